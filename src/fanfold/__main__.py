@@ -1,0 +1,5 @@
+"""`python -m fanfold`: the command line."""
+
+from fanfold.cli import main
+
+main()

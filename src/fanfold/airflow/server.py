@@ -1,0 +1,383 @@
+"""An embedded Airflow for one DAG file: SQLite, LocalExecutor, three processes that listen on 127.0.0.1 only.
+
+A start takes the lock of the home, ends what a killed server left, links the DAG file, writes airflow.cfg, creates or
+migrates the database, closes the runs that were left open, starts api-server, scheduler and dag-processor, and waits
+for the first parse. There is no login: every user of this machine can reach the server while it runs.
+"""
+
+import contextlib
+import importlib.metadata
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn, Self
+from urllib.parse import quote, urlencode
+
+import psutil
+
+from fanfold.airflow import home
+from fanfold.airflow.home import ServerError
+from fanfold.airflow.processes import MARK, end_recorded
+
+COMPONENTS = {
+    "api-server": ["api-server"],
+    # The scheduler's log server would listen on 0.0.0.0.
+    "scheduler": ["scheduler", "--skip-serve-logs"],
+    "dag-processor": ["dag-processor"],
+}
+# With its default threshold the garbage collector takes a sixth of a start.
+LAUNCH = """\
+import gc, importlib, os, runpy
+gc.set_threshold(10000)
+for name in os.environ.get("FANFOLD_PRELOAD", "").split():
+    importlib.import_module(name)
+runpy.run_module("airflow", run_name="__main__", alter_sys=True)
+"""
+START_SECONDS = 180.0
+# Proxies of the environment are for other hosts.
+OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+class ServerDiedError(ServerError):
+    """A process of the server ended by itself, or was killed."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True)
+class TaskState:
+    """One task of a run; `start` and `end` in seconds since the epoch, None before they are known."""
+
+    task_id: str
+    state: str | None
+    try_number: int
+    start: float | None
+    end: float | None
+
+
+@dataclass(frozen=True)
+class RunOutcome:
+    """A finished run: `state` is "success" or "failed", `errors` has one line for each task that failed."""
+
+    run_id: str
+    state: str
+    execution_time: str
+    data_dir: str | None
+    tasks: Mapping[str, TaskState]
+    errors: Mapping[str, str]
+
+
+class EmbeddedAirflow:
+    """Context manager: Airflow runs between enter and exit, and no process of it outlives the exit.
+
+    Inside the context SIGTERM raises SystemExit(143), where it is entered in the main thread.
+    """
+
+    def __init__(
+        self,
+        home_dir: Path,
+        dag_files: Sequence[Path],
+        port: int | None = None,
+        environ: Mapping[str, str] = {},
+        preload: Sequence[str] = (),
+    ) -> None:
+        """Note the wishes; nothing happens before enter.
+
+        Args:
+            home_dir: AIRFLOW_HOME: empty, new, or one that an embedded server made.
+            dag_files: the DAG file and the files it looks for beside itself.
+            port: port of the api-server on 127.0.0.1; None for a free one.
+            environ: variables for Airflow's processes; they win over all others, AIRFLOW__* settings included.
+            preload: modules that the scheduler imports once, and not every task that it forks anew.
+        """
+        self.url = ""
+        self._home = home_dir.absolute()
+        self._dag_files = [file.absolute() for file in dag_files]
+        self._port = port
+        self._environ = dict(environ)
+        self._preload = " ".join(preload)
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._record: dict[str, Any] = {}
+        self._on_exit = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        """Start Airflow and return when the DAG file is parsed.
+
+        Raises:
+            ServerError: the home is in use or not ours, the port is taken, Airflow does not start, an import fails.
+        """
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(home.locked(self._home))
+            if threading.current_thread() is threading.main_thread():
+                stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, _exit_on_signal))
+            stack.callback(self._stop)
+            self._start()
+            self._on_exit = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End every process of the server, running tasks included."""
+        self._on_exit.close()
+
+    def wait(self) -> None:
+        """Block until the caller is interrupted.
+
+        Raises:
+            ServerError: a process of the server ended.
+        """
+        while True:
+            self._check_children()
+            time.sleep(0.5)
+
+    def run_once(
+        self,
+        dag_id: str,
+        conf: Mapping[str, object],
+        on_progress: Callable[[Mapping[str, TaskState]], None],
+    ) -> RunOutcome:
+        """Trigger one run and wait for its end; every call makes a run of its own.
+
+        Args:
+            dag_id: a DAG of the DAG file; it is unpaused.
+            conf: the conf of the run, JSON values.
+            on_progress: as for `follow`.
+
+        Raises:
+            ServerError: there is no such DAG, Airflow refuses the conf, or a process of the server ended.
+        """
+        dag = f"/dags/{quote(dag_id, safe='')}"
+        known = {item["dag_id"]: item for item in self.call("GET", f"/dags?limit={home.PAGE}")["dags"]}
+        if dag_id not in known:
+            msg = f"no DAG {dag_id!r} in the DAG file, expected one of {sorted(known)}"
+            raise ServerError(msg)
+        if known[dag_id]["is_paused"]:
+            self.call("PATCH", dag, {"is_paused": False})
+        run = self.call("POST", f"{dag}/dagRuns", {"logical_date": None, "conf": dict(conf)})
+        self._warm()
+        return self.follow(dag_id, run["dag_run_id"], on_progress)
+
+    def follow(
+        self,
+        dag_id: str,
+        run_id: str,
+        on_progress: Callable[[Mapping[str, TaskState]], None],
+        poll_seconds: float = 0.5,
+    ) -> RunOutcome:
+        """Wait for the end of a run that was triggered, or cleared.
+
+        Args:
+            dag_id: its DAG.
+            run_id: the run.
+            on_progress: called with all tasks by task_id (mapped ones as `id[n]`) whenever one of them changed.
+            poll_seconds: pause between two looks at the run.
+
+        Raises:
+            ServerError: there is no such run, or a process of the server ended.
+        """
+        path = f"/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}"
+        run: dict[str, Any] = {"state": None}
+        tasks: dict[str, TaskState] = {}
+        since = 0.0
+        while run["state"] not in {"success", "failed"}:
+            time.sleep(poll_seconds)
+            asked = time.time()
+            run = self.call("GET", path)
+            changed = {key: task for key, task in self._tasks(path, since).items() if tasks.get(key) != task}
+            # A row is stamped when it is written and seen when it is committed.
+            since = asked - 5.0
+            tasks |= changed
+            if changed:
+                on_progress(dict(tasks))
+        tasks = self._tasks(path, 0.0)
+        return RunOutcome(
+            run_id=run["dag_run_id"],
+            state=run["state"],
+            execution_time=run["logical_date"] or run["run_after"],
+            data_dir=(run["conf"] or {}).get("data_dir"),
+            tasks=tasks,
+            errors={key: self._error(path, task) for key, task in tasks.items() if task.state == "failed"},
+        )
+
+    def _warm(self) -> None:
+        """Have the server build the API of the tasks while the scheduler plans: its first call takes seconds."""
+        # This header is no token: the API would try to renew one, and log a traceback.
+        request = urllib.request.Request(f"{self.url}/execution/health", headers={"Authorization": "None"})  # noqa: S310
+        with contextlib.suppress(OSError), OPENER.open(request, timeout=60):
+            pass
+
+    def _tasks(self, path: str, since: float) -> dict[str, TaskState]:
+        """Return all tasks of a run that changed at or after `since` (epoch seconds)."""
+        tasks: dict[str, TaskState] = {}
+        after = datetime.fromtimestamp(since, UTC).isoformat()
+        rows: list[dict[str, Any]] = []
+        full = True
+        while full:
+            query = urlencode({"limit": home.PAGE, "offset": len(rows), "order_by": "id", "updated_at_gte": after})
+            page = self.call("GET", f"{path}/taskInstances?{query}")
+            rows += page["task_instances"]
+            full = bool(page["task_instances"]) and len(rows) < page["total_entries"]
+        for row in rows:
+            key = row["task_id"] if row["map_index"] < 0 else f"{row['task_id']}[{row['map_index']}]"
+            times = (None if row[f"{end}_date"] is None else _epoch(row[f"{end}_date"]) for end in ("start", "end"))
+            tasks[key] = TaskState(key, row["state"], row["try_number"], *times)
+        return tasks
+
+    def _error(self, path: str, task: TaskState) -> str:
+        """Return the last error in the log of a task as one line; a killed task may have written none."""
+        task_id, _, index = task.task_id.removesuffix("]").partition("[")
+        query = f"full_content=true&map_index={index or -1}"
+        log = self.call("GET", f"{path}/taskInstances/{quote(task_id, safe='')}/logs/{task.try_number}?{query}")
+        for event in reversed(log["content"]):
+            if event.get("level") in {"error", "critical"}:
+                detail = event.get("error_detail")
+                text = f"{detail[0]['exc_type']}: {detail[0]['exc_value']}" if detail else event["event"]
+                return " ".join(text.split())
+        return f"ended without an error in its log; see {self._log('scheduler')}"
+
+    def call(self, method: str, path: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:
+        """Send one request to the API and return its JSON.
+
+        Raises:
+            ServerError: the API refuses, does not answer, or a process of the server ended.
+        """
+        request = urllib.request.Request(  # noqa: S310
+            f"{self.url}/api/v2{path}",
+            None if body is None else json.dumps(body).encode(),
+            {"Content-Type": "application/json", "Accept": "application/json"},
+            method=method,
+        )
+        self._check_children()
+        try:
+            with OPENER.open(request, timeout=60) as answer:
+                result: dict[str, Any] = json.load(answer)
+        except OSError as error:
+            self._check_children()
+            # An HTTPError is an OSError too, with the reason in its body.
+            text = error.read().decode(errors="replace") if isinstance(error, urllib.error.HTTPError) else ""
+            msg = f"{method} {path}: {error} {' '.join(text.split())}; see {self._log('api-server')}"
+            raise ServerError(msg) from error
+        return result
+
+    def _start(self) -> None:
+        end_recorded(self._home, {})
+        home.link(self._home / "dags", self._dag_files)
+        (self._home / "logs").mkdir(exist_ok=True)
+        port = _free_port(self._port)
+        self.url = f"http://127.0.0.1:{port}"
+        home.write_settings(self._home, port)
+        self._record = {"owner": os.getpid(), "token": secrets.token_hex(16), "sessions": []}
+        environ = home.environment(self._home) | {MARK: self._record["token"]} | self._environ
+        self._migrate(environ)
+        home.close_runs(self._home)
+        for component, arguments in COMPONENTS.items():
+            preload = {"FANFOLD_PRELOAD": self._preload if component == "scheduler" else ""}
+            self._spawn(component, arguments, environ | preload)
+        self._await_parse(port)
+
+    def _spawn(self, component: str, arguments: Sequence[str], environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        """Start a component in a session of its own.
+
+        The record is written before and after: a process of a start that was killed between is found by its token.
+        """
+        home.write(self._home / "processes.json", json.dumps(self._record))
+        with self._log(component).open("wb") as log:
+            # -P: a folder in the working directory that bears the name of a module must not be imported.
+            child = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-P", "-c", LAUNCH, *arguments],
+                env=dict(environ),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._children[component] = child
+        self._record["sessions"].append({"pid": child.pid, "created": psutil.Process(child.pid).create_time()})
+        home.write(self._home / "processes.json", json.dumps(self._record))
+        return child
+
+    def _migrate(self, environ: Mapping[str, str]) -> None:
+        """Create or migrate the database, unless this version of Airflow has done so in this home."""
+        marker, version = self._home / "airflow.version", importlib.metadata.version("apache-airflow-core")
+        if not marker.exists():
+            # A first start that was killed leaves half a database.
+            for file in self._home.glob("airflow.db*"):
+                file.unlink()
+        elif marker.read_text(encoding="utf-8") == version:
+            return
+        if self._spawn("db-migrate", ["db", "migrate"], environ).wait() != 0:
+            msg = f"Airflow's database could not be made; see {self._log('db-migrate')}"
+            raise ServerError(msg)
+        del self._children["db-migrate"]
+        home.write(marker, version)
+
+    def _await_parse(self, port: int) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        listens = False
+        while time.monotonic() < deadline:
+            self._check_children()
+            if not listens:
+                with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                    listens = True
+            elif errors := self.call("GET", "/importErrors")["import_errors"]:
+                lines = errors[0]["stack_trace"].strip().splitlines()
+                raise ServerError("\n".join([f"{errors[0]['filename']}: {lines[-1]}", *lines[-12:]]))
+            elif self.call("GET", "/dags?limit=1")["dags"]:
+                return
+            time.sleep(0.1)
+        msg = f"no DAG found in {START_SECONDS:.0f} s; see {self._home / 'logs'}"
+        raise ServerError(msg)
+
+    def _check_children(self) -> None:
+        for component, child in self._children.items():
+            if child.poll() is not None:
+                msg = f"Airflow's {component} ended with exit code {child.returncode}; see {self._log(component)}"
+                raise ServerDiedError(msg)
+
+    def _log(self, component: str) -> Path:
+        return self._home / "logs" / f"{component}.log"
+
+    def _stop(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            # A second SIGTERM must not leave processes behind.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        try:
+            end_recorded(self._home, self._children)
+        finally:
+            self._children = {}
+
+
+def _exit_on_signal(number: int, _: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def _epoch(stamp: str) -> float:
+    return datetime.fromisoformat(stamp).timestamp()
+
+
+def _free_port(wish: int | None) -> int:
+    """Return a port of 127.0.0.1 nobody listens on.
+
+    Raises:
+        ServerError: the port wished for is taken.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wish or 0))
+        except OSError as error:
+            msg = f"port {wish} of 127.0.0.1 cannot be used: {error.strerror}"
+            raise ServerError(msg) from error
+        return int(probe.getsockname()[1])

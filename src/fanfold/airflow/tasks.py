@@ -1,0 +1,155 @@
+"""What the DAG's tasks call: one function for each, in the words of Airflow.
+
+They hand over to `fanfold.steps`, which is imported when a task runs, not when a DAG is parsed. A `FanfoldError`
+becomes a failure that is not retried, an empty subdirectory a skip; everything else travels untouched and is retried.
+
+What a task did is in its log. An XCom costs a call to the API server: only what a later task needs is one.
+"""
+
+import contextlib
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import get_current_context
+from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowSkipException
+
+from fanfold.errors import EmptySubdir, FanfoldError, PathError
+from fanfold.spec import Spec
+
+if TYPE_CHECKING:
+    from fanfold.layout import Feed
+
+log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def _in_airflows_words() -> Iterator[None]:
+    try:
+        yield
+    except EmptySubdir as empty:
+        raise AirflowSkipException(str(empty)) from None
+    except FanfoldError as error:
+        raise AirflowFailException(str(error)) from error
+
+
+def _open(spec_path: Path, data_dir: str) -> "Feed":
+    from fanfold import runs
+
+    return runs.open_feed(spec_path, data_dir)
+
+
+def start(spec_path: Path, data_dir: str) -> None:
+    """Check spec, allowed roots, landing and references."""
+    from fanfold import steps
+
+    with _in_airflows_words():
+        if not Path(data_dir).is_absolute():
+            # Each task is a process of its own: a relative path would mean another folder in each.
+            msg = f"data_dir {data_dir!r} is relative, expected an absolute path"
+            raise PathError(msg)
+        steps.start(spec_path, data_dir)
+
+
+def check_for_files(spec_path: Path, data_dir: str, execution_ts: str) -> bool:
+    """Say that a file is ready, or staged in this run already; else look again in `poll_seconds`.
+
+    Between two looks no worker slot is held.
+
+    Raises:
+        AirflowRescheduleException: none is ready yet.
+        AirflowSkipException: none came within `wait_seconds` of the first look.
+    """
+    from fanfold import steps
+
+    with _in_airflows_words():
+        feed = _open(spec_path, data_dir)
+        if steps.list_run(feed, execution_ts):
+            return True
+    context = get_current_context()
+    first_look = context["ti"].get_first_reschedule_date(context)
+    remaining = feed.spec.input.wait_seconds - (time.time() - first_look.timestamp() if first_look else 0.0)
+    if remaining <= 0:
+        msg = f"no file was ready in {feed.landing_dir} within {feed.spec.input.wait_seconds} s"
+        raise AirflowSkipException(msg)
+    # A supervisor may notice the end of its task one heartbeat late. A task that is queued again by then is taken for
+    # the one that ended, and failed.
+    soonest = 2 * conf.getint("workers", "min_heartbeat_interval", fallback=5) + 1
+    pause = max(soonest, min(remaining, feed.spec.input.poll_seconds))
+    raise AirflowRescheduleException(datetime.now(UTC) + timedelta(seconds=pause))  # type: ignore[no-untyped-call]
+
+
+def list_files(spec_path: Path, data_dir: str, execution_ts: str) -> dict[str, int]:
+    """Count the files that are ready, or staged in this run already: `files`, `bytes`."""
+    from fanfold import steps
+
+    with _in_airflows_words():
+        found = steps.list_run(_open(spec_path, data_dir), execution_ts)
+    return {"files": len(found), "bytes": sum(file.size_bytes for file in found)}
+
+
+def stage_files(spec_path: Path, data_dir: str, execution_ts: str) -> None:
+    """Claim the files that are ready into the run's subdirectories."""
+    from fanfold import steps
+
+    with _in_airflows_words():
+        log.info("files: %d", steps.stage_files(_open(spec_path, data_dir), execution_ts))
+
+
+def create_dynamic_taskgroups(data_dir: str, execution_ts: str, subdirs: int) -> dict[str, str]:
+    """Prepare the groups; return the subdirectory of each, by its number."""
+    from fanfold import steps
+
+    with _in_airflows_words():
+        return steps.create_dynamic_taskgroups(data_dir, execution_ts, subdirs)
+
+
+def merge_data(subdir: str, data_dir: str) -> None:
+    """Join the references to every record of the subdirectory."""
+    from fanfold import steps
+
+    with _in_airflows_words():
+        log.info("%s", steps.merge_data(subdir, data_dir))
+
+
+def denormalize_data(subdir: str, data_dir: str) -> None:
+    """Explode and flatten the merged records, and publish the rows."""
+    from fanfold import steps
+
+    with _in_airflows_words():
+        log.info("%s", steps.denormalize_data(subdir, data_dir))
+
+
+def archive_files(subdir: str, data_dir: str) -> None:
+    """Move the originals into the archive."""
+    from fanfold import steps
+
+    with _in_airflows_words():
+        log.info("%s", steps.archive_files(subdir, data_dir))
+
+
+def verify_run(data_dir: str, execution_ts: str, subdirs: int) -> dict[str, Any]:
+    """Account for everything and commit the run; return its counts."""
+    import msgspec
+
+    from fanfold import steps
+
+    with _in_airflows_words():
+        counts: Mapping[str, Any] = msgspec.to_builtins(steps.verify_run(data_dir, execution_ts, subdirs))
+    return {key: value for key, value in counts.items() if isinstance(value, (int, str))}
+
+
+def send_slack_notification(spec: Spec, execution_ts: str, found: Mapping[str, int]) -> None:
+    """Tell Slack about the files of a run. Never fails."""
+    from fanfold.airflow.slack import notify
+    from fanfold.layout import format_ts, parse_ts
+
+    run = format_ts(parse_ts(execution_ts))
+    notify(
+        spec.notify.slack_conn_id,
+        f"Fanfold: feed {spec.name}, run {run}: {found['files']:,} files, {found['bytes']:,} bytes are ready",
+    )

@@ -1,0 +1,301 @@
+"""The command line: each command parses, calls one function, prints."""
+
+import json
+import logging
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from fanfold.errors import FanfoldError, SpecError
+from fanfold.spec import json_schema, load_spec
+
+TRY_AGAIN = 3
+INTERRUPTED = 130
+
+SPEC = click.argument("spec", type=click.Path(path_type=Path))
+DATA_DIR = click.option(
+    "--data-dir", type=click.Path(path_type=Path), help="Root of the feed, in place of the spec's data_dir."
+)
+JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+
+
+def main() -> None:
+    """Run the command line and exit.
+
+    Exit codes: 0 done; 1 the data is the problem; 2 usage, spec, a path outside the roots, something that is not
+    there; 3 try again (disk full, I/O, a lost worker); 130 interrupted. One line on stderr for each error; a traceback
+    only with `--debug`.
+    """
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    # A shell starts what a script puts into the background with SIGINT ignored; who sends it, means it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    debug = "--debug" in sys.argv
+    try:
+        sys.exit(cli(args=[argument for argument in sys.argv[1:] if argument != "--debug"], standalone_mode=False) or 0)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted: the next run goes on from here", err=True)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    except BaseException as error:
+        if isinstance(error, (SystemExit, GeneratorExit)):
+            raise
+        if debug:
+            traceback.print_exc()
+        leaves = list(_leaves(error))
+        for line in (*map(_line, leaves), *getattr(error, "__notes__", ())):
+            click.echo(line, err=True)
+        sys.exit(min(_exit_code(leaf) for leaf in leaves))
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def _line(error: BaseException) -> str:
+    if isinstance(error, SpecError):
+        return str(error)
+    message = " ".join(str(error).split())
+    if isinstance(error, FanfoldError):
+        return f"error: {message}"
+    passing = isinstance(error, (OSError, MemoryError, BrokenExecutor)) or "duckdb" in type(error).__module__
+    kind = "try again" if passing else "internal error, --debug shows where"
+    return f"error ({kind}): {type(error).__name__}: {message}"
+
+
+def _exit_code(error: BaseException) -> int:
+    return error.exit_code if isinstance(error, FanfoldError) else TRY_AGAIN
+
+
+def _print_json(document: Any) -> None:
+    click.echo(msgspec.json.encode(document).decode())
+
+
+def _absolute(data_dir: Path | None) -> Path | None:
+    return data_dir.absolute() if data_dir else None
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="fanfold", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Fanfold: nested files in, enriched flat tables out, originals archived; nothing lost, nothing twice.
+
+    Every command takes --debug, which adds a traceback to an error.
+    """
+
+
+@cli.command()
+@SPEC
+@DATA_DIR
+@click.option(
+    "--ts",
+    help="Execution timestamp of the run, in any ISO 8601 form (default: that of the oldest unfinished run, else now).",
+)
+@JSON
+def run(spec: Path, data_dir: Path | None, ts: str | None, *, as_json: bool) -> None:
+    """Do all steps here and now, without Airflow.
+
+    Without --ts the oldest unfinished run is resumed, if there is one. With the --ts of a complete run, nothing happens
+    but the check that all is in place.
+    """
+    from fanfold import display, local, steps
+
+    feed = steps.start(spec, _absolute(data_dir))
+    name, resumed = local.choose_ts(feed, ts)
+    if resumed:
+        click.echo(f"resuming the unfinished run {name}; run again for what has landed since", err=True)
+    with display.Board(Console(stderr=True), feed.spec.subdirs) as board:
+        done = local.run(feed, name, board.update)
+    if as_json:
+        _print_json({**msgspec.to_builtins(done.summary), "seconds": round(done.seconds, 3)})
+    else:
+        display.print_summary(Console(), done.summary, done.subdir_seconds, feed.data_dir)
+
+
+@cli.command()
+@SPEC
+@DATA_DIR
+@JSON
+def plan(spec: Path, data_dir: Path | None, *, as_json: bool) -> None:
+    """Say what a run would do: which files go where, the schema, the references. Nothing is moved.
+
+    Exit code 1 says that a file would fail its group.
+    """
+    from fanfold import display, steps
+    from fanfold import plan as planning
+
+    planned = planning.plan(steps.start(spec, _absolute(data_dir)))
+    if as_json:
+        _print_json(planned)
+        sys.exit(1 if planned.faults else 0)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    if planned.resumes:
+        console.print(f"the unfinished run {planned.resumes} is resumed first")
+    settling = f", {planned.settling:,} are settling (input.settle_seconds)" if planned.settling else ""
+    console.print(f"{display.count(planned.files, 'file')} ready ({planned.bytes:,} bytes){settling}")
+    _print_table(
+        console,
+        ["subdirectory", "files", "records", "bytes"],
+        ([n, f"{part.files:,}", f"{part.records:,}", f"{part.bytes:,}"] for n, part in planned.subdirs.items()),
+    )
+    _print_table(
+        console,
+        ["column", "type", "from", "first file"],
+        (
+            [column.name, column.type, ".".join([column.source, *column.path]), column.first_file or ""]
+            for column in planned.columns
+        ),
+    )
+    for reference in planned.references:
+        console.print(f"reference {reference.path}: {reference.rows:,} rows, sha256 {reference.sha256}")
+    for fault in planned.faults:
+        console.print(f"WARNING: its group will fail: {fault}", style="yellow")
+    sys.exit(1 if planned.faults else 0)
+
+
+def _print_table(console: Console, headings: list[str], rows: Iterator[list[str]]) -> None:
+    table = Table()
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in {"files", "records", "rows", "bytes"} else "left")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    if table.row_count:
+        console.print(table)
+
+
+@cli.command()
+@SPEC
+@DATA_DIR
+@JSON
+def status(spec: Path, data_dir: Path | None, *, as_json: bool) -> None:
+    """List the runs, the unfinished ones first, and how far each group is."""
+    from fanfold import display, runs
+
+    found = runs.status(runs.open_feed(spec, _absolute(data_dir)))
+    if as_json:
+        _print_json(found)
+        return
+    console = Console(soft_wrap=True, highlight=False, markup=False)
+    _print_table(
+        console,
+        ["run", "state", "files", "records", "rows", "groups"],
+        (
+            [
+                one.ts,
+                one.state + (f", {display.count(one.released, 'file')} released" if one.released else ""),
+                f"{one.files:,}",
+                "" if one.records is None else f"{one.records:,}",
+                "" if one.rows is None else f"{one.rows:,}",
+                ", ".join(f"{n} {state}" for n, state in one.groups.items()) if one.state == "unfinished" else "",
+            ]
+            for one in found
+        ),
+    )
+    if not found:
+        console.print("no runs yet")
+
+
+@cli.command()
+@SPEC
+@click.argument("ts")
+@DATA_DIR
+def release(spec: Path, ts: str, data_dir: Path | None) -> None:
+    """Give an unfinished run up: what is not published goes back into landing, the rest is committed."""
+    from fanfold import files, runs, steps
+
+    feed = runs.open_feed(spec, _absolute(data_dir))
+    with files.exclusive(feed.data_dir):
+        returned = steps.release(feed, ts)
+    click.echo(f"released: {len(returned):,} back in landing")
+
+
+@cli.command()
+@SPEC
+@click.argument("ts", required=False)
+@DATA_DIR
+@JSON
+def verify(spec: Path, ts: str | None, data_dir: Path | None, *, as_json: bool) -> None:
+    """Recount a complete run (default: the newest) from archive and output."""
+    from fanfold import runs
+    from fanfold import verify as proof
+
+    found = proof.recount(*runs.open_complete(runs.open_feed(spec, _absolute(data_dir)), ts))
+    if as_json:
+        _print_json(found)
+    else:
+        for gap in found.gaps:
+            click.echo(gap)
+        click.echo(
+            f"run {found.ts}: recounted {found.files:,} originals, {found.bytes:,} bytes, {found.records:,} records, "
+            f"{found.rows:,} rows: " + (f"gaps: {len(found.gaps)}" if found.gaps else "nothing lost, nothing twice")
+        )
+    sys.exit(1 if found.gaps else 0)
+
+
+@cli.command()
+@click.argument("specs", metavar="SPEC...", type=click.Path(path_type=Path), nargs=-1, required=True)
+def lint(specs: tuple[Path, ...]) -> None:
+    """Check specs; nothing else is read (plan checks the folders and files that they name)."""
+    errors = []
+    for path in specs:
+        try:
+            load_spec(path)
+        except FanfoldError as error:
+            errors.append(error)
+        else:
+            click.echo(f"{path}: ok")
+    if errors:
+        msg = "specs"
+        raise ExceptionGroup(msg, errors)
+
+
+@cli.command()
+def schema() -> None:
+    """Print the JSON Schema of the spec, for editors."""
+    click.echo(json.dumps(json_schema(), indent=2))
+
+
+@cli.command()
+@SPEC
+@click.option("--once", is_flag=True, help="Trigger one run, show it, stop everything, exit with its outcome.")
+@click.option("--conf", default="{}", help='Conf of the run as JSON, e.g. \'{"data_dir": "/data/feed"}\'.')
+@click.option("--home", type=click.Path(path_type=Path), help="AIRFLOW_HOME (default: .airflow beside the spec).")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port of the UI on 127.0.0.1 (default: a free one).")
+def airflow(spec: Path, *, once: bool, conf: str, home: Path | None, port: int | None) -> None:
+    """Start an embedded Airflow with the feed's DAG, and serve its UI until Ctrl-C.
+
+    A DAG file beside the spec that has its name (transactions.py for transactions.yaml) is used; without one, one is
+    made with feed_dag. Everything listens on 127.0.0.1 only.
+    """
+    from fanfold.airflow import embedded
+
+    try:
+        parsed = json.loads(conf)
+    except ValueError:
+        parsed = None
+    if not isinstance(parsed, dict):
+        msg = f"{conf!r} is no JSON object"
+        raise click.BadParameter(msg, param_hint="--conf")
+    if once:
+        sys.exit(embedded.run_once(spec, parsed, home, port))
+    embedded.serve(spec, home, port)

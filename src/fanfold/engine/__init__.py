@@ -1,0 +1,1 @@
+"""The only folder that knows DuckDB: how files become a schema, merged records, and flat rows."""

@@ -1,0 +1,60 @@
+"""The error family: what a retry cannot mend, with the exit code each kind ends in.
+
+Everything that is no `FanfoldError` (an `OSError`, a killed worker) may go away by itself: it travels untouched, is
+retried by Airflow, and ends the command line with exit code 3.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class FanfoldError(Exception):
+    """The spec, the data or the folder must change before the same step can succeed."""
+
+    exit_code = 1
+
+
+class DataError(FanfoldError):
+    """The data is the problem: a file that is no JSON, a duplicate key, a gap in the counts."""
+
+
+class MissingError(FanfoldError):
+    """Something the spec names is not there: a directory, a reference, a column, a run."""
+
+    exit_code = 2
+
+
+class PathError(FanfoldError):
+    """A path leads outside the allowed roots."""
+
+    exit_code = 2
+
+
+class SpecError(FanfoldError):
+    """The spec is wrong. The message has one line per error: `file:line: path: found, expected`."""
+
+    exit_code = 2
+
+
+class EmptySubdir(FanfoldError):  # noqa: N818 - no fault: it is how a group learns that there is nothing to do
+    """The subdirectory was given no file in this run: its group is skipped."""
+
+    exit_code = 0
+
+
+class StillWrittenError(OSError):
+    """A file changed while it was read. Trying again helps once its writer is done."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the tail of a message: the valid name closest to `name`, else all valid names.
+
+    Args:
+        name: what was found.
+        known: what would have been valid, in the order to list it.
+    """
+    names = list(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"expected one of {', '.join(map(repr, names))}" if names else "there is none"

@@ -1,0 +1,330 @@
+"""The only module that changes the file system: scan, claim, publish, archive, give back.
+
+Every change is durable when its function returns, and safe to make again.
+"""
+
+import contextlib
+import fcntl
+import fnmatch
+import hashlib
+import logging
+import os
+import shutil
+import stat
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from fanfold.errors import DataError, MissingError
+from fanfold.layout import Run
+
+log = logging.getLogger(__name__)
+
+UNFINISHED = (".part", ".tmp", ".crdownload", "~")
+
+
+class LandedFile(NamedTuple):
+    """A file in landing: its name there, with sub-folders, and its size."""
+
+    name: str
+    size_bytes: int
+
+
+class Landing(NamedTuple):
+    """What lies in landing. `ready` is sorted by name; `settling` says in how many seconds each may be ready."""
+
+    ready: list[LandedFile]
+    settling: dict[str, float]
+
+
+def scan_landing(landing_dir: Path, patterns: list[str], settle_seconds: float) -> Landing:
+    """List the files that match one of `patterns`, in all sub-folders. Nothing is changed.
+
+    Hidden names, unfinished downloads (`.part`, `.tmp`, `.crdownload`, `~`), links, and everything that is no regular
+    file are passed over; so are names that are no UTF-8, with a warning.
+
+    Raises:
+        MissingError: there is no such directory.
+    """
+    if not landing_dir.is_dir():
+        msg = f"{str(landing_dir)!r} is no directory, expected the landing directory (input.path)"
+        raise MissingError(msg)
+    now = time.time()
+    ready: list[LandedFile] = []
+    settling: dict[str, float] = {}
+    for entry in _walk(landing_dir):
+        name = os.path.relpath(entry.path, landing_dir)
+        if not any(fnmatch.fnmatchcase(entry.name, pattern) for pattern in patterns):
+            continue
+        if not _is_utf8(name):
+            log.warning("%a stays in landing: its name is no UTF-8", name)
+            continue
+        with contextlib.suppress(FileNotFoundError):
+            info = entry.stat(follow_symlinks=False)
+            wait = max(info.st_mtime, info.st_ctime) + settle_seconds - now
+            if wait > 0:
+                settling[name] = wait
+            else:
+                ready.append(LandedFile(name, info.st_size))
+    return Landing(sorted(ready), settling)
+
+
+def _walk(directory: Path) -> Iterator[os.DirEntry[str]]:
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if entry.name.startswith(".") or entry.name.endswith(UNFINISHED):
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from _walk(Path(entry.path))
+            elif entry.is_file(follow_symlinks=False):
+                yield entry
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def check_name_fits(path: Path) -> None:
+    """Refuse a name that the file system cannot hold.
+
+    Raises:
+        DataError: it is longer than the limit of the nearest directory that exists.
+    """
+    directory = next(parent for parent in path.parents if parent.is_dir())
+    limit = os.pathconf(directory, "PC_NAME_MAX")
+    size = len(os.fsencode(path.name))
+    if size > limit:
+        msg = f"{path.name!r} has {size} bytes, expected at most {limit}: shorten the name of the file in landing"
+        raise DataError(msg)
+
+
+def claim(run: Run, files: Iterable[tuple[str, int]]) -> set[str]:
+    """Move files out of landing into their subdirectories: the rename is the claim.
+
+    Files that are in their subdirectory already are left as they are, so a second call completes a first one.
+
+    Args:
+        run: the run that claims.
+        files: name in landing and number of the subdirectory of each.
+
+    Returns:
+        The names that are in neither place: somebody else took them before the claim.
+    """
+    vanished: set[str] = set()
+    touched: set[Path] = set()
+    for name, n in files:
+        source, target = run.feed.landing_dir / name, run.subdir_dir(n) / name
+        make_dirs(target.parent)
+        touched |= {source.parent, target.parent}
+        if not os.path.lexists(target):
+            try:
+                source.rename(target)
+            except FileNotFoundError:
+                vanished.add(name)
+    _sync_dirs(touched)
+    return vanished
+
+
+def claimed_file(run: Run, n: int, name: str) -> os.stat_result:
+    """Return the state of a claimed original that is still staged.
+
+    Raises:
+        DataError: it is gone, or is no regular file any more; the message says what lies there now.
+    """
+    path = run.subdir_dir(n) / name
+    try:
+        info = path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        found = "nothing"
+    else:
+        if stat.S_ISREG(info.st_mode):
+            return info
+        found = "a directory" if stat.S_ISDIR(info.st_mode) else "no regular file"
+    msg = f"{name!r}: found {found} in {run.subdir(n)!r}, expected the file that was claimed: put it back and clear"
+    raise DataError(msg)
+
+
+def version(state: os.stat_result) -> tuple[int, int, int, int]:
+    """Return what tells two states of one path apart: inode, size, times of last change."""
+    return state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+
+
+def is_archived(run: Run, n: int, name: str) -> bool:
+    """Say whether an original is in the archive, be it that its staged name is still to be removed.
+
+    Raises:
+        DataError: another file has its name in the archive already.
+    """
+    staged, archived = run.subdir_dir(n) / name, run.archive_path(name)
+    try:
+        there = archived.lstat()
+    except FileNotFoundError:
+        return False
+    with contextlib.suppress(FileNotFoundError):
+        if not os.path.samestat(staged.lstat(), there):
+            msg = f"{str(archived)!r} exists and is another file, expected the name to be free: nothing is overwritten"
+            raise DataError(msg)
+    return True
+
+
+def archive(run: Run, n: int, names: list[str]) -> None:
+    """Move originals into the archive, the timestamp appended to their names. Nothing is ever overwritten.
+
+    All get their new name (a hard link) before the first loses its old one. A second call completes a first one.
+
+    Raises:
+        DataError: another file has the name in the archive already.
+        OSError: the archive is on another file system, or the file system has no hard links.
+    """
+    targets = {run.subdir_dir(n) / name: run.archive_path(name) for name in names}
+    for name, (staged, archived) in zip(names, targets.items(), strict=True):
+        if not is_archived(run, n, name):
+            make_dirs(archived.parent)
+            _sync_file(staged)
+            os.link(staged, archived, follow_symlinks=False)
+    _sync_dirs({archived.parent for archived in targets.values()})
+    for staged in targets:
+        staged.unlink(missing_ok=True)
+    _sync_dirs({staged.parent for staged in targets if staged.parent.is_dir()})
+
+
+def give_back(run: Run, n: int, names: list[str]) -> list[str]:
+    """Move staged originals back into landing under their old names. A second call completes a first one.
+
+    Returns:
+        The names that stay staged, because landing has another file of that name now.
+    """
+    taken: list[str] = []
+    touched: set[Path] = set()
+    for name in names:
+        staged, landed = run.subdir_dir(n) / name, run.feed.landing_dir / name
+        if not os.path.lexists(staged):
+            continue
+        make_dirs(landed.parent)
+        try:
+            os.link(staged, landed, follow_symlinks=False)
+        except FileExistsError:
+            if not os.path.samestat(staged.lstat(), landed.lstat()):
+                taken.append(name)
+                continue
+        _sync_dirs({landed.parent})
+        staged.unlink()
+        touched |= {landed.parent, staged.parent}
+    _sync_dirs(touched)
+    return taken
+
+
+def temporary(path: Path) -> Path:
+    """Return the name that a file is written under until it is complete: hidden, in the same directory."""
+    return path.with_name(f".{path.name}.tmp")
+
+
+def publish(path: Path) -> None:
+    """Make the complete file `temporary(path)` visible as `path`: on disk first, then renamed, atomically."""
+    _sync_file(temporary(path))
+    temporary(path).replace(path)
+    _sync_dirs({path.parent})
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a small file, atomically and durably; a file that holds `content` already is left as it is."""
+    with contextlib.suppress(FileNotFoundError):
+        if path.read_bytes() == content:
+            # A call that was cut short may have left the name without its directory on disk.
+            _sync_dirs({path.parent})
+            return
+    make_dirs(path.parent)
+    temporary(path).write_bytes(content)
+    publish(path)
+
+
+def make_dirs(path: Path) -> None:
+    """Make a directory and its parents, durably."""
+    missing = [path, *path.parents]
+    missing = missing[: next(i for i, parent in enumerate(missing) if parent.is_dir())]
+    path.mkdir(parents=True, exist_ok=True)
+    _sync_dirs({directory.parent for directory in missing})
+
+
+def left_in(run: Run) -> Path | None:
+    """Return a file that lies in a subdirectory of the run; None where all are empty."""
+    for folder, _, names in os.walk(run.staging_dir):
+        if names and not Path(folder).is_relative_to(run.work_dir):
+            return Path(folder, names[0])
+    return None
+
+
+def remove_run(run: Run) -> None:
+    """Remove `staging/<ts>` of a run that is complete, or that has no file; a second call completes a first one.
+
+    Raises:
+        DataError: a file is left in a subdirectory; nothing is removed.
+    """
+    if not run.staging_dir.is_dir():
+        return
+    if left := left_in(run):
+        msg = f"{str(left)!r} is left in a finished run, expected nothing: move it away and run again"
+        raise DataError(msg)
+    # Without files.json there is no run: a removal that is cut short leaves none behind that cannot be read.
+    run.files_path.unlink(missing_ok=True)
+    shutil.rmtree(run.staging_dir)
+    _sync_dirs({run.feed.staging_dir})
+
+
+def discard_output(path: Path) -> None:
+    """Remove the table of a group that is given up, and what was written for it; its directory too, when empty."""
+    path.unlink(missing_ok=True)
+    temporary(path).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        path.parent.rmdir()
+
+
+def write_empty(path: Path) -> int:
+    """Write a file without anything in it: a table without columns. Return its number of rows."""
+    path.write_bytes(b"")
+    return 0
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextlib.contextmanager
+def exclusive(data_dir: Path) -> Iterator[None]:
+    """Keep other callers of this function out of a feed; the lock ends with the process, however that ends.
+
+    Raises:
+        BlockingIOError: another process has it.
+    """
+    descriptor = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        msg = f"another fanfold run or release works on {str(data_dir)!r}"
+        raise BlockingIOError(msg) from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def _sync_dirs(directories: set[Path]) -> None:
+    for directory in sorted(directories):
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

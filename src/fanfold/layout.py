@@ -1,0 +1,184 @@
+"""Pure: every path and name of a feed and of its runs, and the form of `ts`. Nothing here touches the disk."""
+
+import dataclasses
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+
+from fanfold.errors import MissingError
+from fanfold.spec import Spec
+
+COMPRESSIONS = (".gz", ".zst")
+
+
+def format_ts(moment: datetime) -> str:
+    """Return the name of the run of `moment`: UTC as `20260102T030405Z`, with `.ffffff` where not zero.
+
+    `parse_ts` is its inverse. A moment without a zone is UTC.
+    """
+    utc = moment.astimezone(UTC) if moment.tzinfo else moment
+    fraction = f".{utc.microsecond:06d}" if utc.microsecond else ""
+    return f"{utc.year:04d}{utc:%m%dT%H%M%S}{fraction}Z"
+
+
+def parse_ts(text: str) -> datetime:
+    """Return the moment, in UTC, of any ISO 8601 form of an execution timestamp.
+
+    Raises:
+        MissingError: `text` is no such form.
+    """
+    try:
+        moment = datetime.fromisoformat(text.strip())
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        msg = f"{text!r} is no execution timestamp, expected ISO 8601, as in 2026-01-02T03:04:05Z or 20260102T030405Z"
+        raise MissingError(msg) from None
+
+
+def archived_name(name: str, ts: str) -> str:
+    """Return the name of a landed file in the archive: `a/b.json.gz` becomes `a/b_<ts>.json.gz`.
+
+    Different names stay different.
+    """
+    path = PurePosixPath(name)
+    compression = path.suffix if path.suffix in COMPRESSIONS else ""
+    inner = PurePosixPath(path.name.removesuffix(compression))
+    return str(path.with_name(f"{inner.stem}_{ts}{inner.suffix}{compression}"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Feed:
+    """The folders of one feed."""
+
+    data_dir: Path
+    spec: Spec
+
+    @property
+    def landing_dir(self) -> Path:
+        """Where producers drop files."""
+        return self.data_dir / self.spec.input.path
+
+    @property
+    def staging_dir(self) -> Path:
+        """Where the files of unfinished runs are."""
+        return self.data_dir / "staging"
+
+    @property
+    def commits_dir(self) -> Path:
+        """One manifest for each run that is complete."""
+        return self.data_dir / ".fanfold" / "runs"
+
+    @property
+    def archive_dir(self) -> Path:
+        """Where originals end."""
+        return self.data_dir / self.spec.archive.path
+
+    def run(self, ts: str) -> "Run":
+        """Return the folders of the run named `ts`, which must be in the form of `format_ts`."""
+        return Run(self, ts)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """The folders and files of one run. Numbers `n` are those of its subdirectories, from 1."""
+
+    feed: Feed
+    ts: str
+
+    @property
+    def staging_dir(self) -> Path:
+        """Everything of the run that goes when it is complete."""
+        return self.feed.staging_dir / self.ts
+
+    @property
+    def work_dir(self) -> Path:
+        """Fanfold's own files of the run."""
+        return self.staging_dir / ".fanfold"
+
+    @property
+    def spec_path(self) -> Path:
+        """The spec as it was when the run began."""
+        return self.work_dir / "spec.json"
+
+    @property
+    def files_path(self) -> Path:
+        """Every file of the run, its size, its subdirectory."""
+        return self.work_dir / "files.json"
+
+    @property
+    def schema_path(self) -> Path:
+        """The schema, and the references with their hashes."""
+        return self.work_dir / "schema.json"
+
+    @property
+    def release_path(self) -> Path:
+        """The decision to give the run up."""
+        return self.work_dir / "release.json"
+
+    def reference_path(self, index: int) -> Path:
+        """Return where the reference of `spec.merge[index]` is frozen."""
+        return self.work_dir / "reference" / f"{index + 1}_{self.feed.spec.merge[index].into}.parquet"
+
+    def subdir(self, n: int) -> str:
+        """Return the subdirectory relative to data_dir: what a group is given."""
+        return f"staging/{self.ts}/{n}"
+
+    def subdir_dir(self, n: int) -> Path:
+        """Return the directory that holds the claimed originals, and nothing else."""
+        return self.staging_dir / str(n)
+
+    def inputs_path(self, n: int) -> Path:
+        """Return the list of the files of one subdirectory, as the schema scan saw them."""
+        return self.work_dir / str(n) / "inputs.json"
+
+    def progress_path(self, n: int) -> Path:
+        """Return what the group has done so far."""
+        return self.work_dir / str(n) / "progress.json"
+
+    def merged_path(self, n: int) -> Path:
+        """Return the records joined with the references."""
+        return self.work_dir / str(n) / "merged.parquet"
+
+    def spill_dir(self, n: int) -> Path:
+        """Return where DuckDB puts what does not fit into memory."""
+        return self.work_dir / str(n) / "spill"
+
+    @property
+    def output_dir(self) -> Path:
+        """The published tables of the run."""
+        return self.feed.data_dir / self.output
+
+    @property
+    def output(self) -> str:
+        """The published tables of the run, relative to data_dir."""
+        return f"{self.feed.spec.output.path}/{self.ts}"
+
+    def output_name(self, n: int) -> str:
+        """Return the published table of one subdirectory, relative to data_dir."""
+        return f"{self.output}/{n}.csv"
+
+    @property
+    def manifest_path(self) -> Path:
+        """The manifest beside the output: its appearance says that the output is complete."""
+        return self.output_dir / "_manifest.json"
+
+    @property
+    def commit_path(self) -> Path:
+        """The same manifest: its appearance commits the run."""
+        return self.feed.commits_dir / f"{self.ts}.json"
+
+    def archive_path(self, name: str) -> Path:
+        """Return where the original that landed as `name` ends."""
+        return self.feed.archive_dir / archived_name(name, self.ts)
+
+
+def parse_subdir(subdir: str) -> tuple[str, int]:
+    """Return `(ts, n)` of a subdirectory as a group is given it: `staging/<ts>/<n>`.
+
+    Raises:
+        MissingError: it has another form.
+    """
+    parts = PurePosixPath(subdir).parts
+    if len(parts) != 3 or parts[0] != "staging" or not parts[2].isdecimal():  # noqa: PLR2004 - the form's three parts
+        msg = f"{subdir!r} is no subdirectory of a run, expected 'staging/<ts>/<n>'"
+        raise MissingError(msg)
+    return format_ts(parse_ts(parts[1])), int(parts[2])

@@ -1,0 +1,147 @@
+"""The same steps without Airflow: the groups run in a pool of processes."""
+
+import concurrent.futures
+import contextlib
+import logging
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future  # noqa: TC003 - used at run time by name
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from fanfold import files, runs, steps
+from fanfold.errors import EmptySubdir
+from fanfold.layout import Feed, format_ts, parse_ts
+from fanfold.manifest import Summary
+
+GROUP_STEPS = (steps.merge_data, steps.denormalize_data, steps.archive_files)
+
+OnStep = Callable[[int, str, str], None]
+
+
+class LocalRun(NamedTuple):
+    """A run that ended well, and how long it took: in all, and each subdirectory."""
+
+    summary: Summary
+    seconds: float
+    subdir_seconds: dict[str, float]
+
+
+def choose_ts(feed: Feed, ts: str | None) -> tuple[str, bool]:
+    """Return the name of the run to do, and whether it resumes the oldest unfinished one, for want of a `ts`."""
+    if ts is not None:
+        return format_ts(parse_ts(ts)), False
+    waiting = runs.unfinished(feed)
+    return (waiting[0], True) if waiting else (format_ts(datetime.now(UTC)), False)
+
+
+def run(feed: Feed, ts: str, on_step: OnStep) -> LocalRun:
+    """Do all steps of a run here and now.
+
+    Args:
+        feed: the feed, as `steps.start` returned it.
+        ts: execution timestamp of the run.
+        on_step: is told subdirectory, step, and `running`, `done`, `skipped` or `failed`.
+
+    Raises:
+        FanfoldError: a step before or after the groups failed.
+        BlockingIOError: another `fanfold run` or `release` works on this feed.
+        ExceptionGroup: groups failed; the others have published and archived.
+    """
+    with files.exclusive(feed.data_dir):
+        return _run(feed, ts, on_step)
+
+
+def _run(feed: Feed, ts: str, on_step: OnStep) -> LocalRun:
+    began = time.monotonic()
+    if ts not in runs.unfinished(feed) and not runs.is_complete(feed.run(ts)):
+        _let_settle(feed)
+    seconds: dict[str, float] = {}
+    if steps.stage_files(feed, ts):
+        groups = steps.create_dynamic_taskgroups(feed.data_dir, ts, feed.spec.subdirs)
+        seconds = _run_groups(feed, ts, groups, on_step)
+    summary = steps.verify_run(feed.data_dir, ts, feed.spec.subdirs)
+    return LocalRun(summary, time.monotonic() - began, seconds)
+
+
+def _let_settle(feed: Feed) -> None:
+    """Wait, once, until the files that lie in landing now may be ready."""
+    settling = steps.list_files(feed).settling
+    soon = [wait for wait in settling.values() if wait <= feed.spec.input.settle_seconds]
+    if soon:
+        time.sleep(max(soon) + 0.01)
+
+
+def _run_groups(feed: Feed, ts: str, groups: Mapping[str, str], on_step: OnStep) -> dict[str, float]:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["fanfold.steps"])
+    workers = min(feed.spec.concurrent_tasks, len(groups))
+    todo = deque((int(n), 0) for n in groups)
+    began: dict[int, float] = {}
+    seconds: dict[str, float] = {}
+    errors: dict[int, Exception] = {}
+    with _pool(workers, context) as pool:
+        running: dict[Future[Any], tuple[int, int]] = {}
+        while todo or running:
+            while todo and len(running) < workers:
+                n, step = todo.popleft()
+                began.setdefault(n, time.monotonic())
+                on_step(n, GROUP_STEPS[step].__name__, "running")
+                running[pool.submit(GROUP_STEPS[step], groups[str(n)], feed.data_dir)] = n, step
+            done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+            for future in done:
+                n, step = running.pop(future)
+                error = future.exception()
+                state = "done" if error is None else "skipped" if isinstance(error, EmptySubdir) else "failed"
+                on_step(n, GROUP_STEPS[step].__name__, state)
+                if state == "failed":
+                    errors[n] = error if isinstance(error, Exception) else RuntimeError(repr(error))
+                elif state == "done" and step + 1 < len(GROUP_STEPS):
+                    # To the front: a group that has begun is finished before another begins.
+                    todo.appendleft((n, step + 1))
+                else:
+                    seconds[str(n)] = time.monotonic() - began[n]
+            if any(isinstance(error, concurrent.futures.BrokenExecutor) for error in errors.values()):
+                break
+    if errors:
+        failed = ExceptionGroup(f"groups of run {ts} failed", [errors[n] for n in sorted(errors)])
+        failed.add_note(
+            f"run {ts} is unfinished, {len(errors)} of {len(groups)} groups failed: mend the cause and run again, "
+            f"or give it up: fanfold release SPEC {ts}"
+        )
+        raise failed
+    return seconds
+
+
+@contextlib.contextmanager
+def _pool(workers: int, context: Any) -> Any:
+    pool = concurrent.futures.ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare_worker)
+    try:
+        yield pool
+    except BaseException:
+        # Every step survives kill -9: nobody has to wait for them.
+        for process in multiprocessing.active_children():
+            process.kill()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _prepare_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What warnings say, the summary says for all groups together.
+    logging.getLogger("fanfold").setLevel(logging.ERROR)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)

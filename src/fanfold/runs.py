@@ -1,0 +1,247 @@
+"""A feed and its runs: how they are opened, which there are, how far each is, and how one is given up."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from fanfold import files, manifest
+from fanfold.errors import DataError, MissingError, nearest
+from fanfold.layout import Feed, Run, format_ts, parse_ts
+from fanfold.manifest import Files, Input, Inputs, Manifest, Progress, Release, RunSchema, SubdirSummary, Summary
+from fanfold.spec import Spec, allowed_roots, check_allowed, load_spec
+
+AnyPath = str | os.PathLike[str]
+
+
+class RunStatus(msgspec.Struct, frozen=True):
+    """How far a run is. `groups` gives for each subdirectory with files the step that it has reached."""
+
+    ts: str
+    state: Literal["unfinished", "complete"]
+    files: int
+    records: int | None
+    rows: int | None
+    groups: dict[str, str]
+    released: int = 0
+
+
+def open_feed(spec_path: AnyPath, data_dir: AnyPath | None = None) -> Feed:
+    """Return the feed of a spec, under its own `data_dir` or another (a relative one: to the spec's folder).
+
+    Raises:
+        MissingError, SpecError: as `load_spec`.
+        PathError: `data_dir`, or a folder of the feed in it, leads outside the allowed roots.
+    """
+    path = Path(spec_path)
+    spec = load_spec(path)
+    roots = allowed_roots(path, spec)
+    root = check_allowed(path.resolve().parent / (data_dir or spec.data_dir), roots, "data_dir")
+    folders = [spec.input.path, spec.output.path, spec.archive.path, "staging", ".fanfold/runs"]
+    for folder in [*folders, *(merged.reference for merged in spec.merge)]:
+        check_allowed(root / folder, roots, "path")
+    return Feed(root, spec)
+
+
+def open_run(data_dir: AnyPath, ts: str) -> Run | None:
+    """Return a run with the spec that it began with; None where nothing was staged under `ts`."""
+    bare = Feed(Path(data_dir).resolve(), Spec(version=1, name="run")).run(format_ts(parse_ts(ts)))
+    if committed := manifest.read_if_there(bare.commit_path, Manifest):
+        return Feed(bare.feed.data_dir, Spec.model_validate(committed.spec)).run(bare.ts)
+    if not bare.files_path.exists():
+        return None
+    return Feed(bare.feed.data_dir, Spec.model_validate_json(bare.spec_path.read_bytes())).run(bare.ts)
+
+
+def open_complete(feed: Feed, ts: str | None) -> tuple[Run, Manifest]:
+    """Return a complete run, the newest without a `ts`, and its manifest.
+
+    Raises:
+        MissingError: there is none.
+    """
+    known = complete(feed)
+    name = format_ts(parse_ts(ts)) if ts else known[-1] if known else "any"
+    if name not in known:
+        msg = f"{name!r} is no complete run, {nearest(name, known)}" if known else "there is no complete run yet"
+        raise MissingError(msg)
+    committed = manifest.read(feed.run(name).commit_path, Manifest)
+    return Feed(feed.data_dir, Spec.model_validate(committed.spec)).run(name), committed
+
+
+def unfinished(feed: Feed) -> list[str]:
+    """Return the timestamps of the runs that are not complete, the oldest first."""
+    return sorted(_named(feed.staging_dir, ""), key=parse_ts)
+
+
+def complete(feed: Feed) -> list[str]:
+    """Return the timestamps of the runs that are complete, the oldest first."""
+    return sorted(_named(feed.commits_dir, ".json"), key=parse_ts)
+
+
+def _named(directory: Path, suffix: str) -> Iterator[str]:
+    for name in (path.name for path in directory.iterdir()) if directory.is_dir() else ():
+        ts = name.removesuffix(suffix)
+        try:
+            if name == ts + suffix and format_ts(parse_ts(ts)) == ts:
+                yield ts
+        except MissingError:
+            continue
+
+
+def status(feed: Feed) -> list[RunStatus]:
+    """Describe every run: the unfinished ones first, each kind from the oldest to the newest."""
+    waiting = unfinished(feed)
+    described = [_unfinished_status(feed, ts) for ts in waiting]
+    for ts in complete(feed):
+        if ts not in waiting:
+            committed = manifest.read(feed.run(ts).commit_path, Manifest)
+            summary = committed.summary
+            groups = {n: "archived" for n, subdir in summary.subdirs.items() if subdir.files}
+            described.append(
+                RunStatus(
+                    ts,
+                    "complete",
+                    summary.files_in,
+                    summary.records_in,
+                    summary.rows_out,
+                    groups,
+                    len(committed.released),
+                )
+            )
+    return described
+
+
+def _unfinished_status(feed: Feed, ts: str) -> RunStatus:
+    run = open_run(feed.data_dir, ts) or feed.run(ts)
+    staged = manifest.read_if_there(run.files_path, Files)
+    names: dict[int, list[str]] = {}
+    for file in staged.files if staged else ():
+        names.setdefault(file.subdir, []).append(file.name)
+    groups = {str(n): group_state(run, n, members) for n, members in sorted(names.items())}
+    return RunStatus(ts, "unfinished", sum(map(len, names.values())), None, None, groups)
+
+
+def group_state(run: Run, n: int, names: list[str]) -> str:
+    """Return the last step that a group has finished: staged, merged, published or archived."""
+    progress = manifest.read_if_there(run.progress_path(n), Progress)
+    if progress is None:
+        return "staged"
+    if progress.published is None:
+        return "merged"
+    return "archived" if not any((run.subdir_dir(n) / name).exists() for name in names) else "published"
+
+
+def empty_summary(ts: str, subdirs: int) -> Summary:
+    """Return the counts of a run without files."""
+    return Summary(
+        ts=format_ts(parse_ts(ts)),
+        files_in=0,
+        files_archived=0,
+        files_quarantined=0,
+        bytes_in=0,
+        records_in=0,
+        records_quarantined=0,
+        records_unmatched=0,
+        rows_out=0,
+        subdirs={str(n): SubdirSummary() for n in range(1, subdirs + 1)},
+        references=[],
+    )
+
+
+def release_unpublished(run: Run) -> tuple[list[int], list[str]]:
+    """Put the files of every group that has not published back into landing.
+
+    The decision is on disk first, so a second call completes a first one.
+
+    Returns:
+        The groups that have published, and the names that are back in landing, sorted.
+
+    Raises:
+        DataError: landing has another file of that name now; all others are back.
+    """
+    staged = manifest.read(run.files_path, Files).files
+    release = manifest.read_if_there(run.release_path, Release)
+    if release is None:
+        given = {file.subdir for file in staged}
+        release = Release(sorted(n for n in given if not _stands(run, n)))
+        files.write(run.release_path, manifest.encode(release))
+    taken = []
+    for n in release.subdirs:
+        taken += files.give_back(run, n, [file.name for file in staged if file.subdir == n])
+        files.discard_output(run.feed.data_dir / run.output_name(n))
+    if taken:
+        msg = f"{taken[0]!r} is in landing again, and in {run.staging_dir}: expected one; move one and release again"
+        raise DataError(msg)
+    kept = sorted({file.subdir for file in staged} - set(release.subdirs))
+    returned = (file.name for file in staged if file.subdir in release.subdirs)
+    return kept, sorted(name for name in returned if (run.feed.landing_dir / name).exists())
+
+
+def _stands(run: Run, n: int) -> bool:
+    """Say whether what a group has published is that of its originals: all are as they were read, or archived."""
+    if not (run.feed.data_dir / run.output_name(n)).exists():
+        return False
+    progress = manifest.read_if_there(run.progress_path(n), Progress)
+    if progress is None:
+        return False
+    if any(files.is_archived(run, n, file.name) for file in progress.files):
+        return True
+    return all(is_as_read(run, n, file) for file in progress.files)
+
+
+def is_as_read(run: Run, n: int, file: Input) -> bool:
+    """Say whether a staged original is as it was when it was read."""
+    found = files.claimed_file(run, n, file.name)
+    return (found.st_size, found.st_ctime_ns) == (file.size_bytes, file.ctime_ns)
+
+
+def is_complete(run: Run) -> bool:
+    """Say whether the run is committed."""
+    return run.commit_path.exists()
+
+
+def has_files(run: Run, n: int) -> bool:
+    """Say whether a group has work: files that were claimed for it, and not released.
+
+    Raises:
+        MissingError: the groups are not prepared yet.
+    """
+    if committed := manifest.read_if_there(run.commit_path, Manifest):
+        return str(n) in committed.outputs
+    inputs = manifest.read_if_there(run.inputs_path(n), Inputs)
+    released = manifest.read_if_there(run.release_path, Release)
+    if released and n in released.subdirs:
+        return False
+    if inputs is None:
+        msg = f"{run.subdir(n)} is not prepared, expected create_dynamic_taskgroups before this step"
+        raise MissingError(msg)
+    return bool(inputs.files)
+
+
+def progress_of(run: Run, n: int) -> Progress | None:
+    """Return what a group has done, from its own notes or, once the run is complete, from the manifest."""
+    committed = manifest.read_if_there(run.commit_path, Manifest)
+    if committed is None:
+        return manifest.read_if_there(run.progress_path(n), Progress)
+    read = [
+        Input(file.name, file.size_bytes, None, file.records, file.sha256)
+        for file in committed.files
+        if file.subdir == n
+    ]
+    records, unmatched = committed.summary.subdirs[str(n)].records, committed.records_unmatched[str(n)]
+    return Progress(read, records, unmatched, committed.outputs[str(n)])
+
+
+def schema_of(run: Run) -> RunSchema:
+    """Return the schema that was fixed for a run.
+
+    Raises:
+        MissingError: it was not fixed yet.
+    """
+    found = manifest.read_if_there(run.schema_path, RunSchema)
+    if found is None:
+        msg = f"run {run.ts} has no schema yet, expected create_dynamic_taskgroups before this step"
+        raise MissingError(msg)
+    return found

@@ -1,0 +1,326 @@
+"""The spec: one YAML file that says everything about a feed. A key is here only when it works."""
+
+import functools
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fanfold.errors import MissingError, PathError, SpecError, nearest
+
+# The one in C is eight times as fast, and every task reads the spec.
+Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+ALLOWED_ROOTS = "FANFOLD_ALLOWED_ROOTS"
+# Deeper than any key of the spec; an alias of itself has no end.
+MAX_DEPTH = 8
+RESERVED_FOLDERS = (".fanfold", "staging")
+
+
+def _inside(value: str) -> str:
+    path = PurePosixPath(value)
+    if path.is_absolute() or ".." in path.parts or not path.parts or "\0" in value:
+        msg = "a relative path inside data_dir"
+        raise ValueError(msg)
+    return str(path)
+
+
+def _field_path(value: str) -> str:
+    if not all(value.split(".")):
+        msg = "field names joined by dots, as in 'customer.id'"
+        raise ValueError(msg)
+    return value
+
+
+InsidePath = Annotated[str, AfterValidator(_inside)]
+FieldPath = Annotated[str, AfterValidator(_field_path)]
+Seconds = Annotated[float, Field(ge=0, le=31_536_000)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Input(_Section):
+    """Which files are taken from the landing directory, and when."""
+
+    path: InsidePath = Field("transactions", description="Landing directory, inside data_dir.")
+    patterns: list[str] = Field(
+        ["*.json", "*.jsonl", "*.ndjson", "*.json.gz", "*.json.zst"],
+        min_length=1,
+        description="File names to take (shell patterns, letter case counts). Others are left alone.",
+    )
+    max_record_bytes: int = Field(16_777_216, ge=1024, description="No record may be larger than this.")
+    settle_seconds: Seconds = Field(
+        2.0, description="A file is ready when it is unchanged for so long, by the later of mtime and ctime."
+    )
+    wait_seconds: Seconds = Field(300.0, description="The sensor looks this long for a first file.")
+    poll_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(5.0, description="Pause between two looks.")
+
+
+class MergeKey(_Section):
+    """The columns that a record and the reference are matched by."""
+
+    record: FieldPath = Field(description="Field of the record; dots lead into nested objects.")
+    reference: str = Field(description="Column of the reference.")
+
+
+class Merge(_Section):
+    """One reference, joined to every record."""
+
+    reference: InsidePath = Field(description="CSV file with a header line, inside data_dir.")
+    key: FieldPath | MergeKey = Field(description="Key of both sides, or {record: a.b, reference: c}.")
+    into: Annotated[str, Field(min_length=1, pattern=r"^[^.]+$")] = Field(
+        description="The reference's columns nest under this new object of the record."
+    )
+    columns: list[str] | None = Field(None, description="Columns to take; null takes all but the key.")
+    on_missing: Literal["keep", "fail"] = Field(
+        "keep", description="A record without a match: keep it (counted), or fail its group."
+    )
+    on_duplicate: Literal["fail", "first"] = Field(
+        "fail", description="A key that the reference has twice: an error, or the first line counts."
+    )
+
+    @property
+    def record_key(self) -> str:
+        """Path of the key in the record."""
+        return self.key if isinstance(self.key, str) else self.key.record
+
+    @property
+    def reference_key(self) -> str:
+        """Column of the key in the reference."""
+        return self.key if isinstance(self.key, str) else self.key.reference
+
+
+class Denormalize(_Section):
+    """How a nested record becomes flat rows."""
+
+    explode: list[FieldPath] = Field(
+        [], max_length=1, description="The array that becomes one row an element; none: one row a record."
+    )
+    separator: str = Field("_", min_length=1, max_length=3, description="Joins the names of nested fields.")
+    columns: list[str] | None = Field(None, min_length=1, description="Output columns, in order; null: all.")
+
+
+class Output(_Section):
+    """Where the flat tables are published."""
+
+    path: InsidePath = Field("denormalized", description="Output directory, inside data_dir.")
+
+
+class Archive(_Section):
+    """Where the originals go when their rows are published."""
+
+    path: InsidePath = Field("processed", description="Archive directory, inside data_dir.")
+
+
+class Notify(_Section):
+    """The Slack notification."""
+
+    slack_conn_id: str | None = Field(None, description="Airflow connection of type Slack Incoming Webhook.")
+    above_files: int = Field(1, ge=0, description="Notify when more files than this are ready.")
+
+
+class Spec(_Section):
+    """A feed. `load_spec` makes `data_dir` absolute."""
+
+    version: Literal[1] = Field(description="Version of this format.")
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,100}$")] = Field(
+        description="Name of the feed; it becomes the DAG's id."
+    )
+    data_dir: str = Field("data", min_length=1, description="Root of the feed; relative to the spec's folder.")
+    subdirs: int = Field(5, ge=1, le=1000, description="Number of subdirectories, and of TaskGroups.")
+    concurrent_tasks: int = Field(5, ge=1, le=1000, description="Tasks that may run at once: max_active_tasks.")
+    input: Input = Input()
+    merge: list[Merge] = Field([], description="References joined to every record, in order.")
+    denormalize: Denormalize = Denormalize()
+    output: Output = Output()
+    archive: Archive = Archive()
+    notify: Notify = Notify()
+
+    @model_validator(mode="after")
+    def _folders_are_apart(self) -> Self:
+        named = {"input.path": self.input.path, "output.path": self.output.path, "archive.path": self.archive.path}
+        taken = [(folder, f"Fanfold's own folder {folder!r}") for folder in RESERVED_FOLDERS]
+        for key, folder in named.items():
+            for other, owner in taken:
+                if PurePosixPath(folder).is_relative_to(other) or PurePosixPath(other).is_relative_to(folder):
+                    msg = f"{key} {folder!r} overlaps {owner}, expected folders apart from each other"
+                    raise ValueError(msg)
+            taken.append((folder, f"{key} {folder!r}"))
+        return self
+
+    @model_validator(mode="after")
+    def _objects_are_apart(self) -> Self:
+        names = ["record", *(merge.into for merge in self.merge)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            msg = f"merge: into {twice[0]!r} is used twice, expected a name of its own for each reference"
+            raise ValueError(msg)
+        return self
+
+
+def load_spec(path: str | os.PathLike[str]) -> Spec:
+    """Read and check the spec at `path`; nothing else is touched.
+
+    Returns:
+        The spec, frozen, with `data_dir` absolute (symbolic links and `..` resolved).
+
+    Raises:
+        MissingError: there is no such file.
+        SpecError: all errors of the spec at once, a line each: `file:line: path: found, expected`.
+    """
+    file = Path(path)
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        msg = f"{str(path)!r} is no file, expected the spec of a feed (YAML)"
+        raise MissingError(msg) from None
+    except UnicodeDecodeError as error:
+        msg = f"{path}:1: {error.object[error.start : error.end]!r} is no UTF-8, expected a YAML text"
+        raise SpecError(msg) from None
+    spec = _parse(text, str(path))
+    return spec.model_copy(update={"data_dir": str((file.resolve().parent / spec.data_dir).resolve())})
+
+
+def allowed_roots(spec_path: Path, spec: Spec) -> list[Path]:
+    """Return the directories that a feed may live in.
+
+    They are those of the environment variable FANFOLD_ALLOWED_ROOTS (separated as in PATH), else the spec's own folder
+    and its `data_dir`.
+    """
+    named = [root for root in os.environ.get(ALLOWED_ROOTS, "").split(os.pathsep) if root]
+    return [Path(root).resolve() for root in named or [str(spec_path.resolve().parent), spec.data_dir]]
+
+
+def check_allowed(path: Path, roots: list[Path], what: str) -> Path:
+    """Return `path` with `..` and symbolic links resolved.
+
+    Raises:
+        PathError: it lies outside all of `roots`; `what` names it in the message.
+    """
+    try:
+        resolved = path.resolve()
+    except (OSError, RuntimeError, ValueError) as error:
+        msg = f"{what} {str(path)!r} cannot be resolved ({error})"
+        raise PathError(msg) from None
+    if not any(resolved.is_relative_to(root) for root in roots):
+        shown = ", ".join(repr(str(root)) for root in roots)
+        msg = f"{what} {str(path)!r} is outside the allowed roots, expected a path under {shown} ({ALLOWED_ROOTS})"
+        raise PathError(msg)
+    return resolved
+
+
+def _parse(text: str, source: str) -> Spec:
+    try:
+        loader = Loader(text)
+        node = loader.get_single_node()
+        errors = [(line, f"{source}:{line}: {path}: found twice, expected once") for line, path in _repeated_keys(node)]
+        raw = loader.construct_document(node) if node else None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        msg = f"{source}:{mark.line + 1 if mark else 1}: {error.problem or error.context}, expected YAML"
+        raise SpecError(msg) from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        msg = f"{source}:1: {str(error).splitlines()[0]}, expected YAML"
+        raise SpecError(msg) from None
+    if not isinstance(raw, dict):
+        msg = f"{source}:1: found {type(raw).__name__}, expected a mapping with version, name, input, …"
+        raise SpecError(msg)
+    try:
+        spec = Spec.model_validate(raw)
+    except ValidationError as error:
+        errors += [_explain(details, node, source) for details in _distinct(error)]
+        raise SpecError("\n".join(line for _, line in sorted(errors))) from None
+    if errors:
+        raise SpecError("\n".join(line for _, line in sorted(errors)))
+    return spec
+
+
+def _distinct(error: ValidationError) -> Iterator[dict[str, Any]]:
+    # A union reports every member it tried: of errors at one place, and of one that leads to another, one is enough.
+    found: list[dict[str, Any]] = [
+        {**details, "loc": _place(details["loc"])} for details in error.errors(include_url=False)
+    ]
+    places = [details["loc"] for details in found]
+    for index, details in enumerate(found):
+        place = details["loc"]
+        leads_on = any(other[: len(place)] == place and other != place for other in places)
+        if place not in places[:index] and not (place and leads_on):
+            yield details
+
+
+def _place(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    return tuple(part for part in loc if isinstance(part, int) or not re.search(r"[\[\]()]|^(str|MergeKey)$", part))
+
+
+def _explain(details: dict[str, Any], node: yaml.Node | None, source: str) -> tuple[int, str]:
+    loc = details["loc"]
+    path = ".".join(map(str, loc)) or "spec"
+    kind, context = details["type"], details.get("ctx", {})
+    line = _line(node, loc)
+    if kind == "extra_forbidden":
+        return line, f"{source}:{line}: {path}: unknown key {loc[-1]!r}, {nearest(str(loc[-1]), _known_keys(loc[:-1]))}"
+    if kind == "missing":
+        line = _line(node, loc[:-1])
+        return line, f"{source}:{line}: {path}: found nothing, expected a value"
+    if kind == "value_error" and not loc:
+        return 1, f"{source}:1: {context['error']}"
+    expected = {
+        "value_error": str(context.get("error")),
+        "literal_error": str(context.get("expected")),
+        "string_pattern_mismatch": f"a text of the form {context.get('pattern')}",
+        "greater_than_equal": f"at least {context.get('ge')}",
+        "less_than_equal": f"at most {context.get('le')}",
+        "greater_than": f"more than {context.get('gt')}",
+    }.get(kind, details["msg"].removeprefix("Input should be ").removeprefix("a valid "))
+    return line, f"{source}:{line}: {path}: found {details['input']!r}, expected {expected}"
+
+
+def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
+    model: Any = Spec
+    for part in loc:
+        if isinstance(part, str):
+            annotation = model.model_fields[part].annotation
+            members = [annotation, *getattr(annotation, "__args__", ())]
+            model = next((m for m in members if isinstance(m, type) and issubclass(m, BaseModel)), MergeKey)
+    return list(model.model_fields)
+
+
+def _line(node: yaml.Node | None, loc: tuple[int | str, ...]) -> int:
+    line = 1
+    for part in loc:
+        if isinstance(node, yaml.MappingNode):
+            found = [(key, value) for key, value in node.value if key.value == str(part)]
+            if not found:
+                break
+            line, node = found[0][0].start_mark.line + 1, found[0][1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+    return line
+
+
+def _repeated_keys(node: yaml.Node | None, path: str = "", depth: int = 0) -> Iterator[tuple[int, str]]:
+    if depth > MAX_DEPTH:
+        return
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            place = f"{path}.{key.value}" if path else str(key.value)
+            if key.value in seen:
+                yield key.start_mark.line + 1, place
+            seen.add(key.value)
+            yield from _repeated_keys(value, place, depth + 1)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            yield from _repeated_keys(value, f"{path}.{index}", depth + 1)
+
+
+@functools.cache
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of the spec, for editors that check and complete YAML."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Spec.model_json_schema()}

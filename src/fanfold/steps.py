@@ -1,0 +1,348 @@
+"""The steps of a run, in their order. Each may run again at any moment, also after `kill -9`, with the same result.
+
+A step is given `data_dir` and what names its part of the run. What else it needs, it reads from the run's folder.
+"""
+
+import logging
+
+import msgspec
+
+from fanfold import files, manifest, prepare, runs, verify
+from fanfold.balance import balance
+from fanfold.engine import reference
+from fanfold.engine.denormalize import denormalize
+from fanfold.engine.merge import merge
+from fanfold.engine.scan import FileScan, scan
+from fanfold.engine.schema import check_covers, tree
+from fanfold.errors import DataError, EmptySubdir, MissingError, StillWrittenError, nearest
+from fanfold.layout import Feed, Run, format_ts, parse_subdir, parse_ts
+from fanfold.manifest import Files, Input, Inputs, Manifest, Progress, Published, RunSchema, StagedFile, Summary
+from fanfold.runs import AnyPath
+
+log = logging.getLogger(__name__)
+
+
+def start(spec_path: AnyPath, data_dir: AnyPath | None = None) -> Feed:
+    """Check everything that can be known before the first file: spec, allowed roots, landing, references.
+
+    Raises:
+        SpecError, PathError: as `runs.open_feed`.
+        MissingError: the landing directory, a reference, or a column of it is not there.
+    """
+    feed = runs.open_feed(spec_path, data_dir)
+    if not feed.landing_dir.is_dir():
+        msg = f"{str(feed.landing_dir)!r} is no directory, expected the landing directory (input.path)"
+        raise MissingError(msg)
+    for merged in feed.spec.merge:
+        source = feed.data_dir / merged.reference
+        if not source.is_file():
+            msg = f"{str(source)!r} is no file, expected the reference {merged.reference!r}"
+            raise MissingError(msg)
+        reference.header(source, merged)
+    return feed
+
+
+def list_files(feed: Feed) -> files.Landing:
+    """List what lies in landing: the files that are ready, and those that are still settling."""
+    return files.scan_landing(feed.landing_dir, feed.spec.input.patterns, feed.spec.input.settle_seconds)
+
+
+def list_run(feed: Feed, ts: str) -> list[files.LandedFile]:
+    """List the files of a run: those that it was given, or, before it was given any, those that are ready."""
+    run = feed.run(format_ts(parse_ts(ts)))
+    if committed := manifest.read_if_there(run.commit_path, Manifest):
+        return [files.LandedFile(file.name, file.size_bytes) for file in committed.files]
+    if staged := manifest.read_if_there(run.files_path, Files):
+        return [files.LandedFile(file.name, file.size_bytes) for file in staged.files]
+    return list_files(feed).ready
+
+
+def stage_files(feed: Feed, ts: str) -> int:
+    """Claim the ready files: rename them into `staging/<ts>/1` … `N`, evenly.
+
+    The distribution is on disk (files.json) before the first file moves. A second call completes the moves of the
+    first and claims nothing new. Without a ready file nothing is written. A release that was cut short is completed.
+
+    Returns:
+        The number of files of the run.
+
+    Raises:
+        DataError: a name is too long to take its timestamp; nothing is moved.
+    """
+    run = feed.run(format_ts(parse_ts(ts)))
+    if committed := manifest.read_if_there(run.commit_path, Manifest):
+        return committed.summary.files_in
+    if run.release_path.exists():
+        # The decision to give the run up is on disk: it is carried out before anything else.
+        release(feed, run.ts)
+        return stage_files(feed, run.ts)
+    if others := [other for other in runs.unfinished(feed) if other != run.ts]:
+        log.warning("unfinished runs: %s (fanfold run resumes the oldest, fanfold release gives one up)", others)
+    intent = manifest.read_if_there(run.files_path, Files)
+    if intent is None:
+        ready = {file.name: file.size_bytes for file in list_files(feed).ready}
+        if not ready:
+            files.remove_run(run)
+            return 0
+        for name in ready:
+            files.check_name_fits(run.archive_path(name))
+        parts = balance(ready.items(), feed.spec.subdirs)
+        intent = Files(claimed=False, files=[StagedFile(f, ready[f], n) for n, part in parts.items() for f in part])
+        files.write(run.spec_path, feed.spec.model_dump_json(exclude={"data_dir"}, indent=1).encode())
+        files.write(run.files_path, manifest.encode(intent))
+    return len(intent.files if intent.claimed else _claim(feed, run.ts, intent))
+
+
+def _claim(feed: Feed, ts: str, intent: Files) -> list[StagedFile]:
+    run = runs.open_run(feed.data_dir, ts) or feed.run(ts)
+    for n in range(1, run.feed.spec.subdirs + 1):
+        files.make_dirs(run.subdir_dir(n))
+    vanished = files.claim(run, ((file.name, file.subdir) for file in intent.files))
+    for name in sorted(vanished):
+        log.warning("%r was taken out of landing before it could be claimed: it is not in this run", name)
+    claimed = [file for file in intent.files if file.name not in vanished]
+    if claimed:
+        files.write(run.files_path, manifest.encode(Files(claimed=True, files=claimed)))
+    else:
+        files.remove_run(run)
+    return claimed
+
+
+def create_dynamic_taskgroups(data_dir: AnyPath, ts: str, subdirs: int) -> dict[str, str]:
+    """Prepare the groups: freeze the references, list the files of each, fix the one schema of the run.
+
+    A second call keeps what the first one fixed. A file that is no JSON is left to its group to fail on.
+
+    Args:
+        data_dir: root of the feed.
+        ts: execution timestamp of the run.
+        subdirs: number of groups, where the run has no files.
+
+    Returns:
+        `{"1": "staging/<ts>/1", …}`: for each group its subdirectory, also where it is empty.
+
+    Raises:
+        DataError: a key stands twice in a reference (its lines are named), two fields become one column, an exploded
+            field is no array, or not one of the files can be read.
+        MissingError: a field or column that the spec names is not there.
+        StillWrittenError: a reference changed while it was read.
+    """
+    run = runs.open_run(data_dir, ts)
+    if run is None:
+        name = format_ts(parse_ts(ts))
+        return {str(n): f"staging/{name}/{n}" for n in range(1, subdirs + 1)}
+    numbers = range(1, run.feed.spec.subdirs + 1)
+    if not run.commit_path.exists() and not run.schema_path.exists():
+        references = [prepare.freeze_reference(run, index) for index in range(len(run.feed.spec.merge))]
+        inputs, structures = prepare.scan_staged(run, manifest.read(run.files_path, Files).files)
+        for n in numbers:
+            files.write(run.inputs_path(n), manifest.encode(Inputs(inputs[n])))
+        files.write(run.schema_path, manifest.encode(prepare.fix_schema(run.feed.spec, structures, references)))
+    return {str(n): run.subdir(n) for n in numbers}
+
+
+def merge_data(subdir: str, data_dir: AnyPath) -> dict[str, int]:
+    """Join the references to every record of a subdirectory.
+
+    A second call keeps the result, unless an original changed since it was read: then it is read again.
+
+    Returns:
+        `files`, `bytes`, `records`, `records_unmatched`.
+
+    Raises:
+        EmptySubdir: the subdirectory has no files in this run.
+        DataError: a file is no JSON, has a field that the run's schema does not know, or is not where it was.
+        StillWrittenError: a file changed while it was read.
+    """
+    run, n = _open_group(subdir, data_dir)
+    progress = runs.progress_of(run, n)
+    if progress is None or not (runs.is_complete(run) or _is_kept(run, n, progress)):
+        progress = _merge(run, n)
+        files.write(run.progress_path(n), manifest.encode(progress))
+    return {
+        "files": len(progress.files),
+        "bytes": sum(file.size_bytes for file in progress.files),
+        "records": progress.records,
+        "records_unmatched": progress.records_unmatched,
+    }
+
+
+def _open_group(subdir: str, data_dir: AnyPath) -> tuple[Run, int]:
+    ts, n = parse_subdir(subdir)
+    run = runs.open_run(data_dir, ts)
+    if run is None or not runs.has_files(run, n):
+        msg = f"{subdir} has no files in this run"
+        raise EmptySubdir(msg)
+    return run, n
+
+
+def _is_kept(run: Run, n: int, progress: Progress) -> bool:
+    staged = [file for file in progress.files if not files.is_archived(run, n, file.name)]
+    if len(staged) == len(progress.files) and not run.merged_path(n).exists():
+        return False
+    return all(runs.is_as_read(run, n, file) for file in staged)
+
+
+def _merge(run: Run, n: int) -> Progress:
+    inputs = manifest.read(run.inputs_path(n), Inputs).files
+    frozen = runs.schema_of(run)
+    before = {file.name: files.claimed_file(run, n, file.name) for file in inputs}
+    records = _records(run, n, inputs, frozen)
+    hashes = {name: files.sha256(run.subdir_dir(n) / name) for name in before}
+    counted, unmatched = merge(run, n, list(before), frozen, files.temporary(run.merged_path(n)))
+    for name, state in before.items():
+        if files.version(files.claimed_file(run, n, name)) != files.version(state):
+            msg = f"{name!r} changed while it was read: somebody still writes it"
+            raise StillWrittenError(msg)
+    if counted != sum(records.values()):
+        msg = f"{run.subdir(n)}: merged {counted} records, expected the {sum(records.values())} that its files hold"
+        raise DataError(msg)
+    if unmatched:
+        log.warning("%s: %d of %d records have no match in a reference", run.subdir(n), unmatched, counted)
+    files.publish(run.merged_path(n))
+    read = [Input(f, s.st_size, s.st_ctime_ns, records[f], hashes[f]) for f, s in before.items()]
+    return Progress(read, counted, unmatched)
+
+
+def _records(run: Run, n: int, inputs: list[Input], frozen: RunSchema) -> dict[str, int]:
+    """Return the number of records of each file; files that are not as they were scanned are scanned again."""
+    known = {file.name: file.records for file in inputs if file.records is not None and runs.is_as_read(run, n, file)}
+    unknown = {file.name: run.subdir_dir(n) / file.name for file in inputs if file.name not in known}
+    counts = dict(known)
+    for name, found in scan(run.feed.data_dir, unknown, run.feed.spec).items():
+        if not isinstance(found, FileScan):
+            raise prepare.located(run, n, found)
+        check_covers(frozen.record_columns, tree((name, structure) for structure in found.structures), run.feed.spec)
+        counts[name] = found.records
+    return {file.name: counts[file.name] for file in inputs}
+
+
+def denormalize_data(subdir: str, data_dir: AnyPath) -> dict[str, int]:
+    """Explode and flatten the merged records of a subdirectory, and publish the rows.
+
+    The table appears under its final name when it is complete, atomically. A second call compares its hash.
+
+    Returns:
+        `rows`, `bytes`.
+
+    Raises:
+        EmptySubdir: the subdirectory has no files in this run.
+        MissingError: merge_data has not run.
+        DataError: the published table was changed.
+    """
+    run, n = _open_group(subdir, data_dir)
+    progress = runs.progress_of(run, n)
+    if progress is None or not (progress.published or run.merged_path(n).exists()):
+        msg = f"{subdir} has no merged records, expected merge_data before this step"
+        raise MissingError(msg)
+    published = progress.published
+    if published is None:
+        published = _publish(run, n, progress)
+    elif not verify.is_as_published(run.feed, published):
+        msg = f"{published.path!r} is not as it was published, expected sha256 {published.sha256}"
+        raise DataError(msg)
+    return {"rows": published.rows, "bytes": published.size_bytes}
+
+
+def _publish(run: Run, n: int, progress: Progress) -> Published:
+    frozen, target = runs.schema_of(run), run.feed.data_dir / run.output_name(n)
+    files.make_dirs(target.parent)
+    temporary = files.temporary(target)
+    rows = denormalize(run, n, frozen, temporary) if frozen.columns else files.write_empty(temporary)
+    published = Published(run.output_name(n), rows, temporary.stat().st_size, files.sha256(temporary))
+    files.publish(target)
+    progress = msgspec.structs.replace(progress, published=published)
+    files.write(run.progress_path(n), manifest.encode(progress))
+    return published
+
+
+def archive_files(subdir: str, data_dir: AnyPath) -> dict[str, int]:
+    """Move the originals of a subdirectory into the archive, once the rows made from them are published.
+
+    Nothing in the archive is ever overwritten. A second call completes a first one.
+
+    Returns:
+        `files`, `bytes`.
+
+    Raises:
+        EmptySubdir: the subdirectory has no files in this run.
+        MissingError: nothing is published yet.
+        DataError: an original changed after it was read (its writer still held it), is gone, or its name is taken.
+    """
+    run, n = _open_group(subdir, data_dir)
+    progress = runs.progress_of(run, n)
+    if progress is None or progress.published is None:
+        msg = f"{subdir} has nothing published, expected denormalize_data before this step"
+        raise MissingError(msg)
+    if not runs.is_complete(run):
+        for file in progress.files:
+            if not files.is_archived(run, n, file.name) and not runs.is_as_read(run, n, file):
+                msg = (
+                    f"{file.name!r} changed after it was read: its writer still held it. It stays staged: "
+                    "run this group again, from merge_data, to read it as it is now"
+                )
+                raise DataError(msg)
+        files.archive(run, n, [file.name for file in progress.files])
+    return {"files": len(progress.files), "bytes": sum(file.size_bytes for file in progress.files)}
+
+
+def verify_run(data_dir: AnyPath, ts: str, subdirs: int) -> Summary:
+    """Account for every file, byte, record and row; commit the run by its manifest; remove what was only for the run.
+
+    A second call compares what is there with the manifest.
+
+    Args:
+        data_dir: root of the feed.
+        ts: execution timestamp of the run.
+        subdirs: number of groups, where the run has no files.
+
+    Raises:
+        DataError: something is missing, extra, or changed; the first gaps are named, and the run is not committed.
+    """
+    run = runs.open_run(data_dir, ts)
+    if run is None:
+        return runs.empty_summary(ts, subdirs)
+    committed = manifest.read_if_there(run.commit_path, Manifest)
+    if committed is None:
+        committed = verify.account(run)
+        files.make_dirs(run.output_dir)
+        files.write(run.manifest_path, manifest.encode(committed))
+        files.write(run.commit_path, manifest.encode(committed))
+    else:
+        verify.compare(run, committed)
+    files.remove_run(run)
+    return committed.summary
+
+
+def release(feed: Feed, ts: str) -> list[str]:
+    """Give a run up: what is not published goes back into landing, what is published is archived and committed.
+
+    A second call completes a first one.
+
+    Returns:
+        The names that are back in landing, sorted.
+
+    Raises:
+        MissingError: there is no unfinished run `ts`.
+        DataError: landing has another file of a name now; all others are back.
+    """
+    known = runs.unfinished(feed)
+    if format_ts(parse_ts(ts)) not in known:
+        msg = f"{ts!r} is no unfinished run, {nearest(format_ts(parse_ts(ts)), known)}"
+        raise MissingError(msg)
+    run = runs.open_run(feed.data_dir, ts)
+    if run is None:
+        files.remove_run(feed.run(format_ts(parse_ts(ts))))
+        return []
+    if runs.is_complete(run):
+        verify_run(feed.data_dir, ts, run.feed.spec.subdirs)
+        return []
+    published, returned = runs.release_unpublished(run)
+    for n in published:
+        denormalize_data(run.subdir(n), feed.data_dir)
+        archive_files(run.subdir(n), feed.data_dir)
+    if published:
+        verify_run(feed.data_dir, ts, run.feed.spec.subdirs)
+    else:
+        files.remove_run(run)
+    return returned

@@ -1,0 +1,191 @@
+"""The proof: every file, byte, record and row of a run accounted for."""
+
+import importlib.metadata
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from fanfold import files, manifest, runs
+from fanfold.engine.denormalize import count_originals, count_rows
+from fanfold.errors import DataError
+from fanfold.layout import Feed, Run, archived_name
+from fanfold.manifest import ArchivedFile, Files, Manifest, Progress, Published, Release, SubdirSummary, Summary
+
+SHOWN_GAPS = 5
+
+
+class Recount(msgspec.Struct, frozen=True):
+    """What a recount found. `gaps` are sentences, one for each file that is missing, extra or changed."""
+
+    ts: str
+    files: int
+    bytes: int
+    records: int
+    rows: int
+    gaps: list[str]
+
+
+def account(run: Run) -> Manifest:
+    """Make the manifest of a run whose groups are done.
+
+    Raises:
+        DataError: a file is not archived, an output is missing, extra or changed, a count does not fit.
+    """
+    staged = manifest.read(run.files_path, Files).files
+    release = manifest.read_if_there(run.release_path, Release) or Release([])
+    groups = {
+        n: manifest.read_if_there(run.progress_path(n), Progress)
+        for n in sorted({file.subdir for file in staged} - set(release.subdirs))
+    }
+    undone = [n for n, progress in groups.items() if progress is None or progress.published is None]
+    if undone:
+        msg = f"groups {undone} have published nothing, expected an output from each group that was given files"
+        raise DataError(msg)
+    done = {n: progress for n, progress in groups.items() if progress is not None}
+    outputs = {str(n): progress.published for n, progress in done.items() if progress.published is not None}
+    archived = [
+        ArchivedFile(
+            file.name,
+            n,
+            file.size_bytes,
+            file.sha256 or "",
+            file.records or 0,
+            f"{run.feed.spec.archive.path}/{archived_name(file.name, run.ts)}",
+        )
+        for n, progress in done.items()
+        for file in progress.files
+    ]
+    archived.sort(key=lambda file: file.name)
+    frozen = runs.schema_of(run)
+    committed = Manifest(
+        fanfold=importlib.metadata.version("fanfold"),
+        duckdb=importlib.metadata.version("duckdb"),
+        spec=run.feed.spec.model_dump(mode="json", exclude={"data_dir"}),
+        summary=_summary(run, done, frozen.references),
+        columns=frozen.columns,
+        files=archived,
+        outputs=outputs,
+        records_unmatched={str(n): progress.records_unmatched for n, progress in done.items()},
+        released=sorted(file.name for file in staged if file.subdir in release.subdirs),
+    )
+    expected = {(file.name, file.subdir) for file in staged if file.subdir not in release.subdirs}
+    gaps = [
+        f"{name!r} was claimed, and is in no group" for name, _ in expected - {(f.name, f.subdir) for f in archived}
+    ]
+    if left := files.left_in(run):
+        gaps.append(f"{str(left.relative_to(run.feed.data_dir))!r} is left in staging")
+    _fail_on([*gaps, *_gaps(run, committed)])
+    return committed
+
+
+def _summary(run: Run, groups: dict[int, Progress], references: list[manifest.FrozenReference]) -> Summary:
+    subdirs = {}
+    for n in range(1, run.feed.spec.subdirs + 1):
+        progress = groups.get(n)
+        subdirs[str(n)] = SubdirSummary()
+        if progress is not None and progress.published is not None:
+            size = sum(file.size_bytes for file in progress.files)
+            rows, output = progress.published.rows, progress.published.path
+            subdirs[str(n)] = SubdirSummary(len(progress.files), size, progress.records, rows, output)
+    total = msgspec.structs.replace(runs.empty_summary(run.ts, run.feed.spec.subdirs), subdirs=subdirs)
+    count = sum(subdir.files for subdir in subdirs.values())
+    return msgspec.structs.replace(
+        total,
+        files_in=count,
+        files_archived=count,
+        bytes_in=sum(subdir.bytes for subdir in subdirs.values()),
+        records_in=sum(subdir.records for subdir in subdirs.values()),
+        records_unmatched=sum(progress.records_unmatched for progress in groups.values()),
+        rows_out=sum(subdir.rows for subdir in subdirs.values()),
+        references=references,
+    )
+
+
+def compare(run: Run, committed: Manifest) -> None:
+    """Compare a committed run with what is on disk: sizes of originals, hashes of outputs.
+
+    Raises:
+        DataError: something is missing, extra, or changed.
+    """
+    _fail_on([*_gaps(run, committed), *_manifest_gaps(run, committed)])
+
+
+def recount(run: Run, committed: Manifest) -> Recount:
+    """Count a committed run again from its archive and its output, every byte of both.
+
+    Records and rows are counted from the originals and from the tables, independently of the manifest and of each
+    other; files that are missing or changed are named, and not counted.
+    """
+    gaps = [*_gaps(run, committed), *_manifest_gaps(run, committed)]
+    present = [f for f in committed.files if (run.feed.data_dir / f.archived_as).is_file()]
+    whole = {f for f in present if files.sha256(run.feed.data_dir / f.archived_as) == f.sha256}
+    gaps += [
+        f"{file.archived_as!r} is changed: expected sha256 {file.sha256}"
+        for file in present
+        if file not in whole and (run.feed.data_dir / file.archived_as).stat().st_size == file.size_bytes
+    ]
+    gaps += [f"{name!r} is extra: no original of the run" for name in _extra_originals(run, committed)]
+    records, wanted = count_originals(
+        run.feed.data_dir, [run.feed.data_dir / f.archived_as for f in present if f in whole], run.feed.spec
+    )
+    tables = [output for output in committed.outputs.values() if is_as_published(run.feed, output)]
+    # A row has at most its record, and the columns of the references; a quote may be doubled.
+    line = 4 * run.feed.spec.input.max_record_bytes
+    rows = sum(count_rows(run.feed.data_dir, run.feed.data_dir / table.path, line) for table in tables)
+    if not gaps and records != committed.summary.records_in:
+        gaps.append(f"{records} records in the archive, expected {committed.summary.records_in}")
+    if not gaps and not rows == wanted == committed.summary.rows_out:
+        gaps.append(f"{rows} rows, expected {wanted} by the archive, {committed.summary.rows_out} by the manifest")
+    size = sum(file.size_bytes for file in present)
+    return Recount(run.ts, len(present), size, records, rows, gaps)
+
+
+def is_as_published(feed: Feed, published: Published) -> bool:
+    """Say whether a published table still has its bytes."""
+    path = feed.data_dir / published.path
+    return path.is_file() and path.stat().st_size == published.size_bytes and files.sha256(path) == published.sha256
+
+
+def _gaps(run: Run, committed: Manifest) -> Iterator[str]:
+    for file in committed.files:
+        path = run.feed.data_dir / file.archived_as
+        if not path.is_file():
+            yield f"{file.archived_as!r} is missing: the original of {file.name!r}"
+        elif path.stat().st_size != file.size_bytes:
+            yield f"{file.archived_as!r} is changed: {path.stat().st_size} bytes, expected {file.size_bytes}"
+    expected = {run.manifest_path.name}
+    for output in committed.outputs.values():
+        path = run.feed.data_dir / output.path
+        expected.add(path.name)
+        if not path.is_file():
+            yield f"{output.path!r} is missing: expected {output.rows} rows"
+        elif not is_as_published(run.feed, output):
+            yield f"{output.path!r} is changed: expected sha256 {output.sha256}"
+    for name in sorted(path.name for path in run.output_dir.iterdir()) if run.output_dir.is_dir() else ():
+        if name not in expected:
+            yield f"{f'{run.output}/{name}'!r} is extra: no output of the run"
+
+
+def _manifest_gaps(run: Run, committed: Manifest) -> Iterator[str]:
+    name = f"{run.output}/{run.manifest_path.name}"
+    if not run.manifest_path.is_file():
+        yield f"{name!r} is missing: the manifest of the run"
+    elif run.manifest_path.read_bytes() != manifest.encode(committed):
+        yield f"{name!r} is changed: expected the manifest of the run"
+
+
+def _extra_originals(run: Run, committed: Manifest) -> Iterator[str]:
+    known = {file.archived_as for file in committed.files}
+    for folder, _, names in os.walk(run.feed.archive_dir):
+        for name in sorted(names):
+            relative = str(Path(folder, name).relative_to(run.feed.data_dir))
+            if f"_{run.ts}." in name and relative not in known:
+                yield relative
+
+
+def _fail_on(gaps: list[str]) -> None:
+    if gaps:
+        more = f"; and {len(gaps) - SHOWN_GAPS} more" if len(gaps) > SHOWN_GAPS else ""
+        raise DataError("; ".join(gaps[:SHOWN_GAPS]) + more)

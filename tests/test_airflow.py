@@ -1,0 +1,287 @@
+"""Real runs on a real Airflow: SQLite, LocalExecutor, every task a process of its own."""
+
+import http.server
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from fanfold.airflow.server import EmbeddedAirflow, RunOutcome
+from fanfold.layout import format_ts, parse_ts
+from tests.conftest import CUSTOMERS, FeedDir, tree
+
+FEED = """
+from pathlib import Path
+from fanfold.airflow import feed_dag
+feed_dag(Path({spec!r}), default_args={{"retries": 0}})
+"""
+GROUPS_INSIDE_A_TASK = """
+from airflow.sdk import TaskGroup, dag, task
+
+@dag(schedule=None)
+def groups_inside_a_task():
+    @task
+    def create_dynamic_taskgroups():
+        for n in range(1, 6):
+            with TaskGroup(f"subdir_{n}"):
+                pass
+    create_dynamic_taskgroups()
+
+groups_inside_a_task()
+"""
+AFTER_THE_SENSOR = 23
+STEPS = ("merge_data", "denormalize_data", "archive_files")
+
+
+class Slack(http.server.ThreadingHTTPServer):
+    """A stand-in for Slack: answers with `status`, or never; keeps what it was sent."""
+
+    status: int | None = 200
+
+    def __init__(self) -> None:
+        """Listen on a free port."""
+        super().__init__(("127.0.0.1", 0), SlackHandler)
+        self.received: list[dict[str, Any]] = []
+
+
+class SlackHandler(http.server.BaseHTTPRequestHandler):
+    """One request to the stand-in."""
+
+    server: Slack
+
+    def do_POST(self) -> None:
+        """Keep the message, and answer."""
+        self.server.received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        if self.server.status is None:
+            time.sleep(20)
+            return
+        self.send_response(self.server.status)
+        self.end_headers()
+        self.wfile.write(b"ok")
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def slack() -> Iterator[Slack]:
+    """Start the stand-in for Slack."""
+    with Slack() as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Name the folder that all feeds of this module lie in."""
+    return tmp_path_factory.mktemp("airflow")
+
+
+@pytest.fixture(scope="module")
+def airflow(root: Path, slack: Slack) -> Iterator[EmbeddedAirflow]:
+    """Start one Airflow for all tests of this module; each test gives its run a `data_dir` of its own."""
+    feed = FeedDir(root / "feed.yaml", root / "data")
+    feed.write_spec(
+        subdirs=5, concurrent_tasks=5, notify={"slack_conn_id": "slack"}, input={"wait_seconds": 1, "poll_seconds": 1}
+    )
+    dag_file = root / "feed.py"
+    dag_file.write_text(FEED.format(spec=str(feed.spec_path)), encoding="utf-8")
+    inside = root / "groups_inside_a_task.py"
+    inside.write_text(GROUPS_INSIDE_A_TASK, encoding="utf-8")
+    host, port = slack.server_address[:2]
+    connection = {"conn_type": "slackwebhook", "host": f"http://{host!s}:{port}", "password": "T000/B000/secret"}
+    environ = {"FANFOLD_ALLOWED_ROOTS": str(root), "AIRFLOW_CONN_SLACK": json.dumps(connection)}
+    with EmbeddedAirflow(root / "home", [dag_file, inside], environ=environ) as server:
+        yield server
+
+
+@pytest.fixture
+def feed(root: Path, request: pytest.FixtureRequest, slack: Slack) -> FeedDir:
+    """Make an empty feed under the common spec."""
+    slack.status = 200
+    slack.received.clear()
+    made = FeedDir(root / "feed.yaml", root / request.node.name / "data")
+    made.landing_dir.mkdir(parents=True)
+    (made.data_dir / "customers.csv").write_text(CUSTOMERS, encoding="utf-8")
+    return made
+
+
+def land(feed: FeedDir, files: int) -> None:
+    for n in range(files):
+        records = [{"id": f"{n}-{k}", "customer_id": "007", "items": [{"qty": k}] * k} for k in range(3)]
+        feed.land(f"{n}.json", records)
+
+
+def run(airflow: EmbeddedAirflow, data_dir: Path | str) -> RunOutcome:
+    return airflow.run_once("feed", {"data_dir": str(data_dir)}, lambda _: None)
+
+
+def states(outcome: RunOutcome) -> dict[str, str | None]:
+    return {task_id: task.state for task_id, task in outcome.tasks.items()}
+
+
+def test_seven_files_all_groups_green_and_the_tree_of_fanfold_run(
+    airflow: EmbeddedAirflow, feed: FeedDir, slack: Slack, tmp_path: Path
+) -> None:
+    """Seven files lie as 2, 2, 1, 1, 1, all is green, the tree that of `fanfold run`; cleared as a whole, it stays."""
+    land(feed, 7)
+    copy = shutil.copytree(feed.data_dir, tmp_path / "data")
+    outcome = run(airflow, feed.data_dir)
+    skipped = {task for task, state in states(outcome).items() if state != "success"}
+    assert (outcome.state, skipped) == ("success", {"file_check_operations.skip_notification"})
+    ts = format_ts(parse_ts(outcome.execution_time))
+    local = [sys.executable, "-m", "fanfold", "run", str(feed.spec_path), "--data-dir", str(copy), "--ts", ts, "--json"]
+    environ = {"FANFOLD_ALLOWED_ROOTS": str(tmp_path)}
+    summary = json.loads(subprocess.check_output(local, env=environ))
+    assert [subdir["files"] for subdir in summary["subdirs"].values()] == [2, 2, 1, 1, 1]
+    assert tree(copy) == tree(feed.data_dir)
+    assert len(slack.received) == 1
+    assert "7 files" in slack.received[0]["text"]
+    assert ts in slack.received[0]["text"]
+    everything = {"dag_run_id": outcome.run_id, "dry_run": False, "only_failed": False}
+    airflow.call("POST", "/dags/feed/clearTaskInstances", everything)
+    again = airflow.follow("feed", outcome.run_id, lambda _: None)
+    assert (again.state, states(again)) == (outcome.state, states(outcome))
+    assert again.tasks["verify_run"].try_number == 2
+    assert tree(copy) == tree(feed.data_dir)
+
+
+def test_three_files_leave_two_groups_skipped(airflow: EmbeddedAirflow, feed: FeedDir) -> None:
+    """Groups without a file are skipped; all others and verify_run succeed, and so does the run."""
+    land(feed, 3)
+    outcome = run(airflow, feed.data_dir)
+    skipped = {task for task, state in states(outcome).items() if state == "skipped"}
+    assert skipped == {
+        "file_check_operations.skip_notification",
+        *(f"subdir_{n}.{step}" for n in (4, 5) for step in STEPS),
+    }
+    assert outcome.state == "success", outcome.errors
+    assert states(outcome)["verify_run"] == "success"
+
+
+def test_no_file_skips_everything_after_the_sensor(airflow: EmbeddedAirflow, feed: FeedDir) -> None:
+    """Without a file within wait_seconds the rest is skipped, nothing is written, and the run succeeds."""
+    before = tree(feed.data_dir)
+    outcome = run(airflow, feed.data_dir)
+    assert outcome.state == "success", outcome.errors
+    assert [state for state in states(outcome).values() if state != "skipped"] == ["success"]
+    assert sum(state == "skipped" for state in states(outcome).values()) == AFTER_THE_SENSOR + 1
+    assert tree(feed.data_dir) == before
+
+
+def test_a_path_outside_the_roots_fails_in_start(airflow: EmbeddedAirflow) -> None:
+    """A data_dir outside the allowed roots fails the run in its first task, and says why."""
+    outcome = run(airflow, "/etc")
+    assert outcome.state == "failed"
+    assert states(outcome)["start"] == "failed"
+    assert "outside the allowed roots" in outcome.errors["start"]
+    assert set(states(outcome).values()) == {"failed", "upstream_failed"}
+
+
+@pytest.mark.parametrize("status", [500, None])
+def test_slack_in_trouble_costs_seconds_and_fails_nothing(
+    airflow: EmbeddedAirflow, feed: FeedDir, slack: Slack, root: Path, status: int | None
+) -> None:
+    """Slack that answers 500, or never, is tried three times and then let be; no log has the webhook's secret."""
+    slack.status = status
+    land(feed, 2)
+    outcome = run(airflow, feed.data_dir)
+    assert outcome.state == "success", outcome.errors
+    assert len(slack.received) == 3
+    logs = list((root / "home" / "logs").rglob("*send_slack_notification*/*"))
+    text = "".join(log.read_text(encoding="utf-8") for log in logs if log.is_file())
+    assert "the run goes on" in text
+    assert "B000" not in text
+
+
+def test_a_broken_file_fails_its_group_only_and_mended_the_run_ends_well(
+    airflow: EmbeddedAirflow, feed: FeedDir
+) -> None:
+    """Four groups publish beside one that fails; mended and cleared, the run ends well and the four are untouched."""
+    land(feed, 5)
+
+    def break_it() -> None:
+        while not (staged := list(feed.data_dir.glob("staging/*/3/*.json"))):
+            time.sleep(0.01)
+        staged[0].rename(feed.data_dir / "saved")
+        staged[0].mkdir()
+
+    breaker = threading.Thread(target=break_it)
+    breaker.start()
+    outcome = run(airflow, feed.data_dir)
+    breaker.join()
+    assert outcome.state == "failed"
+    assert {task for task, state in states(outcome).items() if state == "failed"} == {"subdir_3.merge_data"}
+    assert "found a directory" in outcome.errors["subdir_3.merge_data"]
+    outputs = {path: path.stat() for path in feed.data_dir.glob("denormalized/*/*.csv")}
+    assert len(outputs) == len(list(feed.data_dir.glob("processed/*.json"))) == 4
+
+    (broken,) = feed.data_dir.glob("staging/*/3/*.json")
+    broken.rmdir()
+    (feed.data_dir / "saved").rename(broken)
+    clear = {"dag_run_id": outcome.run_id, "task_ids": ["subdir_3.merge_data"], "include_downstream": True}
+    airflow.call("POST", "/dags/feed/clearTaskInstances", clear | {"dry_run": False, "only_failed": False})
+    mended = airflow.follow("feed", outcome.run_id, lambda _: None)
+    assert mended.state == "success"
+    tries = {task: state.try_number for task, state in mended.tasks.items() if state.state != "skipped"}
+    again = {f"subdir_3.{step}" for step in STEPS}
+    assert {task for task, number in tries.items() if number > 1} <= again | {"verify_run", "end"}
+    assert tries["subdir_3.merge_data"] == 2
+    for path, info in outputs.items():
+        assert (path.stat().st_ino, path.stat().st_mtime_ns) == (info.st_ino, info.st_mtime_ns)
+    assert len(list(feed.data_dir.glob("denormalized/*/*.csv"))) == 5
+
+
+def test_a_taskgroup_cannot_be_made_inside_a_running_task(airflow: EmbeddedAirflow) -> None:
+    """Airflow refuses a TaskGroup inside a running task: that is why the loop stands in the DAG."""
+    outcome = airflow.run_once("groups_inside_a_task", {}, lambda _: None)
+    assert "TaskGroup can only be used inside a dag" in outcome.errors["create_dynamic_taskgroups"]
+
+
+def test_everything_listens_on_this_machine_only(airflow: EmbeddedAirflow) -> None:
+    """No process of the embedded Airflow listens on any address but 127.0.0.1."""
+    assert airflow.url.startswith("http://127.0.0.1:")
+    listening = [
+        connection.laddr.ip
+        for process in psutil.Process().children(recursive=True)
+        for connection in process.net_connections()
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert listening
+    assert set(listening) == {"127.0.0.1"}
+
+
+def test_killed_the_next_start_ends_what_was_left(root: Path) -> None:
+    """After kill -9 of `fanfold airflow`, one more start and a Ctrl-C leave no process of either."""
+    command = [sys.executable, "-m", "fanfold", "airflow", str(root / "feed.yaml"), "--home", str(root / "killed")]
+
+    def serve() -> tuple[subprocess.Popen[str], list[psutil.Process]]:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        assert "Airflow serves the DAG 'feed' at http://127.0.0.1:" in process.stdout.readline()
+        return process, psutil.Process(process.pid).children(recursive=True)
+
+    killed, orphans = serve()
+    with killed:
+        killed.kill()
+    assert any(orphan.is_running() for orphan in orphans)
+    second, children = serve()
+    assert not any(orphan.is_running() for orphan in orphans)
+    with second:
+        second.send_signal(signal.SIGINT)
+        second.wait(timeout=60)
+    assert second.returncode == 130
+    assert children
+    assert not any(child.is_running() for child in children)

@@ -1,0 +1,101 @@
+"""The pages: what they show is what the code does."""
+
+import itertools
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+
+from fanfold.cli import cli
+from fanfold.spec import load_spec
+
+ROOT = Path(__file__).parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+IDS = [str(page.relative_to(ROOT)) for page in PAGES]
+FENCED = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
+INLINE = re.compile(r"`(fanfold [^`]+)`")
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=IDS)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    found = FENCED.findall(page.read_text(encoding="utf-8"))
+    return [text for named, text in found if named == language]
+
+
+def prose(page: Path) -> str:
+    return FENCED.sub("", page.read_text(encoding="utf-8"))
+
+
+def check_command(line: str, *, complete: bool) -> None:
+    """Parse a command line as `fanfold` does; where it is not `complete`, arguments may be missing."""
+    shell = shlex.shlex(line, posix=True, punctuation_chars=True)
+    shell.whitespace_split = True
+    words = list(itertools.takewhile(lambda word: not set(word) <= set(shell.punctuation_chars), shell))
+    arguments = [word for word in words[1:] if word not in {"--debug", "-h", "--help", "…"}]
+    if not arguments or arguments[0].startswith("-"):
+        cli.make_parser(click.Context(cli)).parse_args(arguments)
+        return
+    name, *rest = arguments
+    assert name in cli.commands, f"fanfold has no command {name!r}"
+    command = cli.commands[name]
+    if complete:
+        command.make_context(name, rest)
+    else:
+        command.make_parser(click.Context(command)).parse_args(rest)
+
+
+def command_lines(page: Path) -> Iterator[str]:
+    for text in blocks(page, "sh"):
+        for line in text.replace("\\\n", " ").splitlines():
+            if line.removeprefix("$ ").startswith("fanfold "):
+                yield line.removeprefix("$ ")
+
+
+def test_generated_pages_are_up_to_date() -> None:
+    """The pages of docs/reference are what docs/generate.py makes of the code as it is."""
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "docs/generate.py"), "--check"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@each_page
+def test_every_spec_shown_loads(page: Path, tmp_path: Path) -> None:
+    """Every spec that a page shows is one that `load_spec` accepts."""
+    for text in blocks(page, "yaml"):
+        if re.search(r"^version:", text, re.MULTILINE):
+            assert isinstance(yaml.safe_load(text), dict)
+            path = tmp_path / "spec.yaml"
+            path.write_text(text, encoding="utf-8")
+            load_spec(path)
+
+
+@each_page
+def test_every_command_shown_parses(page: Path) -> None:
+    """Every command line that a page shows has a command and options that `fanfold` knows."""
+    for line in command_lines(page):
+        check_command(line, complete=True)
+    for line in INLINE.findall(prose(page)):
+        check_command(" ".join(line.split()), complete=False)
+
+
+@each_page
+def test_every_link_leads_to_a_file(page: Path) -> None:
+    """Every relative link of a page leads to a file, and its anchor to a heading of that file."""
+    for link in LINK.findall(prose(page)):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{link} leads nowhere"
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}, link

@@ -1,0 +1,231 @@
+"""The file system: scan, claim, publish, archive, give back."""
+
+import logging
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from fanfold import files
+from fanfold.errors import DataError, MissingError
+from fanfold.layout import Run
+from tests.conftest import TS, FeedDir, MakeFeed, tree
+
+PATTERNS = ["*.json", "*.gz"]
+
+
+@pytest.fixture
+def feed(make_feed: MakeFeed) -> FeedDir:
+    return make_feed({"a.json": "A", "sub/b.json": "B"})
+
+
+@pytest.fixture
+def run(feed: FeedDir) -> Run:
+    """A run that has claimed both files into its first subdirectory."""
+    claimed = feed.at()
+    assert files.claim(claimed, [("a.json", 1), ("sub/b.json", 1)]) == set()
+    return claimed
+
+
+def names(landing_dir: Path) -> list[str]:
+    return [file.name for file in files.scan_landing(landing_dir, PATTERNS, 0).ready]
+
+
+def test_scan_finds_files_in_all_folders(feed: FeedDir) -> None:
+    """Files that match a pattern are listed by name, with their size, from all sub-folders."""
+    feed.land("Z.json", "four")
+    feed.land("other.txt", "x")
+    feed.land("A.JSON", "x")
+    found = files.scan_landing(feed.landing_dir, PATTERNS, 0)
+    assert found == ([("Z.json", 4), ("a.json", 1), ("sub/b.json", 1)], {})
+
+
+@pytest.mark.parametrize(
+    "name", [".a.json", "x.json.part", "x.json.tmp", "x.json.crdownload", "x.json~", ".hidden/a.json", "up.part/a.json"]
+)
+def test_scan_passes_over_unfinished_and_hidden(feed: FeedDir, name: str) -> None:
+    """Hidden names and unfinished downloads, folders too, are left alone whatever the patterns are."""
+    feed.land(name, "x")
+    assert [file.name for file in files.scan_landing(feed.landing_dir, ["*"], 0).ready] == ["a.json", "sub/b.json"]
+
+
+def test_scan_passes_over_what_is_no_regular_file(feed: FeedDir, caplog: pytest.LogCaptureFixture) -> None:
+    """Links, FIFOs, sockets and directories are passed over; a name that is no UTF-8 too, with a warning."""
+    (feed.landing_dir / "link.json").symlink_to("a.json")
+    (feed.landing_dir / "dangling.json").symlink_to("nowhere")
+    (feed.landing_dir / "folder").symlink_to("sub")
+    (feed.landing_dir / "dir.json").mkdir()
+    os.mkfifo(feed.landing_dir / "fifo.json")
+    Path(os.fsdecode(os.fsencode(feed.landing_dir) + b"/\xff.json")).write_bytes(b"")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(feed.landing_dir / "s.json"))
+    with caplog.at_level(logging.WARNING):
+        assert names(feed.landing_dir) == ["a.json", "sub/b.json"]
+    assert [record.getMessage() for record in caplog.records] == [
+        r"'\udcff.json' stays in landing: its name is no UTF-8"
+    ]
+
+
+@pytest.mark.parametrize("age", [5, -3600])
+def test_scan_waits_for_settled_files(feed: FeedDir, age: int) -> None:
+    """A file is ready only when both its times of change are old enough."""
+    mtime = (feed.landing_dir / "a.json").stat().st_ctime - age
+    os.utime(feed.landing_dir / "a.json", (mtime, mtime))
+    found = files.scan_landing(feed.landing_dir, PATTERNS, 3000)
+    assert found.ready == []
+    assert sorted(found.settling) == ["a.json", "sub/b.json"]
+    limit = 3000 if age > 0 else 6600
+    assert limit - 60 < found.settling["a.json"] <= limit
+
+
+def test_scan_needs_a_directory(feed: FeedDir) -> None:
+    """A landing directory that is not there is an error that names it."""
+    with pytest.raises(MissingError, match=r"nowhere' is no directory, expected the landing directory"):
+        files.scan_landing(feed.data_dir / "nowhere", PATTERNS, 0)
+
+
+def test_claim_moves(feed: FeedDir) -> None:
+    """A claimed file is the same inode in its subdirectory, and gone from landing."""
+    inode = (feed.landing_dir / "sub/b.json").stat().st_ino
+    run = feed.at()
+    assert files.claim(run, [("sub/b.json", 2)]) == set()
+    assert (run.subdir_dir(2) / "sub/b.json").stat().st_ino == inode
+    assert names(feed.landing_dir) == ["a.json"]
+
+
+def test_claim_again_completes(feed: FeedDir) -> None:
+    """A second claim moves what the first did not, and tells what is in neither place."""
+    run = feed.at()
+    files.claim(run, [("a.json", 1)])
+    assert files.claim(run, [("a.json", 1), ("sub/b.json", 1), ("gone.json", 2)]) == {"gone.json"}
+    assert names(feed.landing_dir) == []
+
+
+def test_claim_never_overwrites(feed: FeedDir, run: Run) -> None:
+    """A new file of a claimed name stays in landing, and the claimed one stays as it was."""
+    feed.land("a.json", "new")
+    assert files.claim(run, [("a.json", 1)]) == set()
+    assert (run.subdir_dir(1) / "a.json").read_text() == "A"
+    assert (feed.landing_dir / "a.json").read_text() == "new"
+
+
+def test_archive_moves(feed: FeedDir, run: Run) -> None:
+    """An archived file is the same inode under its new name; a second call changes nothing."""
+    inode = (run.subdir_dir(1) / "a.json").stat().st_ino
+    files.archive(run, 1, ["a.json", "sub/b.json"])
+    archived = feed.data_dir / "processed" / f"a_{TS}.json"
+    assert (archived.stat().st_ino, archived.stat().st_nlink) == (inode, 1)
+    assert (feed.data_dir / f"processed/sub/b_{TS}.json").read_text() == "B"
+    assert files.left_in(run) is None
+    before = tree(feed.data_dir)
+    files.archive(run, 1, ["a.json", "sub/b.json"])
+    assert tree(feed.data_dir) == before
+
+
+def test_archive_again_completes(feed: FeedDir, run: Run) -> None:
+    """Cut short between the new name and the loss of the old one, an archive is completed by a second call."""
+    files.archive(run, 1, ["a.json"])
+    (run.subdir_dir(1) / "a.json").hardlink_to(run.archive_path("a.json"))
+    files.archive(run, 1, ["a.json", "sub/b.json"])
+    assert files.left_in(run) is None
+    assert sorted(path.name for path in (feed.data_dir / "processed").rglob("*.json")) == [
+        f"a_{TS}.json",
+        f"b_{TS}.json",
+    ]
+
+
+@pytest.mark.parametrize("content", ["other", "B"], ids=["another content", "the same content"])
+def test_archive_never_overwrites(run: Run, content: str) -> None:
+    """A name that another file has in the archive is an error; that file and all staged originals stay."""
+    taken = run.archive_path("sub/b.json")
+    taken.parent.mkdir(parents=True)
+    taken.write_text(content)
+    inode = taken.stat().st_ino
+    with pytest.raises(DataError, match="exists and is another file, expected the name to be free"):
+        files.archive(run, 1, ["a.json", "sub/b.json"])
+    assert (taken.read_text(), taken.stat().st_ino) == (content, inode)
+    assert [(run.subdir_dir(1) / name).read_text() for name in ("a.json", "sub/b.json")] == ["A", "B"]
+    taken.unlink()
+    files.archive(run, 1, ["a.json", "sub/b.json"])
+    assert taken.read_text() == "B"
+
+
+def test_give_back_restores(feed: FeedDir, run: Run) -> None:
+    """Files given back lie in landing as they did, sub-folders too; a second call changes nothing."""
+    assert files.give_back(run, 1, ["a.json", "sub/b.json"]) == []
+    assert names(feed.landing_dir) == ["a.json", "sub/b.json"]
+    assert files.left_in(run) is None
+    assert files.give_back(run, 1, ["a.json", "sub/b.json"]) == []
+
+
+def test_give_back_again_completes(feed: FeedDir, run: Run) -> None:
+    """Cut short between the name in landing and the loss of the staged one, it is completed by a second call."""
+    (feed.landing_dir / "a.json").hardlink_to(run.subdir_dir(1) / "a.json")
+    assert files.give_back(run, 1, ["a.json", "sub/b.json"]) == []
+    assert names(feed.landing_dir) == ["a.json", "sub/b.json"]
+    assert files.left_in(run) is None
+
+
+def test_give_back_never_overwrites(feed: FeedDir, run: Run) -> None:
+    """A name that landing has again stays staged and is told, the others are given back."""
+    feed.land("a.json", "new")
+    assert files.give_back(run, 1, ["a.json", "sub/b.json"]) == ["a.json"]
+    assert (feed.landing_dir / "a.json").read_text() == "new"
+    assert (run.subdir_dir(1) / "a.json").read_text() == "A"
+    assert names(feed.landing_dir) == ["a.json", "sub/b.json"]
+
+
+def test_publish_is_a_rename(tmp_path: Path) -> None:
+    """What was complete under the temporary name appears under the final one, nothing else is left."""
+    files.temporary(tmp_path / "1.csv").write_text("x")
+    assert files.temporary(tmp_path / "1.csv").name.startswith(".")
+    files.publish(tmp_path / "1.csv")
+    assert tree(tmp_path).keys() == {"1.csv"}
+
+
+def test_write_leaves_what_is_there(tmp_path: Path) -> None:
+    """A file that holds the content already keeps its inode and its mtime; another content replaces it."""
+    path = tmp_path / "new" / "x.json"
+    files.write(path, b"1")
+    before = path.stat()
+    files.write(path, b"1")
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    files.write(path, b"2")
+    assert (path.read_bytes(), os.listdir(path.parent)) == (b"2", ["x.json"])  # noqa: PTH208 - names are enough
+
+
+@pytest.mark.parametrize(("length", "fits"), [(255, True), (256, False)])
+def test_a_name_must_fit(tmp_path: Path, length: int, fits: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    """A name that the file system cannot hold is refused with its length and the limit, counted in bytes."""
+    path = tmp_path / "not" / "there" / ("é" * (length // 2) + "x" * (length % 2))
+    if fits:
+        files.check_name_fits(path)
+    else:
+        with pytest.raises(DataError, match="has 256 bytes, expected at most 255"):
+            files.check_name_fits(path)
+
+
+@pytest.mark.parametrize("found", ["nothing", "a directory", "no regular file"])
+def test_a_claimed_file_must_be_there(run: Run, found: str) -> None:
+    """A claimed file that is gone, or is something else now, is an error that says what lies there."""
+    path = run.subdir_dir(1) / "a.json"
+    path.unlink()
+    if found == "a directory":
+        path.mkdir()
+    elif found == "no regular file":
+        path.symlink_to("sub/b.json")
+    with pytest.raises(DataError, match=f"'a.json': found {found} in 'staging/{TS}/1', expected the file"):
+        files.claimed_file(run, 1, "a.json")
+
+
+def test_remove_run_keeps_what_is_left(feed: FeedDir, run: Run) -> None:
+    """A run with a file left in a subdirectory is not removed; without it, it is, and a second call changes nothing."""
+    before = tree(feed.data_dir)
+    with pytest.raises(DataError, match="is left in a finished run, expected nothing"):
+        files.remove_run(run)
+    assert tree(feed.data_dir) == before
+    files.give_back(run, 1, ["a.json", "sub/b.json"])
+    files.remove_run(run)
+    files.remove_run(run)
+    assert not run.staging_dir.exists()

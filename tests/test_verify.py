@@ -1,0 +1,160 @@
+"""The proof: a recount names what is missing, extra, or changed."""
+
+import io
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from fanfold import display, runs, steps, verify
+from fanfold.errors import DataError, MissingError
+from tests.conftest import TS, FeedDir, MakeFeed, new_feed, tree
+
+ORIGINAL, TABLE, MANIFEST = f"processed/a_{TS}.json", f"denormalized/{TS}/1.csv", f"denormalized/{TS}/_manifest.json"
+
+
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory: pytest.TempPathFactory) -> FeedDir:
+    """A complete run of two files."""
+    made = new_feed(
+        tmp_path_factory.mktemp("complete"),
+        {
+            "a.json": [{"customer_id": "1", "items": [1, 2]}, {"customer_id": "2"}],
+            "sub/b.json": '{"customer_id":"9","items":[]}\n{"customer_id":"1","items":[3]}\n',
+        },
+        subdirs=2,
+    )
+    made.run()
+    return made
+
+
+@pytest.fixture
+def feed(complete: FeedDir, tmp_path: Path) -> FeedDir:
+    """A copy of the complete run, to be damaged."""
+    shutil.copytree(complete.spec_path.parent, tmp_path / "copy")
+    return FeedDir(tmp_path / "copy" / "feed.yaml", tmp_path / "copy" / "data")
+
+
+def recount(feed: FeedDir) -> verify.Recount:
+    return verify.recount(*runs.open_complete(feed.open(), None))
+
+
+def test_a_recount_counts_everything(feed: FeedDir) -> None:
+    """A recount reads every original and every table, finds the counts of the run, and changes nothing."""
+    before = tree(feed.data_dir)
+    size = sum(path.stat().st_size for path in (feed.data_dir / "processed").rglob("*.json"))
+    assert recount(feed) == verify.Recount(TS, 2, size, 4, 5, [])
+    assert tree(feed.data_dir) == before
+
+
+def flip(path: Path) -> None:
+    raw = path.read_bytes()
+    path.write_bytes(raw[:-3] + bytes([raw[-3] ^ 1]) + raw[-2:])
+
+
+def add(path: Path) -> None:
+    path.write_bytes(path.read_bytes() + b" ")
+
+
+def make_directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+CHANGES: dict[str, tuple[str, Callable[[Path], object]]] = {
+    "missing": (" is missing", Path.unlink),
+    "changed": (" is changed", flip),
+    "longer": (" is changed", add),
+    "a directory": (" is missing", make_directory),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("path", [ORIGINAL, f"processed/sub/b_{TS}.json", TABLE, f"denormalized/{TS}/2.csv", MANIFEST])
+def test_what_is_missing_or_changed_is_named(feed: FeedDir, path: str, change: str) -> None:
+    """An original, a table or the manifest that is gone or has one other bit is named by its path."""
+    words, act = CHANGES[change]
+    act(feed.data_dir / path)
+    gaps = recount(feed).gaps
+    assert len(gaps) == 1
+    assert gaps[0].startswith(f"{path!r}{words}")
+
+
+@pytest.mark.parametrize(
+    "path", [f"processed/c_{TS}.json", f"processed/sub/a_{TS}.json.gz", f"denormalized/{TS}/3.csv"]
+)
+def test_what_is_extra_is_named(feed: FeedDir, path: str) -> None:
+    """A file that bears the run's timestamp and is not of the run is named."""
+    (feed.data_dir / path).write_text("x")
+    assert [gap.split(":")[0] for gap in recount(feed).gaps] == [f"{path!r} is extra"]
+
+
+def test_other_runs_are_not_extra(feed: FeedDir) -> None:
+    """The files of another run are no gap, and without a timestamp the newest run is recounted."""
+    feed.land("a.json", [{"customer_id": "1", "items": [1]}])
+    feed.run("20260103T000000Z")
+    assert recount(feed).ts == "20260103T000000Z"
+    assert recount(feed).gaps == []
+    assert verify.recount(*runs.open_complete(feed.open(), TS)).gaps == []
+
+
+def test_every_gap_is_named(feed: FeedDir) -> None:
+    """All gaps come at once."""
+    for path in (ORIGINAL, TABLE):
+        (feed.data_dir / path).unlink()
+    (feed.data_dir / f"denormalized/{TS}/x").write_text("")
+    assert [gap.split("'")[1] for gap in recount(feed).gaps] == [ORIGINAL, TABLE, f"denormalized/{TS}/x"]
+
+
+def test_verify_run_again_compares(feed: FeedDir) -> None:
+    """verify_run after the commit fails when something is gone, and succeeds when it is back."""
+    path = feed.data_dir / TABLE
+    path.rename(feed.data_dir / "aside")
+    with pytest.raises(DataError, match=r"1\.csv' is missing: expected 2 rows"):
+        feed.verify()
+    (feed.data_dir / "aside").rename(path)
+    feed.verify()
+
+
+@pytest.mark.parametrize("path", [ORIGINAL, TABLE])
+def test_a_gap_is_not_committed(make_feed: MakeFeed, path: str) -> None:
+    """A run whose original or table is gone before verify_run fails and is not committed."""
+    feed = make_feed({"a.json": [{"customer_id": "1", "items": [1]}]}, subdirs=1)
+    feed.stage()
+    feed.group(1)
+    (feed.data_dir / path).unlink()
+    with pytest.raises(DataError, match="is missing"):
+        feed.verify()
+    assert runs.unfinished(feed.open()) == [TS]
+    assert not (feed.data_dir / MANIFEST).exists()
+
+
+def test_a_file_left_in_staging_is_a_gap(make_feed: MakeFeed) -> None:
+    """A file that somebody put into a subdirectory of the run keeps it from being committed, and is kept."""
+    feed = make_feed({"a.json": [{"customer_id": "1", "items": [1]}]}, subdirs=1)
+    feed.stage()
+    feed.group(1)
+    extra = feed.at().subdir_dir(1) / "x.json"
+    extra.write_text("x")
+    with pytest.raises(DataError, match=f"'staging/{TS}/1/x.json' is left in staging"):
+        feed.verify()
+    extra.unlink()
+    assert feed.verify().files_in == 1
+
+
+def test_a_run_that_is_not_there_is_named(feed: FeedDir) -> None:
+    """A recount of an unknown run names the nearest one that is complete."""
+    with pytest.raises(MissingError, match=f"'20260102T030406Z' is no complete run, did you mean '{TS}'"):
+        runs.open_complete(feed.open(), "20260102T030406Z")
+    assert steps.verify_run(feed.data_dir, TS, 2).files_in == 2
+
+
+def test_large_rows_are_recounted(make_feed: MakeFeed) -> None:
+    """A row of several megabytes, as large as a record may be, is published, shown and counted again."""
+    feed = make_feed({"a.json": [{"id": 1, "customer_id": "1", "text": "x" * 5_000_000, "items": []}]}, subdirs=1)
+    feed.run()
+    found = recount(feed)
+    assert (found.gaps, found.rows) == ([], 1)
+    display.print_summary(Console(file=io.StringIO()), feed.verify(), {}, feed.data_dir)
