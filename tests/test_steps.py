@@ -153,7 +153,6 @@ def test_verify_run_again_after_it_was_cut_short(
         run.commit_path.unlink()
     if cut == "before the manifest":
         run.manifest_path.rename(run.manifest_path.with_name("._manifest.json.tmp"))
-        run.manifest_path.with_name("._manifest.json.tmp").unlink()
     if cut == "in the removal":
         run.files_path.unlink()
         shutil.rmtree(run.subdir_dir(1))

@@ -279,9 +279,14 @@ def remove_run(run: Run) -> None:
 def discard_output(path: Path) -> None:
     """Remove the table of a group that is given up, and what was written for it; its directory too, when empty."""
     path.unlink(missing_ok=True)
-    temporary(path).unlink(missing_ok=True)
+    discard_temporary(path)
     with contextlib.suppress(OSError):
         path.parent.rmdir()
+
+
+def discard_temporary(path: Path) -> None:
+    """Remove what a call that was cut short has written for `path`."""
+    temporary(path).unlink(missing_ok=True)
 
 
 def write_empty(path: Path) -> int:

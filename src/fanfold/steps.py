@@ -304,6 +304,7 @@ def verify_run(data_dir: AnyPath, ts: str, subdirs: int) -> Summary:
         return runs.empty_summary(ts, subdirs)
     committed = manifest.read_if_there(run.commit_path, Manifest)
     if committed is None:
+        files.discard_temporary(run.manifest_path)
         committed = verify.account(run)
         files.make_dirs(run.output_dir)
         files.write(run.manifest_path, manifest.encode(committed))
