@@ -22,7 +22,9 @@ def on_event(event: str, arguments: tuple[object, ...]) -> None:
         return
     fcntl.flock(counter, fcntl.LOCK_EX)
     os.write(counter, b".")
-    os.write(what, f"{event} {str(arguments[0])[len(ROOT) :]}\n".encode())
+    # A rename and a link name two places.
+    places = [str(place).removeprefix(ROOT) for place in arguments[:2] if str(place).startswith(ROOT)]
+    os.write(what, f"{event} {' '.join(places)}\n".encode())
     if os.fstat(counter).st_size == AT:
         os.killpg(0, signal.SIGKILL)
     fcntl.flock(counter, fcntl.LOCK_UN)
