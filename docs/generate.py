@@ -23,8 +23,9 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from fanfold import cli
-from fanfold.manifest import FrozenReference, SubdirSummary, Summary
-from fanfold.spec import FieldPath, InsidePath, Spec, load_spec
+from fanfold.manifest import BadFile, BadRecord, FrozenReference, SubdirSummary, Summary
+from fanfold.records.faults import CODES, OF_VALUES
+from fanfold.spec import FieldPath, FieldType, InsidePath, OutputColumn, Pointer, Spec, load_spec
 
 REFERENCE_DIR = Path(__file__).parent / "reference"
 NOTE = "<!-- Written by docs/generate.py from the code: change it there, then run `python docs/generate.py`. -->"
@@ -48,14 +49,20 @@ EXAMPLE = {
 TYPES = {str: "text", int: "integer", float: "number", bool: "true or false", types.NoneType: "null"}
 MARKED = {
     _marker: name
-    for annotation, name in ((InsidePath, "path inside `data_dir`"), (FieldPath, "field path"))
+    for annotation, name in (
+        (InsidePath, "path inside `data_dir`"),
+        (FieldPath, "field path"),
+        (Pointer, "JSON pointer"),
+        (FieldType, "type"),
+        (OutputColumn, "column name, or `{name: SQL expression}`"),
+    )
     for _marker in typing.get_args(annotation)[1:]
 }
 BOUNDS = (("ge", "at least"), ("gt", "more than"), ("le", "at most"), ("lt", "less than"))
 
 EXIT_CODES = {
     "0": "Done.",
-    "1": "The data is the problem: a file that is no JSON, a duplicate key, a gap in the counts. Or the run of "
+    "1": "The data is the problem: too many bad records, a duplicate key, a gap in the counts. Or the run of "
     "`airflow --once` failed.",
     "2": "Usage, the spec, a path outside the allowed roots, something that is not there.",
     "3": "Try again: disk full, I/O, a lost worker.",
@@ -67,10 +74,10 @@ SUMMARY = {
     "ts": "The run: its execution timestamp, in UTC.",
     "files_in": "Files that were claimed; `files_archived` + `files_quarantined`.",
     "files_archived": "Originals in the archive.",
-    "files_quarantined": "Always 0 in this version.",
+    "files_quarantined": "Files of which no record could be read: in quarantine, each beside its reason.",
     "bytes_in": "Bytes of the originals, as they lie on disk.",
     "records_in": "Records in the originals; published + `records_quarantined`.",
-    "records_quarantined": "Always 0 in this version.",
+    "records_quarantined": "Bad records: in quarantine, each with its reason.",
     "records_unmatched": "Records that some reference has no match for.",
     "rows_out": "Rows in all published tables.",
     "subdirs": "For each subdirectory, by its number as a text, one object: see below. The sums are the totals.",
@@ -111,7 +118,35 @@ def main() -> int:
 
 def pages() -> dict[str, str]:
     """Return the text of each page by its name."""
-    return {"spec.md": spec_page(), "cli.md": cli_page()}
+    return {"spec.md": spec_page(), "cli.md": cli_page(), "quarantine.md": quarantine_page()}
+
+
+def quarantine_page() -> str:
+    """Return the page of what lies in quarantine: the keys of a bad record and of a bad file, and the codes."""
+    codes = ([f"`{code}`", "value" if code in OF_VALUES else "reading", text] for code, text in CODES.items())
+    return _joined(
+        [
+            "# Quarantine",
+            NOTE,
+            (
+                "A bad record goes to `quarantine/<ts>/<n>/records.jsonl`, one object a line. A file of which no record "
+                "can be read goes to `quarantine/<ts>/<n>/<name>`, beside `<name>.reason.json`; a file whose name "
+                "begins with `records.jsonl`, or has `.reason.json` in it, gets `.bad` behind its name."
+            ),
+            "## A bad record",
+            inspect.cleandoc(BadRecord.__doc__ or ""),
+            "Keys: " + ", ".join(f"`{key}`" for key in BadRecord.__struct_fields__) + ".",
+            "## A bad file",
+            inspect.cleandoc(BadFile.__doc__ or ""),
+            "Keys: " + ", ".join(f"`{key}`" for key in BadFile.__struct_fields__) + ".",
+            "## Codes",
+            (
+                "The list is stable: a code keeps its meaning, new ones may come. Where all records of a file have a "
+                "code of reading, there is nothing to be read in it: the file itself goes to quarantine."
+            ),
+            _table(["code", "of", "meaning"], codes),
+        ]
+    )
 
 
 def spec_page() -> str:
@@ -125,8 +160,8 @@ def spec_page() -> str:
         ),
         (
             "A *path inside `data_dir`* is relative, without `..`. A *field path* names a field of the record; dots "
-            "lead into nested objects: `customer.id`. The folders of `input`, `output` and `archive` do not overlap "
-            "each other, nor Fanfold's own `staging` and `.fanfold`."
+            "lead into nested objects: `customer.id`. The folders of `input`, `output`, `archive` and `quarantine` do not "
+            "overlap each other, nor Fanfold's own `staging` and `.fanfold`."
         ),
         "## Every key in one example",
         "Keys that have a default may be left out: `version` and `name` are enough for a spec that loads.",
@@ -153,7 +188,7 @@ def _section(model: type[BaseModel], above: str) -> Iterator[str]:
         yield inspect.cleandoc(model.__doc__ or "")
     rows, below = [], []
     for name, field in model.model_fields.items():
-        path = above + name
+        path = above + (field.alias or name)
         inner = [member for member in _members(field.annotation) if _is_model(member)]
         below += [(path + ("[]." if _is_list(field.annotation) else "."), member) for member in inner]
         meaning = field.description or inspect.cleandoc(inner[0].__doc__ or "") if inner else field.description
@@ -191,17 +226,20 @@ def _named(annotation: Any, metadata: list[Any]) -> str:
     origin, members = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
         return _named(members[0], [*members[1:], *metadata])
+    if marked := [MARKED[entry] for entry in metadata if entry in MARKED]:
+        return marked[0] + _limits(metadata, "character" if annotation is str else "")
     if origin is typing.Literal:
         return " or ".join(f"`{json.dumps(member).strip(chr(34))}`" for member in members)
     if origin in {types.UnionType, typing.Union}:
         inner = [_named(member, metadata) for member in members if member is not types.NoneType]
         return " or ".join(inner) + (", or null" if types.NoneType in members else "")
+    if origin is dict:
+        return f"mapping of {_named(members[0], [])} to {_named(members[1], [])}"
     if origin is list:
         return f"list of {_named(members[0], [])}" + _limits(metadata, "element")
     if _is_model(annotation):
         return "object"
-    marked = [MARKED[entry] for entry in metadata if entry in MARKED]
-    return (marked or [TYPES[annotation]])[0] + _limits(metadata, "character" if annotation is str else "")
+    return TYPES[annotation] + _limits(metadata, "character" if annotation is str else "")
 
 
 def _limits(metadata: list[Any], unit: str) -> str:

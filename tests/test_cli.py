@@ -125,12 +125,13 @@ def test_a_run_resumes_the_oldest(make_feed: MakeFeed) -> None:
 
 
 def test_data_problems_exit_with_1(make_feed: MakeFeed) -> None:
-    """A file that is no JSON and a duplicate key each end in exit code 1, with one line of error and no traceback."""
-    feed = make_feed({"bad.json": '{"id": ', "good.json": RECORDS}, subdirs=2)
+    """Too many bad records and a duplicate key each end in exit code 1, with one line of error and no traceback."""
+    feed = make_feed({"bad.json": '{"customer_id": "1"}\n{"id": ', "good.json": RECORDS}, subdirs=2)
     failed = fanfold("run", feed.spec_path)
     errors = [line for line in failed.stderr.split("\n") if line.startswith("error")]
     assert (failed.returncode, failed.stdout, len(errors)) == (1, "", 1)
-    assert errors[0].startswith("error: 'bad.json': line 1, column 8: found the end of the file")
+    assert errors[0].startswith("error: 'bad.json': found 1 bad records of 2, expected at most 10 %")
+    assert "'bad.json' line 2, byte 27: found the end" in errors[0]
     assert "Traceback" not in failed.stderr
     (feed.data_dir / "customers.csv").write_text("customer_id,name\n1,a\n1,b\n")
     feed.land("more.json", RECORDS)
@@ -194,13 +195,13 @@ def test_plan_moves_nothing(make_feed: MakeFeed) -> None:
     feed = make_feed({"a.json": RECORDS, "b.json": RECORDS, "bad[x].json": '{"a" [/x]}'}, subdirs=2)
     before = tree(feed.data_dir)
     planned = json.loads(one_line(fanfold("plan", feed.spec_path, "--json").stdout))
-    assert (planned["files"], planned["records"], planned["resumes"]) == (3, 4, None)
+    assert (planned["files"], planned["records"], planned["resumes"]) == (3, 5, None)
     assert [planned["subdirs"][n]["files"] for n in ("1", "2")] == [2, 1]
     assert [column["name"] for column in planned["columns"]] == ["customer_id", "items", "customer_name"]
-    assert len(planned["faults"]) == 1
+    assert [(fault["file"], fault["code"]) for fault in planned["faults"]] == [("bad[x].json", "syntax")]
     shown = fanfold("plan", feed.spec_path)
     assert (shown.returncode, shown.stderr) == (1, "")
-    assert planned["faults"][0] in shown.stdout
+    assert planned["faults"][0]["message"] in shown.stdout
     (feed.landing_dir / "bad[x].json").unlink()
     assert fanfold("plan", feed.spec_path).returncode == 0
     feed.land("bad[x].json", '{"a" [/x]}')

@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import re
 import tempfile
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +35,9 @@ VALUES = {
     "arrays are JSON": ('[{"a":[1,"x",{"b":null}],"b":[]},{"a":null}]', 'a,b\n"[1,""x"",{""b"":null}]",[]\n,\n'),
     "kinds mixed": (
         '[{"a":1},{"a":"x"},{"a":true},{"a":{"b":2}},{"a":[3]},{"a":null}]',
-        'a\n1\nx\ntrue\n"{""b"":2}"\n[3]\n\n',
+        'a\n1\n"""x"""\ntrue\n"{""b"":2}"\n[3]\n\n',
     ),
-    "object and text": ('[{"a":{"b":1}},{"a":"x"}]', 'a\n"{""b"":1}"\nx\n'),
+    "object and text": ('[{"a":{"b":1}},{"a":"x"}]', 'a\n"{""b"":1}"\n"""x"""\n'),
     "int and decimal": ('[{"a":1},{"a":1.5},{"a":-3}]', "a\n1.0\n1.5\n-3.0\n"),
     "true and false": ('[{"a":true},{"a":false}]', "a\ntrue\nfalse\n"),
     "dates stay text": ('[{"a":"2026-01-02","b":"12:00:00"}]', "a,b\n2026-01-02,12:00:00\n"),
@@ -69,7 +71,7 @@ EXPLODED = {
     "scalars": ('[{"i":1,"items":["a","b"]}]', "1,a 1,b"),
     "numbers": ('[{"i":1,"items":[2,1.5]}]', "1,2.0 1,1.5"),
     "nested in elements": ('[{"i":1,"items":[{"s":{"t":"a"}},{"s":{}},{"s":null}]}]', "1,a 1, 1,"),
-    "kinds mixed": ('[{"i":1,"items":["a",{"s":1}]}]', '1,a 1,"{""s"":1}"'),
+    "kinds mixed": ('[{"i":1,"items":["a",{"s":1}]}]', '1,"""a""" 1,"{""s"":1}"'),
     "after other fields": ('[{"i":1,"items":[{"s":"a"}]},{"items":[],"i":2}]', "1,a 2,"),
     "never an element": ('[{"i":1,"items":[]},{"i":2}]', "1 2"),
 }
@@ -104,26 +106,19 @@ def test_names_of_elements_are_kept(make_feed: MakeFeed) -> None:
     "number", ["9223372036854775808", "0.1234567890123456789", "1e400", "123456789012345678901.5", "-1E-400"]
 )
 @pytest.mark.parametrize("content", ['[{"a":%s}]', '[{"a":[%s]}]', '{"a":1}\n{"a":{"b":%s}}\n'])
-def test_numbers_that_would_lose_digits_are_refused(make_feed: MakeFeed, number: str, content: str) -> None:
-    """A number that 64 bits do not hold fails its group with its file and its digits, it is never rounded."""
+def test_numbers_that_would_lose_digits_keep_them(make_feed: MakeFeed, number: str, content: str) -> None:
+    """A number that neither 64 bits nor a double hold arrives with all its digits, also inside of JSON."""
     feed = make_feed({"a.json": content % number, "b.json": '[{"a":"x"}]'}, **FLAT | {"subdirs": 2})
-    groups = feed.stage()
-    with pytest.raises(DataError) as caught:
-        steps.merge_data(groups["1"], feed.data_dir)
-    assert "'a.json'" in str(caught.value)
-    assert number in str(caught.value)
-    feed.group(2)
+    feed.run()
+    cell = cells(feed.read())[-1][0]
+    assert Decimal(re.sub(r'[^-+.0-9eE]|"b"', "", cell)) == Decimal(number)
 
 
 def test_large_integers_beside_decimals_keep_their_digits(make_feed: MakeFeed) -> None:
-    """An integer is exact in the output, or refused, also where another file has decimals in its column."""
+    """An integer is exact in the output, also where another file has decimals in its column."""
     feed = make_feed({"a.json": '[{"a":9007199254740993}]', "b.json": '[{"a":1.5}]'}, **FLAT)
-    try:
-        feed.run()
-    except DataError as error:
-        assert "9007199254740993" in str(error)  # noqa: PT017 - refused is as good as kept
-    else:
-        assert "9007199254740993" in feed.read()
+    feed.run()
+    assert "9007199254740993" in feed.read()
 
 
 def test_a_field_of_the_last_record_is_a_column(make_feed: MakeFeed) -> None:
@@ -220,7 +215,7 @@ def test_colliding_names_are_named(
     ("explode", "records", "error", "message"),
     [
         ("itmes", [{"items": []}], MissingError, "'itmes' is in no record, did you mean 'items'?"),
-        ("items", [{"items": [1]}, {"items": "x"}], DataError, "found VARCHAR in 'a.json', expected an array"),
+        ("items", [{"items": 1}, {"items": "x"}], DataError, "found BIGINT in 'a.json', expected an array"),
         ("items", [{"items": {"a": 1}}], DataError, "found object in 'a.json', expected an array"),
     ],
 )
@@ -353,13 +348,13 @@ def test_two_references(make_feed: MakeFeed) -> None:
 @pytest.mark.parametrize(
     ("customers", "error", "message"),
     [
-        ("", DataError, "customers.csv:1: found the header []"),
-        ("customer_id,name,Name\n", DataError, "expected a name of its own for each column"),
-        ("customer_id,,x\n", DataError, "expected a name of its own for each column"),
+        ("", DataError, "customers.csv:1: found nothing, expected a header line"),
+        ("customer_id,name,Name\n", DataError, "expected a name for each column, once"),
+        ("customer_id,,x\n", DataError, "expected a name for each column, once"),
         ("costumer_id,name\n", MissingError, "'customer_id' is not there, did you mean 'costumer_id'?"),
-        (b"customer_id,n\xe9\n", DataError, "expected a header line of CSV in UTF-8"),
-        ("customer_id,name\n1,Ann,x\n", DataError, "every line with the columns of the header"),
-        ("customer_id,name\n1\n", DataError, "every line with the columns of the header"),
+        (b"customer_id,n\xe9\n", DataError, "expected UTF-8"),
+        ("customer_id,name\n1,Ann,x\n", DataError, "as in the header (ragged_line)"),
+        ("customer_id,name\n1\n", DataError, "as in the header (ragged_line)"),
         (b"customer_id,name\n1,\xe9\n", DataError, "UTF-8"),
     ],
 )

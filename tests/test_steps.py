@@ -273,13 +273,13 @@ def test_a_directory_in_place_of_a_file_fails_its_group_only(
 
 
 def test_a_bad_file_fails_its_group_only(make_feed: MakeFeed) -> None:
-    """A file that is no JSON fails its group with its place; the others publish, and no original is lost."""
-    feed = make_feed(FILES | {"bad.json": '{"id": 1'}, subdirs=4)
+    """A file with too many bad records fails its group with the place; the others publish, no original is lost."""
+    feed = make_feed(FILES | {"bad.json": '{"id": 1}\n{"id": 1'}, subdirs=4)
     groups = feed.stage()
     where = next(n for n in groups if (feed.at().subdir_dir(int(n)) / "bad.json").exists())
     for n in groups:
         if n == where:
-            with pytest.raises(DataError, match=r"'bad\.json': line 1, column 9: found the end of the file"):
+            with pytest.raises(DataError, match=r"'bad\.json' line 2, byte 18: found the end"):
                 feed.group(int(n))
         else:
             feed.group(int(n))
@@ -288,7 +288,7 @@ def test_a_bad_file_fails_its_group_only(make_feed: MakeFeed) -> None:
     assert sorted(path.name for path in (feed.data_dir / "denormalized" / TS).iterdir()) == [
         f"{n}.csv" for n in groups if n != where
     ]
-    assert (feed.at().subdir_dir(int(where)) / "bad.json").read_text() == '{"id": 1'
+    assert (feed.at().subdir_dir(int(where)) / "bad.json").read_text() == '{"id": 1}\n{"id": 1'
 
 
 @pytest.mark.parametrize("subdirs", [1, 7])
@@ -324,10 +324,11 @@ def test_no_files_write_nothing(make_feed: MakeFeed) -> None:
 
 
 def test_files_without_records_end_well(make_feed: MakeFeed) -> None:
-    """Files without a record are archived like others, their table has no row."""
+    """A file without a record is archived like others, an empty one goes to quarantine, their tables have no row."""
     feed = make_feed({"a.json": "[]", "b.json": ""}, **SUBDIRS)
     summary = feed.run()
-    assert (summary.files_archived, summary.records_in, summary.rows_out) == (2, 0, 0)
+    assert (summary.files_archived, summary.files_quarantined) == (1, 1)
+    assert (summary.records_in, summary.rows_out) == (0, 0)
 
 
 def test_the_reference_is_frozen(feed: FeedDir, undisturbed: dict[str, str]) -> None:

@@ -135,16 +135,20 @@ def run(spec: Path, data_dir: Path | None, ts: str | None, *, as_json: bool) -> 
 @cli.command()
 @SPEC
 @DATA_DIR
+@click.option("--write-fields", is_flag=True, help="Write the types of all fields into the spec, as input.fields.")
 @JSON
-def plan(spec: Path, data_dir: Path | None, *, as_json: bool) -> None:
-    """Say what a run would do: which files go where, the schema, the references. Nothing is moved.
+def plan(spec: Path, data_dir: Path | None, *, write_fields: bool, as_json: bool) -> None:
+    """Say what a run would do: which files go where, the schema and its drift, the references. Nothing is moved.
 
-    Exit code 1 says that a file would fail its group.
+    Exit code 1 says that there are records that cannot be read: they would go to quarantine.
     """
     from fanfold import display, steps
     from fanfold import plan as planning
 
     planned = planning.plan(steps.start(spec, _absolute(data_dir)))
+    if write_fields:
+        planning.write_fields(spec, planned.fields)
+        click.echo(f"{spec}: input.fields has {len(planned.fields)} fields", err=True)
     if as_json:
         _print_json(planned)
         sys.exit(1 if planned.faults else 0)
@@ -168,8 +172,17 @@ def plan(spec: Path, data_dir: Path | None, *, as_json: bool) -> None:
     )
     for reference in planned.references:
         console.print(f"reference {reference.path}: {reference.rows:,} rows, sha256 {reference.sha256}")
+    if planned.drift:
+        drift = {
+            "added": planned.drift.added,
+            "dropped": planned.drift.dropped,
+            "retyped": planned.drift.retyped,
+        }
+        told = "; ".join(f"{how} {', '.join(names)}" for how, names in drift.items() if names)
+        console.print(f"columns since run {planned.drift.since}: {told or 'as they were'}")
     for fault in planned.faults:
-        console.print(f"WARNING: its group will fail: {fault}", style="yellow")
+        place = f" line {fault.line}" if fault.line else ""
+        console.print(f"WARNING: {fault.file!r}{place}: {fault.message} ({fault.code})", style="yellow")
     sys.exit(1 if planned.faults else 0)
 
 

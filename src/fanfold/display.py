@@ -77,12 +77,22 @@ def print_summary(console: Console, summary: Summary, seconds: Mapping[str, floa
     outputs = [subdir.output for subdir in summary.subdirs.values() if subdir.output]
     if outputs:
         console.print(f"outputs: {data_dir / Path(outputs[0]).parent}", soft_wrap=True, highlight=False, markup=False)
-        _print_rows(console, data_dir / outputs[0])
+        if outputs[0].endswith(".csv"):
+            _print_rows(console, data_dir / outputs[0])
     if summary.records_unmatched:
         names = ", ".join(reference.path for reference in summary.references)
         console.print(
             f"WARNING: {summary.records_unmatched:,} of {summary.records_in:,} records "
             f"have no match in {names}; they are kept",
+            style="yellow",
+            soft_wrap=True,
+            highlight=False,
+            markup=False,
+        )
+    if summary.records_quarantined or summary.files_quarantined:
+        counted = f"{count(summary.records_quarantined, 'record')} and {count(summary.files_quarantined, 'file')}"
+        console.print(
+            f"WARNING: {counted} are bad: they lie in quarantine, each with the reason",
             style="yellow",
             soft_wrap=True,
             highlight=False,

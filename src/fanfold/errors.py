@@ -46,15 +46,16 @@ class StillWrittenError(OSError):
     """A file changed while it was read. Trying again helps once its writer is done."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.5) -> str:
     """Return the tail of a message: the valid name closest to `name`, else all valid names.
 
     Args:
         name: what was found.
         known: what would have been valid, in the order to list it.
+        cutoff: how alike two names must be, from 0 to 1.
     """
     names = list(known)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=cutoff)
     if close:
         return f"did you mean {close[0]!r}?"
     return f"expected one of {', '.join(map(repr, names))}" if names else "there is none"

@@ -12,9 +12,9 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 from fanfold.errors import DataError, MissingError
 from fanfold.layout import Run
@@ -154,13 +154,13 @@ def version(state: os.stat_result) -> tuple[int, int, int, int]:
     return state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
 
-def is_archived(run: Run, n: int, name: str) -> bool:
-    """Say whether an original is in the archive, be it that its staged name is still to be removed.
+def is_archived(run: Run, n: int, name: str, archived: Path) -> bool:
+    """Say whether an original is at its last place, be it that its staged name is still to be removed.
 
     Raises:
-        DataError: another file has its name in the archive already.
+        DataError: another file has its name there already.
     """
-    staged, archived = run.subdir_dir(n) / name, run.archive_path(name)
+    staged = run.subdir_dir(n) / name
     try:
         there = archived.lstat()
     except FileNotFoundError:
@@ -172,22 +172,27 @@ def is_archived(run: Run, n: int, name: str) -> bool:
     return True
 
 
-def archive(run: Run, n: int, names: list[str]) -> None:
-    """Move originals into the archive, the timestamp appended to their names. Nothing is ever overwritten.
+def archive(run: Run, n: int, places: Mapping[str, Path]) -> None:
+    """Move originals to their last places. Nothing is ever overwritten.
 
     All get their new name (a hard link) before the first loses its old one. A second call completes a first one.
 
+    Args:
+        run: the run.
+        n: number of their subdirectory.
+        places: for each name in landing its path in the archive or in quarantine.
+
     Raises:
-        DataError: another file has the name in the archive already.
-        OSError: the archive is on another file system, or the file system has no hard links.
+        DataError: another file has the name there already.
+        OSError: the place is on another file system, or the file system has no hard links.
     """
-    targets = {run.subdir_dir(n) / name: run.archive_path(name) for name in names}
-    for name, (staged, archived) in zip(names, targets.items(), strict=True):
-        if not is_archived(run, n, name):
-            make_dirs(archived.parent)
+    targets = {run.subdir_dir(n) / name: place for name, place in places.items()}
+    for (name, place), staged in zip(places.items(), targets, strict=True):
+        if not is_archived(run, n, name, place):
+            make_dirs(place.parent)
             _sync_file(staged)
-            os.link(staged, archived, follow_symlinks=False)
-    _sync_dirs({archived.parent for archived in targets.values()})
+            os.link(staged, place, follow_symlinks=False)
+    _sync_dirs({place.parent for place in targets.values()})
     for staged in targets:
         staged.unlink(missing_ok=True)
     _sync_dirs({staged.parent for staged in targets if staged.parent.is_dir()})
@@ -243,6 +248,26 @@ def write(path: Path, content: bytes) -> None:
     publish(path)
 
 
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to be written: durable under its name when the block ends well, not there when it does not."""
+    make_dirs(path.parent)
+    with temporary(path).open("w+b") as file:
+        yield file
+    publish(path)
+
+
+def copy(source: Path, path: Path) -> None:
+    """Copy a file, atomically and durably."""
+    with source.open("rb") as content, writing(path) as copied:
+        shutil.copyfileobj(content, copied)
+
+
+def remove(path: Path) -> None:
+    """Remove a working file, if it is there."""
+    path.unlink(missing_ok=True)
+
+
 def make_dirs(path: Path) -> None:
     """Make a directory and its parents, durably."""
     missing = [path, *path.parents]
@@ -276,12 +301,13 @@ def remove_run(run: Run) -> None:
     _sync_dirs({run.feed.staging_dir})
 
 
-def discard_output(path: Path) -> None:
-    """Remove the table of a group that is given up, and what was written for it; its directory too, when empty."""
+def discard(path: Path) -> None:
+    """Remove what a group that is given up has published, and what was written for it; its directories, when empty."""
     path.unlink(missing_ok=True)
     discard_temporary(path)
-    with contextlib.suppress(OSError):
-        path.parent.rmdir()
+    for directory in (path.parent, path.parent.parent):
+        with contextlib.suppress(OSError):
+            directory.rmdir()
 
 
 def discard_temporary(path: Path) -> None:

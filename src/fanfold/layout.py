@@ -3,11 +3,14 @@
 import dataclasses
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from fanfold.errors import MissingError
 from fanfold.spec import Spec
 
 COMPRESSIONS = (".gz", ".zst")
+RECORDS_NAME = "records.jsonl"
+REASON_SUFFIX = ".reason.json"
 
 
 def format_ts(moment: datetime) -> str:
@@ -43,6 +46,13 @@ def archived_name(name: str, ts: str) -> str:
     compression = path.suffix if path.suffix in COMPRESSIONS else ""
     inner = PurePosixPath(path.name.removesuffix(compression))
     return str(path.with_name(f"{inner.stem}_{ts}{inner.suffix}{compression}"))
+
+
+def input_format(name: str) -> Literal["json", "csv", "parquet"]:
+    """Return what a file is read as, by its name: `.csv`, `.parquet`, anything else is JSON."""
+    path = PurePosixPath(name)
+    suffix = (PurePosixPath(path.stem) if path.suffix in COMPRESSIONS else path).suffix
+    return "csv" if suffix == ".csv" else "parquet" if suffix == ".parquet" else "json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,6 +148,14 @@ class Run:
         """Return the records joined with the references."""
         return self.work_dir / str(n) / "merged.parquet"
 
+    def clean_path(self, n: int) -> Path:
+        """Return the good records of files that took the careful path, in one form."""
+        return self.work_dir / str(n) / "clean.ndjson"
+
+    def bad_records_path(self, n: int) -> Path:
+        """Return the bad records of the subdirectory, before its output is published."""
+        return self.work_dir / str(n) / "records.jsonl"
+
     def spill_dir(self, n: int) -> Path:
         """Return where DuckDB puts what does not fit into memory."""
         return self.work_dir / str(n) / "spill"
@@ -154,7 +172,7 @@ class Run:
 
     def output_name(self, n: int) -> str:
         """Return the published table of one subdirectory, relative to data_dir."""
-        return f"{self.output}/{n}.csv"
+        return f"{self.output}/{n}.{self.feed.spec.output.format}"
 
     @property
     def manifest_path(self) -> Path:
@@ -169,6 +187,24 @@ class Run:
     def archive_path(self, name: str) -> Path:
         """Return where the original that landed as `name` ends."""
         return self.feed.archive_dir / archived_name(name, self.ts)
+
+    def quarantine_name(self, n: int) -> str:
+        """Return the quarantine of one subdirectory, relative to data_dir."""
+        return f"{self.feed.spec.quarantine.path}/{self.ts}/{n}"
+
+    def quarantined_records_name(self, n: int) -> str:
+        """Return where the bad records of one subdirectory end, relative to data_dir."""
+        return f"{self.quarantine_name(n)}/{RECORDS_NAME}"
+
+    def quarantined_name(self, n: int, name: str) -> str:
+        """Return where a bad file that landed as `name` ends, relative to data_dir."""
+        # Names that could be one of ours get a suffix, and so do those that could then be theirs.
+        taken = name.startswith(RECORDS_NAME) or REASON_SUFFIX in name
+        return f"{self.quarantine_name(n)}/{name}{'.bad' if taken else ''}"
+
+    def reason_name(self, n: int, name: str) -> str:
+        """Return where the reason of a bad file that landed as `name` ends, relative to data_dir."""
+        return self.quarantined_name(n, name) + REASON_SUFFIX
 
 
 def parse_subdir(subdir: str) -> tuple[str, int]:

@@ -5,7 +5,7 @@ manifest holds no clock, host or process: the same input gives the same bytes.
 """
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -32,14 +32,53 @@ class Files(msgspec.Struct, frozen=True):
     files: list[StagedFile]
 
 
+class BadRecord(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A line of records.jsonl. Lines count from 1, bytes from 0, both in the decompressed file.
+
+    `line` and `offset` are the place of the fault, `record_line` and `record_offset` that of the record's first byte;
+    `record` is its number in the file, from 1; `pointer` (RFC 6901) leads to the fault inside of the record. `raw` is
+    the record's text, `raw_base64` its bytes where they are no UTF-8.
+    """
+
+    file: str
+    record: int
+    line: int
+    offset: int
+    record_line: int
+    record_offset: int
+    pointer: str
+    code: str
+    message: str
+    raw: str | None = None
+    raw_base64: str | None = None
+
+
+class BadFile(msgspec.Struct, frozen=True):
+    """A `<name>.reason.json`: why no record of a file could be read, by its first fault."""
+
+    file: str
+    code: str
+    message: str
+    line: int | None = None
+    offset: int | None = None
+    pointer: str | None = None
+
+
 class Input(msgspec.Struct, frozen=True):
-    """A file of one subdirectory. `ctime_ns`, `sha256` and `records` are null until the file was read."""
+    """A file of one subdirectory. What is null is not known until the file was read.
+
+    `careful` files are read one record at a time. `records` counts good and bad ones, `records_quarantined` the bad;
+    a file with a `fault` is bad as a whole, and has no records.
+    """
 
     name: str
     size_bytes: int
     ctime_ns: int | None = None
     records: int | None = None
     sha256: str | None = None
+    careful: bool = False
+    records_quarantined: int = 0
+    fault: BadFile | None = None
 
 
 class Inputs(msgspec.Struct, frozen=True):
@@ -48,14 +87,42 @@ class Inputs(msgspec.Struct, frozen=True):
     files: list[Input]
 
 
+class Node(msgspec.Struct, frozen=True):
+    """A field of the records: an object, an exploded array (`list`), or a value.
+
+    Attributes:
+        name: its key.
+        kind: what it is.
+        type: the type of a value in the output.
+        read_type: the type that a value is read as by the fast path, from which `type` follows without loss; JSON for
+            a value that may be an object or an array.
+        declared: whether the spec gives the type.
+        fields: those of an object.
+        element: that of an array.
+    """
+
+    name: str
+    kind: Literal["object", "list", "value"]
+    type: str = "VARCHAR"
+    read_type: str = "VARCHAR"
+    declared: bool = False
+    fields: list["Node"] = []
+    element: "Node | None" = None
+
+
 class Column(msgspec.Struct, frozen=True):
-    """A column of the output. `source` is `record`, or the `into` of a reference; `path` leads to the field in it."""
+    """A column of the output.
+
+    `source` is `record`, the `into` of a reference, `spec` for an SQL `expression`, or `fanfold` for `_rescued` and
+    the lineage; `path` leads to the field in a record or reference.
+    """
 
     name: str
     type: str
     source: str
     path: list[str]
     first_file: str | None = None
+    expression: str | None = None
 
 
 class FrozenReference(msgspec.Struct, frozen=True):
@@ -69,17 +136,20 @@ class FrozenReference(msgspec.Struct, frozen=True):
 class RunSchema(msgspec.Struct, frozen=True):
     """schema.json: what all parts of the run agree on.
 
-    `record` is the type that records are read with, field by field; `columns` are those of the output, in order.
+    `record` are the fields that records are read with; `explode` the paths of the arrays that explode, from the
+    outermost; `flat` the columns that a record and its references become, `columns` those of the output, in order.
     """
 
-    record: list[tuple[str, str]]
-    record_columns: list[Column]
+    record: list[Node]
+    explode: list[list[str]]
+    rescued: bool
+    flat: list[Column]
     columns: list[Column]
     references: list[FrozenReference]
 
 
 class Published(msgspec.Struct, frozen=True):
-    """A published table."""
+    """A published table, or the bad records of a subdirectory."""
 
     path: str
     rows: int
@@ -88,11 +158,16 @@ class Published(msgspec.Struct, frozen=True):
 
 
 class Progress(msgspec.Struct, frozen=True):
-    """progress.json: what a group has done. `published` is null until its output is visible."""
+    """progress.json: what a group has done.
+
+    `records` are the good ones. `published` is null until the output is visible; `quarantined` where no record is bad.
+    """
 
     files: list[Input]
     records: int
     records_unmatched: int
+    records_quarantined: int = 0
+    quarantined: Published | None = None
     published: Published | None = None
 
 
@@ -129,7 +204,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ArchivedFile(msgspec.Struct, frozen=True):
-    """An original and where it ended."""
+    """An original and where it ended: in the archive or, with a `code`, in quarantine."""
 
     name: str
     subdir: int
@@ -137,6 +212,9 @@ class ArchivedFile(msgspec.Struct, frozen=True):
     sha256: str
     records: int
     archived_as: str
+    records_quarantined: int = 0
+    careful: bool = False
+    code: str | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True):
@@ -148,7 +226,9 @@ class Manifest(msgspec.Struct, frozen=True):
     summary: Summary
     columns: list[Column]
     files: list[ArchivedFile]
+    explode: list[list[str]]
     outputs: dict[str, Published]
+    quarantined: dict[str, Published]
     records_unmatched: dict[str, int]
     released: list[str]
 

@@ -1,16 +1,19 @@
 """What a run would do with what lies in landing now. Nothing is moved or written."""
 
+import io
 import os
+from collections.abc import Mapping
+from pathlib import Path
 
 import msgspec
+from ruamel.yaml import YAML
 
-from fanfold import prepare, runs, steps
+from fanfold import files, manifest, prepare, runs, steps
 from fanfold.balance import balance
-from fanfold.engine import reference
 from fanfold.engine.scan import FileScan, scan
-from fanfold.files import sha256
 from fanfold.layout import Feed
-from fanfold.manifest import Column, FrozenReference
+from fanfold.manifest import BadFile, Column, FrozenReference, Manifest, Node, RunSchema
+from fanfold.spec import parse_spec
 
 
 class PlannedSubdir(msgspec.Struct, frozen=True):
@@ -21,8 +24,17 @@ class PlannedSubdir(msgspec.Struct, frozen=True):
     records: int
 
 
+class Drift(msgspec.Struct, frozen=True):
+    """How the columns differ from those of the last complete run: names, and for another type `name: old > new`."""
+
+    since: str
+    added: list[str]
+    dropped: list[str]
+    retyped: list[str]
+
+
 class Plan(msgspec.Struct, frozen=True):
-    """A run that has not happened. `faults` say which files would fail their group, and why."""
+    """A run that has not happened. `faults` say which files have records that cannot be read, by the first of them."""
 
     resumes: str | None
     files: int
@@ -31,8 +43,10 @@ class Plan(msgspec.Struct, frozen=True):
     records: int
     subdirs: dict[str, PlannedSubdir]
     columns: list[Column]
+    drift: Drift | None
     references: list[FrozenReference]
-    faults: list[str]
+    faults: list[BadFile]
+    fields: dict[str, str]
 
 
 def plan(feed: Feed) -> Plan:
@@ -44,32 +58,80 @@ def plan(feed: Feed) -> Plan:
     landing = steps.list_files(feed)
     sizes = {file.name: file.size_bytes for file in landing.ready}
     parts = balance(sizes.items(), feed.spec.subdirs)
-    references, taken = [], []
-    for merged in feed.spec.merge:
-        source = feed.data_dir / merged.reference
-        rows = reference.check(feed.data_dir, source, merged)
-        references.append(FrozenReference(merged.reference, sha256(source), rows))
-        taken.append(reference.taken_columns(reference.header(source, merged), merged))
-    found = scan(feed.data_dir, {n: feed.landing_dir / n for n in sizes}, feed.spec, os.cpu_count() or 1)
-    scans = {name: result for name, result in found.items() if isinstance(result, FileScan)}
-    structures = [(name, structure) for name, result in scans.items() for structure in result.structures]
-    columns = (
-        prepare.fix_schema(feed.spec, structures, list(zip(references, taken, strict=True))).columns if sizes else []
-    )
+    references: prepare.References = []
+    for index, merged in enumerate(feed.spec.merge):
+        opened = prepare.open_reference(feed, index)
+        sha256 = files.sha256(feed.data_dir / merged.reference)
+        references.append((FrozenReference(merged.reference, sha256, opened.check()), opened.columns))
+    scans = scan(feed.data_dir, {n: feed.landing_dir / n for n in sizes}, feed.spec, os.cpu_count() or 1)
+    declared = feed.spec.input.schema_mode == "declared"
+    fixed = prepare.fix_schema(feed.spec, {} if declared else scans, references) if sizes else None
+    columns = fixed.columns if fixed else []
     waiting = runs.unfinished(feed)
     return Plan(
         resumes=waiting[0] if waiting else None,
         files=len(sizes),
         settling=len(landing.settling),
         bytes=sum(sizes.values()),
-        records=sum(result.records for result in scans.values()),
+        records=sum(found.records for found in scans.values()),
         subdirs={
-            str(n): PlannedSubdir(
-                len(names), sum(sizes[f] for f in names), sum(scans[f].records for f in names if f in scans)
-            )
+            str(n): PlannedSubdir(len(names), sum(sizes[f] for f in names), sum(scans[f].records for f in names))
             for n, names in parts.items()
         },
         columns=columns,
-        references=references,
-        faults=[str(result) for result in found.values() if not isinstance(result, FileScan)],
+        drift=_drift(feed, columns) if sizes else None,
+        references=[frozen for frozen, _ in references],
+        faults=_faults(scans),
+        fields=_fields(fixed) if fixed else {},
     )
+
+
+def write_fields(spec_path: Path, fields: Mapping[str, str]) -> None:
+    """Write the types of fields into a spec, as its `input.fields`; everything else in it stays as it is written.
+
+    Raises:
+        SpecError: what comes out is no spec (a field that cannot be declared); the file is not changed.
+    """
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 4096
+    document = yaml.load(spec_path.read_text(encoding="utf-8"))
+    document.setdefault("input", {})["fields"] = dict(fields)
+    text = io.StringIO()
+    yaml.dump(document, text)
+    parse_spec(text.getvalue(), str(spec_path))
+    files.write(spec_path, text.getvalue().encode())
+
+
+def _faults(scans: Mapping[str, FileScan]) -> list[BadFile]:
+    return [found.fault for found in scans.values() if found.fault]
+
+
+def _drift(feed: Feed, columns: list[Column]) -> Drift | None:
+    complete = runs.complete(feed)
+    if not complete:
+        return None
+    committed = manifest.read(feed.run(complete[-1]).commit_path, Manifest)
+    before, now = ({column.name: column.type for column in some} for some in (committed.columns, columns))
+    return Drift(
+        complete[-1],
+        [name for name in now if name not in before],
+        [name for name in before if name not in now],
+        [f"{name}: {before[name]} > {now[name]}" for name in now if name in before and before[name] != now[name]],
+    )
+
+
+def _fields(fixed: RunSchema) -> dict[str, str]:
+    """Return the fields of the records with their types, as `input.fields` declares them; keys with dots cannot be."""
+    return {".".join(path): kind for path, kind in _leaves(fixed.record, ()) if all(n and "." not in n for n in path)}
+
+
+def _leaves(nodes: list[Node], path: tuple[str, ...]) -> list[tuple[tuple[str, ...], str]]:
+    found = []
+    for node in nodes:
+        inner = node.element if node.kind == "list" and node.element else node
+        if inner.kind == "object":
+            found += _leaves(inner.fields, (*path, node.name))
+        else:
+            found.append(((*path, node.name), "JSON" if inner.read_type == "JSON" else inner.type))
+    return found

@@ -1,113 +1,178 @@
 """What create_dynamic_taskgroups prepares: references frozen, every file scanned, the one schema of the run fixed."""
 
+import contextlib
 import logging
 import os
+from collections.abc import Mapping
 
-from fanfold import files
-from fanfold.engine import reference, schema
+from fanfold import files, runs
+from fanfold.engine import expressions, schema
+from fanfold.engine.fields import union
+from fanfold.engine.reference import Reference
 from fanfold.engine.scan import FileScan, scan
-from fanfold.errors import DataError, MissingError, StillWrittenError
-from fanfold.layout import Run
-from fanfold.manifest import FrozenReference, Input, RunSchema, StagedFile
+from fanfold.errors import DataError, MissingError, StillWrittenError, nearest
+from fanfold.layout import Feed, Run
+from fanfold.manifest import Column, FrozenReference, Input, RunSchema, StagedFile
 from fanfold.spec import Spec
 
 log = logging.getLogger(__name__)
 
+# Each with the columns that are taken from it.
+References = list[tuple[FrozenReference, list[Column]]]
 
-def fix_schema(
-    spec: Spec, structures: list[tuple[str, str]], references: list[tuple[FrozenReference, list[str]]]
-) -> RunSchema:
+
+def fix_schema(spec: Spec, scans: Mapping[str, FileScan], references: References) -> RunSchema:
     """Make the one schema of a run.
 
     Args:
-        spec: what to explode, join, and keep.
-        structures: file name and structure, in any order of the files.
-        references: each with the columns that are taken from it.
+        spec: what is declared, exploded, joined, and kept.
+        scans: what was found in the files, by name; empty where the spec declares everything.
+        references: the references, in the order of the spec.
 
     Raises:
         DataError, MissingError: as `create_dynamic_taskgroups`.
     """
-    root = schema.tree(sorted(structures, key=lambda found: found[0]))
-    if structures:
-        schema.check(root, spec)
-    record = schema.record_columns(root, spec)
-    columns = list(record)
+    root = union([scans[name].fields for name in sorted(scans)])
+    if scans and spec.input.records_at and all(_points_nowhere(found) for found in scans.values()):
+        msg = f"input.records_at {spec.input.records_at!r} leads nowhere in any file, e.g. {min(scans)!r}"
+        raise MissingError(msg)
+    schema.check(root, spec)
+    declared = schema.declared_tree(spec)
+    chain = schema.explode_chain(root, spec)
+    builder = schema.Builder(spec, chain)
+    record = builder.nodes(root, declared)
+    flat = list(builder.columns(record, root))
     for index, (_, taken) in enumerate(references):
-        columns += schema.reference_columns(index, taken, spec)
-    if structures:
-        columns = schema.output_columns(columns, spec)
-        if not columns:
-            msg = f"{structures[0][0]!r}: found no field in any record, expected at least one column"
-            raise DataError(msg)
-    return RunSchema(schema.record_type(root, spec), record, columns, [frozen for frozen, _ in references])
+        flat += schema.reference_columns(index, taken, spec)
+    flat += schema.own_columns(spec)
+    schema.check_apart(flat)
+    if root.kinds and not flat:
+        msg = f"{min(scans)!r}: found no field in any record, expected at least one column"
+        raise DataError(msg)
+    rescued = spec.input.schema_mode == "declared"
+    columns = _chosen(spec, flat) if flat and (root.fields or spec.input.fields) else flat
+    return RunSchema(record, chain, rescued, flat, columns, [frozen for frozen, _ in references])
 
 
-def freeze_reference(run: Run, index: int) -> tuple[FrozenReference, list[str]]:
+def _points_nowhere(found: FileScan) -> bool:
+    return found.fault is not None and found.fault.code == "pointer_not_found" and found.unreadable
+
+
+def _chosen(spec: Spec, flat: list[Column]) -> list[Column]:
+    """Return the columns of the output: all, or those of `denormalize.columns` in its order, then Fanfold's own."""
+    if spec.denormalize.columns is None:
+        return flat
+    known = {column.name: column for column in flat}
+    chosen = []
+    for wanted in spec.denormalize.columns:
+        if isinstance(wanted, dict):
+            ((name, expression),) = wanted.items()
+            chosen.append(expressions.column(name, expression, flat))
+        elif wanted in known:
+            chosen.append(known[wanted])
+        else:
+            msg = f"denormalize.columns {wanted!r} is no column, {nearest(wanted, known)}"
+            raise MissingError(msg)
+    chosen += [column for column in flat if column.source == schema.FANFOLD and column not in chosen]
+    schema.check_apart(chosen)
+    return chosen
+
+
+def open_reference(feed: Feed, index: int) -> Reference:
+    """Read the reference of `spec.merge[index]` for its fields.
+
+    Raises:
+        DataError, MissingError: as `Reference`.
+    """
+    merged = feed.spec.merge[index]
+    source = feed.data_dir / merged.reference
+    try:
+        return Reference(feed.data_dir, source, merged, feed.spec.input.max_record_bytes)
+    except FileNotFoundError:
+        msg = f"{str(source)!r} is no file, expected the reference {merged.reference!r}"
+        raise MissingError(msg) from None
+
+
+def freeze_reference(run: Run, index: int) -> tuple[FrozenReference, list[Column]]:
     """Freeze the reference of `spec.merge[index]`; return it with the columns that are taken from it.
 
     Raises:
-        DataError, MissingError: as `reference.freeze`.
+        DataError, MissingError: as `Reference`.
         StillWrittenError: the file changed while it was read.
     """
-    merged, target = run.feed.spec.merge[index], run.reference_path(index)
-    source = run.feed.data_dir / merged.reference
+    target = run.reference_path(index)
+    source = run.feed.data_dir / run.feed.spec.merge[index].reference
     try:
         before = source.stat()
         files.make_dirs(target.parent)
-        names = reference.header(source, merged)
-        temporary = files.temporary(target)
-        rows = reference.freeze(run.feed.data_dir, source, merged, temporary, run.spill_dir(0))
-        sha256 = files.sha256(source)
-        after = source.stat()
+        opened = open_reference(run.feed, index)
+        lines = target.with_suffix(".ndjson")
+        with contextlib.ExitStack() as stack:
+            clean = stack.enter_context(files.writing(lines)) if opened.careful else None
+            rows = opened.freeze(files.temporary(target), run.spill_dir(0), clean)
+        files.remove(lines)
+        sha256, after = files.sha256(source), source.stat()
     except FileNotFoundError:
-        msg = f"{str(source)!r} is no file, expected the reference {merged.reference!r}"
+        msg = f"{str(source)!r} is no file, expected the reference {run.feed.spec.merge[index].reference!r}"
         raise MissingError(msg) from None
     if files.version(before) != files.version(after):
         msg = f"{str(source)!r} changed while it was read"
         raise StillWrittenError(msg)
     files.publish(target)
-    return FrozenReference(merged.reference, sha256, rows), reference.taken_columns(names, merged)
+    return FrozenReference(run.feed.spec.merge[index].reference, sha256, rows), opened.columns
 
 
-def scan_staged(run: Run, staged: list[StagedFile]) -> tuple[dict[int, list[Input]], list[tuple[str, str]]]:
-    """Read all files of the run for their structure.
+def prepare(run: Run, staged: list[StagedFile]) -> tuple[dict[int, list[Input]], RunSchema]:
+    """Freeze the references, scan the files, fix the schema.
 
     Returns:
-        The files of each subdirectory, those that cannot be read without `ctime_ns` and `records`; and
-        `(name, structure)` of the others.
+        The files of each subdirectory as they were scanned, and the schema of the run.
 
     Raises:
-        DataError: not one of the files can be read.
+        DataError, MissingError, StillWrittenError: as `create_dynamic_taskgroups`.
     """
+    references = [freeze_reference(run, index) for index in range(len(run.feed.spec.merge))]
+    inputs: dict[int, list[Input]] = {n: [] for n in range(1, run.feed.spec.subdirs + 1)}
+    if run.feed.spec.input.schema_mode == "declared":
+        for file in staged:
+            inputs[file.subdir].append(Input(file.name, file.size_bytes))
+        return inputs, fix_schema(run.feed.spec, {}, references)
     states: dict[str, os.stat_result] = {}
-    faults: list[DataError] = []
     for file in staged:
         try:
             states[file.name] = files.claimed_file(run, file.subdir, file.name)
         except DataError as error:
-            faults.append(error)
-    sources = {file.name: run.subdir_dir(file.subdir) / file.name for file in staged if file.name in states}
-    scans = scan(run.feed.data_dir, sources, run.feed.spec, os.cpu_count() or 1)
-    inputs: dict[int, list[Input]] = {n: [] for n in range(1, run.feed.spec.subdirs + 1)}
-    structures: list[tuple[str, str]] = []
+            log.info("its group will fail: %s", error)
+    paths = {file.name: run.subdir_dir(file.subdir) / file.name for file in staged if file.name in states}
+    if staged and not paths:
+        # A schema of nothing would be frozen, and the files, once put back, would not fit it.
+        files.claimed_file(run, staged[0].subdir, staged[0].name)
+    scans = scan(run.feed.data_dir, paths, run.feed.spec, os.cpu_count() or 1)
+    fixed = fix_schema(run.feed.spec, scans, references)
     for file in staged:
-        found = scans.get(file.name)
-        if isinstance(found, FileScan):
-            state = states[file.name]
-            inputs[file.subdir].append(Input(file.name, state.st_size, state.st_ctime_ns, found.records))
-            structures += [(file.name, structure) for structure in found.structures]
-        else:
+        state = states.get(file.name)
+        if state is None:
             inputs[file.subdir].append(Input(file.name, file.size_bytes))
-            if found:
-                faults.append(located(run, file.subdir, found))
-    for fault in faults:
-        log.info("its group will fail: %s", fault)
-    if faults and len(faults) == len(staged):
-        # A schema of nothing would be frozen, and the files, once mended, would not fit it.
-        raise faults[0]
-    return inputs, structures
+        else:
+            inputs[file.subdir].append(_as_scanned(file.name, state, scans[file.name], fixed))
+    return inputs, fixed
 
 
-def located(run: Run, n: int, fault: DataError) -> DataError:
-    """Return a fault of a file with the place where the file lies now."""
-    return DataError(f"{fault} (the file is in {run.subdir(n)})")
+def _as_scanned(name: str, state: os.stat_result, found: FileScan, fixed: RunSchema) -> Input:
+    careful = found.careful or schema.needs_care(found.fields, fixed.record, rescue=fixed.rescued)
+    return Input(name, state.st_size, state.st_ctime_ns, found.records, careful=careful)
+
+
+def scanned(run: Run, n: int, inputs: list[Input], fixed: RunSchema) -> list[Input]:
+    """Return the files of a group as they are now; those that are not as they were scanned are scanned again.
+
+    Raises:
+        DataError: a file that changed does not fit the run's schema.
+    """
+    known = {f.name: f for f in inputs if f.records is not None and runs.is_as_read(run, n, f)}
+    paths = {f.name: run.subdir_dir(n) / f.name for f in inputs if f.name not in known}
+    for name, found in scan(run.feed.data_dir, paths, run.feed.spec, measure_all=not fixed.rescued).items():
+        if not fixed.rescued:
+            schema.check_covers(fixed.record, found.fields)
+        known[name] = _as_scanned(name, files.claimed_file(run, n, name), found, fixed)
+    return [known[file.name] for file in inputs]

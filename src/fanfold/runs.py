@@ -39,7 +39,7 @@ def open_feed(spec_path: AnyPath, data_dir: AnyPath | None = None) -> Feed:
     spec = load_spec(path)
     roots = allowed_roots(path, spec)
     root = check_allowed(path.resolve().parent / (data_dir or spec.data_dir), roots, "data_dir")
-    folders = [spec.input.path, spec.output.path, spec.archive.path, "staging", ".fanfold/runs"]
+    folders = [spec.input.path, spec.output.path, spec.archive.path, spec.quarantine.path, "staging", ".fanfold/runs"]
     for folder in [*folders, *(merged.reference for merged in spec.merge)]:
         check_allowed(root / folder, roots, "path")
     return Feed(root, spec)
@@ -170,7 +170,8 @@ def release_unpublished(run: Run) -> tuple[list[int], list[str]]:
     taken = []
     for n in release.subdirs:
         taken += files.give_back(run, n, [file.name for file in staged if file.subdir == n])
-        files.discard_output(run.feed.data_dir / run.output_name(n))
+        files.discard(run.feed.data_dir / run.output_name(n))
+        files.discard(run.feed.data_dir / run.quarantined_records_name(n))
     if taken:
         msg = f"{taken[0]!r} is in landing again, and in {run.staging_dir}: expected one; move one and release again"
         raise DataError(msg)
@@ -186,7 +187,7 @@ def _stands(run: Run, n: int) -> bool:
     progress = manifest.read_if_there(run.progress_path(n), Progress)
     if progress is None:
         return False
-    if any(files.is_archived(run, n, file.name) for file in progress.files):
+    if any(is_archived(run, n, file) for file in progress.files):
         return True
     return all(is_as_read(run, n, file) for file in progress.files)
 
@@ -195,6 +196,16 @@ def is_as_read(run: Run, n: int, file: Input) -> bool:
     """Say whether a staged original is as it was when it was read."""
     found = files.claimed_file(run, n, file.name)
     return (found.st_size, found.st_ctime_ns) == (file.size_bytes, file.ctime_ns)
+
+
+def last_place(run: Run, n: int, file: Input) -> Path:
+    """Return where an original ends: in the archive or, where it is bad as a whole, in quarantine."""
+    return run.feed.data_dir / run.quarantined_name(n, file.name) if file.fault else run.archive_path(file.name)
+
+
+def is_archived(run: Run, n: int, file: Input) -> bool:
+    """Say whether an original is at its last place."""
+    return files.is_archived(run, n, file.name, last_place(run, n, file))
 
 
 def is_complete(run: Run) -> bool:
@@ -226,12 +237,20 @@ def progress_of(run: Run, n: int) -> Progress | None:
     if committed is None:
         return manifest.read_if_there(run.progress_path(n), Progress)
     read = [
-        Input(file.name, file.size_bytes, None, file.records, file.sha256)
+        Input(file.name, file.size_bytes, None, file.records, file.sha256, file.careful, file.records_quarantined)
         for file in committed.files
         if file.subdir == n
     ]
-    records, unmatched = committed.summary.subdirs[str(n)].records, committed.records_unmatched[str(n)]
-    return Progress(read, records, unmatched, committed.outputs[str(n)])
+    subdir = committed.summary.subdirs[str(n)]
+    bad = committed.quarantined.get(str(n))
+    return Progress(
+        read,
+        subdir.records - (bad.rows if bad else 0),
+        committed.records_unmatched[str(n)],
+        bad.rows if bad else 0,
+        bad,
+        committed.outputs[str(n)],
+    )
 
 
 def schema_of(run: Run) -> RunSchema:

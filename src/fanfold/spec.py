@@ -1,6 +1,7 @@
 """The spec: one YAML file that says everything about a feed. A key is here only when it works."""
 
 import functools
+import itertools
 import os
 import re
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from fanfold.errors import MissingError, PathError, SpecError, nearest
 
@@ -35,13 +36,48 @@ def _field_path(value: str) -> str:
     return value
 
 
+def _pointer(value: str) -> str:
+    if value and (not value.startswith("/") or re.search(r"~(?![01])", value)):
+        msg = "a JSON pointer (RFC 6901), as in '/data/orders', or nothing"
+        raise ValueError(msg)
+    return value
+
+
+def _field_type(value: str) -> str:
+    """Return a declared type in its one form: upper case, `DECIMAL(p,s)`."""
+    name = re.sub(r"\s+", "", value).upper()
+    if decimal := re.fullmatch(r"DECIMAL\((\d{1,2}),(\d{1,2})\)", name):
+        precision, scale = int(decimal[1]), int(decimal[2])
+        if 1 <= precision <= MAX_PRECISION and scale <= precision:
+            return f"DECIMAL({precision},{scale})"
+    elif name in SIMPLE_TYPES:
+        return name
+    msg = f"one of {', '.join(SIMPLE_TYPES)}, DECIMAL(p,s) with p up to {MAX_PRECISION}"
+    raise ValueError(msg)
+
+
+def _output_column(value: Any) -> Any:
+    named = (
+        isinstance(value, dict) and len(value) == 1 and all(isinstance(x, str) and x for x in (*value, *value.values()))
+    )
+    if not named and not (isinstance(value, str) and value):
+        msg = "a column name, or one {name: SQL expression}"
+        raise ValueError(msg)
+    return value
+
+
+SIMPLE_TYPES = ("BIGINT", "DOUBLE", "BOOLEAN", "VARCHAR", "DATE", "TIMESTAMP", "TIMESTAMPTZ", "JSON")
+MAX_PRECISION = 38
 InsidePath = Annotated[str, AfterValidator(_inside)]
 FieldPath = Annotated[str, AfterValidator(_field_path)]
+Pointer = Annotated[str, AfterValidator(_pointer)]
+FieldType = Annotated[str, AfterValidator(_field_type)]
+OutputColumn = Annotated[str | dict[str, str], BeforeValidator(_output_column)]
 Seconds = Annotated[float, Field(ge=0, le=31_536_000)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, validate_by_name=True, serialize_by_alias=True)
 
 
 class Input(_Section):
@@ -49,11 +85,26 @@ class Input(_Section):
 
     path: InsidePath = Field("transactions", description="Landing directory, inside data_dir.")
     patterns: list[str] = Field(
-        ["*.json", "*.jsonl", "*.ndjson", "*.json.gz", "*.json.zst"],
+        ["*.json", "*.jsonl", "*.ndjson", "*.json.gz", "*.json.zst", "*.csv", "*.parquet"],
         min_length=1,
-        description="File names to take (shell patterns, letter case counts). Others are left alone.",
+        description="File names to take (shell patterns, letter case counts). Others are left alone. "
+        "A name that ends in .csv or .parquet is read as such, any other as JSON; .gz and .zst are decompressed.",
     )
-    max_record_bytes: int = Field(16_777_216, ge=1024, description="No record may be larger than this.")
+    records_at: Pointer = Field(
+        "", description="JSON pointer to the array of records in a wrapped document, as in /data/orders."
+    )
+    fields: dict[FieldPath, FieldType] = Field(
+        {},
+        description="Declared types by path, as in {items.price: DECIMAL(18,4)}. Each is a column whether it occurs or "
+        "not, in this order, before all others; a value that its type does not hold exactly makes its record bad.",
+    )
+    schema_mode: Literal["infer", "declared"] = Field(
+        "infer",
+        alias="schema",
+        description="infer: all files are scanned, every field is a column. declared: no scan, only `fields` are "
+        "columns, what else a record has goes to the column _rescued, as JSON.",
+    )
+    max_record_bytes: int = Field(16_777_216, ge=1024, description="A record that is larger is bad.")
     settle_seconds: Seconds = Field(
         2.0, description="A file is ready when it is unchanged for so long, by the later of mtime and ctime."
     )
@@ -71,14 +122,16 @@ class MergeKey(_Section):
 class Merge(_Section):
     """One reference, joined to every record."""
 
-    reference: InsidePath = Field(description="CSV file with a header line, inside data_dir.")
+    reference: InsidePath = Field(
+        description="File inside data_dir: CSV with a header line (.csv), Parquet (.parquet), else JSON records."
+    )
     key: FieldPath | MergeKey = Field(description="Key of both sides, or {record: a.b, reference: c}.")
     into: Annotated[str, Field(min_length=1, pattern=r"^[^.]+$")] = Field(
         description="The reference's columns nest under this new object of the record."
     )
     columns: list[str] | None = Field(None, description="Columns to take; null takes all but the key.")
-    on_missing: Literal["keep", "fail"] = Field(
-        "keep", description="A record without a match: keep it (counted), or fail its group."
+    on_missing: Literal["keep", "quarantine", "fail"] = Field(
+        "keep", description="A record without a match: keep it (counted), quarantine it, or fail its group."
     )
     on_duplicate: Literal["fail", "first"] = Field(
         "fail", description="A key that the reference has twice: an error, or the first line counts."
@@ -99,22 +152,57 @@ class Denormalize(_Section):
     """How a nested record becomes flat rows."""
 
     explode: list[FieldPath] = Field(
-        [], max_length=1, description="The array that becomes one row an element; none: one row a record."
+        [],
+        description="The array that becomes one row an element; none: one row a record. A path through an array "
+        "(orders.items) explodes that one too. Several paths must lie on one line, each inside of the one before.",
     )
     separator: str = Field("_", min_length=1, max_length=3, description="Joins the names of nested fields.")
-    columns: list[str] | None = Field(None, min_length=1, description="Output columns, in order; null: all.")
+    columns: list[OutputColumn] | None = Field(
+        None,
+        min_length=1,
+        description="Output columns, in order; null: all. A name, or {name: SQL expression over the flat row}.",
+    )
+
+    @model_validator(mode="after")
+    def _explode_is_one_line(self) -> Self:
+        for outer, inner in itertools.pairwise(sorted(self.explode, key=len)):
+            if not inner.startswith(f"{outer}."):
+                msg = f"arrays each inside of the one before ({outer!r} and {inner!r} lie side by side)"
+                raise ValueError(msg)
+        return self
 
 
 class Output(_Section):
     """Where the flat tables are published."""
 
     path: InsidePath = Field("denormalized", description="Output directory, inside data_dir.")
+    format: Literal["csv", "parquet"] = Field("csv", description="Format of the tables.")
+    lineage: bool = Field(
+        False,  # noqa: FBT003 - the default
+        description="Add the columns _source_file, _source_record, _source_item: where each row comes from.",
+    )
 
 
 class Archive(_Section):
     """Where the originals go when their rows are published."""
 
     path: InsidePath = Field("processed", description="Archive directory, inside data_dir.")
+
+
+class Quarantine(_Section):
+    """Where bad files and bad records go, and how many are too many."""
+
+    path: InsidePath = Field("quarantine", description="Quarantine directory, inside data_dir.")
+    max_bad_records_percent: Annotated[float, Field(ge=0, le=100)] = Field(
+        10.0,
+        description="More than this share of the records of a file or a subdirectory fails its group before it "
+        "publishes; of the run, verify_run.",
+    )
+    raw: bool = Field(True, description="Keep the text of a bad record beside the reason.")  # noqa: FBT003 - the default
+
+    def allows(self, bad: int, records: int) -> bool:
+        """Say whether so many bad records among all are few enough."""
+        return bad * 100 <= self.max_bad_records_percent * records
 
 
 class Notify(_Section):
@@ -139,11 +227,17 @@ class Spec(_Section):
     denormalize: Denormalize = Denormalize()
     output: Output = Output()
     archive: Archive = Archive()
+    quarantine: Quarantine = Quarantine()
     notify: Notify = Notify()
 
     @model_validator(mode="after")
     def _folders_are_apart(self) -> Self:
-        named = {"input.path": self.input.path, "output.path": self.output.path, "archive.path": self.archive.path}
+        named = {
+            "input.path": self.input.path,
+            "output.path": self.output.path,
+            "archive.path": self.archive.path,
+            "quarantine.path": self.quarantine.path,
+        }
         taken = [(folder, f"Fanfold's own folder {folder!r}") for folder in RESERVED_FOLDERS]
         for key, folder in named.items():
             for other, owner in taken:
@@ -182,7 +276,7 @@ def load_spec(path: str | os.PathLike[str]) -> Spec:
     except UnicodeDecodeError as error:
         msg = f"{path}:1: {error.object[error.start : error.end]!r} is no UTF-8, expected a YAML text"
         raise SpecError(msg) from None
-    spec = _parse(text, str(path))
+    spec = parse_spec(text, str(path))
     return spec.model_copy(update={"data_dir": str((file.resolve().parent / spec.data_dir).resolve())})
 
 
@@ -214,7 +308,12 @@ def check_allowed(path: Path, roots: list[Path], what: str) -> Path:
     return resolved
 
 
-def _parse(text: str, source: str) -> Spec:
+def parse_spec(text: str, source: str) -> Spec:
+    """Check the text of a spec; `data_dir` stays as it is written.
+
+    Raises:
+        SpecError: all errors of the spec at once; `source` names it.
+    """
     try:
         loader = Loader(text)
         node = loader.get_single_node()
@@ -284,10 +383,11 @@ def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
     model: Any = Spec
     for part in loc:
         if isinstance(part, str):
-            annotation = model.model_fields[part].annotation
+            fields = {field.alias or name: field for name, field in model.model_fields.items()}
+            annotation = fields[part].annotation
             members = [annotation, *getattr(annotation, "__args__", ())]
             model = next((m for m in members if isinstance(m, type) and issubclass(m, BaseModel)), MergeKey)
-    return list(model.model_fields)
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _line(node: yaml.Node | None, loc: tuple[int | str, ...]) -> int:

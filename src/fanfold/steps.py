@@ -5,18 +5,12 @@ A step is given `data_dir` and what names its part of the run. What else it need
 
 import logging
 
-import msgspec
-
-from fanfold import files, manifest, prepare, runs, verify
+from fanfold import files, groups, manifest, prepare, runs, verify
 from fanfold.balance import balance
-from fanfold.engine import reference
-from fanfold.engine.denormalize import denormalize
-from fanfold.engine.merge import merge
-from fanfold.engine.scan import FileScan, scan
-from fanfold.engine.schema import check_covers, tree
-from fanfold.errors import DataError, EmptySubdir, MissingError, StillWrittenError, nearest
+from fanfold.engine.reference import check_header
+from fanfold.errors import DataError, EmptySubdir, MissingError, nearest
 from fanfold.layout import Feed, Run, format_ts, parse_subdir, parse_ts
-from fanfold.manifest import Files, Input, Inputs, Manifest, Progress, Published, RunSchema, StagedFile, Summary
+from fanfold.manifest import Files, Inputs, Manifest, StagedFile, Summary
 from fanfold.runs import AnyPath
 
 log = logging.getLogger(__name__)
@@ -38,7 +32,7 @@ def start(spec_path: AnyPath, data_dir: AnyPath | None = None) -> Feed:
         if not source.is_file():
             msg = f"{str(source)!r} is no file, expected the reference {merged.reference!r}"
             raise MissingError(msg)
-        reference.header(source, merged)
+        check_header(source, merged)
     return feed
 
 
@@ -111,7 +105,7 @@ def _claim(feed: Feed, ts: str, intent: Files) -> list[StagedFile]:
 def create_dynamic_taskgroups(data_dir: AnyPath, ts: str, subdirs: int) -> dict[str, str]:
     """Prepare the groups: freeze the references, list the files of each, fix the one schema of the run.
 
-    A second call keeps what the first one fixed. A file that is no JSON is left to its group to fail on.
+    A second call keeps what the first one fixed. What cannot be read is left to its group to set aside.
 
     Args:
         data_dir: root of the feed.
@@ -123,7 +117,7 @@ def create_dynamic_taskgroups(data_dir: AnyPath, ts: str, subdirs: int) -> dict[
 
     Raises:
         DataError: a key stands twice in a reference (its lines are named), two fields become one column, an exploded
-            field is no array, or not one of the files can be read.
+            field is no array, or an expression is none.
         MissingError: a field or column that the spec names is not there.
         StillWrittenError: a reference changed while it was read.
     """
@@ -133,11 +127,10 @@ def create_dynamic_taskgroups(data_dir: AnyPath, ts: str, subdirs: int) -> dict[
         return {str(n): f"staging/{name}/{n}" for n in range(1, subdirs + 1)}
     numbers = range(1, run.feed.spec.subdirs + 1)
     if not run.commit_path.exists() and not run.schema_path.exists():
-        references = [prepare.freeze_reference(run, index) for index in range(len(run.feed.spec.merge))]
-        inputs, structures = prepare.scan_staged(run, manifest.read(run.files_path, Files).files)
+        inputs, schema = prepare.prepare(run, manifest.read(run.files_path, Files).files)
         for n in numbers:
             files.write(run.inputs_path(n), manifest.encode(Inputs(inputs[n])))
-        files.write(run.schema_path, manifest.encode(prepare.fix_schema(run.feed.spec, structures, references)))
+        files.write(run.schema_path, manifest.encode(schema))
     return {str(n): run.subdir(n) for n in numbers}
 
 
@@ -147,22 +140,23 @@ def merge_data(subdir: str, data_dir: AnyPath) -> dict[str, int]:
     A second call keeps the result, unless an original changed since it was read: then it is read again.
 
     Returns:
-        `files`, `bytes`, `records`, `records_unmatched`.
+        `files`, `bytes`, `records`, `records_quarantined`, `records_unmatched`.
 
     Raises:
         EmptySubdir: the subdirectory has no files in this run.
-        DataError: a file is no JSON, has a field that the run's schema does not know, or is not where it was.
+        DataError: more records are bad than the spec allows, a file has a field that the run's schema does not know,
+            or is not where it was.
         StillWrittenError: a file changed while it was read.
     """
     run, n = _open_group(subdir, data_dir)
     progress = runs.progress_of(run, n)
-    if progress is None or not (runs.is_complete(run) or _is_kept(run, n, progress)):
-        progress = _merge(run, n)
-        files.write(run.progress_path(n), manifest.encode(progress))
+    if progress is None or not (runs.is_complete(run) or groups.is_kept(run, n, progress)):
+        progress = groups.merge(run, n)
     return {
         "files": len(progress.files),
         "bytes": sum(file.size_bytes for file in progress.files),
-        "records": progress.records,
+        "records": progress.records + progress.records_quarantined,
+        "records_quarantined": progress.records_quarantined,
         "records_unmatched": progress.records_unmatched,
     }
 
@@ -174,47 +168,6 @@ def _open_group(subdir: str, data_dir: AnyPath) -> tuple[Run, int]:
         msg = f"{subdir} has no files in this run"
         raise EmptySubdir(msg)
     return run, n
-
-
-def _is_kept(run: Run, n: int, progress: Progress) -> bool:
-    staged = [file for file in progress.files if not files.is_archived(run, n, file.name)]
-    if len(staged) == len(progress.files) and not run.merged_path(n).exists():
-        return False
-    return all(runs.is_as_read(run, n, file) for file in staged)
-
-
-def _merge(run: Run, n: int) -> Progress:
-    inputs = manifest.read(run.inputs_path(n), Inputs).files
-    frozen = runs.schema_of(run)
-    before = {file.name: files.claimed_file(run, n, file.name) for file in inputs}
-    records = _records(run, n, inputs, frozen)
-    hashes = {name: files.sha256(run.subdir_dir(n) / name) for name in before}
-    counted, unmatched = merge(run, n, list(before), frozen, files.temporary(run.merged_path(n)))
-    for name, state in before.items():
-        if files.version(files.claimed_file(run, n, name)) != files.version(state):
-            msg = f"{name!r} changed while it was read: somebody still writes it"
-            raise StillWrittenError(msg)
-    if counted != sum(records.values()):
-        msg = f"{run.subdir(n)}: merged {counted} records, expected the {sum(records.values())} that its files hold"
-        raise DataError(msg)
-    if unmatched:
-        log.warning("%s: %d of %d records have no match in a reference", run.subdir(n), unmatched, counted)
-    files.publish(run.merged_path(n))
-    read = [Input(f, s.st_size, s.st_ctime_ns, records[f], hashes[f]) for f, s in before.items()]
-    return Progress(read, counted, unmatched)
-
-
-def _records(run: Run, n: int, inputs: list[Input], frozen: RunSchema) -> dict[str, int]:
-    """Return the number of records of each file; files that are not as they were scanned are scanned again."""
-    known = {file.name: file.records for file in inputs if file.records is not None and runs.is_as_read(run, n, file)}
-    unknown = {file.name: run.subdir_dir(n) / file.name for file in inputs if file.name not in known}
-    counts = dict(known)
-    for name, found in scan(run.feed.data_dir, unknown, run.feed.spec).items():
-        if not isinstance(found, FileScan):
-            raise prepare.located(run, n, found)
-        check_covers(frozen.record_columns, tree((name, structure) for structure in found.structures), run.feed.spec)
-        counts[name] = found.records
-    return {file.name: counts[file.name] for file in inputs}
 
 
 def denormalize_data(subdir: str, data_dir: AnyPath) -> dict[str, int]:
@@ -237,23 +190,11 @@ def denormalize_data(subdir: str, data_dir: AnyPath) -> dict[str, int]:
         raise MissingError(msg)
     published = progress.published
     if published is None:
-        published = _publish(run, n, progress)
+        published = groups.publish(run, n, progress)
     elif not verify.is_as_published(run.feed, published):
         msg = f"{published.path!r} is not as it was published, expected sha256 {published.sha256}"
         raise DataError(msg)
     return {"rows": published.rows, "bytes": published.size_bytes}
-
-
-def _publish(run: Run, n: int, progress: Progress) -> Published:
-    frozen, target = runs.schema_of(run), run.feed.data_dir / run.output_name(n)
-    files.make_dirs(target.parent)
-    temporary = files.temporary(target)
-    rows = denormalize(run, n, frozen, temporary) if frozen.columns else files.write_empty(temporary)
-    published = Published(run.output_name(n), rows, temporary.stat().st_size, files.sha256(temporary))
-    files.publish(target)
-    progress = msgspec.structs.replace(progress, published=published)
-    files.write(run.progress_path(n), manifest.encode(progress))
-    return published
 
 
 def archive_files(subdir: str, data_dir: AnyPath) -> dict[str, int]:
@@ -275,14 +216,7 @@ def archive_files(subdir: str, data_dir: AnyPath) -> dict[str, int]:
         msg = f"{subdir} has nothing published, expected denormalize_data before this step"
         raise MissingError(msg)
     if not runs.is_complete(run):
-        for file in progress.files:
-            if not files.is_archived(run, n, file.name) and not runs.is_as_read(run, n, file):
-                msg = (
-                    f"{file.name!r} changed after it was read: its writer still held it. It stays staged: "
-                    "run this group again, from merge_data, to read it as it is now"
-                )
-                raise DataError(msg)
-        files.archive(run, n, [file.name for file in progress.files])
+        groups.archive(run, n, progress)
     return {"files": len(progress.files), "bytes": sum(file.size_bytes for file in progress.files)}
 
 

@@ -8,10 +8,22 @@ from pathlib import Path
 import msgspec
 
 from fanfold import files, manifest, runs
-from fanfold.engine.denormalize import count_originals, count_rows
+from fanfold.engine.denormalize import count_originals, count_rows, plain_rows
+from fanfold.engine.source import careful_records
 from fanfold.errors import DataError
-from fanfold.layout import Feed, Run, archived_name
-from fanfold.manifest import ArchivedFile, Files, Manifest, Progress, Published, Release, SubdirSummary, Summary
+from fanfold.layout import Feed, Run
+from fanfold.manifest import (
+    ArchivedFile,
+    BadRecord,
+    Files,
+    Input,
+    Manifest,
+    Progress,
+    Published,
+    Release,
+    SubdirSummary,
+    Summary,
+)
 
 SHOWN_GAPS = 5
 
@@ -45,18 +57,7 @@ def account(run: Run) -> Manifest:
         raise DataError(msg)
     done = {n: progress for n, progress in groups.items() if progress is not None}
     outputs = {str(n): progress.published for n, progress in done.items() if progress.published is not None}
-    archived = [
-        ArchivedFile(
-            file.name,
-            n,
-            file.size_bytes,
-            file.sha256 or "",
-            file.records or 0,
-            f"{run.feed.spec.archive.path}/{archived_name(file.name, run.ts)}",
-        )
-        for n, progress in done.items()
-        for file in progress.files
-    ]
+    archived = [_ended(run, n, file) for n, progress in done.items() for file in progress.files]
     archived.sort(key=lambda file: file.name)
     frozen = runs.schema_of(run)
     committed = Manifest(
@@ -66,10 +67,13 @@ def account(run: Run) -> Manifest:
         summary=_summary(run, done, frozen.references),
         columns=frozen.columns,
         files=archived,
+        explode=frozen.explode,
         outputs=outputs,
+        quarantined={str(n): progress.quarantined for n, progress in done.items() if progress.quarantined},
         records_unmatched={str(n): progress.records_unmatched for n, progress in done.items()},
         released=sorted(file.name for file in staged if file.subdir in release.subdirs),
     )
+    _check_share(run, committed.summary)
     expected = {(file.name, file.subdir) for file in staged if file.subdir not in release.subdirs}
     gaps = [
         f"{name!r} was claimed, and is in no group" for name, _ in expected - {(f.name, f.subdir) for f in archived}
@@ -80,24 +84,52 @@ def account(run: Run) -> Manifest:
     return committed
 
 
-def _summary(run: Run, groups: dict[int, Progress], references: list[manifest.FrozenReference]) -> Summary:
+def _ended(run: Run, n: int, file: Input) -> ArchivedFile:
+    return ArchivedFile(
+        file.name,
+        n,
+        file.size_bytes,
+        file.sha256 or "",
+        file.records or 0,
+        str(runs.last_place(run, n, file).relative_to(run.feed.data_dir)),
+        file.records_quarantined,
+        file.careful,
+        file.fault.code if file.fault else None,
+    )
+
+
+def _check_share(run: Run, summary: Summary) -> None:
+    quarantine = run.feed.spec.quarantine
+    if not quarantine.allows(summary.records_quarantined, summary.records_in):
+        msg = (
+            f"run {run.ts}: found {summary.records_quarantined} bad records of {summary.records_in}, expected at most "
+            f"{quarantine.max_bad_records_percent:g} % (quarantine.max_bad_records_percent)"
+        )
+        raise DataError(msg)
+
+
+def _summary(run: Run, done: dict[int, Progress], references: list[manifest.FrozenReference]) -> Summary:
     subdirs = {}
     for n in range(1, run.feed.spec.subdirs + 1):
-        progress = groups.get(n)
+        progress = done.get(n)
         subdirs[str(n)] = SubdirSummary()
         if progress is not None and progress.published is not None:
             size = sum(file.size_bytes for file in progress.files)
+            records = progress.records + progress.records_quarantined
             rows, output = progress.published.rows, progress.published.path
-            subdirs[str(n)] = SubdirSummary(len(progress.files), size, progress.records, rows, output)
+            subdirs[str(n)] = SubdirSummary(len(progress.files), size, records, rows, output)
     total = msgspec.structs.replace(runs.empty_summary(run.ts, run.feed.spec.subdirs), subdirs=subdirs)
     count = sum(subdir.files for subdir in subdirs.values())
+    bad = sum(1 for progress in done.values() for file in progress.files if file.fault)
     return msgspec.structs.replace(
         total,
         files_in=count,
-        files_archived=count,
+        files_archived=count - bad,
+        files_quarantined=bad,
         bytes_in=sum(subdir.bytes for subdir in subdirs.values()),
         records_in=sum(subdir.records for subdir in subdirs.values()),
-        records_unmatched=sum(progress.records_unmatched for progress in groups.values()),
+        records_quarantined=sum(progress.records_quarantined for progress in done.values()),
+        records_unmatched=sum(progress.records_unmatched for progress in done.values()),
         rows_out=sum(subdir.rows for subdir in subdirs.values()),
         references=references,
     )
@@ -127,9 +159,7 @@ def recount(run: Run, committed: Manifest) -> Recount:
         if file not in whole and (run.feed.data_dir / file.archived_as).stat().st_size == file.size_bytes
     ]
     gaps += [f"{name!r} is extra: no original of the run" for name in _extra_originals(run, committed)]
-    records, wanted = count_originals(
-        run.feed.data_dir, [run.feed.data_dir / f.archived_as for f in present if f in whole], run.feed.spec
-    )
+    records, wanted = _count_originals(run, committed, [file for file in present if file in whole])
     tables = [output for output in committed.outputs.values() if is_as_published(run.feed, output)]
     # A row has at most its record, and the columns of the references; a quote may be doubled.
     line = 4 * run.feed.spec.input.max_record_bytes
@@ -140,6 +170,36 @@ def recount(run: Run, committed: Manifest) -> Recount:
         gaps.append(f"{rows} rows, expected {wanted} by the archive, {committed.summary.rows_out} by the manifest")
     size = sum(file.size_bytes for file in present)
     return Recount(run.ts, len(present), size, records, rows, gaps)
+
+
+def _count_originals(run: Run, committed: Manifest, originals: list[ArchivedFile]) -> tuple[int, int]:
+    """Return how many records lie in originals, good and bad, and how many rows the good ones call for."""
+    data_dir, spec = run.feed.data_dir, run.feed.spec
+    readable = [file for file in originals if not file.code]
+    records, rows = count_originals(
+        data_dir, [data_dir / file.archived_as for file in readable if not file.careful], spec, committed.explode
+    )
+    bad = _quarantined_records(run, committed)
+    for file in readable:
+        if file.careful:
+            for number, found in enumerate(careful_records(data_dir, data_dir / file.archived_as, spec), start=1):
+                records += 1
+                if number not in bad.get(file.name, set()):
+                    rows += plain_rows(found.value or {}, committed.explode)
+    return records, rows
+
+
+def _quarantined_records(run: Run, committed: Manifest) -> dict[str, set[int]]:
+    """Return the numbers of the records of each file that are in quarantine."""
+    numbers: dict[str, set[int]] = {}
+    for listed in committed.quarantined.values():
+        path = run.feed.data_dir / listed.path
+        if path.is_file():
+            with path.open("rb") as lines:
+                for line in lines:
+                    record = msgspec.json.decode(line, type=BadRecord)
+                    numbers.setdefault(record.file, set()).add(record.record)
+    return numbers
 
 
 def is_as_published(feed: Feed, published: Published) -> bool:
@@ -163,6 +223,9 @@ def _gaps(run: Run, committed: Manifest) -> Iterator[str]:
             yield f"{output.path!r} is missing: expected {output.rows} rows"
         elif not is_as_published(run.feed, output):
             yield f"{output.path!r} is changed: expected sha256 {output.sha256}"
+    for bad in committed.quarantined.values():
+        if not is_as_published(run.feed, bad):
+            yield f"{bad.path!r} is missing or changed: expected {bad.rows} records, sha256 {bad.sha256}"
     for name in sorted(path.name for path in run.output_dir.iterdir()) if run.output_dir.is_dir() else ():
         if name not in expected:
             yield f"{f'{run.output}/{name}'!r} is extra: no output of the run"

@@ -1,110 +1,269 @@
 """Denormalize: arrays explode, objects flatten, rows are written."""
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
+import duckdb
+
 from fanfold.engine.merge import field_of, reference_name
-from fanfold.engine.schema import RECORD
-from fanfold.engine.session import connect, identifier, json_buffer_bytes, json_path, pattern, text
+from fanfold.engine.schema import FANFOLD, NAMELESS, RECORD, RESCUED_COLUMN
+from fanfold.engine.session import connect, identifier, json_buffer_bytes, pattern, text
+from fanfold.engine.source import relations
 from fanfold.errors import DataError
 from fanfold.layout import Run
-from fanfold.manifest import Column, RunSchema
+from fanfold.manifest import Column, Node, RunSchema
+from fanfold.records.canonical import RESCUED
 from fanfold.spec import Spec
 
-CSV = "FORMAT csv, HEADER true, DELIMITER ',', QUOTE '\"', ESCAPE '\"', NULLSTR '', USE_TMP_FILE false"
+# Rows of a group of Parquet: enough for its encodings, few enough for the memory of a task.
+ROW_GROUP_ROWS = 61_440
+FORMATS = {
+    "csv": "FORMAT csv, HEADER true, DELIMITER ',', QUOTE '\"', ESCAPE '\"', NULLSTR '', USE_TMP_FILE false",
+    "parquet": f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP_ROWS}, USE_TMP_FILE false",
+}
 
 
 def denormalize(run: Run, n: int, schema: RunSchema, target: Path) -> int:
-    r"""Write merged records as flat rows of CSV (RFC 4180, UTF-8, `\n`), in the order that they were merged in.
+    r"""Write merged records as flat rows, in the order that they were merged in.
 
-    One row for each element of the exploded array; a record whose array is empty, null or missing keeps one row. Null
-    and missing are nothing, an empty text is `""`.
+    As CSV by RFC 4180 (UTF-8, `\n`, null and missing as nothing, an empty text as `""`), or as Parquet.
+
+    One row for each element of the exploded array; a record whose array is empty, null or missing keeps one row, and
+    so does an element of an outer array whose inner array is.
 
     Returns:
         The number of rows.
 
     Raises:
-        DataError: the rows are not as many as the records call for (a fault of Fanfold or of DuckDB).
+        DataError: an expression fails for a value; the rows are not as many as the records call for (a fault of
+            Fanfold or of DuckDB).
     """
-    spec = run.feed.spec
     source = f"read_parquet({text(pattern(run.merged_path(n)))}, hive_partitioning = false)"
-    inner, outer = _projections(schema, spec)
-    query, expected = f"SELECT {outer} FROM (SELECT {inner} FROM {source})", "count(*)"
-    if array := _array(schema, spec):
-        expected = f"coalesce(sum(greatest(coalesce(len({array}), 0), 1)), 0)"
+    query = flat_rows(source, schema, run.feed.spec)
+    options = FORMATS[run.feed.spec.output.format]
+    names = [column.name for column in schema.columns]
+    nameless = "" in names and run.feed.spec.output.format == "csv"
     with connect(run.feed.data_dir, run.spill_dir(n)) as connection:
-        written = connection.execute(f"COPY ({query}) TO {text(str(target))} ({CSV})").fetchone()
-        wanted = connection.execute(f"SELECT {expected}::BIGINT FROM {source}").fetchone()
+        try:
+            written = connection.execute(
+                f"COPY ({query}) TO {text(str(target))} ({_own_header(names) if nameless else options})"
+            ).fetchone()
+            if nameless and written == (0,):
+                connection.execute(f"COPY ({query}) TO {text(str(target))} ({_own_header(names, rows=False)})")
+        except (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.OutOfRangeException) as error:
+            if not any(column.expression for column in schema.columns):
+                raise
+            msg = f"denormalize.columns: {' '.join(str(error).splitlines()[0].split())}"
+            raise DataError(msg) from None
+        wanted = connection.execute(f"SELECT coalesce(sum({_row_count(schema)}), 0)::BIGINT FROM {source}").fetchone()
     if written is None or wanted is None or written[0] != wanted[0]:
         msg = f"{target.name!r}: found {written} rows, expected {wanted}: the output is not published"
         raise DataError(msg)
     return int(written[0])
 
 
+def _own_header(names: list[str], *, rows: bool = True) -> str:
+    """Return the options for CSV with a column whose name is empty, which DuckDB would not write."""
+    header = ",".join('"' + name.replace('"', '""') + '"' for name in names)
+    options = FORMATS["csv"].replace("HEADER true", "HEADER false")
+    end = "\n" if rows else ""
+    return f"{options}, PREFIX {text(header + end)}, SUFFIX {text(chr(10))}"
+
+
 def count_rows(data_dir: Path, table: Path, max_line_bytes: int) -> int:
     """Return the number of rows of a published table, whose lines have at most so many bytes."""
-    with table.open(encoding="utf-8", newline="") as file:
-        names = next(csv.reader(file), [])
-    if not names:
-        return 0
-    columns = ", ".join(f"{text(name)}: 'VARCHAR'" for name in names)
+    if table.suffix == ".parquet":
+        rows = f"read_parquet({text(pattern(table))}, hive_partitioning = false)"
+    else:
+        with table.open(encoding="utf-8", newline="") as file:
+            names = next(csv.reader(file), [])
+        if not names:
+            return 0
+        columns = ", ".join(f"{text(name or NAMELESS)}: 'VARCHAR'" for name in names)
+        rows = (
+            f"read_csv({text(pattern(table))}, auto_detect = false, header = true, delim = ',', quote = '\"', "
+            f"escape = '\"', columns = {{{columns}}}, hive_partitioning = false, max_line_size = {max_line_bytes})"
+        )
     with connect(data_dir) as connection:
-        counted = connection.execute(
-            f"""
-            SELECT count(*) FROM read_csv({text(pattern(table))}, auto_detect = false, header = true, delim = ',',
-                                          quote = '"', escape = '"', columns = {{{columns}}}, hive_partitioning = false,
-                                          max_line_size = {max_line_bytes})
-            """
-        ).fetchone()
+        counted = connection.execute(f"SELECT count(*) FROM {rows}").fetchone()
     return int(counted[0]) if counted else 0
 
 
-def count_originals(data_dir: Path, sources: list[Path], spec: Spec) -> tuple[int, int]:
-    """Return how many records lie in files of JSON, and how many rows they call for."""
-    rows = "1"
-    for path in spec.denormalize.explode:
-        rows = f"greatest(coalesce(json_array_length(json, {text(json_path(path.split('.')))}), 0), 1)"
-    if not sources:
-        return 0, 0
-    buffers = json_buffer_bytes(len(sources), spec.input.max_record_bytes)
-    with connect(data_dir, json_buffers=buffers) as connection:
-        counted = connection.execute(
-            f"""
-            SELECT count(*), coalesce(sum({rows}), 0)::BIGINT
-            FROM read_json_objects($paths, format = 'auto', hive_partitioning = false,
-                                   maximum_object_size = {spec.input.max_record_bytes})
-            """,
-            {"paths": [pattern(source) for source in sources]},
-        ).fetchone()
-    return (int(counted[0]), int(counted[1])) if counted else (0, 0)
+def count_originals(data_dir: Path, sources: list[Path], spec: Spec, explode: list[list[str]]) -> tuple[int, int]:
+    """Return how many records lie in files of the fast path, and how many rows they call for.
+
+    Nothing but the arrays is read, by a reading of its own.
+    """
+    nodes = _arrays(explode, 0)
+    records = rows = 0
+    with connect(data_dir, json_buffers=json_buffer_bytes(len(sources), spec.input.max_record_bytes)) as connection:
+        for relation in relations(sources, nodes, spec):
+            counted = connection.execute(
+                f"""
+                SELECT count(*), coalesce(sum({_rows_of(identifier(RECORD), [], explode)}), 0)::BIGINT FROM ({relation})
+                """
+            ).fetchone()
+            records, rows = (records + counted[0], rows + counted[1]) if counted else (records, rows)
+    return records, rows
 
 
-def _array(schema: RunSchema, spec: Spec) -> str | None:
-    for path in spec.denormalize.explode:
-        keys = path.split(".")
-        return field_of(RECORD, keys) if schema.record else None
-    return None
+def _arrays(explode: list[list[str]], level: int) -> list[Node]:
+    """Return the nodes of a record that has nothing but the arrays that explode, and what leads to them."""
+    if level == len(explode):
+        return []
+    path = explode[level][len(explode[level - 1]) if level else 0 :]
+    inner = _arrays(explode, level + 1)
+    element = Node("", "object", fields=inner) if inner else Node("", "value", "VARCHAR", "JSON")
+    node = Node(path[-1], "list", element=element)
+    for name in reversed(path[:-1]):
+        node = Node(name, "object", fields=[node])
+    return [node]
 
 
-def _projections(schema: RunSchema, spec: Spec) -> tuple[str, str]:
-    """Return what is taken from the records before the array explodes, and what is made of it after."""
-    array = _array(schema, spec)
-    array_path = spec.denormalize.explode[0].split(".") if array else None
-    inner, outer = [], []
-    for position, column in enumerate(schema.columns):
-        name = identifier(column.name)
-        if array_path and column.source == RECORD and column.path[: len(array_path)] == array_path:
-            outer.append(f"{field_of('item', column.path[len(array_path) :])} AS {name}")
+def flat_rows(source: str, schema: RunSchema, spec: Spec) -> str:
+    """Return the query that makes flat rows of merged records.
+
+    Each array that explodes is one query around the one before: what lies outside of it is taken first, as columns.
+    """
+    values = _Values(schema, spec)
+    query, items = source, identifier(RECORD)
+    known: list[int] = []
+    for level, array in enumerate([*schema.explode, None]):
+        made = [f"{values.at(level, column, items)} AS {_position(i)}" for i, column in values.of_level(level)]
+        kept = [_position(i) for i in known]
+        known += [i for i, _ in values.of_level(level)]
+        own = values.own(level, items)
+        if array is not None:
+            inner = field_of(items, array[len(schema.explode[level - 1]) if level else 0 :])
+            full = f"len({inner}) > 0"
+            own.append(f"unnest(CASE WHEN {full} THEN {inner} ELSE [NULL] END) AS item_{level}")
+            if spec.output.lineage:
+                own.append(f"unnest(CASE WHEN {full} THEN range(1, len({inner}) + 1) ELSE [NULL] END) AS index_{level}")
+        query = f"SELECT {', '.join([*kept, *made, *own]) or '1'} FROM {query if level == 0 else f'({query})'}"
+        items = f"item_{level}"
+    flat = ", ".join(f"{_position(i)} AS {identifier(column.name or NAMELESS)}" for i, column in enumerate(schema.flat))
+    if any(column.expression for column in schema.columns):
+        chosen = ", ".join(
+            f"({column.expression}\n)::{column.type} AS {identifier(column.name or NAMELESS)}"
+            if column.expression
+            else identifier(column.name or NAMELESS)
+            for column in schema.columns
+        )
+        return f"SELECT {chosen} FROM (SELECT {flat} FROM ({query}))"
+    names = [column.name for column in schema.flat]
+    chosen = ", ".join(
+        f"{_position(names.index(column.name))} AS {identifier(column.name or NAMELESS)}" for column in schema.columns
+    )
+    return f"SELECT {chosen} FROM ({query})"
+
+
+def _position(index: int) -> str:
+    return f"column_{index}"
+
+
+class _Values:
+    """Where the value of each flat column comes from: at which level of the arrays, by which SQL."""
+
+    def __init__(self, schema: RunSchema, spec: Spec) -> None:
+        self._schema, self._spec = schema, spec
+        self._nodes = dict(_leaves(schema.record, ()))
+        self._into = [merge.into for merge in spec.merge]
+
+    def of_level(self, level: int) -> Iterator[tuple[int, Column]]:
+        """Yield the columns whose values are known at a level, with their positions."""
+        last = len(self._schema.explode)
+        for index, column in enumerate(self._schema.flat):
+            if column.source == RECORD:
+                inside = [i for i, array in enumerate(self._schema.explode, 1) if column.path[: len(array)] == array]
+                found = max(inside, default=0)
+            else:
+                found = last if column.source == FANFOLD else 0
+            if found == level:
+                yield index, column
+
+    def at(self, level: int, column: Column, items: str) -> str:
+        """Return the SQL for the value of a column at its level."""
+        if column.source == FANFOLD:
+            return self._own(column.name, level, items)
+        if column.source != RECORD:
+            return field_of(reference_name(self._into.index(column.source)), column.path)
+        value = field_of(items, column.path[len(self._schema.explode[level - 1]) if level else 0 :])
+        node = self._nodes[tuple(column.path)]
+        return value if node.read_type == node.type else f"CAST({value} AS {node.type})"
+
+    def own(self, level: int, items: str) -> list[str]:
+        """Return what is handed on to the next level for the columns of Fanfold."""
+        last = len(self._schema.explode)
+        if level == last:
+            return []
+        passed = [f"index_{i}" for i in range(level)] if self._spec.output.lineage else []
+        if self._spec.output.lineage:
+            passed += ["source_file", "source_record"]
+        return passed + ([f"{self._rescued(level, items)} AS rescued"] if self._schema.rescued else [])
+
+    def _rescued(self, level: int, items: str) -> str:
+        outer = "rescued" if level else "NULL"
+        inner = self._element(level)
+        if level and (inner is None or inner.kind != "object"):
+            return outer
+        return f"coalesce(struct_extract({items}, {text(RESCUED)}), {outer})"
+
+    def _element(self, level: int) -> Node | None:
+        fields, node = self._schema.record, None
+        for name in self._schema.explode[level - 1] if level else ():
+            node = next(field for field in fields if field.name == name)
+            node = node.element if node.kind == "list" else node
+            fields = node.fields if node else []
+        return node
+
+    def _own(self, name: str, level: int, items: str) -> str:
+        if name == RESCUED_COLUMN:
+            return self._rescued(level, items)
+        if name != "_source_item":
+            return name.removeprefix("_")
+        indices = [f"index_{i}" for i in range(level)]
+        joined = f"concat_ws('.', {', '.join(indices)})" if indices else "NULL"
+        return f"CASE WHEN {indices[0]} IS NULL THEN NULL ELSE {joined} END" if indices else "NULL::VARCHAR"
+
+
+def _leaves(nodes: list[Node], path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Node]]:
+    for node in nodes:
+        inner = node.element if node.kind == "list" and node.element else node
+        if inner.kind == "object":
+            yield from _leaves(inner.fields, (*path, node.name))
         else:
-            inner.append(f"{_value(column, spec)} AS column_{position}")
-            outer.append(f"column_{position} AS {name}")
-    if array:
-        inner.append(f"unnest(CASE WHEN len({array}) > 0 THEN {array} ELSE [NULL] END) AS item")
-    return ", ".join(inner), ", ".join(outer)
+            yield (*path, node.name), inner
 
 
-def _value(column: Column, spec: Spec) -> str:
-    if column.source == RECORD:
-        return field_of(RECORD, column.path)
-    index = [merge.into for merge in spec.merge].index(column.source)
-    return field_of(reference_name(index), column.path)
+def _row_count(schema: RunSchema) -> str:
+    """Return the SQL for the number of rows that one merged record becomes."""
+    return _rows_of(identifier(RECORD), [], schema.explode)
+
+
+def _rows_of(items: str, above: list[str], arrays: list[list[str]]) -> str:
+    if not arrays:
+        return "1"
+    array, *further = arrays
+    value = field_of(items, array[len(above) :])
+    if not further:
+        return f"greatest(coalesce(len({value}), 0), 1)"
+    variable = f"e{len(further)}"
+    inner = f"list_sum(list_transform({value}, lambda {variable}: {_rows_of(variable, array, further)}))"
+    return f"CASE WHEN len({value}) > 0 THEN {inner} ELSE 1 END"
+
+
+def plain_rows(record: dict[str, object], explode: list[list[str]]) -> int:
+    """Return the number of rows that a record becomes, counted in plain Python."""
+    return _plain_rows(record, [], explode)
+
+
+def _plain_rows(items: object, above: list[str], arrays: list[list[str]]) -> int:
+    if not arrays:
+        return 1
+    value: object = items
+    for name in arrays[0][len(above) :]:
+        value = value.get(name) if isinstance(value, dict) else None
+    if not isinstance(value, list) or not value:
+        return 1
+    return sum(_plain_rows(one, arrays[0], arrays[1:]) for one in value)

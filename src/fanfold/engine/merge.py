@@ -1,91 +1,164 @@
 """Merge: every record joined with its references. Nesting is kept."""
 
-import re
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import duckdb
 
 from fanfold.engine.schema import RECORD
 from fanfold.engine.session import connect, identifier, json_buffer_bytes, pattern, text
+from fanfold.engine.source import DATA_FAULTS, ORIGIN, record_type, relations
 from fanfold.errors import DataError
 from fanfold.layout import Run
-from fanfold.manifest import RunSchema
-from fanfold.records import explain
+from fanfold.manifest import Node, RunSchema
+from fanfold.records.canonical import RECORD_NUMBER, encode
+from fanfold.spec import Spec
 
 # Small enough for a task's memory, large enough for Parquet's encodings.
 ROW_GROUP_ROWS = 20_480
+NUMBER = r"[-+]?[0-9]+(\.[0-9]+)?"
+DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+MOMENT = DAY + "[T ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?"
+FORMS = {
+    "BIGINT": "[-+]?[0-9]+",
+    "BOOLEAN": "true|false",
+    "DATE": DAY,
+    "TIMESTAMP": MOMENT,
+    "TIMESTAMPTZ": MOMENT + "(Z|[-+][0-9]{2}:?[0-9]{2})",
+}
 
 
-def merge(run: Run, n: int, names: list[str], schema: RunSchema, target: Path) -> tuple[int, int]:
-    """Write the records of staged files as Parquet: a struct `record`, and one for each reference.
+def misfits(run: Run, files: Mapping[str, Path], schema: RunSchema) -> set[str]:
+    """Return the names of the files that have a value which its declared type may not hold: they need care.
 
-    In the order of the files, unless a reference does not fit into memory.
+    So does a file that DuckDB refuses.
+    """
+    predicate = _misfit(identifier(RECORD), Node("", "object", fields=schema.record))
+    if predicate is None or not files:
+        return set()
+    try:
+        with _connect(run, len(files)) as connection:
+            paths = {str(path): name for name, path in files.items()}
+            found: set[str] = set()
+            for relation in relations(files.values(), schema.record, run.feed.spec):
+                rows = connection.execute(
+                    f"SELECT DISTINCT {identifier(ORIGIN)} FROM ({relation}) WHERE {predicate}"
+                ).fetchall()
+                found |= {paths[path] for (path,) in rows}
+            return found
+    except DATA_FAULTS:
+        if len(files) == 1:
+            return set(files)
+        names = list(files)
+        halves = (names[: len(names) // 2], names[len(names) // 2 :])
+        return set().union(*(misfits(run, {name: files[name] for name in half}, schema) for half in halves))
 
-    The struct of a reference is null where a record has no match. Keys compare as text.
+
+def merge(run: Run, n: int, files: Mapping[str, Path], clean: Path | None, schema: RunSchema, target: Path) -> int:
+    """Write the records of files as Parquet: a struct `record`, and one for each reference.
+
+    In the order of the files: those of JSON, of CSV, of Parquet, then those of the careful path. The struct of a
+    reference is null where a record has no match. Keys compare as text.
+
+    Args:
+        run: the run.
+        n: number of the subdirectory.
+        files: what the fast path reads, by name.
+        clean: what the careful path has made.
+        schema: of the run.
+        target: where to write.
 
     Returns:
-        The number of records, and of those that some reference has no match for.
+        The number of records.
 
     Raises:
-        DataError: a file does not fit the run's schema; a record has no match, under `on_missing: fail`.
+        duckdb.Error: DuckDB cannot read a file.
     """
     spec = run.feed.spec
-    # DuckDB reads no table without columns; a record without fields has none.
-    fields = schema.record or [("_", "VARCHAR")]
-    columns = ", ".join(f"{text(name)}: {text(kind)}" for name, kind in fields)
-    record = ", ".join(f"{identifier(name)} := {identifier(name)}" for name, _ in fields)
-    joins, selected, unmatched = "", "record", "false"
+    sources = relations(files.values(), schema.record, spec, clean) or [_nothing(schema)]
+    lineage = ""
+    if spec.output.lineage:
+        lineage = (
+            f", coalesce(starts.file, {identifier(ORIGIN)}) AS source_file"
+            f", coalesce({identifier(RECORD_NUMBER)}, row - starts.start) AS source_record"
+        )
+    joins, selected = "", f"{identifier(RECORD)}{lineage}"
     for index, reference in enumerate(spec.merge):
-        path = run.reference_path(index)
-        key = field_of(RECORD, reference.record_key.split("."))
-        # Without records there is no field to compare.
-        key = f"{key}::VARCHAR" if schema.record else "NULL"
-        frozen = f"read_parquet({text(pattern(path))}, hive_partitioning = false)"
+        key = _key(reference.record_key, schema)
+        frozen = f"read_parquet({text(pattern(run.reference_path(index)))}, hive_partitioning = false)"
         joins += f" LEFT JOIN {frozen} AS reference_{index} ON reference_{index}.key = {key}"
         selected += f", reference_{index}.row AS {reference_name(index)}"
-        unmatched += f" OR {reference_name(index)} IS NULL"
-    files = ", ".join(text(pattern(run.subdir_dir(n) / name)) for name in names)
-    buffers = json_buffer_bytes(len(names), spec.input.max_record_bytes)
-    with connect(run.feed.data_dir, run.spill_dir(n), json_buffers=buffers) as connection:
-        _copy(
-            connection,
+    records = " UNION ALL ".join(sources)
+    ordered = ""
+    if _spills(schema):
+        # A join that does not fit into memory loses the order of its rows.
+        records, ordered = f"SELECT *, row_number() OVER () AS ordinal FROM ({records})", " ORDER BY ordinal"
+    if lineage:
+        records = f"SELECT *, row_number() OVER () AS row FROM ({records})"
+        joins = f" LEFT JOIN starts ON starts.path = {identifier(ORIGIN)}" + joins
+    with _connect(run, len(files), n) as connection:
+        if lineage:
+            _number_records(connection, files, schema, spec)
+        connection.execute(
             f"""
-            COPY (
-                SELECT {selected} FROM (
-                    SELECT struct_pack({record}) AS {RECORD}
-                    FROM read_json([{files}], columns = {{{columns}}}, format = 'auto',
-                                   hive_partitioning = false, maximum_object_size = {spec.input.max_record_bytes})
-                ) {joins}
-            ) TO {text(str(target))} (FORMAT parquet, ROW_GROUP_SIZE {ROW_GROUP_ROWS}, USE_TMP_FILE false)
-            """,
-            run.subdir_dir(n),
+            COPY (SELECT {selected} FROM ({records}) {joins}{ordered})
+            TO {text(str(target))} (FORMAT parquet, ROW_GROUP_SIZE {ROW_GROUP_ROWS}, USE_TMP_FILE false)
+            """
         )
-        merged = f"read_parquet({text(pattern(target))}, hive_partitioning = false)"
-        counted = connection.execute(f"SELECT count(*), count(*) FILTER (WHERE {unmatched}) FROM {merged}").fetchone()
-        records, missing = counted or (0, 0)
-        for index, reference in enumerate(spec.merge):
-            if reference.on_missing == "fail" and missing:
-                key = field_of(RECORD, reference.record_key.split("."))
-                rows = connection.execute(
-                    f"SELECT {key}::VARCHAR FROM {merged} WHERE {reference_name(index)} IS NULL LIMIT 1"
-                ).fetchall()
-                if rows:
-                    msg = f"{reference.record_key} {rows[0][0]!r} is not in {reference.reference!r}, expected a match"
+        counted = connection.execute(f"SELECT count(*) FROM {_merged(target)}").fetchone()
+    return int(counted[0]) if counted else 0
+
+
+def unmatched(run: Run, n: int, merged: Path, schema: RunSchema) -> tuple[int, dict[int, set[str | None]]]:
+    """Count the merged records that some reference has no match for.
+
+    Returns:
+        Their number, and for each reference with `on_missing: quarantine` that has some, what their keys are.
+
+    Raises:
+        DataError: there are some for a reference with `on_missing: fail`.
+    """
+    merges = run.feed.spec.merge
+    missing = [f"{reference_name(index)} IS NULL" for index in range(len(merges))]
+    keys: dict[int, set[str | None]] = {}
+    with _connect(run, 0, n) as connection:
+        counted = connection.execute(
+            f"SELECT count(*) FILTER (WHERE {' OR '.join(missing) or 'false'}) FROM {_merged(merged)}"
+        ).fetchone()
+        for index, reference in enumerate(merges):
+            if reference.on_missing == "keep":
+                continue
+            query = (
+                f"SELECT DISTINCT {_key(reference.record_key, schema)} FROM {_merged(merged)} WHERE {missing[index]}"
+            )
+            if reference.on_missing == "fail":
+                found = connection.execute(f"{query} LIMIT 1").fetchone()
+                if found:
+                    msg = f"{reference.record_key} {found[0]!r} is not in {reference.reference!r}, expected a match"
                     raise DataError(msg)
-    return int(records), int(missing)
+            else:
+                found_keys = {key for (key,) in connection.execute(query).fetchall()}
+                keys |= {index: found_keys} if found_keys else {}
+    return (int(counted[0]) if counted else 0), keys
 
 
-def _copy(connection: duckdb.DuckDBPyConnection, query: str, folder: Path) -> None:
-    try:
-        connection.execute(query)
-    except (duckdb.InvalidInputException, duckdb.ConversionException) as error:
-        # Of DuckDB's message only the file is right: the line is not, inside of arrays.
-        named = re.search(r'in file "(.*?)", (?:in|at)', str(error))
-        path = Path(named[1]) if named else folder
-        place = str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)
-        reason = explain(path) if path.is_file() else None
-        msg = f"{place!r}: {reason or ' '.join(str(error).split())[:300]}"
-        raise DataError(msg) from error
+def files_with(run: Run, n: int, files: Mapping[str, Path], schema: RunSchema, index: int) -> set[str]:
+    """Return the names of the files that have a record without a match in the reference `spec.merge[index]`."""
+    paths = {str(path): name for name, path in files.items()}
+    key = _key(run.feed.spec.merge[index].record_key, schema)
+    frozen = f"read_parquet({text(pattern(run.reference_path(index)))}, hive_partitioning = false)"
+    found: set[str] = set()
+    with _connect(run, len(files), n) as connection:
+        for relation in relations(files.values(), schema.record, run.feed.spec):
+            rows = connection.execute(
+                f"""
+                SELECT DISTINCT {identifier(ORIGIN)}
+                FROM ({relation}) LEFT JOIN {frozen} AS frozen ON frozen.key = {key} WHERE frozen.key IS NULL
+                """
+            ).fetchall()
+            found |= {paths[path] for (path,) in rows}
+    return found
 
 
 def reference_name(index: int) -> str:
@@ -96,5 +169,96 @@ def reference_name(index: int) -> str:
 def field_of(struct: str, path: list[str]) -> str:
     """Return the SQL for a field inside of a struct."""
     for name in path:
-        struct = f"struct_extract({struct}, {text(name)})"
+        struct = f"struct_extract({struct}, {text(encode(name))})"
     return struct
+
+
+def _connect(run: Run, files: int, n: int = 0) -> contextlib.AbstractContextManager[duckdb.DuckDBPyConnection]:
+    buffers = json_buffer_bytes(files, run.feed.spec.input.max_record_bytes) if files else 0
+    return connect(run.feed.data_dir, run.spill_dir(n), json_buffers=buffers)
+
+
+def _merged(path: Path) -> str:
+    return f"read_parquet({text(pattern(path))}, hive_partitioning = false)"
+
+
+def _key(path: str, schema: RunSchema) -> str:
+    names, nodes = path.split("."), schema.record
+    for name in names:
+        node = next((node for node in nodes if node.name == name), None)
+        if node is None:
+            return "NULL::VARCHAR"
+        nodes = node.fields
+    return f"{field_of(identifier(RECORD), names)}::VARCHAR"
+
+
+def _nothing(schema: RunSchema) -> str:
+    kind = record_type(schema.record, rescue=schema.rescued)
+    return (
+        f"SELECT NULL::{kind} AS record, '' AS {identifier(ORIGIN)}, NULL::BIGINT AS {identifier(RECORD_NUMBER)} "
+        "WHERE false"
+    )
+
+
+# A reference of more rows than this does not fit into the memory of a task beside everything else.
+LARGE_REFERENCE_ROWS = 500_000
+
+
+def _spills(schema: RunSchema) -> bool:
+    return any(reference.rows > LARGE_REFERENCE_ROWS for reference in schema.references)
+
+
+def _number_records(
+    connection: duckdb.DuckDBPyConnection, files: Mapping[str, Path], schema: RunSchema, spec: Spec
+) -> None:
+    """Make the table `starts`: how many records come before those of each file."""
+    connection.execute("CREATE TEMP TABLE starts (path VARCHAR, file VARCHAR, start BIGINT)")
+    before = 0
+    for relation in relations(files.values(), schema.record, spec):
+        rows = connection.execute(f"SELECT {identifier(ORIGIN)}, count(*) FROM ({relation}) GROUP BY 1").fetchall()
+        counts = dict(rows)
+        for name, path in files.items():
+            if count := counts.get(str(path)):
+                connection.execute("INSERT INTO starts VALUES (?, ?, ?)", [str(path), name, before])
+                before += count
+
+
+def _misfit(value: str, node: Node) -> str | None:
+    """Return the SQL that finds a value that its declared type may not hold; None where nothing is declared."""
+    if node.kind == "object":
+        inner = [_misfit(f"struct_extract({value}, {text(encode(field.name))})", field) for field in node.fields]
+        found = [predicate for predicate in inner if predicate]
+        return f"({' OR '.join(found)})" if found else None
+    if node.kind == "list":
+        variable = f"e{value.count('lambda')}"
+        inner_predicate = _misfit(variable, node.element) if node.element else None
+        if inner_predicate is None:
+            return None
+        return f"list_bool_or(list_transform({value}, lambda {variable}: coalesce({inner_predicate}, false)))"
+    fits = _fits(value, node.type) if node.declared else None
+    return f"({value} IS NOT NULL AND NOT coalesce({fits}, false))" if fits else None
+
+
+def _fits(value: str, kind: str) -> str | None:
+    """Return the SQL that says whether a text surely is of a type; None where every text is."""
+    if kind.startswith("DECIMAL"):
+        precision, scale = map(int, kind[8:-1].split(","))
+        number = f"[-+]?[0-9]{{1,{max(1, precision - scale)}}}([.][0-9]{{0,{scale}}})?"
+        return f"regexp_full_match({value}, '{number}') AND try_cast({value} AS {kind}) IS NOT NULL"
+    if kind == "DOUBLE":
+        # So few digits survive.
+        return f"regexp_full_match({value}, '{NUMBER}') AND length({value}) <= 16"
+    if kind in FORMS:
+        return f"regexp_full_match({value}, '{FORMS[kind]}') AND try_cast({value} AS {kind}) IS NOT NULL"
+    return None
+
+
+def faulty(run: Run, files: Mapping[str, Path], schema: RunSchema) -> Iterator[str]:
+    """Yield the names of the files that DuckDB cannot read, each tried alone."""
+    for name, path in files.items():
+        try:
+            with _connect(run, 1) as connection:
+                for relation in relations([path], schema.record, run.feed.spec):
+                    connection.execute(f"SELECT count(record), max(hash(record)) FROM ({relation})")
+        except DATA_FAULTS:
+            yield name

@@ -1,119 +1,159 @@
 """References: frozen for a run, and checked, before any group starts."""
 
-import csv
+import io
 from pathlib import Path
+from typing import IO
 
 import duckdb
 
-from fanfold.engine.session import connect, identifier, pattern, text
+from fanfold.engine.careful import Cleaner
+from fanfold.engine.scan import scan
+from fanfold.engine.schema import Builder, Declared
+from fanfold.engine.session import connect, pattern, text
+from fanfold.engine.source import careful_records, relations, sql_type
 from fanfold.errors import DataError, MissingError, nearest
-from fanfold.spec import Merge
+from fanfold.layout import input_format
+from fanfold.manifest import BadFile, Column, Node, RunSchema
+from fanfold.records.faults import UnreadableError
+from fanfold.records.read import csv_names
+from fanfold.spec import Input, Merge, Spec
 
 SHOWN_KEYS = 3
-# DuckDB has a limit of its own, for the line.
-csv.field_size_limit(2**31 - 1)
 
 
-def header(source: Path, merge: Merge) -> list[str]:
-    """Return the column names of a reference, in the order of the file.
+class Reference:
+    """A reference file, as its fields were found: every value of CSV is text, those of JSON and Parquet have types."""
+
+    def __init__(self, data_dir: Path, source: Path, merge: Merge, max_record_bytes: int) -> None:
+        """Read the file from end to end for its fields.
+
+        Raises:
+            MissingError: the key, or one of `columns`, is not there.
+            DataError: a record or the whole file cannot be read, two fields have one name, or the key is no scalar.
+        """
+        self._data_dir, self._source, self._merge = data_dir, source, merge
+        settings = Input(path="reference", max_record_bytes=max_record_bytes)
+        self._spec = Spec(version=1, name="reference", input=settings).model_copy(update={"merge": [_keyed(merge)]})
+        self._scan = scan(data_dir, {merge.reference: source}, self._spec)[merge.reference]
+        self._refuse(self._scan.fault)
+        self._check_names()
+        builder = Builder(self._spec, [])
+        self._nodes = builder.nodes(self._scan.fields, Declared())
+        self.columns = [column for column in builder.columns(self._nodes, self._scan.fields) if self._is_taken(column)]
+        if merge.columns is not None:
+            self.columns.sort(key=lambda column: merge.columns.index(column.path[0]) if merge.columns else 0)
+
+    @property
+    def careful(self) -> bool:
+        """Whether the file takes the careful path."""
+        return self._scan.careful
+
+    def freeze(self, target: Path, spill_dir: Path, clean: IO[bytes] | None) -> int:
+        """Write the reference as Parquet, for the merges to join: `key` as text, and all fields as one struct `row`.
+
+        Args:
+            target: where to write.
+            spill_dir: where DuckDB puts what does not fit into memory.
+            clean: a file for what the careful path makes of the reference, where it takes it.
+
+        Returns:
+            The number of rows. Under `on_duplicate: first` the first of each key counts.
+
+        Raises:
+            DataError: a record cannot be read, or a key stands in several lines, which are named.
+        """
+        made = None
+        if clean is not None:
+            made = Path(clean.name)
+            self._clean(clean)
+        with connect(self._data_dir, spill_dir) as connection:
+            rows = self._rows(made)
+            connection.execute(f"COPY ({rows}) TO {text(str(target))} (FORMAT parquet, USE_TMP_FILE false)")
+            return self._check_keys(connection, f"read_parquet({text(pattern(target))}, hive_partitioning = false)")
+
+    def check(self) -> int:
+        """Check what `freeze` checks, and return the number of rows; nothing is written, no file is made clean."""
+        if self.careful:
+            return self._scan.records
+        with connect(self._data_dir) as connection:
+            return self._check_keys(connection, f"({self._rows(None)})")
+
+    def _refuse(self, fault: BadFile | None) -> None:
+        if fault:
+            place = f":{fault.line}" if fault.line else ""
+            msg = f"{self._merge.reference}{place}: {fault.message} ({fault.code}), expected every record to be good"
+            raise DataError(msg)
+
+    def _check_names(self) -> None:
+        names = list(self._scan.fields.fields)
+        for wanted in [self._merge.reference_key, *(self._merge.columns or [])]:
+            if wanted not in names and (names or input_format(self._merge.reference) == "csv"):
+                msg = f"{self._merge.reference}:1: column {wanted!r} is not there, {nearest(wanted, names)}"
+                raise MissingError(msg)
+
+    def _is_taken(self, column: Column) -> bool:
+        wanted = self._merge.columns
+        return column.path[0] != self._merge.reference_key if wanted is None else column.path[0] in wanted
+
+    def _clean(self, clean: IO[bytes]) -> None:
+        schema = RunSchema(self._nodes, [], rescued=False, flat=[], columns=[], references=[])
+        cleaner = Cleaner(self._data_dir, self._spec, schema, {}, clean, io.BytesIO())
+        self._refuse(cleaner.add(self._merge.reference, self._source).fault)
+        clean.flush()
+
+    def _rows(self, clean: Path | None) -> str:
+        queries = relations([] if clean else [self._source], self._nodes, self._spec, clean)
+        final = sql_type(Node("", "object", fields=self._nodes), "final")
+        key = f"struct_extract(record, {text(self._merge.reference_key)})::VARCHAR" if self._nodes else "NULL::VARCHAR"
+        rows = f"SELECT {key} AS key, record::{final} AS row FROM ({queries[0]})"
+        if self._merge.on_duplicate == "fail":
+            return rows
+        return f"""
+            SELECT key, row FROM (SELECT *, row_number() OVER () AS line FROM ({rows}))
+            QUALIFY key IS NULL OR row_number() OVER (PARTITION BY key ORDER BY line) = 1 ORDER BY line
+        """
+
+    def _check_keys(self, connection: duckdb.DuckDBPyConnection, rows: str) -> int:
+        repeated = f"SELECT key FROM {rows} WHERE key IS NOT NULL GROUP BY key HAVING count(*) > 1"
+        twice = connection.execute(f"{repeated} ORDER BY key LIMIT {SHOWN_KEYS + 1}").fetchall()
+        if twice:
+            raise DataError(self._name_lines([key for (key,) in twice]))
+        counted = connection.execute(f"SELECT count(*) FROM {rows}").fetchone()
+        return int(counted[0]) if counted else 0
+
+    def _name_lines(self, keys: list[str]) -> str:
+        lines: dict[str, list[int]] = {key: [] for key in keys[:SHOWN_KEYS]}
+        for found in careful_records(self._data_dir, self._source, self._spec):
+            key = (found.value or {}).get(self._merge.reference_key)
+            key = ("true" if key else "false") if isinstance(key, bool) else key
+            if key in lines:
+                lines[key].append(found.place[0])
+        shown = "; ".join(f"{key!r} in lines {', '.join(map(str, found))}" for key, found in lines.items())
+        more = "; and more keys" if len(keys) > SHOWN_KEYS else ""
+        return f"{self._merge.reference}: {self._merge.reference_key} {shown}{more}, expected every key once"
+
+
+def check_header(source: Path, merge: Merge) -> None:
+    """Check what can be known of a reference at once: that its columns are there.
 
     Raises:
-        MissingError: the key, or one of `columns`, is not among them.
+        MissingError: the key, or one of `columns`, is not in the header.
         DataError: there is no header, or a name is empty or used twice.
     """
+    if input_format(merge.reference) != "csv":
+        return
     try:
-        with source.open(encoding="utf-8-sig", newline="") as file:
-            names = next(csv.reader(file, strict=True), [])
-    except (UnicodeDecodeError, csv.Error) as error:
-        msg = f"{merge.reference}:1: {error}, expected a header line of CSV in UTF-8"
+        names = csv_names(source)
+    except UnreadableError as error:
+        msg = f"{merge.reference}:1: {error}"
         raise DataError(msg) from None
-    if not names or not all(names) or len({name.lower() for name in names}) < len(names):
-        msg = f"{merge.reference}:1: found the header {names!r}, expected a name of its own for each column"
-        raise DataError(msg)
     for wanted in [merge.reference_key, *(merge.columns or [])]:
         if wanted not in names:
             msg = f"{merge.reference}:1: column {wanted!r} is not there, {nearest(wanted, names)}"
             raise MissingError(msg)
-    return names
 
 
-def taken_columns(names: list[str], merge: Merge) -> list[str]:
-    """Return the columns that the merge adds to a record, in order."""
-    return [name for name in names if name != merge.reference_key] if merge.columns is None else merge.columns
-
-
-def freeze(data_dir: Path, source: Path, merge: Merge, target: Path, spill_dir: Path) -> int:
-    """Write a reference as Parquet, for the merges to join: `key` as text, and all columns as one struct `row`.
-
-    Every value is text as written: "007" stays "007". Fields without anything are null, `""` is an empty text.
-
-    Returns:
-        The number of rows. Under `on_duplicate: first` the first line of each key counts.
-
-    Raises:
-        DataError: the file is no CSV, or a key stands in several lines, which are named.
-        MissingError: a column is not there.
-    """
-    rows = _rows(source, merge)
-    with connect(data_dir, spill_dir) as connection:
-        _execute(connection, f"COPY ({rows}) TO {text(str(target))} (FORMAT parquet, USE_TMP_FILE false)", merge)
-        return _check_keys(
-            connection, f"read_parquet({text(pattern(target))}, hive_partitioning = false)", source, merge
-        )
-
-
-def check(data_dir: Path, source: Path, merge: Merge) -> int:
-    """Check a reference as `freeze` does, and return the number of its rows; nothing is written."""
-    with connect(data_dir) as connection:
-        return _check_keys(connection, f"({_rows(source, merge)})", source, merge)
-
-
-def _rows(source: Path, merge: Merge) -> str:
-    names = header(source, merge)
-    columns = ", ".join(f"{text(name)}: 'VARCHAR'" for name in names)
-    row = ", ".join(f"{identifier(name)} := {identifier(name)}" for name in names)
-    rows = f"""
-        SELECT {identifier(merge.reference_key)} AS key, struct_pack({row}) AS row
-        FROM read_csv({text(pattern(source))}, auto_detect = false, header = true, columns = {{{columns}}},
-                      delim = ',', quote = '"', escape = '"', nullstr = '', allow_quoted_nulls = false,
-                      hive_partitioning = false)
-    """
-    if merge.on_duplicate == "fail":
-        return rows
-    return f"""
-        SELECT key, row FROM (SELECT *, row_number() OVER () AS line FROM ({rows}))
-        QUALIFY key IS NULL OR row_number() OVER (PARTITION BY key ORDER BY line) = 1 ORDER BY line
-    """
-
-
-def _check_keys(connection: duckdb.DuckDBPyConnection, rows: str, source: Path, merge: Merge) -> int:
-    repeated = f"SELECT key FROM {rows} WHERE key IS NOT NULL GROUP BY key HAVING count(*) > 1 ORDER BY key LIMIT 1000"
-    twice = _execute(connection, repeated, merge).fetchall()
-    if twice:
-        raise DataError(_name_lines(source, merge, [key for (key,) in twice]))
-    counted = _execute(connection, f"SELECT count(*) FROM {rows}", merge).fetchone()
-    return int(counted[0]) if counted else 0
-
-
-def _execute(connection: duckdb.DuckDBPyConnection, query: str, merge: Merge) -> duckdb.DuckDBPyConnection:
-    try:
-        return connection.execute(query)
-    except (duckdb.InvalidInputException, duckdb.ConversionException) as error:
-        detail = " ".join(str(error).split())[:200]
-        msg = f"{merge.reference}: {detail}, expected CSV in UTF-8, every line with the columns of the header"
-        raise DataError(msg) from None
-
-
-def _name_lines(source: Path, merge: Merge, keys: list[str]) -> str:
-    lines: dict[str, list[int]] = {key: [] for key in keys[:SHOWN_KEYS]}
-    with source.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file)
-        position = next(reader).index(merge.reference_key)
-        line = reader.line_num + 1
-        for values in reader:
-            if len(values) > position and values[position] in lines:
-                lines[values[position]].append(line)
-            line = reader.line_num + 1
-    shown = "; ".join(f"{key!r} in lines {', '.join(map(str, found))}" for key, found in lines.items())
-    more = f"; and {len(keys) - SHOWN_KEYS} more keys" if len(keys) > SHOWN_KEYS else ""
-    return f"{merge.reference}: {merge.reference_key} {shown}{more}, expected every key once"
+def _keyed(merge: Merge) -> Merge:
+    """Return a merge whose record is the reference: its key compares as written."""
+    # The name of a column need not be a path.
+    return Merge.model_construct(reference=merge.reference, key=merge.reference_key, into="row", columns=None)

@@ -1,40 +1,66 @@
-"""A full scan of JSON files: how many records, of which structure, and whether every number keeps its value."""
+"""A full scan of files: how many records, with which fields, and which files have to be read with care.
+
+What DuckDB would read wrongly without a word is looked for: values that are no objects, numbers that a double does not
+hold, trailing commas, NaN, keys that stand twice, checksums. A file with any of it takes the careful path, and so does
+one that DuckDB refuses.
+"""
 
 import json
 import math
 import re
-from collections.abc import Iterator
-from decimal import Decimal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import NamedTuple
 
 import duckdb
 
-from fanfold.engine.session import connect, json_buffer_bytes, json_path, pattern
-from fanfold.errors import DataError
-from fanfold.records import explain
+from fanfold.engine.fields import CONTAINERS, Field, union
+from fanfold.engine.session import connect, identifier, json_buffer_bytes, pattern, text
+from fanfold.engine.source import DATA_FAULTS, ORIGIN, careful_records, csv_reader, parquet_field, parquet_types
+from fanfold.layout import input_format
+from fanfold.manifest import BadFile
+from fanfold.records.canonical import encode
+from fanfold.records.faults import Fault, UnreadableError
+from fanfold.records.read import csv_names
+from fanfold.records.window import check_compression
 from fanfold.spec import Spec
 
-# What may lose digits, or is no number at all to RFC 8259; in texts too, so a hit is looked at again.
-SUSPECT = r"[0-9][0-9.]{15}|[0-9][eE][-+]?[0-9]{2}|[:,\[][ \t\r\n]*-?(?i:nan|inf)"
-JSON_TEXT = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# A number that may lose digits, -0, or what is not JSON; in texts too, so a hit is looked at again without them.
+SUSPECT = r"[0-9][0-9.]{15}|[0-9][eE][-+]?[0-9]{2}|-0[,\]} \t\r\n]|,[ \t\r\n]*[\]}]|[:,\[][ \t\r\n]*-?(?i:nan|inf)"
+TEXTS = r'"(?:[^"\\]|\\.)*"'
 NUMBER = re.compile(r"-?(?:\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|nan|inf(?:inity)?)", re.IGNORECASE)
-# What the bytes of a file can lead to; of IOException, damaged compression.
-DATA_FAULTS = (
-    duckdb.InvalidInputException,
-    duckdb.ConversionException,
-    duckdb.InternalException,
-    duckdb.FatalException,
-    duckdb.IOException,
-)
-LARGEST_EXACT_INTEGER = 2**53  # of a DOUBLE
+TRAILING_COMMA = re.compile(r",\s*[\]}]")
+NAMED_FILE = re.compile(r'in file "(.*?)", (?:in|at)')
+# Digits before and after the point of a number that DuckDB has written.
+WHOLE = "greatest(1, length(ltrim(split_part(split_part(t, 'e', 1), '.', 1), '-')) + {exponent})"
+FRACTION = "greatest(0, length(rtrim(split_part(split_part(t, 'e', 1), '.', 2), '0')) - {exponent})"
+EXPONENT = "coalesce(try_cast(split_part(t, 'e', 2) AS BIGINT), 0)"
 
 
-class FileScan(NamedTuple):
-    """What one file holds: the number of its records, and their structures, the most frequent first."""
+@dataclass
+class FileScan:
+    """What one file holds.
+
+    Attributes:
+        records: their number, good and bad.
+        fields: the tree of their fields.
+        careful: whether the file takes the careful path.
+        bad: the number of records that cannot be read.
+        fault: the first of their faults; with no record that can be read, why the whole file is bad.
+    """
 
     records: int
-    structures: list[str]
+    fields: Field
+    careful: bool = False
+    bad: int = 0
+    fault: BadFile | None = None
+
+    @property
+    def unreadable(self) -> bool:
+        """Whether no record of the file can be read, though it is not empty of them."""
+        return self.fault is not None and self.bad == self.records
 
 
 class _Row(NamedTuple):
@@ -46,144 +72,361 @@ class _Row(NamedTuple):
     largest_bytes: int
 
 
-def scan(data_dir: Path, files: dict[str, Path], spec: Spec, threads: int = 1) -> dict[str, FileScan | DataError]:
-    """Read files from end to end: how many records, of which structure.
+def scan(
+    data_dir: Path, files: Mapping[str, Path], spec: Spec, threads: int = 1, *, measure_all: bool = False
+) -> dict[str, FileScan]:
+    """Read files from end to end: how many records, with which fields.
 
     Args:
         data_dir: nothing outside of it is read.
         files: path of each file by its name.
-        spec: gives the largest record and the exploded array.
+        spec: gives the largest record, and where records are.
         threads: the answer does not depend on it.
+        measure_all: count the digits of all numbers, not only where one of them has decimals.
 
     Returns:
-        For each name what was found; for a file that is no JSON, or has a number that would lose digits, the error.
+        What was found, by name, in the order of `files`. A file that cannot be read is an answer, no error.
 
     Raises:
         duckdb.Error: DuckDB failed in another way than by the files (memory, disk).
     """
-    if not files:
-        return {}
-    try:
+    scanner = _Scanner(data_dir, files, spec, threads)
+    scanner.look()
+    scanner.measure(measure_all=measure_all)
+    return {name: scanner.found[name] for name in files}
+
+
+class _Scanner:
+    def __init__(self, data_dir: Path, files: Mapping[str, Path], spec: Spec, threads: int) -> None:
+        self._data_dir, self._files, self._spec, self._threads = data_dir, files, spec, threads
+        self.found: dict[str, FileScan] = {}
+
+    def look(self) -> None:
+        """Find the fields of all files."""
+        plain: dict[str, list[str]] = {"json": [], "csv": [], "parquet": []}
+        for name, path in self._files.items():
+            kind = input_format(name)
+            if self._is_damaged(path) or (kind == "json" and self._spec.input.records_at):
+                self._look_with_care(name)
+            else:
+                plain[kind].append(name)
+        self._look_at_json(plain["json"])
+        self._look_at_csv(plain["csv"])
+        for name in plain["parquet"]:
+            self._look_at_parquet(name)
+
+    def _is_damaged(self, path: Path) -> bool:
+        try:
+            check_compression(path)
+        except UnreadableError:
+            return True
+        return False
+
+    def _look_with_care(self, name: str) -> None:
+        scanned = FileScan(0, Field(name, {"object"}), careful=True)
+        try:
+            for number, found in enumerate(careful_records(self._data_dir, self._files[name], self._spec), start=1):
+                scanned.records = number
+                if found.fault:
+                    scanned.bad += 1
+                    scanned.fault = scanned.fault or file_fault(name, found.place, found.fault)
+                else:
+                    scanned.fields.observe(found.value)
+        except UnreadableError as error:
+            scanned = FileScan(0, Field(name), careful=True, fault=BadFile(name, error.code, str(error)))
+        self.found[name] = scanned
+
+    # --- JSON
+
+    def _look_at_json(self, names: list[str]) -> None:
+        """Look at files in one query; where one is refused, at the others without it."""
+        while names:
+            try:
+                self._structures(names)
+            except DATA_FAULTS as error:
+                refused = self._refused(error, names)
+                for name in refused:
+                    self._look_with_care(name)
+                if not refused:
+                    half = len(names) // 2
+                    self._look_at_json(names[:half])
+                    names = names[half:]
+                names = [name for name in names if name not in refused]
+            else:
+                return
+
+    def _refused(self, error: duckdb.Error, names: list[str]) -> list[str]:
+        """Return the file that DuckDB names as the one at fault, or the only one; none where it cannot be told."""
+        named = NAMED_FILE.search(str(error))
+        at_fault = [name for name in names if named and str(self._files[name]) == named[1]]
+        return at_fault or (names if len(names) == 1 else [])
+
+    def _structures(self, names: list[str]) -> None:
+        cap = self._spec.input.max_record_bytes
+        paths = {str(self._files[name]): name for name in names}
         # A fresh DuckDB for each attempt: what goes wrong in the worst way leaves one that answers nothing any more.
-        buffers = json_buffer_bytes(len(files), spec.input.max_record_bytes)
-        with connect(data_dir, threads=threads, json_buffers=buffers) as connection:
-            return _scan_all(connection, files, spec)
-    except DATA_FAULTS as error:
-        if len(files) == 1:
-            ((name, path),) = files.items()
-            reason = explain(path) if path.is_file() else None
-            if reason is None and isinstance(error, duckdb.IOException):
-                raise
-            return {name: DataError(f"{name!r}: {reason or _first_line(error)}")}
-    names, half = list(files), len(files) // 2
-    return {
-        name: found
-        for part in (names[:half], names[half:])
-        for name, found in scan(data_dir, {name: files[name] for name in part}, spec, threads).items()
-    }
+        with connect(
+            self._data_dir, threads=self._threads, json_buffers=json_buffer_bytes(len(names), cap)
+        ) as connection:
+            rows = connection.execute(
+                f"""
+                SELECT filename, json_structure(json)::VARCHAR, count(*),
+                       count(*) FILTER (WHERE CASE WHEN regexp_matches(json, $suspect)
+                                              THEN regexp_matches({_without_texts()}, $suspect) ELSE false END),
+                       max(strlen(json))
+                FROM {self._objects(names)} GROUP BY ALL
+                """,
+                {"suspect": SUSPECT, "texts": TEXTS},
+            ).fetchall()
+            found: dict[str, list[_Row]] = {name: [] for name in names}
+            for path, *row in rows:
+                found[paths[path]].append(_Row(*row))
+            careful = [name for name, structures in found.items() if not self._judge(connection, name, structures)]
+        for name in careful:
+            self._look_with_care(name)
+
+    def _objects(self, names: list[str]) -> str:
+        paths = ", ".join(text(pattern(self._files[name])) for name in names)
+        return (
+            f"read_json_objects([{paths}], format = 'auto', filename = true, hive_partitioning = false, "
+            f"maximum_object_size = {self._spec.input.max_record_bytes})"
+        )
+
+    def _judge(self, connection: duckdb.DuckDBPyConnection, name: str, rows: list[_Row]) -> bool:
+        """Note what a file has, and say whether the fast path reads it without loss."""
+        # An empty file is none of JSON, an empty array is one.
+        if not rows:
+            return False
+        rows.sort(key=lambda row: (-row.records, row.structure))
+        # A record that is no object has no fields; "{}" alone is described as "JSON".
+        if any(not row.structure.startswith("{") and row.structure != '"JSON"' for row in rows):
+            return False
+        if max((row.largest_bytes for row in rows), default=0) > self._spec.input.max_record_bytes:
+            return False
+        fields = Field(name, {"object"})
+        for row in rows:
+            structure = json.loads(row.structure)
+            if _is_vague(structure):
+                return False
+            fields.absorb(structure)
+        if _is_blind(fields) or (any(row.suspects for row in rows) and not self._is_exact(connection, name)):
+            return False
+        self.found[name] = FileScan(sum(row.records for row in rows), fields)
+        return True
+
+    def _is_exact(self, connection: duckdb.DuckDBPyConnection, name: str) -> bool:
+        """Say whether DuckDB reads all numbers of a file as they are, and everything is JSON."""
+        reader = connection.execute(
+            f"""
+            SELECT {_without_texts()} AS numbers FROM {self._objects([name])} WHERE regexp_matches(numbers, $suspect)
+            """,
+            {"suspect": SUSPECT, "texts": TEXTS},
+        )
+        while records := reader.fetchmany(1000):
+            for (record,) in records:
+                if TRAILING_COMMA.search(record) or not all(map(_survives, NUMBER.findall(record))):
+                    return False
+        return True
+
+    # --- CSV and Parquet
+
+    def _look_at_csv(self, names: list[str]) -> None:
+        headers: dict[tuple[str, ...], list[str]] = {}
+        for name in names:
+            try:
+                header = tuple(csv_names(self._files[name]))
+            except UnreadableError:
+                self._look_with_care(name)
+                continue
+            # With one column, DuckDB takes a blank line for a record.
+            if len(header) == 1:
+                self._look_with_care(name)
+            else:
+                headers.setdefault(header, []).append(name)
+        for header, group in headers.items():
+            self._count_csv(list(header), group)
+
+    def _count_csv(self, header: list[str], names: list[str]) -> None:
+        paths = {str(self._files[name]): name for name in names}
+        reader = csv_reader([self._files[name] for name in names], header, self._spec.input.max_record_bytes)
+        # Every value is asked for: what is not asked for is not checked.
+        asked = ", ".join(f"count({identifier(name)})" for name in header)
+        try:
+            with connect(self._data_dir) as connection:
+                rows = connection.execute(
+                    f"SELECT {identifier(ORIGIN)}, count(*), {asked} FROM {reader} GROUP BY 1"
+                ).fetchall()
+        except DATA_FAULTS:
+            if len(names) == 1:
+                self._look_with_care(names[0])
+                return
+            half = len(names) // 2
+            self._count_csv(header, names[:half])
+            self._count_csv(header, names[half:])
+            return
+        counts = {paths[path]: count for path, count, *_ in rows}
+        for name in names:
+            fields = {column: Field(name, {"VARCHAR"}) for column in header}
+            self.found[name] = FileScan(counts.get(name, 0), Field(name, {"object"}, fields))
+
+    def _look_at_parquet(self, name: str) -> None:
+        path = self._files[name]
+        with connect(self._data_dir) as connection:
+            try:
+                fields = parquet_field(name, parquet_types(connection, path))
+                counted = connection.execute(
+                    "SELECT sum(num_rows)::BIGINT FROM parquet_file_metadata($path)", {"path": pattern(path)}
+                ).fetchone()
+            except DATA_FAULTS:
+                self._look_with_care(name)
+                return
+        self.found[name] = FileScan(counted[0] if counted else 0, fields)
+
+    # --- digits, and keys that stand twice
+
+    def measure(self, *, measure_all: bool) -> None:
+        """Count the digits of numbers of JSON, and find objects that have one key twice, by a strict typed reading."""
+        while True:
+            whole = union([scanned.fields for scanned in self.found.values()])
+            names = [name for name, one in self.found.items() if not one.careful and input_format(name) == "json"]
+            mixed = [name for name in names if _is_hidden(self.found[name].fields, whole)]
+            for name in mixed:
+                self._look_with_care(name)
+            names = [name for name in names if name not in mixed]
+            if not names or self._measure(names, whole, measure_all=measure_all):
+                return
+
+    def _measure(self, names: list[str], whole: Field, *, measure_all: bool) -> bool:
+        """Measure files in one query; False where one was refused, and now takes the careful path."""
+        paths = {str(self._files[name]): name for name in names}
+        wanted = list(_numbers(whole, [], measure_all=measure_all))
+        cap = self._spec.input.max_record_bytes
+        columns = ", ".join(f"{text(encode(key))}: {text(_strict_type(field))}" for key, field in whole.fields.items())
+        if not columns:
+            return True
+        # All fields are asked for: what is not asked for is not checked.
+        asked = [f"count({identifier(encode(key))})" for key in whole.fields]
+        for _, sql in wanted:
+            asked += [f"max({sql(WHOLE)})", f"max({sql(FRACTION)})"]
+        listed = ", ".join(text(pattern(self._files[name])) for name in names)
+        buffers = json_buffer_bytes(len(names), cap)
+        try:
+            with connect(self._data_dir, threads=self._threads, json_buffers=buffers) as connection:
+                rows = connection.execute(
+                    f"""
+                    SELECT {identifier(ORIGIN)}, {", ".join(asked)}
+                    FROM read_json([{listed}], columns = {{{columns}}}, format = 'auto', hive_partitioning = false,
+                                   filename = {text(ORIGIN)}, maximum_object_size = {cap}) GROUP BY 1
+                    """
+                ).fetchall()
+        except DATA_FAULTS as error:
+            for name in self._refused(error, names) or names:
+                self._look_with_care(name)
+            return False
+        for path, *answers in rows:
+            counts = answers[len(whole.fields) :]
+            for (way, _), digits_before, digits_after in zip(wanted, counts[::2], counts[1::2], strict=True):
+                field = self.found[paths[path]].fields.find(way)
+                if field is not None and digits_before is not None:
+                    field = field.through_arrays() if field.element else field
+                    field.whole, field.fraction = digits_before, digits_after
+        return True
 
 
-def _first_line(error: duckdb.Error) -> str:
-    if "maximum recursion depth" in str(error):
-        return "found values nested deeper than 128 levels, expected at most 128"
-    return re.sub(r'in file ".*?"', "", str(error).splitlines()[0])
+def file_fault(name: str, place: tuple[int, int], fault: Fault) -> BadFile:
+    """Describe a file by the fault of one of its records."""
+    line, offset = place
+    return BadFile(name, fault.code, fault.message, line, offset + fault.position, fault.pointer)
 
 
-def _scan_all(
-    connection: duckdb.DuckDBPyConnection, files: dict[str, Path], spec: Spec
-) -> dict[str, FileScan | DataError]:
-    names = {str(path): name for name, path in files.items()}
-    rows = connection.execute(
-        f"""
-        SELECT filename, json_structure(json)::VARCHAR, count(*),
-               count(*) FILTER (WHERE regexp_matches(json, $suspect)), max(strlen(json))
-        FROM {_objects(spec)} GROUP BY ALL
-        """,
-        {"path": [pattern(path) for path in files.values()], "suspect": SUSPECT},
-    ).fetchall()
-    found: dict[str, list[_Row]] = {name: [] for name in files}
-    for path, *row in rows:
-        found[names[path]].append(_Row(*row))
-    return {name: _judge(connection, name, files[name], spec, structures) for name, structures in found.items()}
+def _without_texts() -> str:
+    return "regexp_replace(json, $texts, '\"\"', 'g')"
 
 
-def _judge(
-    connection: duckdb.DuckDBPyConnection, name: str, path: Path, spec: Spec, found: list[_Row]
-) -> FileScan | DataError:
-    found.sort(key=lambda row: (-row.records, row.structure))
-    # A record that is no object has no fields to flatten; "{}" alone is described as "JSON".
-    if any(not row.structure.startswith("{") and row.structure != '"JSON"' for row in found):
-        return DataError(f"{name!r}: {explain(path) or 'found a value, expected objects'}")
-    largest = max((row.largest_bytes for row in found), default=0)
-    if largest > spec.input.max_record_bytes:
-        expected = f"expected at most {spec.input.max_record_bytes} (input.max_record_bytes)"
-        return DataError(f"{name!r}: found a record of {largest} bytes, {expected}")
-    structures = [_exact(connection, path, row.structure, spec) for row in found]
-    if any(row.suspects for row in found):
-        wide = False
-        for number in _suspect_numbers(connection, path, spec):
-            if not _is_exact(number):
-                exact = f"found {number}, expected a number that 64 bits hold exactly: write it as a text"
-                return DataError(f"{name!r}: {explain(path) or exact}")
-            wide = wide or (number.lstrip("-").isdecimal() and abs(int(number)) > LARGEST_EXACT_INTEGER)
-        if wide:
-            structures = [re.sub(r'([:\[]\s*)"U?BIGINT"', r'\1"WIDE"', structure) for structure in structures]
-    return FileScan(sum(row.records for row in found), structures)
-
-
-def _objects(spec: Spec) -> str:
-    limit = spec.input.max_record_bytes
-    return (
-        "read_json_objects($path, format = 'auto', filename = true, hive_partitioning = false, "
-        f"maximum_object_size = {limit})"
-    )
-
-
-def _suspect_numbers(connection: duckdb.DuckDBPyConnection, path: Path, spec: Spec) -> Iterator[str]:
-    """Yield the numbers, outside of texts, of all records that have a suspect one."""
-    reader = connection.execute(
-        f"""
-        SELECT json FROM {_objects(spec)}
-        WHERE regexp_matches(regexp_replace(json, $texts, '""', 'g'), $suspect)
-        """,
-        {"path": pattern(path), "suspect": SUSPECT, "texts": JSON_TEXT.pattern},
-    )
-    while records := reader.fetchmany(1000):
-        for (record,) in records:
-            yield from NUMBER.findall(JSON_TEXT.sub('""', record))
-
-
-def _is_exact(number: str) -> bool:
+def _survives(number: str) -> bool:
+    """Say whether a number keeps its value, and -0 its sign, on the way through a double or 64 bits."""
     if number.lstrip("-").isdecimal():
-        return -(2**63) <= int(number) < 2**63
+        return -(2**63) <= int(number) < 2**63 and number != "-0"
     as_double = float(number)
-    return math.isfinite(as_double) and Decimal(repr(as_double)) == Decimal(number)
+    try:
+        return math.isfinite(as_double) and Decimal(repr(as_double)) == Decimal(number)
+    except InvalidOperation:
+        return False
 
 
-def _exact(connection: duckdb.DuckDBPyConnection, path: Path, structure: str, spec: Spec) -> str:
-    """Return a structure whose exploded array is described element by element.
+def _is_vague(structure: object, *, in_array: bool = False) -> bool:
+    """Say whether json_structure hides what is in an array: values of several kinds, or objects without a field."""
+    if isinstance(structure, dict):
+        return any(_is_vague(inner, in_array=in_array) for inner in structure.values())
+    if isinstance(structure, list):
+        return any(_is_vague(inner, in_array=True) for inner in structure)
+    return in_array and structure == "JSON"
 
-    Inside of arrays json_structure answers "JSON" for values of several kinds as well as for "{}".
-    """
-    if '"JSON"' not in structure or not spec.denormalize.explode:
-        return structure
-    tree = json.loads(structure)
-    keys = spec.denormalize.explode[0].split(".")
-    holder = tree
-    for key in keys[:-1]:
-        holder = holder.get(key) if isinstance(holder, dict) else None
-    array = holder.get(keys[-1]) if isinstance(holder, dict) else None
-    if not isinstance(array, list) or '"JSON"' not in json.dumps(array):
-        return structure
-    rows = connection.execute(
-        f"""
-        SELECT DISTINCT json_structure(element)::VARCHAR AS s FROM (
-            SELECT unnest(json_extract(json, $array)) AS element
-            FROM {_objects(spec)}
-            WHERE json_structure(json)::VARCHAR = $structure
-        ) ORDER BY s
-        """,
-        {"path": pattern(path), "array": json_path(keys) + "[*]", "structure": structure},
-    ).fetchall()
-    holder[keys[-1]] = [json.loads(row[0]) for row in rows]
-    return json.dumps(tree)
+
+def _is_blind(field: Field) -> bool:
+    """Say whether a typed reading cannot see into a field: other values beside objects, names that are one to SQL."""
+    names = [name.lower() for name in field.fields]
+    if field.kinds & CONTAINERS and len(field.kinds) > 1:
+        return True
+    if len(set(names)) < len(names) or any(encode(name) != name for name in field.fields):
+        return True
+    return any(map(_is_blind, field.fields.values())) or (field.element is not None and _is_blind(field.element))
+
+
+def _is_hidden(field: Field, whole: Field) -> bool:
+    """Say whether objects of a file lie where other files have other values, so that a typed reading is not strict."""
+    if whole.kinds & CONTAINERS and len(whole.kinds) > 1 and field.kinds & CONTAINERS:
+        return True
+    inner = any(_is_hidden(one, whole.fields[name]) for name, one in field.fields.items())
+    names = [name.lower() for name in whole.fields]
+    if len(set(names)) < len(names) and field.fields:
+        return True
+    return inner or (
+        field.element is not None and whole.element is not None and _is_hidden(field.element, whole.element)
+    )
+
+
+def _strict_type(field: Field) -> str:
+    """Return the type by which a typed reading looks into all objects of a field."""
+    if field.kinds == {"array"} and field.element is not None:
+        return _strict_type(field.element) + "[]"
+    if field.is_object and not _is_blind(Field("", {"object"}, {name: Field("") for name in field.fields})):
+        return (
+            "STRUCT("
+            + ", ".join(f"{identifier(encode(name))} {_strict_type(inner)}" for name, inner in field.fields.items())
+            + ")"
+        )
+    return "VARCHAR"
+
+
+class _Digits:
+    """The SQL for the most digits of the numbers at one path of a record."""
+
+    def __init__(self, steps: list[tuple[str, str]]) -> None:
+        self._steps = steps
+
+    def __call__(self, counted: str) -> str:
+        formula = counted.format(exponent=EXPONENT)
+        (_, first), *steps = self._steps
+        return self._through(identifier(encode(first)), steps, formula)
+
+    def _through(self, value: str, steps: list[tuple[str, str]], formula: str) -> str:
+        if not steps:
+            return f"list_max(list_transform([{value}], lambda t: {formula}))"
+        (step, name), *further = steps
+        if step == "field":
+            return self._through(f"struct_extract({value}, {text(encode(name))})", further, formula)
+        variable = f"e{len(further)}"
+        return f"list_max(list_transform({value}, lambda {variable}: {self._through(variable, further, formula)}))"
+
+
+def _numbers(field: Field, steps: list[tuple[str, str]], *, measure_all: bool) -> Iterator[tuple[list[str], _Digits]]:
+    """Yield the path of each field whose digits count, and how they are counted."""
+    for name, inner in field.fields.items():
+        here = [*steps, ("field", name)]
+        while inner.kinds == {"array"} and inner.element is not None:
+            inner, here = inner.element, [*here, ("array", "")]  # noqa: PLW2901 - what the array holds
+        if inner.is_object:
+            yield from _numbers(inner, here, measure_all=measure_all)
+        elif inner.kinds and inner.kinds <= {"BIGINT", "DECIMAL"} and (measure_all or "DECIMAL" in inner.kinds):
+            yield [step for kind, step in here if kind == "field"], _Digits(here)

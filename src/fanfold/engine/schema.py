@@ -1,227 +1,300 @@
-"""The one schema of a run: the tree of all fields, the type to read records with, the columns it flattens to."""
+"""The one schema of a run: how records are read, and the columns that they become.
+
+Types widen like this (docs/data.md has it as a table): integers of 64 bits are BIGINT; with longer ones, or with
+decimals, an exact DECIMAL of 18 or 38 digits; what no DECIMAL holds, and anything with a text or with true and false,
+is VARCHAR, as written; an object or array where there are other values too is VARCHAR, as JSON.
+"""
 
 import dataclasses
-import json
-from collections.abc import Iterable, Iterator
-from typing import Any
+import itertools
+from collections.abc import Iterator
 
-from fanfold.engine.session import identifier
+from fanfold.engine.fields import CONTAINERS, Field
 from fanfold.errors import DataError, MissingError, nearest
-from fanfold.manifest import Column
+from fanfold.manifest import Column, Node
 from fanfold.spec import Spec
 
 RECORD = "record"
-INTEGERS = {"UBIGINT": "BIGINT", "HUGEINT": "BIGINT"}
+FANFOLD = "fanfold"
+RESCUED_COLUMN = "_rescued"
+# A column of a key without a character, where it must have a name: in SQL and in Parquet.
+NAMELESS = "_"
+LINEAGE = {"_source_file": "VARCHAR", "_source_record": "BIGINT", "_source_item": "VARCHAR"}
+SHORT_DECIMAL, LONG_DECIMAL = 18, 38
+# So many digits survive the way through a double, which DuckDB's reader takes.
+DOUBLE_DIGITS = 15
 
 
 @dataclasses.dataclass
-class Field:
-    """A field of the records: the kinds of value it was seen with, the fields of its objects, of its elements."""
+class Declared:
+    """What the spec declares about a field: its type, or those of fields inside of it."""
 
-    first_file: str
-    kinds: set[str] = dataclasses.field(default_factory=set)
-    fields: dict[str, "Field"] = dataclasses.field(default_factory=dict)
-    element: "Field | None" = None
-
-    def absorb(self, structure: Any, file: str) -> None:
-        """Widen by the structure of one more value, as DuckDB's json_structure describes it."""
-        if isinstance(structure, dict):
-            self.kinds.add("object")
-            for name, inner in structure.items():
-                self.fields.setdefault(name, Field(file)).absorb(inner, file)
-        elif isinstance(structure, list):
-            self.kinds.add("array")
-            self.element = self.element or Field(file)
-            for inner in structure:
-                self.element.absorb(inner, file)
-        elif structure == "JSON":
-            # Outside of arrays there is one value, so nothing to be at odds: it is an object without fields.
-            self.kinds.add("object")
-        elif structure != "NULL":
-            self.kinds.add(INTEGERS.get(structure, structure))
-
-    @property
-    def is_object(self) -> bool:
-        """Whether every value is an object, and one of them has a field."""
-        return self.kinds == {"object"} and bool(self.fields)
-
-    @property
-    def scalar(self) -> str:
-        """The type that holds every value, where it is no object: text for values of several kinds."""
-        if self.kinds == {"BIGINT", "DOUBLE"}:
-            return "DOUBLE"
-        # WIDE integers, of more digits than a DOUBLE holds, are BIGINT among integers only.
-        kinds = {"BIGINT"} if self.kinds and self.kinds <= {"BIGINT", "WIDE"} else self.kinds
-        only = next(iter(kinds)) if len(kinds) == 1 else "VARCHAR"
-        return "VARCHAR" if only in {"object", "array"} else only
+    type: str | None = None
+    fields: dict[str, "Declared"] = dataclasses.field(default_factory=dict)
 
 
-def tree(structures: Iterable[tuple[str, str]]) -> Field:
-    """Return the union of all fields.
+def declared_tree(spec: Spec) -> Declared:
+    """Return `input.fields` as a tree, in its order.
 
-    Args:
-        structures: file name and structure, in the order in which fields are to become columns. A structure is that of
-            DuckDB's json_structure, where an array may list several.
+    Raises:
+        DataError: a field is declared, and so is one inside of it.
     """
-    root = Field("")
-    seen: set[str] = set()
-    for file, structure in structures:
-        if structure not in seen:
-            seen.add(structure)
-            root.absorb(json.loads(structure), file)
+    root = Declared()
+    for path, kind in spec.input.fields.items():
+        at = root
+        for name in path.split("."):
+            at = at.fields.setdefault(name, Declared())
+        at.type = kind
+    for path in spec.input.fields:
+        inner = next((other for other in spec.input.fields if other.startswith(f"{path}.")), None)
+        if inner:
+            msg = f"input.fields: {path!r} and {inner!r} are declared, expected a type for one of them"
+            raise DataError(msg)
     return root
+
+
+def explode_chain(root: Field, spec: Spec) -> list[list[str]]:
+    """Return the paths of the arrays that explode, from the outermost: those named, and those that these lie in.
+
+    Raises:
+        MissingError: no record has the field, and the spec declares nothing inside of it; the nearest name is given.
+        DataError: the field is an array in no record.
+    """
+    chain: list[list[str]] = []
+    for path in sorted(spec.denormalize.explode, key=len):
+        names = path.split(".")
+        known = any(declared.startswith(f"{path}.") for declared in spec.input.fields)
+        field = root.find(names)
+        if field is None and not known and root.fields:
+            msg = f"denormalize.explode {path!r} is in no record, {nearest(path, root.paths())}"
+            raise MissingError(msg)
+        if field is not None and field.kinds and "array" not in field.kinds:
+            found = f"found {min(field.kinds)} in {field.first_file!r}"
+            msg = f"denormalize.explode {path!r}: {found}, expected an array"
+            raise DataError(msg)
+        for length in range(1, len(names) + 1):
+            above = root.find(names[:length])
+            passed = above is not None and above.kinds == {"array"}
+            if (passed or length == len(names)) and names[:length] not in chain:
+                chain.append(names[:length])
+    return chain
 
 
 def check(root: Field, spec: Spec) -> None:
     """Compare what the spec says of the records with the fields that they have.
 
     Raises:
-        MissingError: no record has the exploded array, or the key of a reference; the nearest name is given.
-        DataError: the exploded field is no array, a key is no scalar, a name is empty or is used twice.
+        MissingError: no record has the key of a reference; a declared field is in no record, and one of nearly its
+            name is, undeclared.
+        DataError: a key is an object or an array in every record.
     """
-    for path in spec.denormalize.explode:
-        field = _find(root, path, "denormalize.explode")
-        if field.kinds - {"array"}:
-            kind = min(field.kinds - {"array"})
-            msg = (
-                f"denormalize.explode {path!r}: found {kind} in {field.first_file!r}, expected an array in every record"
-            )
-            raise DataError(msg)
+    if not root.fields:
+        return
     for index, merge in enumerate(spec.merge):
-        field = _find(root, merge.record_key, f"merge.{index}.key")
-        if field.kinds & {"array", "object"}:
-            msg = f"merge.{index}.key {merge.record_key!r}: found an {min(field.kinds)}, expected a text or a number"
-            raise DataError(msg)
-    _check_names(root, spec.denormalize.explode, ())
-
-
-def _find(root: Field, path: str, key: str) -> Field:
-    field = root
-    for name in path.split("."):
-        if name not in field.fields:
-            msg = f"{key} {path!r} is in no record, {nearest(path, _paths(root))}"
+        field = root.find(merge.record_key.split("."))
+        place = f"merge.{index}.key {merge.record_key!r}"
+        if field is None and merge.record_key not in spec.input.fields:
+            msg = f"{place} is in no record, {nearest(merge.record_key, root.paths())}"
             raise MissingError(msg)
-        field = field.fields[name]
-    return field
-
-
-def _paths(field: Field, above: str = "") -> Iterator[str]:
-    for name, inner in field.fields.items():
-        yield above + name
-        yield from _paths(inner, f"{above}{name}.")
-
-
-def _check_names(field: Field, explode: list[str], path: tuple[str, ...]) -> None:
-    seen: dict[str, str] = {}
-    for name, inner in field.fields.items():
-        place = ".".join((*path, name))
-        if not name:
-            msg = f"{place!r} in {inner.first_file!r}: found a field without a name, expected one to name a column by"
+        if field is not None and field.kinds and field.kinds <= CONTAINERS:
+            msg = f"{place}: found an {min(field.kinds)} in {field.first_file!r}, expected a text or a number"
             raise DataError(msg)
-        other = seen.setdefault(name.lower(), place)
-        if other != place:
-            msg = f"fields {other!r} and {place!r} (in {inner.first_file!r}) have one name, expected names apart"
-            raise DataError(msg)
-        if inner.is_object:
-            _check_names(inner, explode, (*path, name))
-        elif place in explode and inner.element is not None and inner.element.is_object:
-            _check_names(inner.element, explode, (*path, name))
+    undeclared = [path for path in root.paths() if path not in spec.input.fields]
+    for path in spec.input.fields:
+        if root.find(path.split(".")) is None and (hint := nearest(path, undeclared, cutoff=0.8)).startswith("did"):
+            msg = f"input.fields {path!r} is in no record, {hint} (declare that one too, if both are meant)"
+            raise MissingError(msg)
 
 
-def record_type(root: Field, spec: Spec) -> list[tuple[str, str]]:
-    """Return name and DuckDB type of each top-level field: what records are read with."""
-    return [(name, _type(field, (name,), spec)) for name, field in root.fields.items()]
+class Builder:
+    """Makes the nodes and columns of one schema."""
+
+    def __init__(self, spec: Spec, chain: list[list[str]]) -> None:
+        """Note what does not change from field to field."""
+        self._spec = spec
+        self._chain = chain
+        self._keys = {merge.record_key for merge in spec.merge}
+        self._infer = spec.input.schema_mode == "infer"
+
+    def nodes(self, field: Field, declared: Declared, path: tuple[str, ...] = ()) -> list[Node]:
+        """Return the fields of an object: the declared ones in their order, then the others as they were seen.
+
+        Raises:
+            DataError: two of them have one name, be it in other letter case; a declared one cannot be reached.
+        """
+        seen_names = field.fields if self._infer else ()
+        names = list(dict.fromkeys([*declared.fields, *seen_names, *self._towards_arrays(path)]))
+        seen: dict[str, str] = {}
+        for name in names:
+            other = seen.setdefault(name.lower(), name)
+            if other != name:
+                both = " and ".join(repr(".".join((*path, one))) for one in (other, name))
+                where = field.fields[name].first_file if name in field.fields else "the spec"
+                msg = f"fields {both} (in {where!r}) have one name, expected names apart"
+                raise DataError(msg)
+        return [self._node(name, field.fields.get(name), declared.fields.get(name), (*path, name)) for name in names]
+
+    def _towards_arrays(self, path: tuple[str, ...]) -> list[str]:
+        """Return the fields of an object that an array which explodes lies in, whether records have them or not."""
+        return [array[len(path)] for array in self._chain if len(array) > len(path) and array[: len(path)] == [*path]]
+
+    def _node(self, name: str, field: Field | None, declared: Declared | None, path: tuple[str, ...]) -> Node:
+        field = field or Field("")
+        if list(path) in self._chain:
+            return Node(name, "list", element=self._element(field, declared, path))
+        if (declared and declared.fields) or self._towards_arrays(path):
+            if field.kinds == {"array"}:
+                msg = f"input.fields {'.'.join(path)!r} is an array, expected one of denormalize.explode: its fields "
+                raise DataError(msg + "are declared")
+            return Node(name, "object", fields=self.nodes(field, declared or Declared(), path))
+        if declared and declared.type:
+            read = "JSON" if declared.type == "JSON" else "VARCHAR"
+            return Node(name, "value", "VARCHAR" if read == "JSON" else declared.type, read, declared=True)
+        if field.is_object:
+            return Node(name, "object", fields=self.nodes(field, Declared(), path))
+        return self._inferred(name, field, path)
+
+    def _element(self, field: Field, declared: Declared | None, path: tuple[str, ...]) -> Node:
+        element = field.element or Field("")
+        if (declared and declared.fields) or element.is_object:
+            return Node("", "object", fields=self.nodes(element, declared or Declared(), path))
+        if declared and declared.type:
+            return Node("", "value", declared.type, declared=True)
+        if self._towards_arrays(path) or not self._infer:
+            return Node("", "object", fields=self.nodes(element, Declared(), path))
+        return self._inferred("", element, path)
+
+    def _inferred(self, name: str, field: Field, path: tuple[str, ...]) -> Node:
+        numbers = field.kinds <= {"BIGINT", "DECIMAL"}
+        if ".".join(path) in self._keys and not (field.kinds <= {"BIGINT"} or field.kinds <= {"BOOLEAN"}):
+            # Keys compare as written; an object or array among them makes its record bad.
+            return Node(name, "value", declared=bool(field.kinds & CONTAINERS))
+        if field.kinds & CONTAINERS:
+            return Node(name, "value", "VARCHAR", "JSON")
+        if "DECIMAL" in field.kinds and numbers:
+            size = field.whole + field.fraction
+            if size > LONG_DECIMAL:
+                return Node(name, "value")
+            exact = f"DECIMAL({SHORT_DECIMAL if size <= SHORT_DECIMAL else LONG_DECIMAL},{field.fraction})"
+            return Node(name, "value", exact, exact if size <= DOUBLE_DIGITS else "VARCHAR")
+        only = next(iter(field.kinds)) if len(field.kinds) == 1 else "VARCHAR"
+        return Node(name, "value", only, only)
+
+    def columns(self, nodes: list[Node], field: Field, path: tuple[str, ...] = ()) -> Iterator[Column]:
+        """Yield the columns that the fields of an object flatten to, in their order."""
+        for node in nodes:
+            place, seen = (*path, node.name), field.fields.get(node.name) or Field("")
+            inner = node
+            if node.kind == "list" and node.element:
+                inner, seen = node.element, seen.element or Field("")
+            if inner.kind == "object":
+                yield from self.columns(inner.fields, seen, place)
+            elif node.kind == "value" or seen.kinds or inner.declared:
+                yield Column(
+                    self._spec.denormalize.separator.join(place),
+                    inner.type,
+                    RECORD,
+                    list(place),
+                    seen.first_file or None,
+                )
 
 
-def _type(field: Field, path: tuple[str, ...], spec: Spec) -> str:
-    if ".".join(path) in spec.denormalize.explode:
-        return (_type(field.element, (*path, "[]"), spec) if field.element else "VARCHAR") + "[]"
-    if field.is_object:
-        inner = (f"{identifier(name)} {_type(f, (*path, name), spec)}" for name, f in field.fields.items())
-        return f"STRUCT({', '.join(inner)})"
-    return _scalar(field, path, spec)
+def reference_columns(index: int, taken: list[Column], spec: Spec) -> list[Column]:
+    """Return the columns that a reference adds to a record, from those that it has itself."""
+    into, separator = spec.merge[index].into, spec.denormalize.separator
+    return [Column(separator.join([into, *column.path]), column.type, into, column.path) for column in taken]
 
 
-def _scalar(field: Field, path: tuple[str, ...], spec: Spec) -> str:
-    """Return the type of a field; a key with decimals stays text: 1 is not to become 1.0 because of another record."""
-    keys = {merge.record_key for merge in spec.merge}
-    return "VARCHAR" if ".".join(path) in keys and field.scalar == "DOUBLE" else field.scalar
+def own_columns(spec: Spec) -> list[Column]:
+    """Return the columns that Fanfold adds."""
+    own = [Column(RESCUED_COLUMN, "VARCHAR", FANFOLD, [])] if spec.input.schema_mode == "declared" else []
+    return own + [Column(name, kind, FANFOLD, []) for name, kind in LINEAGE.items() if spec.output.lineage]
 
 
-def record_columns(root: Field, spec: Spec) -> list[Column]:
-    """Return the columns that a record flattens to, in the order of its fields.
-
-    Objects flatten to columns `a_b`; the exploded array to the columns of its elements; other arrays are JSON text.
-    """
-    return [
-        Column(spec.denormalize.separator.join(path), _scalar(field, path, spec), RECORD, list(path), field.first_file)
-        for path, field in _leaves(root, spec, ())
-    ]
-
-
-def _leaves(field: Field, spec: Spec, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Field]]:
-    for name, inner in field.fields.items():
-        place = (*path, name)
-        if ".".join(place) in spec.denormalize.explode:
-            if inner.element is not None and inner.element.is_object:
-                yield from _leaves(inner.element, spec, place)
-            elif inner.element is not None and inner.element.kinds:
-                yield place, inner.element
-        elif inner.is_object:
-            yield from _leaves(inner, spec, place)
-        else:
-            yield place, inner
-
-
-def reference_columns(index: int, taken: list[str], spec: Spec) -> list[Column]:
-    """Return the columns that a reference adds, all of them text."""
-    into = spec.merge[index].into
-    return [Column(into + spec.denormalize.separator + name, "VARCHAR", into, [name]) for name in taken]
-
-
-def output_columns(columns: list[Column], spec: Spec) -> list[Column]:
-    """Return the columns of the output: all, or those of `denormalize.columns` in its order.
+def check_apart(columns: list[Column]) -> None:
+    """Check that every column has a name of its own.
 
     Raises:
-        DataError: two columns have one name, be it in other letter case.
-        MissingError: `denormalize.columns` names one that is not there.
+        DataError: two have one name, be it in other letter case; both are named.
     """
     by_name: dict[str, Column] = {}
     for column in columns:
-        other = by_name.setdefault(column.name.lower(), column)
+        other = by_name.setdefault((column.name or NAMELESS).lower(), column)
         if other is not column:
             both = " and ".join(repr(".".join((c.source, *c.path))) for c in (other, column))
             msg = (
                 f"{both} both become the column {column.name!r}, expected names apart: choose another separator or into"
             )
             raise DataError(msg)
-    if spec.denormalize.columns is None:
-        return columns
-    known = {column.name: column for column in columns}
-    for name in spec.denormalize.columns:
-        if name not in known:
-            msg = f"denormalize.columns {name!r} is no column, {nearest(name, known)}"
-            raise MissingError(msg)
-    return [known[name] for name in spec.denormalize.columns]
 
 
-def check_covers(frozen: list[Column], root: Field, spec: Spec) -> None:
-    """Check that the run's schema holds every value of a file that it was not made from.
+def needs_care(seen: Field, nodes: list[Node], *, rescue: bool) -> bool:
+    """Say whether the records of a file have to be looked at one by one to be read by a schema without loss.
+
+    That is so where a value is not of its declared kind, where a number becomes a text, which is to be as it was
+    written, and where a field is not in the schema (`rescue`).
+    """
+    by_name = {node.name: node for node in nodes}
+    for name, field in seen.fields.items():
+        node = by_name.get(name)
+        if node is None:
+            if rescue:
+                return True
+        elif _differs(field, node, rescue=rescue):
+            return True
+    return False
+
+
+def _differs(field: Field, node: Node, *, rescue: bool) -> bool:
+    if node.kind == "list":
+        return bool(field.kinds - {"array"}) or (
+            field.element is not None
+            and node.element is not None
+            and _differs(field.element, node.element, rescue=rescue)
+        )
+    if node.kind == "object":
+        return bool(field.kinds - {"object"}) or needs_care(field, node.fields, rescue=rescue)
+    if node.read_type == "JSON":
+        return False
+    if field.kinds & CONTAINERS:
+        return True
+    return node.type == "VARCHAR" and "DECIMAL" in field.kinds
+
+
+def check_covers(nodes: list[Node], seen: Field, path: tuple[str, ...] = ()) -> None:
+    """Check that a schema which was inferred holds every value of a file that it was not made from.
 
     Raises:
         DataError: a field is not in it, or has a kind of value that its column does not hold.
     """
-    types = {tuple(column.path): column.type for column in frozen}
-    for path, field in _leaves(root, spec, ()):
-        if not field.kinds or (field.kinds == {"object"} and any(known[: len(path)] == path for known in types)):
-            # Nothing but null, or objects without a field.
-            continue
-        held = types.get(path)
-        holds = {"DOUBLE": {"DOUBLE", "BIGINT"}, "BIGINT": {"BIGINT", "WIDE"}}.get(held or "", {held})
-        if held is None or (held != "VARCHAR" and not field.kinds <= holds):
-            found = f"a field {'.'.join(path)!r} of type {field.scalar}"
+    by_name = {node.name: node for node in nodes}
+    for name, field in seen.fields.items():
+        node, place = by_name.get(name), (*path, name)
+        if node is not None and node.kind == "list" and field.kinds <= {"array"}:
+            field, node = field.element or Field(""), node.element  # noqa: PLW2901 - what the array holds
+        if node is not None and node.kind == "object":
+            check_covers(node.fields, field, place)
+        elif node is None or not (node.declared or _holds(node, field)):
+            found = f"a field {'.'.join(place)!r} of type {'/'.join(sorted(field.kinds)) or 'null'}"
             msg = (
                 f"{field.first_file!r}: found {found}, expected the fields that this run's schema was made from: "
                 "fanfold release puts the file back into landing, for a run of its own"
             )
-            raise DataError(msg)
+            if node is not None or field.kinds:
+                raise DataError(msg)
+
+
+def _holds(node: Node, field: Field) -> bool:
+    if node.read_type == "JSON":
+        return True
+    if node.type.startswith("DECIMAL"):
+        precision, scale = map(int, node.type[8:-1].split(","))
+        size = DOUBLE_DIGITS if node.read_type != "VARCHAR" else precision
+        fits = field.fraction <= scale and field.whole + scale <= size
+        return field.kinds <= {"BIGINT", "DECIMAL"} and fits
+    return (node.type == "VARCHAR" and not field.kinds & CONTAINERS) or field.kinds <= {node.type}
+
+
+def pairs(chain: list[list[str]]) -> Iterator[tuple[list[str], list[str]]]:
+    """Yield each array that explodes with the one that it lies in; the first lies in the record, an empty path."""
+    yield from itertools.pairwise([[], *chain])

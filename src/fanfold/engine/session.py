@@ -1,7 +1,7 @@
 """DuckDB connections, and how names and paths get into SQL."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -28,13 +28,26 @@ def connect(
     }
     connection = duckdb.connect(config=settings)
     try:
+        connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET temp_directory = ?", [str(spill_dir or "")])
         # A path is compared as it stands in the query, and once more as it was found.
         connection.execute("SET allowed_directories = ?", [[str(data_dir), pattern(data_dir)]])
         connection.execute("SET enable_external_access = false")
         # With explicit columns DuckDB guesses few rows for JSON, and would build the join's table from the records.
-        connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side'")
+        # What it learns of the values, it writes into a Parquet's schema: a column without null would be another one.
+        connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side,statistics_propagation'")
         connection.execute("SET lock_configuration = true")
+        yield connection
+    finally:
+        connection.close()
+
+
+@contextlib.contextmanager
+def connect_to_nothing() -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open a DuckDB that reads no file and knows no table."""
+    connection = duckdb.connect(config={"threads": 1, "autoinstall_known_extensions": False})
+    try:
+        connection.execute("SET enable_external_access = false; SET lock_configuration = true")
         yield connection
     finally:
         connection.close()
@@ -62,8 +75,3 @@ def text(value: str) -> str:
 def pattern(path: Path) -> str:
     """Return a path as DuckDB's readers take it: `*`, `?` and `[` stand for themselves."""
     return "".join(f"[{char}]" if char in "*?[" else char for char in str(path))
-
-
-def json_path(keys: Iterable[str]) -> str:
-    """Return the path of a field as DuckDB's JSON functions take it."""
-    return "$" + "".join(f'."{key}"' for key in keys)

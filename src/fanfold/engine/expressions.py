@@ -1,0 +1,90 @@
+"""SQL expressions of the spec: over the columns of one row, and of nothing else."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import duckdb
+
+from fanfold.engine.schema import NAMELESS
+from fanfold.engine.session import connect_to_nothing, identifier
+from fanfold.errors import DataError
+from fanfold.manifest import Column
+
+ALLOWED_CLASSES = {
+    "FUNCTION", "COLUMN_REF", "CONSTANT", "CAST", "CASE", "COMPARISON", "CONJUNCTION", "OPERATOR", "BETWEEN", "LAMBDA",
+    "LAMBDA_REF", "COLLATE", "TYPE",
+}  # fmt: skip
+# What the result of an expression becomes; any other type becomes text.
+RESULT_TYPES = {
+    "TINYINT": "BIGINT", "SMALLINT": "BIGINT", "INTEGER": "BIGINT", "BIGINT": "BIGINT", "UTINYINT": "BIGINT",
+    "USMALLINT": "BIGINT", "UINTEGER": "BIGINT", "HUGEINT": "DECIMAL(38,0)", "UBIGINT": "DECIMAL(38,0)",
+    "FLOAT": "DOUBLE", "DOUBLE": "DOUBLE", "BOOLEAN": "BOOLEAN", "DATE": "DATE", "TIMESTAMP": "TIMESTAMP",
+    "TIMESTAMP WITH TIME ZONE": "TIMESTAMPTZ", "VARCHAR": "VARCHAR",
+}  # fmt: skip
+# Functions that always answer the same, but look at the machine or the session.
+FOREIGN = ("current_", "getenv", "getvariable", "pg_", "duckdb_", "has_", "inet_", "in_search_path", "txid_", "version")
+
+
+def column(name: str, expression: str, flat: list[Column]) -> Column:
+    """Return the column that an expression makes of the columns of a flat row.
+
+    Raises:
+        DataError: it is no expression of SQL, names a column that is not there, or does what one may not: read a
+            table or a file, aggregate, or answer differently from time to time.
+    """
+    place = f"denormalize.columns {name!r}: {expression!r}"
+    with connect_to_nothing() as connection:
+        try:
+            kind = _check(connection, expression, flat)
+        except (duckdb.Error, ValueError) as error:
+            msg = f"{place}: {' '.join(str(error).splitlines()[0].split())}, expected SQL over the columns of one row"
+            raise DataError(msg) from None
+    return Column(name, kind, "spec", [], expression=expression)
+
+
+def _check(connection: duckdb.DuckDBPyConnection, expression: str, flat: list[Column]) -> str:
+    answer = connection.execute("SELECT json_serialize_sql($1)", [f"SELECT ({expression}\n)"]).fetchone()
+    parsed: dict[str, Any] = json.loads(answer[0]) if answer else {}
+    if parsed.get("error") or len(parsed["statements"]) != 1:
+        raise ValueError(parsed.get("error_message", "found several statements"))
+    node = parsed["statements"][0]["node"]
+    if node.get("type") != "SELECT_NODE" or len(node["select_list"]) != 1 or node["from_table"]["type"] != "EMPTY":
+        msg = "found a query"
+        raise ValueError(msg)
+    functions = set()
+    for inner in _expressions(node["select_list"][0]):
+        if inner["class"] not in ALLOWED_CLASSES:
+            msg = f"found {str(inner['type']).lower().replace('_', ' ')}"
+            raise ValueError(msg)
+        if inner["class"] == "FUNCTION":
+            functions.add(inner["function_name"].lower())
+    _check_functions(connection, functions)
+    columns = ", ".join(f"NULL::{one.type} AS {identifier(one.name or NAMELESS)}" for one in flat)
+    kind = str(connection.sql(f"SELECT ({expression}\n) FROM (SELECT {columns})").types[0])
+    return kind if kind.startswith("DECIMAL") else RESULT_TYPES.get(kind, "VARCHAR")
+
+
+def _expressions(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        if "class" in node:
+            yield node
+        for inner in node.values():
+            yield from _expressions(inner)
+    elif isinstance(node, list):
+        for inner in node:
+            yield from _expressions(inner)
+
+
+def _check_functions(connection: duckdb.DuckDBPyConnection, functions: set[str]) -> None:
+    rows = connection.execute(
+        """
+        SELECT function_name, bool_or(function_type <> 'scalar' OR stability <> 'CONSISTENT') FROM duckdb_functions()
+        WHERE function_name IN (SELECT unnest($1)) GROUP BY 1
+        """,
+        [sorted(functions)],
+    ).fetchall()
+    refused = sorted(name for name, refused in rows if refused or name.startswith(FOREIGN))
+    if refused:
+        msg = f"found {refused[0]}(), which is no function of one row with one answer"
+        raise ValueError(msg)

@@ -1,0 +1,123 @@
+"""What was seen in the records: the tree of all fields, with the kinds of value that each had."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+from fanfold.records.canonical import BIGINT, digits
+from fanfold.records.json_records import Number
+
+# In the words of DuckDB's json_structure.
+INTEGERS = {"UBIGINT", "BIGINT", "HUGEINT"}
+CONTAINERS = {"object", "array"}
+# Integers of more digits are looked at one by one.
+SAFE_DIGITS = 18
+
+
+@dataclasses.dataclass
+class Field:
+    """A field of the records.
+
+    Attributes:
+        first_file: the first file that has it.
+        kinds: of its values: BIGINT, DECIMAL, DOUBLE, BOOLEAN, VARCHAR, object, array; nothing for null.
+        fields: those of its objects.
+        element: that of its arrays.
+        whole: the most digits of a number before the point, as far as they were counted.
+        fraction: the most digits of a number after the point, as far as they were counted.
+    """
+
+    first_file: str
+    kinds: set[str] = dataclasses.field(default_factory=set)
+    fields: dict[str, "Field"] = dataclasses.field(default_factory=dict)
+    element: "Field | None" = None
+    whole: int = 1
+    fraction: int = 0
+
+    def absorb(self, structure: Any) -> None:
+        """Widen by the structure of one more value, as DuckDB's json_structure describes it."""
+        if isinstance(structure, dict):
+            self.kinds.add("object")
+            for name, inner in structure.items():
+                self.fields.setdefault(name, Field(self.first_file)).absorb(inner)
+        elif isinstance(structure, list):
+            self.kinds.add("array")
+            self.element = self.element or Field(self.first_file)
+            for inner in structure:
+                self.element.absorb(inner)
+        elif structure in INTEGERS:
+            self.kinds.add("BIGINT")
+        elif structure == "DOUBLE":
+            self.kinds.add("DECIMAL")
+        elif structure == "JSON":
+            self.kinds.add("object")
+        elif structure != "NULL":
+            self.kinds.add(structure)
+
+    def observe(self, value: Any) -> None:
+        """Widen by one more value."""
+        if isinstance(value, Number):
+            self._observe_number(value)
+        elif isinstance(value, str):
+            self.kinds.add("VARCHAR")
+        elif isinstance(value, dict):
+            self.kinds.add("object")
+            for name, inner in value.items():
+                self.fields.setdefault(name, Field(self.first_file)).observe(inner)
+        elif isinstance(value, list):
+            self.kinds.add("array")
+            self.element = self.element or Field(self.first_file)
+            for inner in value:
+                self.element.observe(inner)
+        elif value is not None:
+            self.kinds.add("BOOLEAN")
+
+    def _observe_number(self, number: Number) -> None:
+        integral = number.lstrip("-").isdecimal()
+        whole, fraction = (len(number), 0) if integral and len(number) <= SAFE_DIGITS else digits(number)
+        integral = integral and (whole <= SAFE_DIGITS or int(number) in BIGINT)
+        self.kinds.add("BIGINT" if integral else "DECIMAL")
+        self.whole, self.fraction = max(self.whole, whole), max(self.fraction, fraction)
+
+    def widen(self, other: "Field") -> None:
+        """Widen by what was seen elsewhere, later."""
+        self.kinds |= other.kinds
+        self.whole, self.fraction = max(self.whole, other.whole), max(self.fraction, other.fraction)
+        for name, inner in other.fields.items():
+            self.fields.setdefault(name, Field(inner.first_file)).widen(inner)
+        if other.element:
+            self.element = self.element or Field(other.element.first_file)
+            self.element.widen(other.element)
+
+    @property
+    def is_object(self) -> bool:
+        """Whether every value is an object, and one of them has a field."""
+        return self.kinds == {"object"} and bool(self.fields)
+
+    def find(self, path: list[str]) -> "Field | None":
+        """Return the field that a path leads to, through objects and arrays; None where there is none."""
+        field: Field | None = self
+        for name in path:
+            field = field.through_arrays().fields.get(name) if field else None
+        return field
+
+    def through_arrays(self) -> "Field":
+        """Return what the fields of this field lie in: itself, or the elements of its arrays."""
+        field = self
+        while field.element is not None and not field.fields:
+            field = field.element
+        return field
+
+    def paths(self, above: str = "") -> Iterator[str]:
+        """Yield the dotted path of every field, through objects and arrays."""
+        for name, inner in self.through_arrays().fields.items():
+            yield above + name
+            yield from inner.paths(f"{above}{name}.")
+
+
+def union(fields: list[Field]) -> Field:
+    """Return the tree of what was seen in all files, in their order."""
+    root = Field("")
+    for field in fields:
+        root.widen(field)
+    return root

@@ -1,0 +1,186 @@
+"""What the three tasks of a group do: merge its files, publish their rows, archive the originals.
+
+Every function may run again at any moment, also after `kill -9`, with the same result.
+"""
+
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from fanfold import files, manifest, prepare, runs
+from fanfold.engine import merge as engine
+from fanfold.engine.careful import Cleaned, Cleaner
+from fanfold.engine.denormalize import denormalize
+from fanfold.engine.source import DATA_FAULTS
+from fanfold.errors import DataError, StillWrittenError
+from fanfold.layout import Run
+from fanfold.manifest import BadFile, BadRecord, Input, Inputs, Progress, Published, RunSchema
+
+log = logging.getLogger(__name__)
+
+
+class _Merged(NamedTuple):
+    """What came of merging: good records, those of them without a match, and what the careful path made of files."""
+
+    records: int
+    unmatched: int
+    cleaned: dict[str, Cleaned]
+
+
+def is_kept(run: Run, n: int, progress: Progress) -> bool:
+    """Say whether what was merged still is what the originals call for."""
+    staged = [file for file in progress.files if not runs.is_archived(run, n, file)]
+    if len(staged) == len(progress.files) and not run.merged_path(n).exists():
+        return False
+    return all(runs.is_as_read(run, n, file) for file in staged)
+
+
+def merge(run: Run, n: int) -> Progress:
+    """Merge the files of a subdirectory; the result is in its progress.json when this returns.
+
+    Raises:
+        DataError: a file is not where it was, or has a field that the run's schema does not know; too many of the
+            records are bad.
+        StillWrittenError: a file changed while it was read.
+    """
+    inputs = manifest.read(run.inputs_path(n), Inputs).files
+    schema = runs.schema_of(run)
+    before = {file.name: files.claimed_file(run, n, file.name) for file in inputs}
+    known = {file.name: file for file in prepare.scanned(run, n, inputs, schema)}
+    merged = _merge(run, n, known, schema)
+    hashes = {name: files.sha256(run.subdir_dir(n) / name) for name in before}
+    for name, state in before.items():
+        if files.version(files.claimed_file(run, n, name)) != files.version(state):
+            msg = f"{name!r} changed while it was read: somebody still writes it"
+            raise StillWrittenError(msg)
+    read = [_read(known[name], before[name], hashes[name], merged.cleaned.get(name)) for name in before]
+    good = sum((file.records or 0) - file.records_quarantined for file in read)
+    if merged.records != good:
+        msg = f"{run.subdir(n)}: merged {merged.records} records, expected the {good} that its files hold"
+        raise DataError(msg)
+    _report(run, n, read, merged)
+    _check_share(run, n, read)
+    bad = sum(file.records_quarantined for file in read)
+    progress = Progress(read, merged.records, merged.unmatched, bad)
+    files.publish(run.merged_path(n))
+    files.write(run.progress_path(n), manifest.encode(progress))
+    files.remove(run.clean_path(n))
+    return progress
+
+
+def _merge(run: Run, n: int, known: Mapping[str, Input], schema: RunSchema) -> _Merged:
+    """Merge, and once more with those files on the careful path that turn out to need it."""
+    paths = {name: run.subdir_dir(n) / name for name in known}
+    careful = {name for name, file in known.items() if file.careful}
+    careful |= engine.misfits(run, _without(paths, careful), schema)
+    keys: dict[int, set[str | None]] = {}
+    target = files.temporary(run.merged_path(n))
+    while True:
+        cleaned = _clean(run, n, {name: paths[name] for name in paths if name in careful}, schema, keys)
+        clean = run.clean_path(n) if any(one.good for one in cleaned.values()) else None
+        fast = _without(paths, careful)
+        try:
+            records = engine.merge(run, n, fast, clean, schema, target)
+        except DATA_FAULTS:
+            refused = set(engine.faulty(run, fast, schema))
+            if not refused:
+                raise
+            careful |= refused
+            continue
+        unmatched, found = engine.unmatched(run, n, target, schema)
+        if not found:
+            return _Merged(records, unmatched, cleaned)
+        keys |= found
+        for index in found:
+            careful |= engine.files_with(run, n, fast, schema, index)
+
+
+def _without(paths: Mapping[str, Path], careful: Iterable[str]) -> dict[str, Path]:
+    return {name: path for name, path in paths.items() if name not in careful}
+
+
+def _clean(
+    run: Run, n: int, paths: Mapping[str, Path], schema: RunSchema, unmatched: Mapping[int, set[str | None]]
+) -> dict[str, Cleaned]:
+    with files.writing(run.clean_path(n)) as clean, files.writing(run.bad_records_path(n)) as bad:
+        cleaner = Cleaner(run.feed.data_dir, run.feed.spec, schema, unmatched, clean, bad)
+        return {name: cleaner.add(name, path) for name, path in paths.items()}
+
+
+def _read(file: Input, state: os.stat_result, sha256: str, cleaned: Cleaned | None) -> Input:
+    if cleaned is None:
+        return Input(file.name, state.st_size, state.st_ctime_ns, file.records, sha256)
+    records = cleaned.good + cleaned.bad
+    return Input(file.name, state.st_size, state.st_ctime_ns, records, sha256, True, cleaned.bad, cleaned.fault)  # noqa: FBT003
+
+
+def _report(run: Run, n: int, read: list[Input], merged: _Merged) -> None:
+    place = run.subdir(n)
+    if merged.unmatched:
+        log.warning("%s: %d of %d records have no match in a reference", place, merged.unmatched, merged.records)
+    for file in read:
+        if file.fault:
+            log.warning("%s: %r goes to quarantine: %s (%s)", place, file.name, file.fault.message, file.fault.code)
+        elif file.records_quarantined:
+            counted = (file.records_quarantined, file.records, file.name)
+            log.warning("%s: %d of %d records of %r go to quarantine", place, *counted)
+
+
+def _check_share(run: Run, n: int, read: list[Input]) -> None:
+    quarantine = run.feed.spec.quarantine
+    counts = [(repr(file.name), file.records_quarantined, file.records or 0) for file in read]
+    bad, records = sum(file.records_quarantined for file in read), sum(file.records or 0 for file in read)
+    for place, bad_here, records_here in [*counts, (run.subdir(n), bad, records)]:
+        if not quarantine.allows(bad_here, records_here):
+            listed = run.bad_records_path(n)
+            with listed.open("rb") as lines:
+                first = msgspec.json.decode(lines.readline(), type=BadRecord)
+            msg = (
+                f"{place}: found {bad_here} bad records of {records_here}, expected at most "
+                f"{quarantine.max_bad_records_percent:g} % (quarantine.max_bad_records_percent); the first: {first.file!r} line {first.line}, byte "
+                f"{first.offset}: {first.message} ({first.code}); all are in {str(listed)!r}, "
+                f"the file is in {run.subdir(n)}"
+            )
+            raise DataError(msg)
+
+
+def publish(run: Run, n: int, progress: Progress) -> Published:
+    """Publish what is bad, then the rows of what is good; both are in progress.json when this returns."""
+    schema, target = runs.schema_of(run), run.feed.data_dir / run.output_name(n)
+    quarantined = None
+    if progress.records_quarantined:
+        listed = run.feed.data_dir / run.quarantined_records_name(n)
+        files.copy(run.bad_records_path(n), listed)
+        size, sha256 = listed.stat().st_size, files.sha256(listed)
+        quarantined = Published(run.quarantined_records_name(n), progress.records_quarantined, size, sha256)
+    files.make_dirs(target.parent)
+    temporary = files.temporary(target)
+    rows = denormalize(run, n, schema, temporary) if schema.columns else files.write_empty(temporary)
+    published = Published(run.output_name(n), rows, temporary.stat().st_size, files.sha256(temporary))
+    files.publish(target)
+    done = msgspec.structs.replace(progress, published=published, quarantined=quarantined)
+    files.write(run.progress_path(n), manifest.encode(done))
+    return published
+
+
+def archive(run: Run, n: int, progress: Progress) -> None:
+    """Move the originals to the archive, and those that are bad as a whole to quarantine, each beside its reason.
+
+    Raises:
+        DataError: an original changed after it was read, is gone, or its name is taken.
+    """
+    for file in progress.files:
+        if not runs.is_archived(run, n, file) and not runs.is_as_read(run, n, file):
+            msg = (
+                f"{file.name!r} changed after it was read: its writer still held it. It stays staged: "
+                "run this group again, from merge_data, to read it as it is now"
+            )
+            raise DataError(msg)
+    for file in progress.files:
+        if isinstance(file.fault, BadFile):
+            files.write(run.feed.data_dir / run.reason_name(n, file.name), manifest.encode(file.fault))
+    files.archive(run, n, {file.name: runs.last_place(run, n, file) for file in progress.files})

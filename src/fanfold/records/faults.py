@@ -1,0 +1,84 @@
+"""What can be wrong with a record or a file: the codes, and the form in which it is written down."""
+
+import base64
+from typing import NamedTuple
+
+from fanfold.manifest import BadRecord
+
+# The list is stable: a code keeps its meaning, new ones may come. docs/data.md is made from it.
+CODES = {
+    "syntax": "The record is no JSON (RFC 8259) for a reason that has no code of its own.",
+    "nan": "NaN or Infinity, which JSON does not have.",
+    "trailing_comma": "A comma with nothing after it.",
+    "trailing_garbage": "Something follows the record, or the array of records, that does not belong there.",
+    "duplicate_key": "An object has one key twice.",
+    "lone_surrogate": r"Half of a surrogate pair (\ud800): no character.",
+    "bad_utf8": "Bytes that are no UTF-8.",
+    "control_character": "A control character inside of a text that is not escaped.",
+    "truncated": "The file, or the line, ends before the record does.",
+    "too_deep": "Brackets nested deeper than 128 levels.",
+    "not_an_object": "The record is a text, a number, an array, true, false or null.",
+    "record_too_large": "The record is larger than input.max_record_bytes. Its text is not kept here.",
+    "wrong_type": "A value is of another kind than its declared type.",
+    "inexact": "A number that its declared type does not hold exactly: it would be rounded.",
+    "no_match": "The record has no match in a reference, under on_missing: quarantine.",
+    "ragged_line": "A line of CSV has more or fewer fields than the header.",
+    "bad_quote": "A quoted field of CSV does not end where it should.",
+    "empty_file": "File: there is nothing in it.",
+    "unreadable": "File: its compression is damaged or cut short, or it is no Parquet.",
+    "bad_header": "File: the header of the CSV does not name each column once.",
+    "pointer_not_found": "File: there is nothing at input.records_at.",
+}
+# A record with one of these can be read; the others leave nothing to be read.
+OF_VALUES = frozenset({"wrong_type", "inexact", "no_match", "record_too_large"})
+
+
+class Fault(NamedTuple):
+    """What is wrong, at which character of the text, at which JSON pointer."""
+
+    code: str
+    position: int
+    pointer: str
+    message: str
+
+
+class UnreadableError(ValueError):
+    """A file of which no record can be read, whatever comes before the place of the fault."""
+
+    def __init__(self, code: str, message: str) -> None:
+        """Note code and message."""
+        super().__init__(message)
+        self.code = code
+
+
+def size_bytes(text: str) -> int:
+    """Return the number of bytes that a text was decoded from."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogateescape"))
+
+
+def bad_record(file: str, number: int, raw: str, place: tuple[int, int], fault: Fault, *, keep_raw: bool) -> BadRecord:
+    """Describe a record that is bad.
+
+    Args:
+        file: name of its file.
+        number: its number in the file, from 1.
+        raw: its text, in which bytes that are no UTF-8 are surrogate escapes.
+        place: line and byte offset of its first character.
+        fault: what is wrong with it.
+        keep_raw: whether its text is part of the description.
+    """
+    before = raw[: fault.position]
+    escaped = not raw.isascii() and any("\udc80" <= char <= "\udcff" for char in raw)
+    kept = raw if keep_raw else None
+    return BadRecord(
+        file,
+        number,
+        place[0] + before.count("\n"),
+        place[1] + size_bytes(before),
+        *place,
+        fault.pointer,
+        fault.code,
+        fault.message,
+        None if escaped else kept,
+        base64.b64encode(raw.encode("utf-8", "surrogateescape")).decode() if escaped and kept is not None else None,
+    )

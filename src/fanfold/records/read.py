@@ -1,0 +1,38 @@
+"""The records of any file but Parquet, by its name."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from fanfold.layout import input_format
+from fanfold.records.csv_records import CsvRecords
+from fanfold.records.json_records import Found, JsonRecords
+from fanfold.records.window import Window, decompressed
+from fanfold.spec import Input
+
+
+def read(path: Path, settings: Input) -> Iterator[Found]:
+    """Yield the records of a file of JSON or CSV, good and bad, in their order. Memory is that of the largest record.
+
+    Args:
+        path: the file; `.gz` and `.zst` are decompressed.
+        settings: `max_record_bytes` and `records_at` of the spec.
+
+    Raises:
+        UnreadableError: no record of the file can be read, whatever was yielded before.
+    """
+    with decompressed(path) as stream:
+        window = Window(stream)
+        if input_format(path.name) == "csv":
+            yield from CsvRecords(window, settings.max_record_bytes)
+        else:
+            yield from JsonRecords(window, settings.max_record_bytes, settings.records_at)
+
+
+def csv_names(path: Path) -> list[str]:
+    """Return the names of the columns of a CSV file.
+
+    Raises:
+        UnreadableError: it has no header.
+    """
+    with decompressed(path) as stream:
+        return CsvRecords(Window(stream), 1 << 24).names
