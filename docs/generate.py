@@ -129,9 +129,9 @@ def quarantine_page() -> str:
             "# Quarantine",
             NOTE,
             (
-                "A bad record goes to `quarantine/<ts>/<n>/records.jsonl`, one object a line. A file of which no record "
-                "can be read goes to `quarantine/<ts>/<n>/<name>`, beside `<name>.reason.json`; a file whose name "
-                "begins with `records.jsonl`, or has `.reason.json` in it, gets `.bad` behind its name."
+                "A bad record goes to `quarantine/<ts>/<n>/records.jsonl`, one object a line. A file of which no "
+                "record can be read goes to `quarantine/<ts>/<n>/<name>`, beside `<name>.reason.json`; a file whose "
+                "name begins with `records.jsonl`, or has `.reason.json` in it, gets `.bad` behind its name."
             ),
             "## A bad record",
             inspect.cleandoc(BadRecord.__doc__ or ""),
@@ -144,7 +144,7 @@ def quarantine_page() -> str:
                 "The list is stable: a code keeps its meaning, new ones may come. Where all records of a file have a "
                 "code of reading, there is nothing to be read in it: the file itself goes to quarantine."
             ),
-            _table(["code", "of", "meaning"], codes),
+            _table(["code", "of", "meaning"], list(codes)),
         ]
     )
 
@@ -160,8 +160,8 @@ def spec_page() -> str:
         ),
         (
             "A *path inside `data_dir`* is relative, without `..`. A *field path* names a field of the record; dots "
-            "lead into nested objects: `customer.id`. The folders of `input`, `output`, `archive` and `quarantine` do not "
-            "overlap each other, nor Fanfold's own `staging` and `.fanfold`."
+            "lead into nested objects: `customer.id`. The folders of `input`, `output`, `archive` and `quarantine` "
+            "do not overlap each other, nor Fanfold's own `staging` and `.fanfold`."
         ),
         "## Every key in one example",
         "Keys that have a default may be left out: `version` and `name` are enough for a spec that loads.",
@@ -226,20 +226,18 @@ def _named(annotation: Any, metadata: list[Any]) -> str:
     origin, members = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
         return _named(members[0], [*members[1:], *metadata])
-    if marked := [MARKED[entry] for entry in metadata if entry in MARKED]:
-        return marked[0] + _limits(metadata, "character" if annotation is str else "")
     if origin is typing.Literal:
         return " or ".join(f"`{json.dumps(member).strip(chr(34))}`" for member in members)
-    if origin in {types.UnionType, typing.Union}:
+    if origin in {types.UnionType, typing.Union} and not any(entry in MARKED for entry in metadata):
         inner = [_named(member, metadata) for member in members if member is not types.NoneType]
         return " or ".join(inner) + (", or null" if types.NoneType in members else "")
-    if origin is dict:
-        return f"mapping of {_named(members[0], [])} to {_named(members[1], [])}"
-    if origin is list:
-        return f"list of {_named(members[0], [])}" + _limits(metadata, "element")
+    if origin in {list, dict}:
+        named = " to ".join(_named(member, []) for member in members)
+        return f"{'list' if origin is list else 'mapping'} of {named}" + _limits(metadata, "element")
     if _is_model(annotation):
         return "object"
-    return TYPES[annotation] + _limits(metadata, "character" if annotation is str else "")
+    marked = [MARKED[entry] for entry in metadata if entry in MARKED]
+    return (marked[0] if marked else TYPES[annotation]) + _limits(metadata, "character" if annotation is str else "")
 
 
 def _limits(metadata: list[Any], unit: str) -> str:

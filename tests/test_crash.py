@@ -18,6 +18,17 @@ from tests.conftest import TS, MakeFeed, tree
 
 HOOK = Path(__file__).parent / "crash"
 POINTS = 40
+# Each is hit, wherever the points fall.
+PLACES = (
+    "files.json",
+    "schema.json",
+    "progress.json",
+    "records.jsonl",
+    "quarantine",
+    "denormalized",
+    "processed",
+    ".fanfold/runs",
+)
 
 
 def run(spec: Path, crash_at: int | None = None) -> subprocess.Popen[bytes]:
@@ -48,14 +59,18 @@ def end(process: subprocess.Popen[bytes]) -> tuple[int, str]:
 
 @pytest.fixture
 def feed(make_feed: MakeFeed, request: pytest.FixtureRequest) -> Path:
-    """Make a feed with every kind of step: a sub-folder, compression, a reference, no records, an empty group."""
-    made = make_feed(subdirs=6, concurrent_tasks=getattr(request, "param", 2))
+    """Make a feed with every kind of step: a sub-folder, compression, a reference, bad records, a bad file, CSV."""
+    bad = {"max_bad_records_percent": 50}
+    made = make_feed(subdirs=8, concurrent_tasks=getattr(request, "param", 2), quarantine=bad)
     records = [{"id": n, "customer_id": str(n % 3), "items": [{"sku": "a", "qty": n}] * (n % 3)} for n in range(6)]
     made.land("a.json", records)
     made.land("sub/b.json", records[:3])
     made.land("c.json", [])
     made.land("d.json.gz", gzip.compress(json.dumps(records).encode(), mtime=0))
     made.land("e.json", records[2:])
+    made.land("sub/f.json", '{"id": 7, "customer_id": "1", "price": 0.12345678901234567890}\n{"id": 8,}\n{"id": 9}\n')
+    made.land("g.json", "no JSON")
+    made.land("h.csv", "id,customer_id\n10,007\n11,1\n")
     spec: Path = made.spec_path
     return spec
 
@@ -82,11 +97,12 @@ def test_killed_at_any_change_and_run_again_the_tree_is_that_of_an_undisturbed_r
         shutil.rmtree(spec.parent)
         return last
 
-    points = sorted({1 + index * (len(changes) - 1) // (POINTS - 1) for index in range(POINTS)})
+    spread = {1 + index * (len(changes) - 1) // (POINTS - 1) for index in range(POINTS)}
+    points = spread | {1 + next(i for i, what in enumerate(changes) if place in what) for place in PLACES}
     with ThreadPoolExecutor(2) as pool:
-        hit = "\n".join(pool.map(crash, points))
-    assert len(points) == POINTS
-    for place in ("files.json", "schema.json", "progress.json", "denormalized", "processed", ".fanfold/runs"):
+        hit = "\n".join(pool.map(crash, sorted(points)))
+    assert len(spread) == POINTS
+    for place in PLACES:
         assert place in hit, f"no kill near {place}"
 
 

@@ -131,7 +131,7 @@ def _report(run: Run, n: int, read: list[Input], merged: _Merged) -> None:
 
 
 def _check_share(run: Run, n: int, read: list[Input]) -> None:
-    quarantine = run.feed.spec.quarantine
+    quarantine, limit = run.feed.spec.quarantine, run.feed.spec.quarantine.max_bad_records_percent
     counts = [(repr(file.name), file.records_quarantined, file.records or 0) for file in read]
     bad, records = sum(file.records_quarantined for file in read), sum(file.records or 0 for file in read)
     for place, bad_here, records_here in [*counts, (run.subdir(n), bad, records)]:
@@ -140,10 +140,10 @@ def _check_share(run: Run, n: int, read: list[Input]) -> None:
             with listed.open("rb") as lines:
                 first = msgspec.json.decode(lines.readline(), type=BadRecord)
             msg = (
-                f"{place}: found {bad_here} bad records of {records_here}, expected at most "
-                f"{quarantine.max_bad_records_percent:g} % (quarantine.max_bad_records_percent); the first: {first.file!r} line {first.line}, byte "
-                f"{first.offset}: {first.message} ({first.code}); all are in {str(listed)!r}, "
-                f"the file is in {run.subdir(n)}"
+                f"{place}: found {bad_here} bad records of {records_here}, expected at most {limit:g} % "
+                f"(quarantine.max_bad_records_percent); the first: {first.file!r} line {first.line}, "
+                f"byte {first.offset}: {first.message} ({first.code}); "
+                f"all are in {str(listed)!r}, the file is in {run.subdir(n)}"
             )
             raise DataError(msg)
 

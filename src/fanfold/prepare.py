@@ -105,6 +105,7 @@ def freeze_reference(run: Run, index: int) -> tuple[FrozenReference, list[Column
     try:
         before = source.stat()
         files.make_dirs(target.parent)
+        files.make_dirs(run.spill_dir(0))
         opened = open_reference(run.feed, index)
         lines = target.with_suffix(".ndjson")
         with contextlib.ExitStack() as stack:

@@ -83,7 +83,8 @@ def count_rows(data_dir: Path, table: Path, max_line_bytes: int) -> int:
         columns = ", ".join(f"{text(name or NAMELESS)}: 'VARCHAR'" for name in names)
         rows = (
             f"read_csv({text(pattern(table))}, auto_detect = false, header = true, delim = ',', quote = '\"', "
-            f"escape = '\"', columns = {{{columns}}}, hive_partitioning = false, max_line_size = {max_line_bytes})"
+            f"escape = '\"', columns = {{{columns}}}, hive_partitioning = false, "
+            f"max_line_size = {max_line_bytes}, buffer_size = {max_line_bytes})"
         )
     with connect(data_dir) as connection:
         counted = connection.execute(f"SELECT count(*) FROM {rows}").fetchone()

@@ -17,6 +17,8 @@ from fanfold.spec import Spec
 
 # Small enough for a task's memory, large enough for Parquet's encodings.
 ROW_GROUP_ROWS = 20_480
+# A frozen reference of more bytes may not fit into the memory of a task, beside everything else.
+LARGE_REFERENCE_BYTES = 8 * 1024 * 1024
 NUMBER = r"[-+]?[0-9]+(\.[0-9]+)?"
 DAY = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 MOMENT = DAY + "[T ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?"
@@ -91,7 +93,7 @@ def merge(run: Run, n: int, files: Mapping[str, Path], clean: Path | None, schem
         selected += f", reference_{index}.row AS {reference_name(index)}"
     records = " UNION ALL ".join(sources)
     ordered = ""
-    if _spills(schema):
+    if _spills(run):
         # A join that does not fit into memory loses the order of its rows.
         records, ordered = f"SELECT *, row_number() OVER () AS ordinal FROM ({records})", " ORDER BY ordinal"
     if lineage:
@@ -200,12 +202,9 @@ def _nothing(schema: RunSchema) -> str:
     )
 
 
-# A reference of more rows than this does not fit into the memory of a task beside everything else.
-LARGE_REFERENCE_ROWS = 500_000
-
-
-def _spills(schema: RunSchema) -> bool:
-    return any(reference.rows > LARGE_REFERENCE_ROWS for reference in schema.references)
+def _spills(run: Run) -> bool:
+    references = (run.reference_path(index) for index in range(len(run.feed.spec.merge)))
+    return any(path.stat().st_size > LARGE_REFERENCE_BYTES for path in references)
 
 
 def _number_records(

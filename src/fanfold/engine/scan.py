@@ -23,7 +23,7 @@ from fanfold.layout import input_format
 from fanfold.manifest import BadFile
 from fanfold.records.canonical import encode
 from fanfold.records.faults import Fault, UnreadableError
-from fanfold.records.read import csv_names
+from fanfold.records.read import csv_names, json_layout
 from fanfold.records.window import check_compression
 from fanfold.spec import Spec
 
@@ -33,6 +33,7 @@ TEXTS = r'"(?:[^"\\]|\\.)*"'
 NUMBER = re.compile(r"-?(?:\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|nan|inf(?:inity)?)", re.IGNORECASE)
 TRAILING_COMMA = re.compile(r",\s*[\]}]")
 NAMED_FILE = re.compile(r'in file "(.*?)", (?:in|at)')
+LAYOUTS = ("array", "unstructured")
 # Digits before and after the point of a number that DuckDB has written.
 WHOLE = "greatest(1, length(ltrim(split_part(split_part(t, 'e', 1), '.', 1), '-')) + {exponent})"
 FRACTION = "greatest(0, length(rtrim(split_part(split_part(t, 'e', 1), '.', 2), '0')) - {exponent})"
@@ -99,6 +100,7 @@ def scan(
 class _Scanner:
     def __init__(self, data_dir: Path, files: Mapping[str, Path], spec: Spec, threads: int) -> None:
         self._data_dir, self._files, self._spec, self._threads = data_dir, files, spec, threads
+        self._layouts: dict[str, str] = {}
         self.found: dict[str, FileScan] = {}
 
     def look(self) -> None:
@@ -110,7 +112,9 @@ class _Scanner:
                 self._look_with_care(name)
             else:
                 plain[kind].append(name)
-        self._look_at_json(plain["json"])
+        self._layouts = {name: json_layout(self._files[name]) for name in plain["json"]}
+        for layout in LAYOUTS:
+            self._look_at_json([name for name in plain["json"] if self._layouts[name] == layout])
         self._look_at_csv(plain["csv"])
         for name in plain["parquet"]:
             self._look_at_parquet(name)
@@ -139,7 +143,7 @@ class _Scanner:
     # --- JSON
 
     def _look_at_json(self, names: list[str]) -> None:
-        """Look at files in one query; where one is refused, at the others without it."""
+        """Look at files of one layout in one query; where one is refused, at the others without it."""
         while names:
             try:
                 self._structures(names)
@@ -187,9 +191,10 @@ class _Scanner:
 
     def _objects(self, names: list[str]) -> str:
         paths = ", ".join(text(pattern(self._files[name])) for name in names)
+        layout, cap = self._layouts[names[0]], self._spec.input.max_record_bytes
         return (
-            f"read_json_objects([{paths}], format = 'auto', filename = true, hive_partitioning = false, "
-            f"maximum_object_size = {self._spec.input.max_record_bytes})"
+            f"read_json_objects([{paths}], format = '{layout}', filename = true, hive_partitioning = false, "
+            f"maximum_object_size = {cap})"
         )
 
     def _judge(self, connection: duckdb.DuckDBPyConnection, name: str, rows: list[_Row]) -> bool:
@@ -293,7 +298,8 @@ class _Scanner:
             for name in mixed:
                 self._look_with_care(name)
             names = [name for name in names if name not in mixed]
-            if not names or self._measure(names, whole, measure_all=measure_all):
+            parts = [[name for name in names if self._layouts[name] == layout] for layout in LAYOUTS]
+            if all(self._measure(part, whole, measure_all=measure_all) for part in parts if part):
                 return
 
     def _measure(self, names: list[str], whole: Field, *, measure_all: bool) -> bool:
@@ -315,8 +321,9 @@ class _Scanner:
                 rows = connection.execute(
                     f"""
                     SELECT {identifier(ORIGIN)}, {", ".join(asked)}
-                    FROM read_json([{listed}], columns = {{{columns}}}, format = 'auto', hive_partitioning = false,
-                                   filename = {text(ORIGIN)}, maximum_object_size = {cap}) GROUP BY 1
+                    FROM read_json([{listed}], columns = {{{columns}}}, format = '{self._layouts[names[0]]}',
+                                   hive_partitioning = false, filename = {text(ORIGIN)},
+                                   maximum_object_size = {cap}) GROUP BY 1
                     """
                 ).fetchall()
         except DATA_FAULTS as error:

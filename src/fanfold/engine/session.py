@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 
-MEMORY_BYTES = 256 * 1024 * 1024
+MEMORY_BYTES = 160 * 1024 * 1024
 CHUNK_ROWS = 2048
 
 
@@ -29,6 +29,8 @@ def connect(
     connection = duckdb.connect(config=settings)
     try:
         connection.execute("SET TimeZone = 'UTC'")
+        # It would be drawn on stdout, be that a terminal or not.
+        connection.execute("SET enable_progress_bar = false")
         connection.execute("SET temp_directory = ?", [str(spill_dir or "")])
         # A path is compared as it stands in the query, and once more as it was found.
         connection.execute("SET allowed_directories = ?", [[str(data_dir), pattern(data_dir)]])

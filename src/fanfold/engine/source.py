@@ -14,7 +14,7 @@ from fanfold.manifest import Node
 from fanfold.records.canonical import FILE, RECORD_NUMBER, RESCUED, encode, json_text
 from fanfold.records.faults import UnreadableError
 from fanfold.records.json_records import Found, Parser
-from fanfold.records.read import csv_names, read
+from fanfold.records.read import csv_names, json_layout, read
 from fanfold.spec import Spec
 
 # DuckDB's readers name the file of a row in a column of this name, which no record has.
@@ -58,10 +58,10 @@ def record_type(nodes: list[Node], *, rescue: bool) -> str:
 
 
 def relations(files: Iterable[Path], nodes: list[Node], spec: Spec, clean: Path | None = None) -> list[str]:
-    """Return queries that give all records of the files, in this order: JSON, CSV, Parquet, what was made clean.
+    """Return queries that give all records of the files.
 
-    Each gives `record`, of the type of `record_type`, and ORIGIN, the path of its file; that of `clean` gives the name
-    of the file, and RECORD_NUMBER.
+    In this order: arrays of JSON, other JSON, CSV, Parquet, what was made clean. Each gives `record`, of the type of
+    `record_type`, and ORIGIN, the path of its file; that of `clean` gives the name of the file, and RECORD_NUMBER.
 
     Args:
         files: what the fast path reads.
@@ -71,12 +71,12 @@ def relations(files: Iterable[Path], nodes: list[Node], spec: Spec, clean: Path 
     """
     rescue = spec.input.schema_mode == "declared"
     target = record_type(nodes, rescue=rescue)
-    by_format: dict[str, list[Path]] = {"json": [], "csv": [], "parquet": []}
+    by_format: dict[str, list[Path]] = {"array": [], "unstructured": [], "csv": [], "parquet": []}
     for path in files:
-        by_format[input_format(path.name)].append(path)
-    found = []
-    if by_format["json"]:
-        found.append(_json(by_format["json"], nodes, spec, target))
+        kind = input_format(path.name)
+        by_format[json_layout(path) if kind == "json" else kind].append(path)
+    layouts = ("array", "unstructured")
+    found = [_json(by_format[layout], layout, nodes, spec, target) for layout in layouts if by_format[layout]]
     headers: dict[tuple[str, ...], list[Path]] = {}
     for path in by_format["csv"]:
         headers.setdefault(tuple(csv_names(path)), []).append(path)
@@ -95,7 +95,7 @@ def _numbered(query: str) -> str:
     return f"SELECT record, {identifier(ORIGIN)}, NULL::BIGINT AS {identifier(RECORD_NUMBER)} FROM ({query})"
 
 
-def _json(paths: list[Path], nodes: list[Node], spec: Spec, target: str) -> str:
+def _json(paths: list[Path], layout: str, nodes: list[Node], spec: Spec, target: str) -> str:
     # DuckDB reads no table without columns.
     read = nodes or [Node("_", "value")]
     columns = ", ".join(f"{text(encode(node.name))}: {text(sql_type(node))}" for node in read)
@@ -104,8 +104,9 @@ def _json(paths: list[Path], nodes: list[Node], spec: Spec, target: str) -> str:
     return _numbered(
         f"""
         SELECT {record} AS record, {identifier(ORIGIN)}
-        FROM read_json({_paths(paths)}, columns = {{{columns}}}, format = 'auto', hive_partitioning = false,
-                       filename = {text(ORIGIN)}, maximum_object_size = {spec.input.max_record_bytes})
+        FROM read_json({_paths(paths)}, columns = {{{columns}}}, format = {text(layout)},
+                       hive_partitioning = false, filename = {text(ORIGIN)},
+                       maximum_object_size = {spec.input.max_record_bytes})
         """
     )
 
@@ -116,7 +117,7 @@ def csv_reader(paths: list[Path], names: list[str], max_line_bytes: int) -> str:
     return (
         f"read_csv({_paths(paths)}, auto_detect = false, header = true, columns = {{{columns}}}, delim = ',', "
         f"quote = '\"', escape = '\"', nullstr = '', allow_quoted_nulls = false, hive_partitioning = false, "
-        f"filename = {text(ORIGIN)}, max_line_size = {max_line_bytes})"
+        f"filename = {text(ORIGIN)}, max_line_size = {max_line_bytes}, buffer_size = {2 * max_line_bytes})"
     )
 
 

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 from fanfold.layout import input_format
 from fanfold.records.csv_records import CsvRecords
 from fanfold.records.json_records import Found, JsonRecords
 from fanfold.records.window import Window, decompressed
 from fanfold.spec import Input
+
+SNIFFED_BYTES = 4096
 
 
 def read(path: Path, settings: Input) -> Iterator[Found]:
@@ -26,6 +29,20 @@ def read(path: Path, settings: Input) -> Iterator[Found]:
             yield from CsvRecords(window, settings.max_record_bytes)
         else:
             yield from JsonRecords(window, settings.max_record_bytes, settings.records_at)
+
+
+def json_layout(path: Path) -> Literal["array", "unstructured"]:
+    """Return how the records of a JSON file follow each other, by its first character: in an array, or one by one.
+
+    DuckDB finds that out too, but for a file of one long line it takes the memory of the line to do so.
+    """
+    with decompressed(path) as stream:
+        try:
+            first = stream.read(SNIFFED_BYTES).lstrip(b" \t\r\n")
+        except (OSError, EOFError, ValueError):
+            # Damaged: whoever reads it says so.
+            first = b""
+    return "array" if first.startswith(b"[") else "unstructured"
 
 
 def csv_names(path: Path) -> list[str]:
