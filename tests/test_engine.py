@@ -139,7 +139,7 @@ def zstd(text: str, folder: Path) -> bytes:
 
 
 def test_forms_of_json(make_feed: MakeFeed, tmp_path: Path) -> None:
-    """Array, NDJSON, one object, pretty-printed, several objects, gzip and zstd may come in one subdirectory, arrays first."""
+    """Arrays, NDJSON, objects, pretty-printed or not, gzip and zstd may come in one subdirectory; arrays are first."""
     feed = make_feed(
         {
             "a.json": '[{"i":1},{"i":2}]',
