@@ -219,6 +219,15 @@ def test_values_of_parquet_are_kept(make_feed: MakeFeed, beside: str) -> None:
     check_count(feed, summary)
 
 
+def test_decimals_of_parquet_that_are_too_long_keep_their_digits(make_feed: MakeFeed) -> None:
+    """A decimal of Parquet with more than 38 digits is kept with all of them, or its file is quarantined."""
+    value = "1234567890123456789012345678901234567890.0123456789"
+    content = parquet({"a": (pa.decimal256(50, 10), [Decimal(value)])})
+    feed = make_feed({"a.parquet": content, "b.json": '{"b":1}'}, **LENIENT)
+    summary = feed.run()
+    assert value in feed.read() or summary.files_quarantined == 1
+
+
 NESTED = pa.struct([("id", pa.int64()), ("in", pa.struct([("s", pa.string()), ("l", pa.list_(pa.int64()))]))])
 ITEM = pa.struct([("sku", pa.string()), ("price", pa.decimal128(20, 4)), ("tags", pa.list_(pa.string()))])
 
@@ -379,6 +388,26 @@ TRUNCATED = {
 }
 
 
+@pytest.mark.parametrize("name", TRUNCATED)
+def test_a_truncated_file_is_told(make_feed: MakeFeed, name: str) -> None:
+    """A compressed file that is cut short has a fault of the code `truncated`, wherever it is cut."""
+    landed, content = TRUNCATED[name]
+    feed = make_feed({landed: content, "b.json": '{"i":-2}'}, **LENIENT)
+    summary = feed.run()
+    assert faults(feed) == [(landed, "truncated")]
+    check_count(feed, summary)
+
+
+@pytest.mark.parametrize("name", ["gzip, in the checksum", "zstd, in the checksum", "zstd, between records"])
+def test_the_records_of_a_truncated_file_are_kept(make_feed: MakeFeed, name: str) -> None:
+    """All records that a file which is cut short still has are published."""
+    landed, content = TRUNCATED[name]
+    feed = make_feed({landed: content, "b.json": '{"i":-2}'}, **LENIENT)
+    summary = feed.run()
+    assert summary.rows_out == 3001
+    assert summary.records_quarantined == 1
+
+
 WRONG = {
     "a.json.gz": COMPRESSED["a.json.gz"][:-8] + b"\0\0\0\0" + COMPRESSED["a.json.gz"][-4:],
     "b.json.gz": COMPRESSED["a.json.gz"][:5000] + b"\xff" * 50 + COMPRESSED["a.json.gz"][5050:],
@@ -386,6 +415,17 @@ WRONG = {
     "d.csv.gz": COMPRESSED["f.csv.gz"][:-8] + b"\0\0\0\0" + COMPRESSED["f.csv.gz"][-4:],
     "e.json.gz": COMPRESSED["a.json.gz"] + b"garbage",
 }
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_a_checksum_denies_is_not_believed(make_feed: MakeFeed, name: str) -> None:
+    """A compressed file with a wrong checksum, or other damage, goes to quarantine as a whole."""
+    patterns = ["*.gz", "*.zst", "*.json"]
+    feed = make_feed({name: WRONG[name], "z.json": '{"i":-2}'}, **FLAT | {"input": {"patterns": patterns}})
+    summary = feed.run()
+    assert faults(feed) == [(name, "unreadable")]
+    assert (summary.rows_out, summary.files_quarantined) == (1, 1)
+    check_count(feed, summary)
 
 
 # Parquet that goes out.

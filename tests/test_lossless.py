@@ -325,3 +325,15 @@ def test_care_for_one_file_changes_no_cell_of_another(make_feed: MakeFeed, reaso
     assert [row["d"] and Decimal(row["d"]) for row in of_file][:2] == [Decimal("1.5"), Decimal("12345678901.125")]
     assert [row["_source_record"] for row in of_file] == ["1", "2", "3", "4", "5"]
     assert summary.records_in == 7
+
+
+@pytest.mark.parametrize("empty", ["[{}]", "{}\n{}\n", "[{},{}]"])
+def test_records_without_a_field_have_no_value(make_feed: MakeFeed, empty: str) -> None:
+    """An object without a field is a record without a value, also where the run has only one column."""
+    for i, value in enumerate(['"x"', "[1]", "true", "1.50", '{"b":1}']):
+        files = {"a.json": empty, "b.json": f'[{{"a":{value}}}]'}
+        feed = make_feed(files, folder=str(i), **LENIENT | {"denormalize": {}})
+        feed.run()
+        _, rows = published(feed)
+        assert sum(1 for row in rows if row == [None]) == empty.count("{}"), value
+        assert verify.recount(*runs.open_complete(feed.open(), None)).gaps == []

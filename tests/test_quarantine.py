@@ -185,6 +185,18 @@ def test_a_bad_file_costs_no_good_one(  # noqa: PLR0913, PLR0917 - one case of a
     check_laws(feed, summary)
 
 
+@pytest.mark.parametrize("name", ["a.json", "a.json.gz", "a.json.zst", "a.csv", "a.parquet"])
+@pytest.mark.parametrize("content", [b"\xff", b""])
+def test_a_run_of_nothing_but_a_bad_file_ends_well(make_feed: MakeFeed, name: str, content: bytes) -> None:
+    """A run whose only file is bad puts it into quarantine and is complete."""
+    feed = make_feed(subdirs=1, merge=[], denormalize={})
+    (feed.landing_dir / name).write_bytes(content)
+    summary = feed.run()
+    assert (summary.files_in, summary.files_quarantined, summary.rows_out) == (1, 1, 0)
+    assert quarantined(feed) == [f"{TS}/1/{name}", f"{TS}/1/{name}.reason.json"]
+    check_laws(feed, summary)
+
+
 @pytest.mark.parametrize("content", ['{"a":x}', '[{"a":1', ""])
 def test_a_group_of_bad_files_beside_others_ends_well(make_feed: MakeFeed, content: str) -> None:
     """Where one subdirectory has nothing but bad files, its table has the columns of the run and no row."""
@@ -193,6 +205,16 @@ def test_a_group_of_bad_files_beside_others_ends_well(make_feed: MakeFeed, conte
     assert feed.read(2) == "a,b\n"
     assert quarantined(feed) == [f"{TS}/2/b.json", f"{TS}/2/b.json.reason.json"]
     check_laws(feed, summary)
+
+
+def test_the_reason_of_a_file_names_no_place_of_the_machine(make_feed: MakeFeed) -> None:
+    """The reason of a bad file is the same wherever the data lies."""
+    files = {"a.parquet": b"no Parquet", "b.json.gz": b"x", "c.json.zst": b"x", "d.json": b"x", "e.json": b'{"i":1}'}
+    feeds = [make_feed(files, folder=folder, **FLAT) for folder in ("here", "there/and/there")]
+    for feed in feeds:
+        feed.run()
+    assert tree(feeds[0].data_dir / "quarantine") == tree(feeds[1].data_dir / "quarantine")
+    assert "here" not in "".join(json.dumps(reason(feeds[0], name)) for name in list(files)[:4])
 
 
 def test_names_that_are_those_of_the_quarantine(make_feed: MakeFeed) -> None:
@@ -451,6 +473,26 @@ def feed(complete: FeedDir, tmp_path: Path) -> FeedDir:
     """A copy of the complete run, to be damaged."""
     shutil.copytree(complete.spec_path.parent, tmp_path / "copy")
     return FeedDir(tmp_path / "copy" / "feed.yaml", tmp_path / "copy" / "data")
+
+
+@pytest.mark.parametrize("damage", ["changed", "longer", "gone"])
+@pytest.mark.parametrize("path", [LISTED, f"quarantine/{TS}/1/b.json"])
+def test_what_is_changed_in_quarantine_is_named(feed: FeedDir, path: str, damage: str) -> None:
+    """Bad records and bad files that are gone or have one other bit are named by a recount."""
+    file = feed.data_dir / path
+    raw = file.read_bytes()
+    if damage == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(raw[:2] + bytes([raw[2] ^ 1]) + raw[3:] if damage == "changed" else raw + b" ")
+    gaps = verify.recount(*runs.open_complete(feed.open(), TS)).gaps
+    assert len(gaps) == 1
+    assert gaps[0].startswith(f"{path!r} is ")
+    if damage != "changed" or path == LISTED:
+        with pytest.raises(DataError, match=path):
+            feed.verify()
+    file.write_bytes(raw)
+    assert verify.recount(*runs.open_complete(feed.open(), TS)).gaps == []
 
 
 @pytest.mark.parametrize("damage", ["changed", "gone"])

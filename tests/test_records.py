@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fanfold.manifest import Node
@@ -20,6 +20,7 @@ from fanfold.records.diagnose import MAX_DEPTH, diagnose, locate, token
 from fanfold.records.faults import CODES, Fault, UnreadableError, bad_record
 from fanfold.records.json_records import Found, JsonRecords, Number, Parser
 from fanfold.records.read import read
+from fanfold.records.resume import Skipper
 from fanfold.records.window import CHUNK_BYTES, Window
 from fanfold.spec import Input
 
@@ -444,6 +445,26 @@ def test_reading_any_text_ends(content: str, in_array: bool) -> None:  # noqa: F
         covered.append(raw[end : one.place[1]])
         end = one.place[1] + len(one.raw.encode("utf-8", "surrogateescape"))
     assert set(b"".join([*covered, raw[end:]])) <= set(b"[], \t\r\n")
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.text('{}[]"\\ax,', max_size=30), st.lists(st.integers(1, 7), max_size=30))
+@example('""\\', [1, 2])
+def test_the_end_of_a_large_record_is_found_piece_by_piece(tail: str, sizes: list[int]) -> None:
+    """A record that is too large to be kept ends at the same character, however the file was cut in reading."""
+    content = "{" + tail
+    whole = Skipper().end_in(content)
+    skipper, waiting, passed, ended, at = Skipper(), "", 0, False, 0
+    for size in [*sizes, len(content)]:
+        waiting += content[at : at + size]
+        at += size
+        count, ended = skipper.end_in(waiting)
+        passed, waiting = passed + count, waiting[count:]
+        if ended:
+            break
+    assert (passed, ended) == whole
+    if is_strict_json(content):
+        assert whole == (len(content), True)
 
 
 def test_numbers_stay_as_they_are_written() -> None:

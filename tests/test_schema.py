@@ -10,7 +10,9 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
 from fanfold import runs, verify
-from fanfold.errors import DataError, FanfoldError, SpecError
+from fanfold.engine import expressions
+from fanfold.errors import DataError, FanfoldError, MissingError, SpecError
+from fanfold.manifest import Column
 from tests.conftest import TS, FeedDir, MakeFeed
 
 FLAT: dict[str, Any] = {"subdirs": 1, "merge": [], "denormalize": {}}
@@ -120,6 +122,24 @@ def test_a_field_of_the_last_record_of_the_last_file_is_a_column(make_feed: Make
 
 
 # Declared fields.
+
+
+def test_declared_fields_are_columns_whether_they_occur_or_not(make_feed: MakeFeed) -> None:
+    """Declared fields come first, in their order and by their types, also where no record has them."""
+    fields = {"z": "BIGINT", "o.never": "DATE", "items.price": "DECIMAL(18,4)", "o.x": "VARCHAR", "j": "JSON"}
+    records = '[{"a":1,"o":{"y":true,"x":7.10},"items":[{"s":"x","price":1.5}],"j":{"k":[1.50]}},{"j":"x"},{"z":"12"}]'
+    feed = make_feed({"a.json": records}, **FLAT | {"input": {"fields": fields}, "denormalize": {"explode": ["items"]}})
+    feed.run()
+    assert feed.read() == (
+        "z,o_never,o_x,o_y,items_price,items_s,j,a\n"
+        ',,7.10,true,1.5000,x,"{""k"":[1.50]}",1\n'
+        ',,,,,,"""x""",\n'
+        "12,,,,,,,\n"
+    )
+    feed.land("b.json", "[{}]")
+    feed.run("20260103T000000Z")
+    assert feed.read(1, "20260103T000000Z") == "z,o_never,o_x,items_price,j\n,,,,\n"
+    check_count(feed)
 
 
 @pytest.mark.parametrize(
@@ -410,6 +430,16 @@ REFUSED = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("expression", REFUSED)
+def test_what_is_no_expression_of_one_row_is_refused(expression: str) -> None:
+    """An expression that reads elsewhere, aggregates, answers differently each time, or is none, is refused."""
+    flat = [Column("id", "BIGINT", "record", ["id"]), Column("name", "VARCHAR", "record", ["name"])]
+    with pytest.raises(DataError) as caught:
+        expressions.column("c", expression, flat)
+    assert str(caught.value).startswith(f"denormalize.columns 'c': {expression!r}: ")
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("expression", ["random()", "(SELECT 1)", "no_column", "read_csv('customers.csv')"])
 def test_a_refused_expression_stops_the_run_at_once(make_feed: MakeFeed, expression: str) -> None:
     """A run whose spec has an expression that is refused fails before any group starts, and names it."""
@@ -473,6 +503,16 @@ def test_references_of_each_format_join_in_order(make_feed: MakeFeed) -> None:
     check_count(feed)
 
 
+@pytest.mark.parametrize("key", ['"007"', "7", "1.50", "12345678901234567890", "true", '"é"'])
+def test_keys_of_json_references_match_as_written(make_feed: MakeFeed, key: str) -> None:
+    """A key of a JSON reference matches the key of a record that is written in the same way."""
+    merge = [{"reference": "r.json", "key": "k", "into": "r"}]
+    feed = make_feed({"a.json": f'[{{"k":{key}}},{{"k":"other"}}]'}, **FLAT | {"merge": merge})
+    reference(feed, "r.json", f'[{{"k":{key},"found":"yes"}},{{"k":"none","found":"no"}}]')
+    feed.run()
+    assert columns(feed)["r_found"] == ["yes", ""]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "lines"),
     [
@@ -501,6 +541,30 @@ def test_duplicate_keys_of_any_reference_are_named(
     feed.land("b.json", '[{"k":1},{"k":2},{"k":3}]')
     feed.run(other)
     assert [row[1] for row in cells(feed.read(1, other))[1:3]] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "error", "message"),
+    [
+        ("r.json", '{"k":1}\n{"k":x}\n', DataError, "r.json:2: found 'x', expected a value (syntax)"),
+        ("r.json", "", DataError, "found nothing, expected records (empty_file)"),
+        ("r.json", '{"q":1}', MissingError, "column 'k' is not there"),
+        ("r.json", '{"k":{"a":1}}', DataError, "k"),
+        ("r.json", '{"k":1,"V":1,"v":2}', DataError, "'V'"),
+        ("r.parquet", b"no Parquet", DataError, "(unreadable)"),
+        ("r.parquet", pa.table({"q": [1]}), MissingError, "column 'k' is not there"),
+    ],
+)
+def test_bad_references_are_refused(
+    make_feed: MakeFeed, name: str, content: Any, error: type[FanfoldError], message: str
+) -> None:
+    """A reference of JSON or Parquet with a bad record, or without its key, is an error before any group starts."""
+    feed = make_feed({"a.json": '{"k":1}'}, **FLAT | {"merge": [{"reference": name, "key": "k", "into": "r"}]})
+    reference(feed, name, content)
+    with pytest.raises(error) as caught:
+        feed.stage()
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
 
 
 # Names.

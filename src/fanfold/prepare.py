@@ -46,7 +46,7 @@ def fix_schema(spec: Spec, scans: Mapping[str, FileScan], references: References
         flat += schema.reference_columns(index, taken, spec)
     flat += schema.own_columns(spec)
     schema.check_apart(flat)
-    if root.kinds and not flat:
+    if any(found.records > found.bad for found in scans.values()) and not flat:
         msg = f"{min(scans)!r}: found no field in any record, expected at least one column"
         raise DataError(msg)
     rescued = spec.input.schema_mode == "declared"

@@ -194,7 +194,7 @@ def _quarantined_records(run: Run, committed: Manifest) -> dict[str, set[int]]:
     numbers: dict[str, set[int]] = {}
     for listed in committed.quarantined.values():
         path = run.feed.data_dir / listed.path
-        if path.is_file():
+        if is_as_published(run.feed, listed):
             with path.open("rb") as lines:
                 for line in lines:
                     record = msgspec.json.decode(line, type=BadRecord)

@@ -8,7 +8,7 @@ import duckdb
 
 from fanfold.engine.schema import NAMELESS
 from fanfold.engine.session import connect_to_nothing, identifier
-from fanfold.errors import DataError
+from fanfold.errors import DataError, nearest
 from fanfold.manifest import Column
 
 ALLOWED_CLASSES = {
@@ -44,6 +44,9 @@ def column(name: str, expression: str, flat: list[Column]) -> Column:
 
 
 def _check(connection: duckdb.DuckDBPyConnection, expression: str, flat: list[Column]) -> str:
+    if not expression.strip():
+        msg = "found nothing"
+        raise ValueError(msg)
     answer = connection.execute("SELECT json_serialize_sql($1)", [f"SELECT ({expression}\n)"]).fetchone()
     parsed: dict[str, Any] = json.loads(answer[0]) if answer else {}
     if parsed.get("error") or len(parsed["statements"]) != 1:
@@ -52,10 +55,17 @@ def _check(connection: duckdb.DuckDBPyConnection, expression: str, flat: list[Co
     if node.get("type") != "SELECT_NODE" or len(node["select_list"]) != 1 or node["from_table"]["type"] != "EMPTY":
         msg = "found a query"
         raise ValueError(msg)
-    functions = set()
+    functions, known = set(), {one.name.lower() for one in flat}
+    for inner in _expressions(node["select_list"][0]):
+        if inner["class"] == "LAMBDA":
+            known |= {name.lower() for one in _expressions(inner["lhs"]) for name in one.get("column_names", ())}
     for inner in _expressions(node["select_list"][0]):
         if inner["class"] not in ALLOWED_CLASSES:
             msg = f"found {str(inner['type']).lower().replace('_', ' ')}"
+            raise ValueError(msg)
+        # A word that is no column may be one of SQL's own, as current_date is.
+        if inner["class"] == "COLUMN_REF" and inner["column_names"][0].lower() not in known:
+            msg = f"column {inner['column_names'][0]!r} is not there, {nearest(inner['column_names'][0], known)}"
             raise ValueError(msg)
         if inner["class"] == "FUNCTION":
             functions.add(inner["function_name"].lower())

@@ -5,15 +5,17 @@ from pathlib import Path
 from typing import IO
 
 import duckdb
+import msgspec
 
 from fanfold.engine.careful import Cleaner
+from fanfold.engine.fields import CONTAINERS
 from fanfold.engine.scan import scan
-from fanfold.engine.schema import Builder, Declared
+from fanfold.engine.schema import Builder, Declared, needs_care
 from fanfold.engine.session import connect, pattern, text
 from fanfold.engine.source import careful_records, relations, sql_type
 from fanfold.errors import DataError, MissingError, nearest
 from fanfold.layout import input_format
-from fanfold.manifest import BadFile, Column, Node, RunSchema
+from fanfold.manifest import BadFile, BadRecord, Column, Node, RunSchema
 from fanfold.records.faults import UnreadableError
 from fanfold.records.read import csv_names
 from fanfold.spec import Input, Merge, Spec
@@ -46,7 +48,7 @@ class Reference:
     @property
     def careful(self) -> bool:
         """Whether the file takes the careful path."""
-        return self._scan.careful
+        return self._scan.careful or needs_care(self._scan.fields, self._nodes, rescue=False)
 
     def freeze(self, target: Path, spill_dir: Path, clean: IO[bytes] | None) -> int:
         """Write the reference as Parquet, for the merges to join: `key` as text, and all fields as one struct `row`.
@@ -91,14 +93,24 @@ class Reference:
                 msg = f"{self._merge.reference}:1: column {wanted!r} is not there, {nearest(wanted, names)}"
                 raise MissingError(msg)
 
+        key = self._scan.fields.fields.get(self._merge.reference_key)
+        if key is not None and key.kinds and key.kinds <= CONTAINERS:
+            msg = f"{self._merge.reference}: key {self._merge.reference_key!r} is an {min(key.kinds)}, not a scalar"
+            raise DataError(msg)
+
     def _is_taken(self, column: Column) -> bool:
         wanted = self._merge.columns
         return column.path[0] != self._merge.reference_key if wanted is None else column.path[0] in wanted
 
     def _clean(self, clean: IO[bytes]) -> None:
         schema = RunSchema(self._nodes, [], rescued=False, flat=[], columns=[], references=[])
-        cleaner = Cleaner(self._data_dir, self._spec, schema, {}, clean, io.BytesIO())
-        self._refuse(cleaner.add(self._merge.reference, self._source).fault)
+        bad = io.BytesIO()
+        cleaned = Cleaner(self._data_dir, self._spec, schema, {}, clean, bad).add(self._merge.reference, self._source)
+        self._refuse(cleaned.fault)
+        if cleaned.bad:
+            bad.seek(0)
+            first = msgspec.json.decode(bad.readline(), type=BadRecord)
+            self._refuse(BadFile(first.file, first.code, first.message, first.line, first.offset, first.pointer))
         clean.flush()
 
     def _rows(self, clean: Path | None) -> str:

@@ -321,8 +321,8 @@ class _Scanner:
                 rows = connection.execute(
                     f"""
                     SELECT {identifier(ORIGIN)}, {", ".join(asked)}
-                    FROM read_json([{listed}], columns = {{{columns}}}, format = '{self._layouts[names[0]]}',
-                                   hive_partitioning = false, filename = {text(ORIGIN)},
+                    FROM read_json([{listed}], columns = {{{columns}}}, records = true,
+                                   format = '{self._layouts[names[0]]}', hive_partitioning = false, filename = {text(ORIGIN)},
                                    maximum_object_size = {cap}) GROUP BY 1
                     """
                 ).fetchall()

@@ -15,7 +15,7 @@ from fanfold.records.canonical import FILE, RECORD_NUMBER, RESCUED, encode, json
 from fanfold.records.faults import UnreadableError
 from fanfold.records.json_records import Found, Parser
 from fanfold.records.read import csv_names, json_layout, read
-from fanfold.spec import Spec
+from fanfold.spec import MAX_PRECISION, Spec
 
 # DuckDB's readers name the file of a row in a column of this name, which no record has.
 ORIGIN = "\ue001origin"
@@ -104,7 +104,7 @@ def _json(paths: list[Path], layout: str, nodes: list[Node], spec: Spec, target:
     return _numbered(
         f"""
         SELECT {record} AS record, {identifier(ORIGIN)}
-        FROM read_json({_paths(paths)}, columns = {{{columns}}}, format = {text(layout)},
+        FROM read_json({_paths(paths)}, columns = {{{columns}}}, records = true, format = {text(layout)},
                        hive_partitioning = false, filename = {text(ORIGIN)},
                        maximum_object_size = {spec.input.max_record_bytes})
         """
@@ -152,7 +152,7 @@ def _clean(path: Path, nodes: list[Node], spec: Spec, target: str) -> str:
     return f"""
         SELECT struct_pack({packed})::{target} AS record, {identifier(FILE)} AS {identifier(ORIGIN)},
                {identifier(RECORD_NUMBER)}::BIGINT AS {identifier(RECORD_NUMBER)}
-        FROM read_json({_paths([path])}, columns = {{{declared}}}, format = 'newline_delimited',
+        FROM read_json({_paths([path])}, columns = {{{declared}}}, records = true, format = 'newline_delimited',
                        hive_partitioning = false, maximum_object_size = {4 * spec.input.max_record_bytes + 4096})
         """
 
@@ -170,6 +170,10 @@ def _parquet(path: Path, nodes: list[Node], target: str) -> str:
 
 def parquet_types(connection: duckdb.DuckDBPyConnection, path: Path) -> list[tuple[str, DuckDBPyType]]:
     """Return name and type of each column of a Parquet file."""
+    widest = connection.execute("SELECT max(precision) FROM parquet_schema($path)", {"path": pattern(path)}).fetchone()
+    if widest and (widest[0] or 0) > MAX_PRECISION:
+        msg = f"found a decimal of {widest[0]} digits, expected at most {MAX_PRECISION}"
+        raise duckdb.InvalidInputException(msg)
     relation = connection.sql(f"SELECT * FROM read_parquet({_paths([path])}, hive_partitioning = false)")
     return list(zip(relation.columns, relation.types, strict=True))
 
@@ -245,7 +249,7 @@ def careful_records(data_dir: Path, path: Path, spec: Spec) -> Iterator[Found]:
         try:
             yield from _parquet_records(connection, path)
         except DATA_FAULTS as error:
-            msg = f"found no Parquet ({_first_line(error)})"
+            msg = f"found no Parquet ({_first_line(error).replace(str(path), path.name)})"
             raise UnreadableError(NO_PARQUET, msg) from None
 
 

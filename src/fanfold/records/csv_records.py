@@ -28,6 +28,8 @@ class CsvRecords:
         self._window = window
         self._cap = max_record_bytes
         if not window.skip("\r\n"):
+            if window.damage:
+                raise window.damage
             raise UnreadableError("empty_file", "found nothing, expected a header line")
         header = self._line()
         window.advance(header[1])

@@ -87,16 +87,23 @@ class JsonRecords:
         window = self._window
         if not window.skip() and not window.damage:
             raise UnreadableError("empty_file", "found nothing, expected records")
+        last = None
+        for found in self._records():
+            yield found
+            last = found.fault
+        # A record that ends with the file has said it.
+        if window.damage and (fault := window.damage_fault()) and not (last and last.code == "truncated"):
+            yield Found("", window.place, None, fault)
+
+    def _records(self) -> Iterator[Found]:
         if self._way:
             yield from self._wrapped()
-        elif window.skip() == "[":
+        elif self._window.skip() == "[":
             yield from self._array()
-            if window.skip():
+            if self._window.skip():
                 yield self._rest(Fault("trailing_garbage", 0, "", "found more after the array of records"))
         else:
             yield from self._sequence()
-        if window.damage:
-            yield Found("", window.place, None, window.damage_fault())
 
     def _array(self) -> Iterator[Found]:
         """Yield the elements of the array that begins here; end after it, or at the end of the file."""

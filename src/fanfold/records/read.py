@@ -6,6 +6,7 @@ from typing import Literal
 
 from fanfold.layout import input_format
 from fanfold.records.csv_records import CsvRecords
+from fanfold.records.faults import UnreadableError
 from fanfold.records.json_records import Found, JsonRecords
 from fanfold.records.window import Window, decompressed
 from fanfold.spec import Input
@@ -39,7 +40,7 @@ def json_layout(path: Path) -> Literal["array", "unstructured"]:
     with decompressed(path) as stream:
         try:
             first = stream.read(SNIFFED_BYTES).lstrip(b" \t\r\n")
-        except (OSError, EOFError, ValueError):
+        except UnreadableError:
             # Damaged: whoever reads it says so.
             first = b""
     return "array" if first.startswith(b"[") else "unstructured"

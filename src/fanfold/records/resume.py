@@ -96,7 +96,8 @@ class Skipper:
         while at < len(piece):
             if self._in_text:
                 at = self._pass_text(piece, at)
-                if at < len(piece) and piece[at] == "\\":
+                if self._in_text and at < len(piece):
+                    # An escape that the next piece completes.
                     return at, False
                 continue
             mark = re.compile(r'["{}\[\]]').search(piece, at)

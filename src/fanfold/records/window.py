@@ -1,35 +1,103 @@
 """The text of a file, seen through a window that moves forward: bounded memory, and the place of every character."""
 
 import codecs
-import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, Protocol
 
 from fanfold.records.faults import Fault, UnreadableError, size_bytes
 
 CHUNK_BYTES = 1 << 20
 # What comes before `position` in its line tells whether a record begins a line.
 KEPT_CHARACTERS = 256
+# So little compressed data at a time gives no more than memory holds.
+PACKED_BYTES = 16 * 1024
 BOM = "\ufeff"
 
 
-@contextmanager
-def decompressed(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file for reading what is in it, be it plain, gzip or zstd."""
-    if path.suffix == ".gz":
-        with gzip.open(path) as unzipped:
-            yield cast("IO[bytes]", unzipped)
-    elif path.suffix == ".zst":
-        import zstandard
+class Stream(Protocol):
+    """Bytes that are read one after the other."""
 
-        with path.open("rb") as raw, zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True) as file:
+    def read(self, size: int, /) -> bytes:
+        """Return the next bytes, at most `size`; nothing at the end."""
+
+
+class Decompressor(Protocol):
+    """What decompresses one member of gzip, or one frame of zstd."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether the member ended."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """What follows the member."""
+
+    def decompress(self, data: bytes, /) -> bytes:
+        """Return what the next bytes give."""
+
+
+class _Unpacked:
+    """The content of a compressed file, member by member, to the last byte before it is damaged or cut short."""
+
+    def __init__(self, file: IO[bytes], begin: Callable[[], Decompressor], faults: tuple[type[Exception], ...]) -> None:
+        self._file, self._begin, self._faults = file, begin, faults
+        self._member, self._packed, self._ready = begin(), b"", b""
+        self._begun = False
+        self._damage: UnreadableError | None = None
+
+    def read(self, size: int) -> bytes:
+        """Return the next bytes, at most `size`; nothing at the end.
+
+        Raises:
+            UnreadableError: there is nothing more, because the file is damaged or cut short here.
+        """
+        while not self._ready and not self._damage and self._unpack():
+            pass
+        if not self._ready and self._damage:
+            raise self._damage
+        read, self._ready = self._ready[:size], self._ready[size:]
+        return read
+
+    def _unpack(self) -> bool:
+        """Decompress a little more; False at the end of the file."""
+        self._packed = self._packed or self._file.read(PACKED_BYTES)
+        if not self._packed:
+            if self._begun:
+                self._damage = UnreadableError("truncated", "found the end of the file, expected more compressed data")
+            return False
+        try:
+            self._begun = True
+            self._ready = self._member.decompress(self._packed)
+        except self._faults as error:
+            self._damage = UnreadableError("unreadable", f"found damaged compression ({error})")
+            return False
+        self._packed = b""
+        if self._member.eof:
+            self._packed, self._member, self._begun = self._member.unused_data, self._begin(), False
+        return True
+
+
+@contextmanager
+def decompressed(path: Path) -> Iterator[Stream]:
+    """Open a file for reading what is in it, be it plain, gzip or zstd."""
+    with path.open("rb", buffering=0) as file:
+        if path.suffix == ".gz":
+            yield _Unpacked(file, _gzip_member, (zlib.error,))
+        elif path.suffix == ".zst":
+            import zstandard
+
+            yield _Unpacked(file, zstandard.ZstdDecompressor().decompressobj, (zstandard.ZstdError,))
+        else:
             yield file
-    else:
-        with path.open("rb", buffering=0) as file:
-            yield file
+
+
+def _gzip_member() -> Decompressor:
+    # 16: with the header and the checksum of gzip.
+    member: Decompressor = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    return member
 
 
 def check_compression(path: Path) -> None:
@@ -39,29 +107,15 @@ def check_compression(path: Path) -> None:
         UnreadableError: it is damaged or cut short.
     """
     if path.suffix in {".gz", ".zst"}:
-        with decompressed(path) as file:
-            while _read(file, CHUNK_BYTES):
+        with decompressed(path) as stream:
+            while stream.read(CHUNK_BYTES):
                 pass
-
-
-def _read(file: IO[bytes], size: int) -> bytes:
-    try:
-        return file.read(size)
-    except EOFError:
-        raise UnreadableError("truncated", "found the end of the file, expected more compressed data") from None
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise UnreadableError("unreadable", f"found damaged gzip ({error})") from None
-    except Exception as error:
-        # The module of zstd is imported only where there is such a file.
-        if type(error).__module__.partition(".")[0] not in {"zstandard", "zstd"}:
-            raise
-        raise UnreadableError("unreadable", f"found damaged zstd ({error})") from None
 
 
 class Window:
     """The decoded text of a stream, from `position` on. Bytes that are no UTF-8 become surrogate escapes."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: Stream) -> None:
         """Begin before the first character; a byte order mark is passed over."""
         self._stream = stream
         self._decoder = codecs.getincrementaldecoder("utf-8")("surrogateescape")
@@ -89,10 +143,14 @@ class Window:
         """Read on, at least as much as there is; False at the end of the file, or where it is damaged (`damage`)."""
         if self.complete:
             return False
+        wanted, parts = max(CHUNK_BYTES, self.size), []
         try:
-            read = _read(self._stream, max(CHUNK_BYTES, self.size))
+            while wanted > 0 and (part := self._stream.read(wanted)):
+                parts.append(part)
+                wanted -= len(part)
         except UnreadableError as damage:
-            self.damage, read = damage, b""
+            self.damage = damage
+        read = b"".join(parts)
         self.complete = not read
         kept = min(self.position, KEPT_CHARACTERS)
         self.text = self.text[self.position - kept :] + self._decoder.decode(read, final=not read)
