@@ -315,14 +315,14 @@ class _Scanner:
         for _, sql in wanted:
             asked += [f"max({sql(WHOLE)})", f"max({sql(FRACTION)})"]
         listed = ", ".join(text(pattern(self._files[name])) for name in names)
-        buffers = json_buffer_bytes(len(names), cap)
+        buffers, layout = json_buffer_bytes(len(names), cap), self._layouts[names[0]]
         try:
             with connect(self._data_dir, threads=self._threads, json_buffers=buffers) as connection:
                 rows = connection.execute(
                     f"""
                     SELECT {identifier(ORIGIN)}, {", ".join(asked)}
                     FROM read_json([{listed}], columns = {{{columns}}}, records = true,
-                                   format = '{self._layouts[names[0]]}', hive_partitioning = false, filename = {text(ORIGIN)},
+                                   format = '{layout}', hive_partitioning = false, filename = {text(ORIGIN)},
                                    maximum_object_size = {cap}) GROUP BY 1
                     """
                 ).fetchall()
