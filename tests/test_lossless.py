@@ -162,7 +162,7 @@ FORMS: dict[str, tuple[str, Callable[[list[dict[str, Any]]], bytes]]] = {
 }  # fmt: skip
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=14, deadline=None)
 @given(records(), st.sampled_from(sorted(FORMS)))
 def test_every_value_is_in_its_cell(documents: list[dict[str, Any]], form: str) -> None:
     """Every value of any record, in any form of file, is in its cell: numbers exactly, text by its characters."""
@@ -208,7 +208,7 @@ def with_items(draw: st.DrawFn) -> list[dict[str, Any]]:
     return [*documents, {"items": []}]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(with_items(), st.sampled_from(["array", "NDJSON", "gzip"]))
 def test_every_value_of_an_item_is_in_its_row(documents: list[dict[str, Any]], form: str) -> None:
     """Every element of an exploded array has its row, with all of its values and those of its record."""
@@ -219,6 +219,45 @@ def test_every_value_of_an_item_is_in_its_row(documents: list[dict[str, Any]], f
         made, rows = published(feed)
         assert verify.recount(*runs.open_complete(feed.open(), None)).gaps == []
     check(made, rows, [{**d, "items": item} for d in documents for item in d.get("items") or [None]])
+
+
+EXACT = ["0.1234567890123456789", "9007199254740993.5", "9223372036854775808", "1234567890123456.7", "1e400", "-0.10"]
+# One field for each place that a number may stand at, then beside values of other kinds, in a file of their own.
+PLACES = """
+{"top":N,"object":{"p":{"v":N}},"items":[{"v":1.5,"list":[N]},{"v":N}],"list":[1.5,N],"deep":[{"w":[[N]]}]}
+{"whole":7,"decimals":0.5}
+{"whole":N,"decimals":N}
+{"decimals":12345678.25}
+"""
+MIXED = '{"text":N,"any":N,"flag":true}\n{"text":"x","any":{"w":1},"flag":N}\n'
+
+
+@pytest.mark.parametrize("number", EXACT)
+def test_a_number_keeps_its_digits_wherever_it_stands(make_feed: MakeFeed, number: str) -> None:
+    """A number that neither 64 bits nor a double hold keeps all of its digits, at every place of a record."""
+    files = {"a.jsonl": PLACES.replace("N", number), "b.jsonl": MIXED.replace("N", number)}
+    feed = make_feed(files, **LENIENT | {"denormalize": {"explode": ["items"]}})
+    feed.run()
+    columns, rows = table(feed)
+    kept = {
+        name
+        for name, _ in columns
+        for row in rows
+        if Decimal(number) in map(Decimal, re.findall(r"-?\d[-+.\deE]*", row[name] or ""))
+    }
+    places = {"top", "object_p_v", "items_v", "items_list", "list", "deep", "text", "any", "whole", "decimals", "flag"}
+    assert kept == places
+
+
+def test_decimals_of_many_digits_on_both_sides_are_exact(make_feed: MakeFeed) -> None:
+    """Decimals each of which a double holds are exact in a column that has more digits than a double."""
+    numbers = ["0.0000000001", "1234567890.1", "98765432109.3", "-0.7"]
+    feed = make_feed({"a.json": "[" + ",".join(f'{{"d":{n}}}' for n in numbers) + "]"}, **LENIENT | {"denormalize": {}})
+    feed.run()
+    made, rows = published(feed)
+    assert careful_files(made) == []
+    assert [column.type for column in made.columns] == ["DECIMAL(38,10)"]
+    assert [Decimal(row[0] or "") for row in rows] == list(map(Decimal, numbers))
 
 
 # Both paths.
@@ -256,7 +295,7 @@ def with_care(feed: FeedDir, folder: Path, name: str) -> FeedDir:
     return copy
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(records())
 def test_both_paths_give_one_table(documents: list[dict[str, Any]]) -> None:
     """The same records give the same columns, types and cells, with a bad record among them or without."""

@@ -173,7 +173,7 @@ class JsonRecords:
             if step == way[0]:
                 yield from self._enter(way[1:])
             else:
-                window.advance(self._around_value()[1])
+                window.pass_by(self._around_value()[1])
             char = window.skip()
             if char == ",":
                 window.advance(window.position + 1)
@@ -191,20 +191,21 @@ class JsonRecords:
         if opening == "[":
             yield from self._array()
             return
-        value, end = self._around_value()
+        value, size = self._around_value()
         if isinstance(value, dict):
-            yield self._take(value, end)
-        elif value is not None:
+            yield self._take(value, size)
+        elif value is None:
+            self._window.pass_by(size)
+        else:
             raise _Around("not_an_object", f"found {kind(value)} at input.records_at, expected an array")
-        self._window.advance(end if value is None else self._window.position)
 
     def _key(self, seen: set[str]) -> str:
-        key, end = self._around_value()
+        key, size = self._around_value()
         if not isinstance(key, str) or isinstance(key, Number):
             raise _Around("syntax", "found no key around the records")
         if key in seen:
             raise _Around("duplicate_key", f"found the key {key!r} twice around the records")
-        self._window.advance(end)
+        self._window.pass_by(size)
         if self._window.skip() != ":":
             raise _Around("syntax", f"found no ':' after {key!r} around the records")
         self._window.advance(self._window.position + 1)
@@ -221,7 +222,10 @@ class JsonRecords:
         raise _Around("pointer_not_found", f"found no {way[0]!r}, expected input.records_at to lead to the records")
 
     def _value(self) -> tuple[Any, int] | None:
-        """Return the value that begins here and where it ends; None where it is none, or too large to say."""
+        """Return the value that begins here and its size; None where it is none, or too large to say.
+
+        A size, and no position: positions move when the window is filled.
+        """
         window = self._window
         while True:
             try:
@@ -234,37 +238,36 @@ class JsonRecords:
                 return None
             else:
                 if window.complete or end < len(window.text) or window.text[end - 1] in '}]"':
-                    return value, end
+                    return value, end - window.position
                 at = end
             if len(window.text) - at >= NEAR_END or window.size > self._cap or not window.fill():
                 return None
 
-    def _after(self, end: int, blanks: str = " \t\r\n") -> str:
-        """Return the first character after `end` that is no blank, without moving; nothing at the end of the file."""
+    def _after(self, size: int, blanks: str = " \t\r\n") -> str:
+        """Return the first character behind `size` more that is no blank, without moving; nothing at the file's end."""
         window = self._window
         while True:
-            at = end
+            at = window.position + size
             while at < len(window.text) and window.text[at] in blanks:
                 at += 1
             if at < len(window.text):
                 return window.text[at]
-            ahead = end - window.position
             if not window.fill():
                 return ""
-            end = window.position + ahead
 
-    def _take(self, value: Any, end: int) -> Found:
-        """Move to `end`, and return what lies before it, with what is wrong about it."""
+    def _take(self, value: Any, size: int) -> Found:
+        """Pass by the value that begins here, and return it with what is wrong about it."""
         window = self._window
-        raw, place, fault = window.text[window.position : end], window.place, None
+        end, place, fault = window.position + size, window.place, None
+        raw = window.text[window.position : end]
         suspect = self._parser.suspect or raw.count("[") + raw.count("{") > MAX_DEPTH
         if not raw.isascii():
             suspect = suspect or re.search("[\ud800-\udfff]", raw) is not None
         suspect = suspect or ("\\u" in raw and LONE_SURROGATE.search(raw) is not None)
         window.advance(end)
-        size = window.offset - place[1]
-        if size > self._cap:
-            fault = _too_large(size, self._cap)
+        size_bytes = window.offset - place[1]
+        if size_bytes > self._cap:
+            fault = _too_large(size_bytes, self._cap)
         elif suspect:
             fault = diagnose(raw)
         if fault is None and not isinstance(value, dict):
@@ -292,11 +295,10 @@ class JsonRecords:
             window.fill()
         return self._bad_until(end, fault)
 
-    def _bad_line(self, end: int) -> Found:
-        """Move to the end of the line, and return what lies before it as a record that is bad."""
+    def _bad_line(self, size: int) -> Found:
+        """Move to the end of the line that `size` more characters lead to, and return what lies before it as bad."""
         window = self._window
-        ahead = end - window.position
-        while (newline := window.text.find("\n", window.position + ahead)) < 0 and window.size <= self._cap:
+        while (newline := window.text.find("\n", window.position + size)) < 0 and window.size <= self._cap:
             if not window.fill():
                 break
         return self._bad_until(newline if newline >= 0 else len(window.text), None)

@@ -175,6 +175,10 @@ class Window:
         self.offset += size_bytes(passed)
         self.position = to
 
+    def pass_by(self, size: int) -> None:
+        """Move on by so many characters of the window."""
+        self.advance(self.position + size)
+
     def skip(self, blanks: str = " \t\r\n") -> str:
         """Pass over blanks and return the next character; nothing at the end of the file."""
         while True:
