@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from fanfold import files, runs
+from fanfold.spec import load_spec
 from tests.conftest import TS, FeedDir, MakeFeed, tree
 
 FANFOLD = str(Path(sysconfig.get_path("scripts"), "fanfold"))
@@ -206,6 +207,53 @@ def test_plan_moves_nothing(make_feed: MakeFeed) -> None:
     assert fanfold("plan", feed.spec_path).returncode == 0
     feed.land("bad[x].json", '{"a" [/x]}')
     assert tree(feed.data_dir) == before
+
+
+SPEC_WITH_COMMENTS = """\
+# The feed of the shop.
+version: 1
+name: feed                # also the DAG's id
+subdirs: 1
+input:
+  settle_seconds: 0       # at once
+merge:
+  - reference: customers.csv
+    key: customer_id
+    into: customer        # nests here
+denormalize: {explode: [items]}
+"""
+
+
+def test_plan_writes_the_fields_into_the_spec(make_feed: MakeFeed) -> None:
+    """`plan --write-fields` adds the types of all fields to the spec and leaves every other line of it as it was."""
+    feed = make_feed({"a.json": [{"customer_id": "1", "n": 1, "items": [{"p": 1.5}], "o": {"x": [1]}, "b": True}]})
+    feed.spec_path.write_text(SPEC_WITH_COMMENTS, encoding="utf-8")
+    columns = json.loads(fanfold("plan", feed.spec_path, "--json").stdout)["columns"]
+    for _ in range(2):
+        assert fanfold("plan", feed.spec_path, "--write-fields").returncode == 0
+        fields = load_spec(feed.spec_path).input.fields
+        assert fields == {
+            "customer_id": "VARCHAR",
+            "n": "BIGINT",
+            "items.p": "DECIMAL(18,1)",
+            "o.x": "JSON",
+            "b": "BOOLEAN",
+        }
+        written = feed.spec_path.read_text(encoding="utf-8").splitlines()
+        assert [line for line in written if line in SPEC_WITH_COMMENTS.splitlines()] == SPEC_WITH_COMMENTS.splitlines()
+        assert len(written) == len(SPEC_WITH_COMMENTS.splitlines()) + 1 + len(fields)
+    assert json.loads(fanfold("plan", feed.spec_path, "--json").stdout)["columns"] == columns
+
+
+def test_plan_tells_the_drift(make_feed: MakeFeed) -> None:
+    """`plan` names the columns that came, went, and changed their type since the last complete run."""
+    feed = make_feed({"a.json": [{"customer_id": "1", "items": [], "gone": 1, "other": 1}]})
+    feed.run()
+    feed.land("b.json", [{"customer_id": "1", "items": [], "other": "x", "new": True}])
+    drift = json.loads(fanfold("plan", feed.spec_path, "--json").stdout)["drift"]
+    assert drift == {"since": TS, "added": ["new"], "dropped": ["gone"], "retyped": ["other: BIGINT > VARCHAR"]}
+    shown = fanfold("plan", feed.spec_path).stdout
+    assert f"columns since run {TS}: added new; dropped gone; retyped other: BIGINT > VARCHAR" in shown
 
 
 def test_status_release_and_verify(make_feed: MakeFeed) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 from ruamel.yaml import YAML
+from ruamel.yaml.util import load_yaml_guess_indent
 
 from fanfold import files, manifest, prepare, runs, steps
 from fanfold.balance import balance
@@ -95,7 +96,8 @@ def write_fields(spec_path: Path, fields: Mapping[str, str]) -> None:
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 4096
-    document = yaml.load(spec_path.read_text(encoding="utf-8"))
+    document, indent, offset = load_yaml_guess_indent(spec_path.read_text(encoding="utf-8"), yaml=yaml)
+    yaml.indent(sequence=indent, offset=offset)
     document.setdefault("input", {})["fields"] = dict(fields)
     text = io.StringIO()
     yaml.dump(document, text)
