@@ -8,7 +8,7 @@ one that DuckDB refuses.
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -16,9 +16,10 @@ from typing import NamedTuple
 
 import duckdb
 
-from fanfold.engine.fields import CONTAINERS, Field, union
+from fanfold.engine.fields import Field, union
 from fanfold.engine.session import connect, identifier, json_buffer_bytes, pattern, text
 from fanfold.engine.source import DATA_FAULTS, ORIGIN, careful_records, csv_reader, parquet_field, parquet_types
+from fanfold.engine.strict import FRACTION, WHOLE, is_blind, is_hidden, is_vague, most_digits, numbers, strict_type
 from fanfold.layout import input_format
 from fanfold.manifest import BadFile
 from fanfold.records.canonical import encode
@@ -34,10 +35,6 @@ NUMBER = re.compile(r"-?(?:\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|nan|inf(?:inity)?)", r
 TRAILING_COMMA = re.compile(r",\s*[\]}]")
 NAMED_FILE = re.compile(r'in file "(.*?)", (?:in|at)')
 LAYOUTS = ("array", "unstructured")
-# Digits before and after the point of a number that DuckDB has written.
-WHOLE = "greatest(1, length(ltrim(split_part(split_part(t, 'e', 1), '.', 1), '-')) + {exponent})"
-FRACTION = "greatest(0, length(rtrim(split_part(split_part(t, 'e', 1), '.', 2), '0')) - {exponent})"
-EXPONENT = "coalesce(try_cast(split_part(t, 'e', 2) AS BIGINT), 0)"
 
 
 @dataclass
@@ -211,10 +208,10 @@ class _Scanner:
         fields = Field(name, {"object"})
         for row in rows:
             structure = json.loads(row.structure)
-            if _is_vague(structure):
+            if is_vague(structure):
                 return False
             fields.absorb(structure)
-        if _is_blind(fields) or (any(row.suspects for row in rows) and not self._is_exact(connection, name)):
+        if is_blind(fields) or (any(row.suspects for row in rows) and not self._is_exact(connection, name)):
             return False
         self.found[name] = FileScan(sum(row.records for row in rows), fields)
         return True
@@ -294,7 +291,7 @@ class _Scanner:
         while True:
             whole = union([scanned.fields for scanned in self.found.values()])
             names = [name for name, one in self.found.items() if not one.careful and input_format(name) == "json"]
-            mixed = [name for name in names if _is_hidden(self.found[name].fields, whole)]
+            mixed = [name for name in names if is_hidden(self.found[name].fields, whole)]
             for name in mixed:
                 self._look_with_care(name)
             names = [name for name in names if name not in mixed]
@@ -305,15 +302,15 @@ class _Scanner:
     def _measure(self, names: list[str], whole: Field, *, measure_all: bool) -> bool:
         """Measure files in one query; False where one was refused, and now takes the careful path."""
         paths = {str(self._files[name]): name for name in names}
-        wanted = list(_numbers(whole, [], measure_all=measure_all))
+        wanted = list(numbers(whole, [], measure_all=measure_all))
         cap = self._spec.input.max_record_bytes
-        columns = ", ".join(f"{text(encode(key))}: {text(_strict_type(field))}" for key, field in whole.fields.items())
+        columns = ", ".join(f"{text(encode(key))}: {text(strict_type(field))}" for key, field in whole.fields.items())
         if not columns:
             return True
         # All fields are asked for: what is not asked for is not checked.
         asked = [f"count({identifier(encode(key))})" for key in whole.fields]
-        for _, sql in wanted:
-            asked += [f"max({sql(WHOLE)})", f"max({sql(FRACTION)})"]
+        for _, steps in wanted:
+            asked += [f"max({most_digits(steps, counted)})" for counted in (WHOLE, FRACTION)]
         listed = ", ".join(text(pattern(self._files[name])) for name in names)
         buffers, layout = json_buffer_bytes(len(names), cap), self._layouts[names[0]]
         try:
@@ -359,81 +356,3 @@ def _survives(number: str) -> bool:
         return math.isfinite(as_double) and Decimal(repr(as_double)) == Decimal(number)
     except InvalidOperation:
         return False
-
-
-def _is_vague(structure: object, *, in_array: bool = False) -> bool:
-    """Say whether json_structure hides what is in an array: values of several kinds, or objects without a field."""
-    if isinstance(structure, dict):
-        return any(_is_vague(inner, in_array=in_array) for inner in structure.values())
-    if isinstance(structure, list):
-        return any(_is_vague(inner, in_array=True) for inner in structure)
-    return in_array and structure == "JSON"
-
-
-def _is_blind(field: Field) -> bool:
-    """Say whether a typed reading cannot see into a field: other values beside objects, names that are one to SQL."""
-    names = [name.lower() for name in field.fields]
-    if field.kinds & CONTAINERS and len(field.kinds) > 1:
-        return True
-    if len(set(names)) < len(names) or any(encode(name) != name for name in field.fields):
-        return True
-    return any(map(_is_blind, field.fields.values())) or (field.element is not None and _is_blind(field.element))
-
-
-def _is_hidden(field: Field, whole: Field) -> bool:
-    """Say whether objects of a file lie where other files have other values, so that a typed reading is not strict."""
-    if whole.kinds & CONTAINERS and len(whole.kinds) > 1 and field.kinds & CONTAINERS:
-        return True
-    inner = any(_is_hidden(one, whole.fields[name]) for name, one in field.fields.items())
-    names = [name.lower() for name in whole.fields]
-    if len(set(names)) < len(names) and field.fields:
-        return True
-    return inner or (
-        field.element is not None and whole.element is not None and _is_hidden(field.element, whole.element)
-    )
-
-
-def _strict_type(field: Field) -> str:
-    """Return the type by which a typed reading looks into all objects of a field."""
-    if field.kinds == {"array"} and field.element is not None:
-        return _strict_type(field.element) + "[]"
-    if field.is_object and not _is_blind(Field("", {"object"}, {name: Field("") for name in field.fields})):
-        return (
-            "STRUCT("
-            + ", ".join(f"{identifier(encode(name))} {_strict_type(inner)}" for name, inner in field.fields.items())
-            + ")"
-        )
-    return "VARCHAR"
-
-
-class _Digits:
-    """The SQL for the most digits of the numbers at one path of a record."""
-
-    def __init__(self, steps: list[tuple[str, str]]) -> None:
-        self._steps = steps
-
-    def __call__(self, counted: str) -> str:
-        formula = counted.format(exponent=EXPONENT)
-        (_, first), *steps = self._steps
-        return self._through(identifier(encode(first)), steps, formula)
-
-    def _through(self, value: str, steps: list[tuple[str, str]], formula: str) -> str:
-        if not steps:
-            return f"list_max(list_transform([{value}], lambda t: {formula}))"
-        (step, name), *further = steps
-        if step == "field":
-            return self._through(f"struct_extract({value}, {text(encode(name))})", further, formula)
-        variable = f"e{len(further)}"
-        return f"list_max(list_transform({value}, lambda {variable}: {self._through(variable, further, formula)}))"
-
-
-def _numbers(field: Field, steps: list[tuple[str, str]], *, measure_all: bool) -> Iterator[tuple[list[str], _Digits]]:
-    """Yield the path of each field whose digits count, and how they are counted."""
-    for name, inner in field.fields.items():
-        here = [*steps, ("field", name)]
-        while inner.kinds == {"array"} and inner.element is not None:
-            inner, here = inner.element, [*here, ("array", "")]  # noqa: PLW2901 - what the array holds
-        if inner.is_object:
-            yield from _numbers(inner, here, measure_all=measure_all)
-        elif inner.kinds and inner.kinds <= {"BIGINT", "DECIMAL"} and (measure_all or "DECIMAL" in inner.kinds):
-            yield [step for kind, step in here if kind == "field"], _Digits(here)

@@ -6,7 +6,6 @@ is VARCHAR, as written; an object or array where there are other values too is V
 """
 
 import dataclasses
-import itertools
 from collections.abc import Iterator
 
 from fanfold.engine.fields import CONTAINERS, Field
@@ -293,8 +292,3 @@ def _holds(node: Node, field: Field) -> bool:
         fits = field.fraction <= scale and field.whole + scale <= size
         return field.kinds <= {"BIGINT", "DECIMAL"} and fits
     return (node.type == "VARCHAR" and not field.kinds & CONTAINERS) or field.kinds <= {node.type}
-
-
-def pairs(chain: list[list[str]]) -> Iterator[tuple[list[str], list[str]]]:
-    """Yield each array that explodes with the one that it lies in; the first lies in the record, an empty path."""
-    yield from itertools.pairwise([[], *chain])

@@ -13,7 +13,6 @@ from fanfold.records.window import Window
 LONE_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 # What the parser finds wrong so close to the end of the window may be right with what follows.
 NEAR_END = 16
-NOT_JSON = (StopIteration, json.JSONDecodeError, RecursionError)
 
 
 class Number(str):
