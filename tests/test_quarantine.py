@@ -509,3 +509,13 @@ def test_a_run_is_not_committed_without_its_quarantine(make_feed: MakeFeed, dama
     with pytest.raises(DataError, match=f"{LISTED}' is missing or changed"):
         feed.verify()
     assert runs.unfinished(feed.open()) == [TS]
+
+
+def test_what_is_missing_or_extra_in_quarantine_is_named(feed: FeedDir) -> None:
+    """A reason that is gone, and a file that nobody has put there, are named by a recount."""
+    reason, extra = f"quarantine/{TS}/1/b.json.reason.json", f"quarantine/{TS}/1/sub/x"
+    (feed.data_dir / reason).unlink()
+    (feed.data_dir / extra).parent.mkdir()
+    (feed.data_dir / extra).write_bytes(b"x")
+    gaps = verify.recount(*runs.open_complete(feed.open(), TS)).gaps
+    assert [gap.partition(" is ")[0] for gap in gaps] == [repr(reason), repr(extra)]

@@ -11,7 +11,7 @@ from fanfold import files, manifest, runs
 from fanfold.engine.denormalize import count_originals, count_rows, plain_rows
 from fanfold.engine.source import careful_records
 from fanfold.errors import DataError
-from fanfold.layout import Feed, Run
+from fanfold.layout import REASON_SUFFIX, Feed, Run
 from fanfold.manifest import (
     ArchivedFile,
     BadRecord,
@@ -226,9 +226,29 @@ def _gaps(run: Run, committed: Manifest) -> Iterator[str]:
     for bad in committed.quarantined.values():
         if not is_as_published(run.feed, bad):
             yield f"{bad.path!r} is missing or changed: expected {bad.rows} records, sha256 {bad.sha256}"
+    yield from _quarantine_gaps(run, committed)
     for name in sorted(path.name for path in run.output_dir.iterdir()) if run.output_dir.is_dir() else ():
         if name not in expected:
             yield f"{f'{run.output}/{name}'!r} is extra: no output of the run"
+
+
+def _quarantine_gaps(run: Run, committed: Manifest) -> Iterator[str]:
+    """Compare the names in the run's quarantine with those that are to be there, reasons included."""
+    expected = {listed.path for listed in committed.quarantined.values()}
+    for file in committed.files:
+        if file.code:
+            expected |= {file.archived_as, run.reason_name(file.subdir, file.name)}
+    quarantine_dir = run.feed.data_dir / run.feed.spec.quarantine.path / run.ts
+    found = {
+        str(Path(folder, name).relative_to(run.feed.data_dir))
+        for folder, _, names in os.walk(quarantine_dir)
+        for name in names
+    }
+    for name in sorted(expected - found):
+        if name.endswith(REASON_SUFFIX):
+            yield f"{name!r} is missing: the reason of a bad file"
+    for name in sorted(found - expected):
+        yield f"{name!r} is extra: nothing of the run"
 
 
 def _manifest_gaps(run: Run, committed: Manifest) -> Iterator[str]:

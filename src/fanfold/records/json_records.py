@@ -149,12 +149,17 @@ class JsonRecords:
                 yield self._bad(in_array=False)
 
     def _wrapped(self) -> Iterator[Found]:
-        """Yield the records at the pointer of each document."""
-        try:
-            while self._window.skip():
-                yield from self._enter(self._way)
-        except _Around as around:
-            yield self._rest(around.fault)
+        """Yield the records at the pointer of each document; what is wrong around them ends no document but its own."""
+        while self._window.skip():
+            last = None
+            try:
+                for found in self._enter(self._way):
+                    yield found
+                    last = found.fault
+            except _Around as around:
+                rest = self._rest_of_document(around.fault)
+                if not (last and last.code == around.fault.code == "truncated"):
+                    yield rest
 
     def _enter(self, way: list[str]) -> Iterator[Found]:
         window, opening = self._window, self._window.skip()
@@ -321,6 +326,19 @@ class JsonRecords:
             window.advance(window.position + read)
             if ended or not window.fill():
                 return Found("", place, None, _too_large(window.offset - place[1], self._cap))
+
+    def _rest_of_document(self, fault: Fault) -> Found:
+        """Move to where a line begins with the next document, and return what lies before it as bad."""
+        window = self._window
+        raw, place = "", window.place
+        while (end := window.text.find("\n{", window.position)) < 0:
+            raw = (raw + window.text[window.position :])[: self._cap]
+            window.advance(len(window.text))
+            if not window.fill():
+                return Found(raw, place, None, fault)
+        raw = (raw + window.text[window.position : end])[: self._cap]
+        window.advance(end)
+        return Found(raw, place, None, fault)
 
     def _rest(self, fault: Fault) -> Found:
         """Move to the end of the file, and return its beginning as a record that is bad."""
