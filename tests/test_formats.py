@@ -600,3 +600,23 @@ def test_lineage_is_right_behind_many_records(make_feed: MakeFeed) -> None:
     feed.run()
     expected = [(str(n * 10_000 + i), f"{n}.json", str(i + 1), "") for n in range(3) for i in range(3000)]
     assert lineage(feed) == expected
+
+
+def test_lineage_goes_with_references(make_feed: MakeFeed) -> None:
+    """Rows that are joined with a reference say where they come from as others do, bad records counted."""
+    merge = [{"reference": "customers.csv", "key": "customer_id", "into": "customer"}]
+    feed = make_feed(
+        {
+            "a.json": [{"customer_id": "1", "items": [{"q": 1}, {"q": 2}]}, {"customer_id": "x"}],
+            "b.jsonl": '{"customer_id":"2"}\nbad\n{"customer_id":"007"}\n',
+        },
+        **LENIENT | {"merge": merge, "denormalize": {"explode": ["items"]}, "output": {"lineage": True}},
+    )
+    feed.run()
+    assert [row.split(",", 1)[1] for row in feed.read().splitlines()[1:]] == [
+        "1,Ann,a.json,1,1",
+        "2,Ann,a.json,1,2",
+        ",,a.json,2,",
+        ",Bob,b.jsonl,1,",
+        ",James,b.jsonl,3,",
+    ]

@@ -83,7 +83,7 @@ def merge(run: Run, n: int, files: Mapping[str, Path], clean: Path | None, schem
     if spec.output.lineage:
         lineage = (
             f", coalesce(starts.file, {identifier(ORIGIN)}) AS source_file"
-            f", coalesce({identifier(RECORD_NUMBER)}, row - starts.start) AS source_record"
+            f", coalesce({identifier(RECORD_NUMBER)}, ordinal - starts.start) AS source_record"
         )
     joins, selected = "", f"{identifier(RECORD)}{lineage}"
     for index, reference in enumerate(spec.merge):
@@ -92,12 +92,11 @@ def merge(run: Run, n: int, files: Mapping[str, Path], clean: Path | None, schem
         joins += f" LEFT JOIN {frozen} AS reference_{index} ON reference_{index}.key = {key}"
         selected += f", reference_{index}.row AS {reference_name(index)}"
     records = " UNION ALL ".join(sources)
-    ordered = ""
-    if _spills(run):
-        # A join that does not fit into memory loses the order of its rows.
-        records, ordered = f"SELECT *, row_number() OVER () AS ordinal FROM ({records})", " ORDER BY ordinal"
+    # A join that does not fit into memory loses the order of its rows.
+    ordered = " ORDER BY ordinal" if _spills(run) else ""
+    if lineage or ordered:
+        records = f"SELECT *, row_number() OVER () AS ordinal FROM ({records})"
     if lineage:
-        records = f"SELECT *, row_number() OVER () AS row FROM ({records})"
         joins = f" LEFT JOIN starts ON starts.path = {identifier(ORIGIN)}" + joins
     with _connect(run, len(files), n) as connection:
         if lineage:
