@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from fanfold import manifest, runs, steps, verify
+from fanfold.engine.source import careful_records
 from fanfold.errors import DataError
 from fanfold.manifest import BadFile, Manifest, Summary
 from fanfold.records.faults import CODES
@@ -519,3 +520,24 @@ def test_what_is_missing_or_extra_in_quarantine_is_named(feed: FeedDir) -> None:
     (feed.data_dir / extra).write_bytes(b"x")
     gaps = verify.recount(*runs.open_complete(feed.open(), TS)).gaps
     assert [gap.partition(" is ")[0] for gap in gaps] == [repr(reason), repr(extra)]
+
+
+def test_bad_records_that_are_gone_before_they_are_published_are_made_again(make_feed: MakeFeed) -> None:
+    """A group whose list of bad records is gone makes it again, as long as its originals are staged."""
+    feed = make_feed({"a.jsonl": '{"i":1}\nbad\n{"i":2}\n'}, **LENIENT)
+    groups = feed.stage()
+    steps.merge_data(groups["1"], feed.data_dir)
+    run = feed.at()
+    run.bad_records_path(1).unlink()
+    feed.group(1)
+    assert feed.verify().records_quarantined == 1
+
+
+def test_a_parquet_that_the_disk_does_not_give_is_not_set_aside(make_feed: MakeFeed) -> None:
+    """A file that cannot be read for now is tried again: it is no bad file."""
+    feed = make_feed({"a.parquet": b"", "b.json": '{"i":1}'}, **LENIENT)
+    path = feed.landing_dir / "a.parquet"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(OSError, match="directory"):
+        list(careful_records(feed.data_dir, path, feed.open().spec))

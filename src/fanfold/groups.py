@@ -34,7 +34,8 @@ class _Merged(NamedTuple):
 def is_kept(run: Run, n: int, progress: Progress) -> bool:
     """Say whether what was merged still is what the originals call for."""
     staged = [file for file in progress.files if not runs.is_archived(run, n, file)]
-    if len(staged) == len(progress.files) and not run.merged_path(n).exists():
+    made = [run.merged_path(n), *([run.bad_records_path(n)] if progress.records_quarantined else [])]
+    if len(staged) == len(progress.files) and not all(path.exists() for path in made):
         return False
     return all(runs.is_as_read(run, n, file) for file in staged)
 

@@ -15,6 +15,7 @@ from fanfold.records.canonical import FILE, RECORD_NUMBER, RESCUED, encode, json
 from fanfold.records.faults import UnreadableError
 from fanfold.records.json_records import Found, Parser
 from fanfold.records.read import csv_names, json_layout, read
+from fanfold.records.window import CHUNK_BYTES
 from fanfold.spec import MAX_PRECISION, Spec
 
 # DuckDB's readers name the file of a row in a column of this name, which no record has.
@@ -158,7 +159,7 @@ def _clean(path: Path, nodes: list[Node], spec: Spec, target: str) -> str:
 
 
 def _parquet(path: Path, nodes: list[Node], target: str) -> str:
-    with duckdb.connect() as connection:
+    with connect(path.parent) as connection:
         types = dict(parquet_types(connection, path))
     values = {
         node.name: _converted(identifier(node.name), types[node.name], node) for node in nodes if node.name in types
@@ -249,6 +250,10 @@ def careful_records(data_dir: Path, path: Path, spec: Spec) -> Iterator[Found]:
         try:
             yield from _parquet_records(connection, path)
         except DATA_FAULTS as error:
+            # Where it is not the file but the disk that fails, this fails as well, and can be tried again.
+            with path.open("rb") as file:
+                while file.read(CHUNK_BYTES):
+                    pass
             msg = f"found no Parquet ({_first_line(error).replace(str(path), path.name)})"
             raise UnreadableError(NO_PARQUET, msg) from None
 

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|["{}\[\],\n]', re.DOTALL)
+MARK = re.compile(r'["{}\[\]]')
+INSIDE_TEXT = re.compile(r'(?:[^"\\]+|\\.)*', re.DOTALL)
 CLOSING = {"{": "}", "[": "]"}
 FIRST_KEY = re.compile(r'\{\s*("(?:[^"\\]|\\.)*"\s*:)')
 NEXT_OF_ARRAY = re.compile(r"[ \t\r\n]*(?:[,\]]|$)")
@@ -100,7 +102,7 @@ class Skipper:
                     # An escape that the next piece completes.
                     return at, False
                 continue
-            mark = re.compile(r'["{}\[\]]').search(piece, at)
+            mark = MARK.search(piece, at)
             if not mark:
                 return len(piece), False
             at = mark.end()
@@ -113,7 +115,7 @@ class Skipper:
         return at, False
 
     def _pass_text(self, piece: str, at: int) -> int:
-        end = re.compile(r'(?:[^"\\]+|\\.)*', re.DOTALL).match(piece, at)
+        end = INSIDE_TEXT.match(piece, at)
         at = end.end() if end else at
         if at < len(piece) and piece[at] == '"':
             self._in_text = False
