@@ -76,15 +76,15 @@ print(time.perf_counter() - began)
 """
 
 
-def land(folder: Path) -> None:
-    """Put 20 files of about 5 KB into landing, and the reference beside it."""
+def land(folder: Path, turn: int) -> None:
+    """Put 20 files of about 5 KB, other ones each turn, into landing, and the reference beside it."""
     landing = folder / "tiny" / "transactions"
     landing.mkdir(parents=True, exist_ok=True)
     lines = ["customer_id,name", *(f"{n},Customer {n}" for n in range(100))]
     (folder / "tiny" / "customers.csv").write_text("\n".join(lines), encoding="utf-8")
     items = [{"sku": f"S{n}", "quantity": n, "price": n / 4} for n in range(5)]
     for n in range(20):
-        records = [{"id": 100 * n + k, "customer_id": str(k), "items": items} for k in range(22)]
+        records = [{"id": 10_000 * turn + 100 * n + k, "customer_id": str(k), "items": items} for k in range(22)]
         (landing / f"{n}.json").write_text(json.dumps(records), encoding="utf-8")
 
 
@@ -121,7 +121,7 @@ def main(turns: int) -> None:
         with EmbeddedAirflow(folder / "home", [feed, empty, bare], preload=PRELOAD) as airflow:
             for turn in range(turns + 1):
                 for dag_id, values in taken.items():
-                    land(folder)
+                    land(folder, turn)
                     values.append(seconds(airflow.run_once(dag_id, {}, lambda _: None)))
                 print(
                     f"turn {turn}:", ", ".join(f"{key} {values[-1]:.2f} s" for key, values in taken.items()), flush=True

@@ -65,7 +65,8 @@ class FeedDir:
             "merge": [{"reference": "customers.csv", "key": "customer_id", "into": "customer"}],
             "denormalize": {"explode": ["items"]},
         }
-        spec |= {**keys, "input": {"settle_seconds": 0, **keys.get("input", {})}}
+        # Files of tests that are not about duplicates may be alike.
+        spec |= {**keys, "input": {"settle_seconds": 0, "duplicates": "process", **keys.get("input", {})}}
         self.spec_path.write_text(yaml.safe_dump(spec, sort_keys=False), encoding="utf-8")
 
     def land(self, name: str, content: str | bytes | list[Any]) -> Path:

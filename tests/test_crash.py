@@ -59,15 +59,17 @@ def end(process: subprocess.Popen[bytes]) -> tuple[int, str]:
 
 @pytest.fixture
 def feed(make_feed: MakeFeed, request: pytest.FixtureRequest) -> Path:
-    """Make a feed with every kind of step: a sub-folder, compression, a reference, bad records, a bad file, CSV."""
+    """Make a feed with every kind of step: folders, compression, a reference, bad records, a bad file, a duplicate."""
     bad = {"max_bad_records_percent": 50}
-    made = make_feed(subdirs=8, concurrent_tasks=getattr(request, "param", 2), quarantine=bad)
+    tasks = getattr(request, "param", 2)
+    made = make_feed(subdirs=8, concurrent_tasks=tasks, quarantine=bad, input={"duplicates": "archive"})
     records = [{"id": n, "customer_id": str(n % 3), "items": [{"sku": "a", "qty": n}] * (n % 3)} for n in range(6)]
     made.land("a.json", records)
     made.land("sub/b.json", records[:3])
     made.land("c.json", [])
     made.land("d.json.gz", gzip.compress(json.dumps(records).encode(), mtime=0))
     made.land("e.json", records[2:])
+    made.land("again/e.json", records[2:])
     made.land("sub/f.json", '{"id": 7, "customer_id": "1", "price": 0.12345678901234567890}\n{"id": 8,}\n{"id": 9}\n')
     made.land("g.json", "no JSON")
     made.land("h.csv", "id,customer_id\n10,007\n11,1\n")

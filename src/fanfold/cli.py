@@ -180,6 +180,8 @@ def plan(spec: Path, data_dir: Path | None, *, write_fields: bool, as_json: bool
         }
         told = "; ".join(f"{how} {', '.join(names)}" for how, names in drift.items() if names)
         console.print(f"columns since run {planned.drift.since}: {told or 'as they were'}")
+    for name, of in planned.duplicates.items():
+        console.print(f"{name!r} has the bytes of {of!r} (input.duplicates)")
     for fault in planned.faults:
         place = f" line {fault.line}" if fault.line else ""
         console.print(f"WARNING: {fault.file!r}{place}: {fault.message} ({fault.code})", style="yellow")

@@ -52,7 +52,7 @@ def merge(run: Run, n: int) -> Progress:
     schema = runs.schema_of(run)
     before = {file.name: files.claimed_file(run, n, file.name) for file in inputs}
     known = {file.name: file for file in prepare.scanned(run, n, inputs, schema)}
-    merged = _merge(run, n, known, schema)
+    merged = _merge(run, n, {name: file for name, file in known.items() if not file.duplicate_of}, schema)
     hashes = {name: files.sha256(run.subdir_dir(n) / name) for name in before}
     for name, state in before.items():
         if files.version(files.claimed_file(run, n, name)) != files.version(state):
@@ -113,10 +113,13 @@ def _clean(
 
 
 def _read(file: Input, state: os.stat_result, sha256: str, cleaned: Cleaned | None) -> Input:
+    read = msgspec.structs.replace(
+        file, size_bytes=state.st_size, ctime_ns=state.st_ctime_ns, sha256=sha256, careful=cleaned is not None
+    )
     if cleaned is None:
-        return Input(file.name, state.st_size, state.st_ctime_ns, file.records, sha256)
+        return read
     records = cleaned.good + cleaned.bad
-    return Input(file.name, state.st_size, state.st_ctime_ns, records, sha256, True, cleaned.bad, cleaned.fault)  # noqa: FBT003
+    return msgspec.structs.replace(read, records=records, records_quarantined=cleaned.bad, fault=cleaned.fault)
 
 
 def _report(run: Run, n: int, read: list[Input], merged: _Merged) -> None:
@@ -124,7 +127,9 @@ def _report(run: Run, n: int, read: list[Input], merged: _Merged) -> None:
     if merged.unmatched:
         log.warning("%s: %d of %d records have no match in a reference", place, merged.unmatched, merged.records)
     for file in read:
-        if file.fault:
+        if file.duplicate_of and not file.fault:
+            log.warning("%s: %r is archived unread: it has the bytes of %r", place, file.name, file.duplicate_of)
+        elif file.fault:
             log.warning("%s: %r goes to quarantine: %s (%s)", place, file.name, file.fault.message, file.fault.code)
         elif file.records_quarantined:
             counted = (file.records_quarantined, file.records, file.name)

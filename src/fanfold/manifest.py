@@ -67,6 +67,8 @@ class BadFile(msgspec.Struct, frozen=True):
 class Input(msgspec.Struct, frozen=True):
     """A file of one subdirectory. What is null is not known until the file was read.
 
+    `decision` is what the file is to the feed: `new`, `new_content` under a name that was seen before, or `duplicate`
+    of `duplicate_of` (`<ts>/<name>`), which has the same bytes and is not read again.
     `careful` files are read one record at a time. `records` counts good and bad ones, `records_quarantined` the bad;
     a file with a `fault` is bad as a whole, and has no records.
     """
@@ -79,6 +81,8 @@ class Input(msgspec.Struct, frozen=True):
     careful: bool = False
     records_quarantined: int = 0
     fault: BadFile | None = None
+    decision: str = "new"
+    duplicate_of: str | None = None
 
 
 class Inputs(msgspec.Struct, frozen=True):
@@ -204,7 +208,10 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ArchivedFile(msgspec.Struct, frozen=True):
-    """An original and where it ended: in the archive or, with a `code`, in quarantine."""
+    """An original and where it ended: in the archive or, with a `code`, in quarantine.
+
+    `decision` and `duplicate_of` are those of `Input`.
+    """
 
     name: str
     subdir: int
@@ -215,6 +222,8 @@ class ArchivedFile(msgspec.Struct, frozen=True):
     records_quarantined: int = 0
     careful: bool = False
     code: str | None = None
+    decision: str = "new"
+    duplicate_of: str | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True):

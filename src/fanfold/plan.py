@@ -35,7 +35,11 @@ class Drift(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """A run that has not happened. `faults` say which files have records that cannot be read, by the first of them."""
+    """A run that has not happened. `faults` say which files have records that cannot be read, by the first of them.
+
+    `decisions` say what each file is to the feed (`new`, `new_content`, `duplicate`), `duplicates` of which
+    `<ts>/<name>` those are the same bytes; they are counted as files, and have no records.
+    """
 
     resumes: str | None
     files: int
@@ -47,6 +51,8 @@ class Plan(msgspec.Struct, frozen=True):
     drift: Drift | None
     references: list[FrozenReference]
     faults: list[BadFile]
+    decisions: dict[str, str]
+    duplicates: dict[str, str]
     fields: dict[str, str]
 
 
@@ -68,21 +74,27 @@ def plan(feed: Feed) -> Plan:
     declared = feed.spec.input.schema_mode == "declared"
     fixed = prepare.fix_schema(feed.spec, {} if declared else scans, references) if sizes else None
     columns = fixed.columns if fixed else []
+    readable = {name: (feed.landing_dir / name, sizes[name]) for name, found in scans.items() if not found.unreadable}
+    decisions = prepare.decide(feed, "landing", readable)
+    duplicates = {name: decision.duplicate_of for name, decision in decisions.items() if decision.duplicate_of}
+    records = {name: 0 if name in duplicates else found.records for name, found in scans.items()}
     waiting = runs.unfinished(feed)
     return Plan(
         resumes=waiting[0] if waiting else None,
         files=len(sizes),
         settling=len(landing.settling),
         bytes=sum(sizes.values()),
-        records=sum(found.records for found in scans.values()),
+        records=sum(records.values()),
         subdirs={
-            str(n): PlannedSubdir(len(names), sum(sizes[f] for f in names), sum(scans[f].records for f in names))
+            str(n): PlannedSubdir(len(names), sum(sizes[f] for f in names), sum(records[f] for f in names))
             for n, names in parts.items()
         },
         columns=columns,
         drift=_drift(feed, columns) if sizes else None,
         references=[frozen for frozen, _ in references],
         faults=_faults(scans),
+        decisions={name: decision.decision for name, decision in decisions.items()},
+        duplicates=duplicates,
         fields=_fields(fixed) if fixed else {},
     )
 

@@ -4,15 +4,18 @@ import contextlib
 import logging
 import os
 from collections.abc import Mapping
+from pathlib import Path
 
-from fanfold import files, runs
+import msgspec
+
+from fanfold import files, ledger, runs
 from fanfold.engine import expressions, schema
 from fanfold.engine.fields import union
 from fanfold.engine.reference import Reference
 from fanfold.engine.scan import FileScan, scan
 from fanfold.errors import DataError, MissingError, StillWrittenError, nearest
 from fanfold.layout import Feed, Run
-from fanfold.manifest import Column, FrozenReference, Input, RunSchema, StagedFile
+from fanfold.manifest import BadFile, Column, FrozenReference, Input, RunSchema, StagedFile
 from fanfold.spec import Spec
 
 log = logging.getLogger(__name__)
@@ -134,10 +137,6 @@ def prepare(run: Run, staged: list[StagedFile]) -> tuple[dict[int, list[Input]],
     """
     references = [freeze_reference(run, index) for index in range(len(run.feed.spec.merge))]
     inputs: dict[int, list[Input]] = {n: [] for n in range(1, run.feed.spec.subdirs + 1)}
-    if run.feed.spec.input.schema_mode == "declared":
-        for file in staged:
-            inputs[file.subdir].append(Input(file.name, file.size_bytes))
-        return inputs, fix_schema(run.feed.spec, {}, references)
     states: dict[str, os.stat_result] = {}
     for file in staged:
         try:
@@ -148,15 +147,50 @@ def prepare(run: Run, staged: list[StagedFile]) -> tuple[dict[int, list[Input]],
     if staged and not paths:
         # A schema of nothing would be frozen, and the files, once put back, would not fit it.
         files.claimed_file(run, staged[0].subdir, staged[0].name)
-    scans = scan(run.feed.data_dir, paths, run.feed.spec, os.cpu_count() or 1)
+    declared = run.feed.spec.input.schema_mode == "declared"
+    scans = {} if declared else scan(run.feed.data_dir, paths, run.feed.spec, os.cpu_count() or 1)
     fixed = fix_schema(run.feed.spec, scans, references)
+    readable = {name: path for name, path in paths.items() if name not in scans or not scans[name].unreadable}
+    decisions = decide(run.feed, run.ts, {name: (path, states[name].st_size) for name, path in readable.items()})
     for file in staged:
-        state = states.get(file.name)
-        if state is None:
-            inputs[file.subdir].append(Input(file.name, file.size_bytes))
-        else:
-            inputs[file.subdir].append(_as_scanned(file.name, state, scans[file.name], fixed))
+        found = Input(file.name, file.size_bytes)
+        if file.name in scans:
+            found = _as_scanned(file.name, states[file.name], scans[file.name], fixed)
+        if decision := decisions.get(file.name):
+            found = _decided(run, found, states[file.name], decision)
+        inputs[file.subdir].append(found)
     return inputs, fixed
+
+
+def decide(feed: Feed, ts: str, found: Mapping[str, tuple[Path, int]]) -> dict[str, ledger.Decision]:
+    """Say of each readable file of the run `ts`, given with path and size, whether it is new, as the spec wants it.
+
+    Raises:
+        DataError: a file is a duplicate, under `duplicates: fail`.
+    """
+    if feed.spec.input.duplicates == "process":
+        return {}
+    decisions = ledger.Ledger(feed, except_ts=ts).decide(ts, found)
+    duplicates = {name: decision.duplicate_of for name, decision in decisions.items() if decision.duplicate_of}
+    if duplicates and feed.spec.input.duplicates == "fail":
+        name, of = min(duplicates.items())
+        msg = (
+            f"{name!r} has the bytes of {of!r}, expected new content (input.duplicates: fail); "
+            f"duplicates in this run: {len(duplicates)}. Give it up (fanfold release), and take them out of landing"
+        )
+        raise DataError(msg)
+    return decisions
+
+
+def _decided(run: Run, found: Input, state: os.stat_result, decision: ledger.Decision) -> Input:
+    if not decision.duplicate_of:
+        return msgspec.structs.replace(found, decision=decision.decision)
+    fault = None
+    if run.feed.spec.input.duplicates == "quarantine":
+        fault = BadFile(found.name, "duplicate", f"its bytes are those of {decision.duplicate_of!r}")
+    # With no records there is nothing to read: it stays as it is unless the file changes.
+    kept = Input(found.name, state.st_size, state.st_ctime_ns, records=0, fault=fault)
+    return msgspec.structs.replace(kept, decision=decision.decision, duplicate_of=decision.duplicate_of)
 
 
 def _as_scanned(name: str, state: os.stat_result, found: FileScan, fixed: RunSchema) -> Input:
@@ -172,8 +206,11 @@ def scanned(run: Run, n: int, inputs: list[Input], fixed: RunSchema) -> list[Inp
     """
     known = {f.name: f for f in inputs if f.records is not None and runs.is_as_read(run, n, f)}
     paths = {f.name: run.subdir_dir(n) / f.name for f in inputs if f.name not in known}
+    decisions = {f.name: f.decision for f in inputs}
     for name, found in scan(run.feed.data_dir, paths, run.feed.spec, measure_all=not fixed.rescued).items():
         if not fixed.rescued:
             schema.check_covers(fixed.record, found.fields)
         known[name] = _as_scanned(name, files.claimed_file(run, n, name), found, fixed)
+        if decisions[name] != "duplicate":
+            known[name] = msgspec.structs.replace(known[name], decision=decisions[name])
     return [known[file.name] for file in inputs]

@@ -237,7 +237,16 @@ def progress_of(run: Run, n: int) -> Progress | None:
     if committed is None:
         return manifest.read_if_there(run.progress_path(n), Progress)
     read = [
-        Input(file.name, file.size_bytes, None, file.records, file.sha256, file.careful, file.records_quarantined)
+        Input(
+            file.name,
+            file.size_bytes,
+            records=file.records,
+            sha256=file.sha256,
+            careful=file.careful,
+            records_quarantined=file.records_quarantined,
+            decision=file.decision,
+            duplicate_of=file.duplicate_of,
+        )
         for file in committed.files
         if file.subdir == n
     ]

@@ -108,6 +108,11 @@ class Input(_Section):
     settle_seconds: Seconds = Field(
         2.0, description="A file is ready when it is unchanged for so long, by the later of mtime and ctime."
     )
+    duplicates: Literal["archive", "process", "quarantine", "fail"] = Field(
+        "archive",
+        description="A file whose bytes are those of a file that is published already, whatever their names and times: "
+        "archive it unread, process it again, set it aside, or fail before any group starts.",
+    )
     wait_seconds: Seconds = Field(300.0, description="The sensor looks this long for a first file.")
     poll_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(5.0, description="Pause between two looks.")
 

@@ -95,6 +95,8 @@ def _ended(run: Run, n: int, file: Input) -> ArchivedFile:
         file.records_quarantined,
         file.careful,
         file.fault.code if file.fault else None,
+        file.decision,
+        file.duplicate_of,
     )
 
 
@@ -175,7 +177,7 @@ def recount(run: Run, committed: Manifest) -> Recount:
 def _count_originals(run: Run, committed: Manifest, originals: list[ArchivedFile]) -> tuple[int, int]:
     """Return how many records lie in originals, good and bad, and how many rows the good ones call for."""
     data_dir, spec = run.feed.data_dir, run.feed.spec
-    readable = [file for file in originals if not file.code]
+    readable = [file for file in originals if not file.code and not file.duplicate_of]
     records, rows = count_originals(
         data_dir, [data_dir / file.archived_as for file in readable if not file.careful], spec, committed.explode
     )

@@ -25,6 +25,7 @@ CODES = {
     "ragged_line": "A line of CSV has more or fewer fields than the header.",
     "bad_quote": "A quoted field of CSV does not end where it should.",
     "empty_file": "File: there is nothing in it.",
+    "duplicate": "File: its bytes are published already, under duplicates: quarantine.",
     "unreadable": "File: its compression is damaged or cut short, or it is no Parquet.",
     "bad_header": "File: the header of the CSV does not name each column once.",
     "pointer_not_found": "File: there is nothing at input.records_at.",
