@@ -98,12 +98,30 @@ def test_content_counts_as_seen_when_it_is_published_by_a_run_that_never_finishe
     )
 
 
-def test_what_went_to_quarantine_as_a_whole_was_not_seen(make_feed: MakeFeed) -> None:
+@pytest.mark.parametrize("mode", ["infer", "declared"])
+def test_what_went_to_quarantine_as_a_whole_was_not_seen(make_feed: MakeFeed, mode: str) -> None:
     """A bad file that comes again is set aside again, not archived as a duplicate."""
-    feed = bare(make_feed, {"a.json": "no JSON"})
+    feed = bare(make_feed, {"a.json": "no JSON"}, input={**ARCHIVE, "schema": mode, "fields": {"id": "BIGINT"}})
     feed.run()
     feed.land("b.json", "no JSON")
     assert feed.run(LATER).files_quarantined == 1
+
+
+def test_bad_files_with_the_same_bytes_in_one_run_are_all_set_aside(make_feed: MakeFeed) -> None:
+    """A file of which nothing can be read makes no other one a duplicate."""
+    feed = bare(make_feed, {"a.json": "no JSON", "b.json": "no JSON"})
+    assert feed.run().files_quarantined == 2
+
+
+def test_a_file_that_was_released_is_processed_although_its_duplicate_is_archived(make_feed: MakeFeed) -> None:
+    """Only what made rows was seen: a duplicate does not stand for a file that went back to landing."""
+    feed = bare(make_feed, {"a.json": [{"id": 1}], "b.json": [{"id": 1}]}, subdirs=2)
+    feed.stage()
+    (second,) = (n for n in (1, 2) if (feed.data_dir / f"staging/{TS}/{n}/b.json").exists())
+    feed.group(second)
+    assert steps.release(feed.open(), TS) == ["a.json"]
+    assert decided(feed, TS)["b.json"] == ("duplicate", f"{TS}/a.json")
+    assert feed.run(LATER).records_in == 1
 
 
 @pytest.mark.parametrize("mode", ["infer", "declared"])
