@@ -127,10 +127,10 @@ def _report(run: Run, n: int, read: list[Input], merged: _Merged) -> None:
     if merged.unmatched:
         log.warning("%s: %d of %d records have no match in a reference", place, merged.unmatched, merged.records)
     for file in read:
-        if file.duplicate_of and not file.fault:
-            log.warning("%s: %r is archived unread: it has the bytes of %r", place, file.name, file.duplicate_of)
-        elif file.fault:
+        if file.fault:
             log.warning("%s: %r goes to quarantine: %s (%s)", place, file.name, file.fault.message, file.fault.code)
+        elif file.duplicate_of:
+            log.warning("%s: %r makes no rows: it has the bytes of %r", place, file.name, file.duplicate_of)
         elif file.records_quarantined:
             counted = (file.records_quarantined, file.records, file.name)
             log.warning("%s: %d of %d records of %r go to quarantine", place, *counted)

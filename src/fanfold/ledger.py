@@ -1,6 +1,7 @@
 """What a feed has seen before, told from the manifests of its runs: a file is its bytes, never its name or its time."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -8,7 +9,7 @@ import msgspec
 
 from fanfold import files, manifest, runs
 from fanfold.layout import Feed
-from fanfold.manifest import Progress
+from fanfold.manifest import ArchivedFile, Input, Progress
 
 
 class Decision(NamedTuple):
@@ -18,16 +19,10 @@ class Decision(NamedTuple):
     duplicate_of: str | None = None
 
 
-class _Seen(msgspec.Struct):
-    name: str
-    size_bytes: int
-    sha256: str
-    code: str | None = None
-    duplicate_of: str | None = None
-
-
 class _Committed(msgspec.Struct):
-    files: list[_Seen]
+    """The part of a manifest that is looked at; the rest is not decoded."""
+
+    files: list[ArchivedFile]
 
 
 class Ledger:
@@ -37,25 +32,22 @@ class Ledger:
     in it can be lost, grow stale or expire.
     """
 
-    def __init__(self, feed: Feed, except_ts: str | None = None) -> None:
-        """Read what `feed` has published; the run `except_ts` is left out."""
+    def __init__(self, feed: Feed) -> None:
+        """Read what `feed` has published."""
         self._names: set[str] = set()
         self._first: dict[tuple[int, str], str] = {}
         self._sizes: set[int] = set()
-        complete = runs.complete(feed)
-        for ts in complete:
-            if ts != except_ts:
-                committed = manifest.read(feed.run(ts).commit_path, _Committed)
-                self._add(ts, [file for file in committed.files if not file.code])
-        for ts in runs.unfinished(feed):
-            if ts != except_ts and ts not in complete:
-                for progress_path in sorted(feed.run(ts).work_dir.glob("*/progress.json")):
-                    progress = manifest.read_if_there(progress_path, Progress)
-                    if progress and progress.published:
-                        self._add(ts, [file for file in progress.files if not file.fault])
+        for ts in runs.complete(feed):
+            committed = manifest.read(feed.run(ts).commit_path, _Committed)
+            self._add(ts, (file for file in committed.files if not file.code))
+        for run in filter(None, (runs.open_run(feed.data_dir, ts) for ts in runs.unfinished(feed))):
+            for n in range(1, run.feed.spec.subdirs + 1):
+                progress = manifest.read_if_there(run.progress_path(n), Progress)
+                if progress and progress.published:
+                    self._add(run.ts, (file for file in progress.files if not file.fault))
 
-    def _add(self, ts: str, seen: list[_Seen] | list[manifest.Input]) -> None:
-        for file in seen:
+    def _add(self, ts: str, published: Iterable[ArchivedFile | Input]) -> None:
+        for file in published:
             self._names.add(file.name)
             if not file.duplicate_of:
                 self._sizes.add(file.size_bytes)
@@ -70,20 +62,14 @@ class Ledger:
             ts: the run that they are in.
             found: path and size in bytes of each.
         """
-        sizes = [size for _, size in found.values()]
-        twice = {size for size in sizes if size in self._sizes} | _repeated(sizes)
+        counts = Counter(size for _, size in found.values())
         first = dict(self._first)
         decisions = {}
         for name in sorted(found):
             path, size = found[name]
             decisions[name] = Decision("new_content" if name in self._names else "new")
-            if size in twice:
+            if size in self._sizes or counts[size] > 1:
                 of = first.setdefault((size, files.sha256(path)), f"{ts}/{name}")
                 if of != f"{ts}/{name}":
                     decisions[name] = Decision("duplicate", of)
         return decisions
-
-
-def _repeated(sizes: list[int]) -> set[int]:
-    seen: set[int] = set()
-    return {size for size in sizes if size in seen or seen.add(size)}  # type: ignore[func-returns-value]

@@ -68,7 +68,7 @@ class Input(msgspec.Struct, frozen=True):
     """A file of one subdirectory. What is null is not known until the file was read.
 
     `decision` is what the file is to the feed: `new`, `new_content` under a name that was seen before, or `duplicate`
-    of `duplicate_of` (`<ts>/<name>`), which has the same bytes and is not read again.
+    of `duplicate_of` (`<ts>/<name>`), which has the same bytes; it makes no rows.
     `careful` files are read one record at a time. `records` counts good and bad ones, `records_quarantined` the bad;
     a file with a `fault` is bad as a whole, and has no records.
     """

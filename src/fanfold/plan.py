@@ -74,8 +74,7 @@ def plan(feed: Feed) -> Plan:
     declared = feed.spec.input.schema_mode == "declared"
     fixed = prepare.fix_schema(feed.spec, {} if declared else scans, references) if sizes else None
     columns = fixed.columns if fixed else []
-    readable = {name: (feed.landing_dir / name, sizes[name]) for name, found in scans.items() if not found.unreadable}
-    decisions = prepare.decide(feed, "landing", readable)
+    decisions = prepare.decide(feed, "landing", {n: (feed.landing_dir / n, sizes[n]) for n in sizes}, scans)
     duplicates = {name: decision.duplicate_of for name, decision in decisions.items() if decision.duplicate_of}
     records = {name: 0 if name in duplicates else found.records for name, found in scans.items()}
     waiting = runs.unfinished(feed)

@@ -150,8 +150,8 @@ def prepare(run: Run, staged: list[StagedFile]) -> tuple[dict[int, list[Input]],
     declared = run.feed.spec.input.schema_mode == "declared"
     scans = {} if declared else scan(run.feed.data_dir, paths, run.feed.spec, os.cpu_count() or 1)
     fixed = fix_schema(run.feed.spec, scans, references)
-    readable = {name: path for name, path in paths.items() if name not in scans or not scans[name].unreadable}
-    decisions = decide(run.feed, run.ts, {name: (path, states[name].st_size) for name, path in readable.items()})
+    places = {name: (path, states[name].st_size) for name, path in paths.items()}
+    decisions = decide(run.feed, run.ts, places, scans)
     for file in staged:
         found = Input(file.name, file.size_bytes)
         if file.name in scans:
@@ -162,15 +162,18 @@ def prepare(run: Run, staged: list[StagedFile]) -> tuple[dict[int, list[Input]],
     return inputs, fixed
 
 
-def decide(feed: Feed, ts: str, found: Mapping[str, tuple[Path, int]]) -> dict[str, ledger.Decision]:
-    """Say of each readable file of the run `ts`, given with path and size, whether it is new, as the spec wants it.
+def decide(
+    feed: Feed, ts: str, found: Mapping[str, tuple[Path, int]], scans: Mapping[str, FileScan]
+) -> dict[str, ledger.Decision]:
+    """Say of each file of the run `ts`, given with path and size, whether it is new; nothing of unreadable ones.
 
     Raises:
         DataError: a file is a duplicate, under `duplicates: fail`.
     """
     if feed.spec.input.duplicates == "process":
         return {}
-    decisions = ledger.Ledger(feed, except_ts=ts).decide(ts, found)
+    readable = {name: place for name, place in found.items() if name not in scans or not scans[name].unreadable}
+    decisions = ledger.Ledger(feed).decide(ts, readable)
     duplicates = {name: decision.duplicate_of for name, decision in decisions.items() if decision.duplicate_of}
     if duplicates and feed.spec.input.duplicates == "fail":
         name, of = min(duplicates.items())
@@ -189,8 +192,15 @@ def _decided(run: Run, found: Input, state: os.stat_result, decision: ledger.Dec
     if run.feed.spec.input.duplicates == "quarantine":
         fault = BadFile(found.name, "duplicate", f"its bytes are those of {decision.duplicate_of!r}")
     # With no records there is nothing to read: it stays as it is unless the file changes.
-    kept = Input(found.name, state.st_size, state.st_ctime_ns, records=0, fault=fault)
-    return msgspec.structs.replace(kept, decision=decision.decision, duplicate_of=decision.duplicate_of)
+    return Input(
+        found.name,
+        state.st_size,
+        state.st_ctime_ns,
+        records=0,
+        fault=fault,
+        decision=decision.decision,
+        duplicate_of=decision.duplicate_of,
+    )
 
 
 def _as_scanned(name: str, state: os.stat_result, found: FileScan, fixed: RunSchema) -> Input:

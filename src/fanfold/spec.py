@@ -4,20 +4,18 @@ import functools
 import itertools
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from fanfold.errors import MissingError, PathError, SpecError, nearest
+from fanfold.errors import MissingError, PathError, SpecError
+from fanfold.spec_errors import distinct, explain, repeated_keys
 
 # The one in C is eight times as fast, and every task reads the spec.
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 ALLOWED_ROOTS = "FANFOLD_ALLOWED_ROOTS"
-# Deeper than any key of the spec; an alias of itself has no end.
-MAX_DEPTH = 8
 RESERVED_FOLDERS = (".fanfold", "staging")
 
 
@@ -111,7 +109,7 @@ class Input(_Section):
     duplicates: Literal["archive", "process", "quarantine", "fail"] = Field(
         "archive",
         description="A file whose bytes are those of a file that is published already, whatever their names and times: "
-        "archive it unread, process it again, set it aside, or fail before any group starts.",
+        "archive it without making rows of it, process it again, set it aside, or fail before any group starts.",
     )
     wait_seconds: Seconds = Field(300.0, description="The sensor looks this long for a first file.")
     poll_seconds: Annotated[float, Field(gt=0, le=86_400)] = Field(5.0, description="Pause between two looks.")
@@ -322,7 +320,7 @@ def parse_spec(text: str, source: str) -> Spec:
     try:
         loader = Loader(text)
         node = loader.get_single_node()
-        errors = [(line, f"{source}:{line}: {path}: found twice, expected once") for line, path in _repeated_keys(node)]
+        errors = [(line, f"{source}:{line}: {path}: found twice, expected once") for line, path in repeated_keys(node)]
         raw = loader.construct_document(node) if node else None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -337,92 +335,11 @@ def parse_spec(text: str, source: str) -> Spec:
     try:
         spec = Spec.model_validate(raw)
     except ValidationError as error:
-        errors += [_explain(details, node, source) for details in _distinct(error)]
+        errors += [explain(details, node, source, Spec) for details in distinct(error)]
         raise SpecError("\n".join(line for _, line in sorted(errors))) from None
     if errors:
         raise SpecError("\n".join(line for _, line in sorted(errors)))
     return spec
-
-
-def _distinct(error: ValidationError) -> Iterator[dict[str, Any]]:
-    # A union reports every member it tried: of errors at one place, and of one that leads to another, one is enough.
-    found: list[dict[str, Any]] = [
-        {**details, "loc": _place(details["loc"])} for details in error.errors(include_url=False)
-    ]
-    places = [details["loc"] for details in found]
-    for index, details in enumerate(found):
-        place = details["loc"]
-        leads_on = any(other[: len(place)] == place and other != place for other in places)
-        if place not in places[:index] and not (place and leads_on):
-            yield details
-
-
-def _place(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    return tuple(part for part in loc if isinstance(part, int) or not re.search(r"[\[\]()]|^(str|MergeKey)$", part))
-
-
-def _explain(details: dict[str, Any], node: yaml.Node | None, source: str) -> tuple[int, str]:
-    loc = details["loc"]
-    path = ".".join(map(str, loc)) or "spec"
-    kind, context = details["type"], details.get("ctx", {})
-    line = _line(node, loc)
-    if kind == "extra_forbidden":
-        return line, f"{source}:{line}: {path}: unknown key {loc[-1]!r}, {nearest(str(loc[-1]), _known_keys(loc[:-1]))}"
-    if kind == "missing":
-        line = _line(node, loc[:-1])
-        return line, f"{source}:{line}: {path}: found nothing, expected a value"
-    if kind == "value_error" and not loc:
-        return 1, f"{source}:1: {context['error']}"
-    expected = {
-        "value_error": str(context.get("error")),
-        "literal_error": str(context.get("expected")),
-        "string_pattern_mismatch": f"a text of the form {context.get('pattern')}",
-        "greater_than_equal": f"at least {context.get('ge')}",
-        "less_than_equal": f"at most {context.get('le')}",
-        "greater_than": f"more than {context.get('gt')}",
-    }.get(kind, details["msg"].removeprefix("Input should be ").removeprefix("a valid "))
-    return line, f"{source}:{line}: {path}: found {details['input']!r}, expected {expected}"
-
-
-def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
-    model: Any = Spec
-    for part in loc:
-        if isinstance(part, str):
-            fields = {field.alias or name: field for name, field in model.model_fields.items()}
-            annotation = fields[part].annotation
-            members = [annotation, *getattr(annotation, "__args__", ())]
-            model = next((m for m in members if isinstance(m, type) and issubclass(m, BaseModel)), MergeKey)
-    return [field.alias or name for name, field in model.model_fields.items()]
-
-
-def _line(node: yaml.Node | None, loc: tuple[int | str, ...]) -> int:
-    line = 1
-    for part in loc:
-        if isinstance(node, yaml.MappingNode):
-            found = [(key, value) for key, value in node.value if key.value == str(part)]
-            if not found:
-                break
-            line, node = found[0][0].start_mark.line + 1, found[0][1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-    return line
-
-
-def _repeated_keys(node: yaml.Node | None, path: str = "", depth: int = 0) -> Iterator[tuple[int, str]]:
-    if depth > MAX_DEPTH:
-        return
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            place = f"{path}.{key.value}" if path else str(key.value)
-            if key.value in seen:
-                yield key.start_mark.line + 1, place
-            seen.add(key.value)
-            yield from _repeated_keys(value, place, depth + 1)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield from _repeated_keys(value, f"{path}.{index}", depth + 1)
 
 
 @functools.cache

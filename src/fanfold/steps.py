@@ -117,7 +117,7 @@ def create_dynamic_taskgroups(data_dir: AnyPath, ts: str, subdirs: int) -> dict[
 
     Raises:
         DataError: a key stands twice in a reference (its lines are named), two fields become one column, an exploded
-            field is no array, or an expression is none.
+            field is no array, an expression is none, or a file is a duplicate under `duplicates: fail`.
         MissingError: a field or column that the spec names is not there.
         StillWrittenError: a reference changed while it was read.
     """

@@ -106,7 +106,8 @@ def link(folder: Path, files: Sequence[Path]) -> None:
         ServerError: a file is not there, or the folder holds what is no link.
     """
     folder.mkdir(exist_ok=True)
-    shutil.rmtree(folder / "__pycache__", ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(folder / "__pycache__")
     for entry in folder.iterdir():
         if not entry.is_symlink():
             msg = f"{str(entry)!r} is no link, expected only links made by the embedded server: move it away"
