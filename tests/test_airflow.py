@@ -21,9 +21,10 @@ from fanfold.layout import format_ts, parse_ts
 from tests.conftest import CUSTOMERS, FeedDir, tree
 
 FEED = """
+from datetime import timedelta
 from pathlib import Path
 from fanfold.airflow import feed_dag
-feed_dag(Path({spec!r}), default_args={{"retries": 0}})
+feed_dag(Path({spec!r}), default_args={{"retries": 3, "retry_delay": timedelta(seconds=1)}})
 """
 GROUPS_INSIDE_A_TASK = """
 from airflow.sdk import TaskGroup, dag, task
@@ -243,6 +244,40 @@ def test_a_broken_file_fails_its_group_only_and_mended_the_run_ends_well(
     for path, info in outputs.items():
         assert (path.stat().st_ino, path.stat().st_mtime_ns) == (info.st_ino, info.st_mtime_ns)
     assert len(list(feed.data_dir.glob("denormalized/*/*.csv"))) == 5
+
+
+def test_two_local_runs_beside_a_dag_run_put_each_file_into_one_output(
+    airflow: EmbeddedAirflow, feed: FeedDir, root: Path
+) -> None:
+    """Two `fanfold run` and a DAG run at once: retries get the DAG run through, no record is a row twice."""
+    land(feed, 20)
+    command = [sys.executable, "-m", "fanfold", "run", str(feed.spec_path), "--data-dir", str(feed.data_dir)]
+    environ = {"FANFOLD_ALLOWED_ROOTS": str(root)}
+    local: list[int] = []
+
+    def run_beside() -> None:
+        while not list(feed.data_dir.glob("staging/*/1/*")):
+            time.sleep(0.01)
+        beside = [subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environ) for _ in range(2)]
+        for number, process in enumerate(beside):
+            # What lands while they work goes to any of them.
+            feed.land(f"late-{number}.json", [{"id": f"late-{number}", "customer_id": "1", "items": []}])
+            with process:
+                local.append(process.wait(timeout=60))
+
+    thread = threading.Thread(target=run_beside)
+    thread.start()
+    outcome = run(airflow, feed.data_dir)
+    thread.join()
+    assert outcome.state == "success", outcome.errors
+    assert set(local) <= {0, 3}
+    for _ in range(3):
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environ)
+    assert not list(feed.data_dir.glob("staging/*"))
+    lines = [line for table in feed.data_dir.glob("denormalized/*/*.csv") for line in table.read_text().split()[1:]]
+    # A record of `land` has as many rows as its number says, but for the first, which has one.
+    rows = [f"{n}-{k}" for n in range(20) for k in (0, 1, 2, 2)] + ["late-0", "late-1"]
+    assert sorted(line.split(",")[0] for line in lines) == sorted(rows)
 
 
 def test_a_taskgroup_cannot_be_made_inside_a_running_task(airflow: EmbeddedAirflow) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from fanfold import files, runs
+from fanfold import runs
 from fanfold.spec import load_spec
 from tests.conftest import TS, FeedDir, MakeFeed, tree
 
@@ -343,15 +343,3 @@ def test_a_killed_run_leaves_no_worker(large: FeedDir) -> None:
     wait_until(lambda: not list(processes(mark)))
     assert runs.unfinished(large.open()) == [TS]
     assert json.loads(fanfold("run", large.spec_path, "--json").stdout)["rows_out"] == 160_000
-
-
-def test_two_runs_at_once_do_not_share_a_feed(make_feed: MakeFeed) -> None:
-    """While one process works on a feed, a second one stops with exit code 3 and one line, and touches nothing."""
-    feed = make_feed({"a.json": RECORDS})
-    before = tree(feed.data_dir)
-    with files.exclusive(feed.data_dir):
-        late = fanfold("run", feed.spec_path)
-    assert late.returncode == 3
-    assert "another fanfold run or release works on" in late.stderr
-    assert tree(feed.data_dir) == before
-    assert fanfold("run", feed.spec_path).returncode == 0

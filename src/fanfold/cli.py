@@ -236,11 +236,9 @@ def status(spec: Path, data_dir: Path | None, *, as_json: bool) -> None:
 @DATA_DIR
 def release(spec: Path, ts: str, data_dir: Path | None) -> None:
     """Give an unfinished run up: what is not published goes back into landing, the rest is committed."""
-    from fanfold import files, runs, steps
+    from fanfold import runs, steps
 
-    feed = runs.open_feed(spec, _absolute(data_dir))
-    with files.exclusive(feed.data_dir):
-        returned = steps.release(feed, ts)
+    returned = steps.release(runs.open_feed(spec, _absolute(data_dir)), ts)
     click.echo(f"released: {len(returned):,} back in landing")
 
 

@@ -46,6 +46,10 @@ class StillWrittenError(OSError):
     """A file changed while it was read. Trying again helps once its writer is done."""
 
 
+class BusyError(OSError):
+    """Another process works on the same part of a run. Trying again helps once it has ended."""
+
+
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.5) -> str:
     """Return the tail of a message: the valid name closest to `name`, else all valid names.
 

@@ -4,7 +4,6 @@ Every change is durable when its function returns, and safe to make again.
 """
 
 import contextlib
-import fcntl
 import fnmatch
 import hashlib
 import logging
@@ -325,26 +324,6 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@contextlib.contextmanager
-def exclusive(data_dir: Path) -> Iterator[None]:
-    """Keep other callers of this function out of a feed; the lock ends with the process, however that ends.
-
-    Raises:
-        BlockingIOError: another process has it.
-    """
-    descriptor = os.open(data_dir, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        msg = f"another fanfold run or release works on {str(data_dir)!r}"
-        raise BlockingIOError(msg) from None
-    try:
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _sync_file(path: Path) -> None:

@@ -173,6 +173,19 @@ def publish(run: Run, n: int, progress: Progress) -> Published:
     return published
 
 
+def finish(run: Run, n: int) -> None:
+    """Archive the originals of a group whose table is published, be it that this is not noted yet.
+
+    Raises:
+        DataError: as `archive`.
+    """
+    progress = manifest.read(run.progress_path(n), Progress)
+    if progress.published is None:
+        publish(run, n, progress)
+        progress = manifest.read(run.progress_path(n), Progress)
+    archive(run, n, progress)
+
+
 def archive(run: Run, n: int, progress: Progress) -> None:
     """Move the originals to the archive, and those that are bad as a whole to quarantine, each beside its reason.
 

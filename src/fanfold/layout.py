@@ -78,6 +78,11 @@ class Feed:
         return self.data_dir / ".fanfold" / "runs"
 
     @property
+    def identity_path(self) -> Path:
+        """Which feed the data_dir holds."""
+        return self.data_dir / ".fanfold" / "feed.json"
+
+    @property
     def archive_dir(self) -> Path:
         """Where originals end."""
         return self.data_dir / self.spec.archive.path
@@ -123,6 +128,20 @@ class Run:
     def release_path(self) -> Path:
         """The decision to give the run up."""
         return self.work_dir / "release.json"
+
+    @property
+    def lease_path(self) -> Path:
+        """Who works on the whole of the run."""
+        return self.work_dir / "lease"
+
+    @property
+    def driver_path(self) -> Path:
+        """Which `fanfold run` takes the run through all its steps."""
+        return self.work_dir / "driver"
+
+    def group_lease_path(self, n: int) -> Path:
+        """Return who works on one subdirectory."""
+        return self.work_dir / str(n) / "lease"
 
     def reference_path(self, index: int) -> Path:
         """Return where the reference of `spec.merge[index]` is frozen."""

@@ -1,6 +1,7 @@
-"""What a feed has seen before, told from the manifests of its runs: a file is its bytes, never its name or its time."""
+"""What a feed has seen before, told from the notes of its runs: a file is its bytes, never its name or its time."""
 
-from collections import Counter
+import contextlib
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -8,8 +9,8 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from fanfold import files, manifest, runs
-from fanfold.layout import Feed
-from fanfold.manifest import ArchivedFile, Input, Progress
+from fanfold.layout import Feed, Run
+from fanfold.manifest import ArchivedFile, Input, Inputs, Progress, Release
 
 
 class Decision(NamedTuple):
@@ -26,25 +27,32 @@ class _Committed(msgspec.Struct):
 
 
 class Ledger:
-    """The files whose rows are published, in complete runs and in groups of unfinished ones.
+    """The files whose rows are published, or will be by an unfinished run.
 
-    Files that went to quarantine as a whole, and duplicates, are not among them. It has no state of its own: nothing
-    in it can be lost, grow stale or expire.
+    Files that went to quarantine as a whole, and duplicates, are not among them, nor are files that are released. It
+    has no state of its own: nothing in it can be lost, grow stale or expire.
     """
 
-    def __init__(self, feed: Feed) -> None:
-        """Read what `feed` has published."""
+    def __init__(self, feed: Feed, ts: str) -> None:
+        """Read what the runs of `feed` have published, and what those but `ts` have staged."""
+        self._ts = ts
         self._names: set[str] = set()
         self._first: dict[tuple[int, str], str] = {}
         self._sizes: set[int] = set()
-        for ts in runs.complete(feed):
-            committed = manifest.read(feed.run(ts).commit_path, _Committed)
-            self._add(ts, (file for file in committed.files if not file.code))
-        for run in filter(None, (runs.open_run(feed.data_dir, ts) for ts in runs.unfinished(feed))):
-            for n in range(1, run.feed.spec.subdirs + 1):
+        # By their size: who they are, and where each may lie.
+        self._staged: dict[int, list[tuple[str, list[Path]]]] = defaultdict(list)
+        # The unfinished ones first: one that is completed meanwhile is then among the complete ones.
+        for run in filter(None, (runs.open_run(feed.data_dir, other) for other in runs.unfinished(feed))):
+            released = manifest.read_if_there(run.release_path, Release) or Release([])
+            for n in {*range(1, run.feed.spec.subdirs + 1)} - {*released.subdirs}:
                 progress = manifest.read_if_there(run.progress_path(n), Progress)
                 if progress and progress.published:
                     self._add(run.ts, (file for file in progress.files if not file.fault))
+                elif run.ts != ts and (inputs := manifest.read_if_there(run.inputs_path(n), Inputs)):
+                    self._add_staged(run, n, inputs)
+        for complete in runs.complete(feed):
+            committed = manifest.read(feed.run(complete).commit_path, _Committed)
+            self._add(complete, (file for file in committed.files if not file.code))
 
     def _add(self, ts: str, published: Iterable[ArchivedFile | Input]) -> None:
         for file in published:
@@ -53,23 +61,38 @@ class Ledger:
                 self._sizes.add(file.size_bytes)
                 self._first.setdefault((file.size_bytes, file.sha256 or ""), f"{ts}/{file.name}")
 
-    def decide(self, ts: str, found: Mapping[str, tuple[Path, int]]) -> dict[str, Decision]:
+    def _add_staged(self, run: Run, n: int, inputs: Inputs) -> None:
+        for file in inputs.files:
+            self._names.add(file.name)
+            if not file.duplicate_of and not file.fault:
+                places = [run.subdir_dir(n) / file.name, run.archive_path(file.name)]
+                self._staged[file.size_bytes].append((f"{run.ts}/{file.name}", places))
+
+    def _hash_staged(self, size: int) -> None:
+        for label, places in self._staged.pop(size, ()):
+            for place in places:
+                # Its group may archive it in this moment; one that is in neither place is lost to its own run.
+                with contextlib.suppress(FileNotFoundError):
+                    self._first.setdefault((size, files.sha256(place)), label)
+                    self._sizes.add(size)
+                    break
+
+    def decide(self, found: Mapping[str, tuple[Path, int]]) -> dict[str, Decision]:
         """Say of each file, by its name, what it is. Of files with the same bytes the first by name is no duplicate.
 
         Only files that share their size with another are read.
 
         Args:
-            ts: the run that they are in.
             found: path and size in bytes of each.
         """
         counts = Counter(size for _, size in found.values())
-        first = dict(self._first)
         decisions = {}
         for name in sorted(found):
             path, size = found[name]
             decisions[name] = Decision("new_content" if name in self._names else "new")
+            self._hash_staged(size)
             if size in self._sizes or counts[size] > 1:
-                of = first.setdefault((size, files.sha256(path)), f"{ts}/{name}")
-                if of != f"{ts}/{name}":
+                of = self._first.setdefault((size, files.sha256(path)), f"{self._ts}/{name}")
+                if of != f"{self._ts}/{name}":
                     decisions[name] = Decision("duplicate", of)
         return decisions

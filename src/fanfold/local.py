@@ -15,9 +15,9 @@ from concurrent.futures import Future  # noqa: TC003 - used at run time by name
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from fanfold import files, runs, steps
+from fanfold import lease, runs, steps
 from fanfold.errors import EmptySubdir
-from fanfold.layout import Feed, format_ts, parse_ts
+from fanfold.layout import Feed, Run, format_ts, parse_ts
 from fanfold.manifest import Summary
 
 GROUP_STEPS = (steps.merge_data, steps.denormalize_data, steps.archive_files)
@@ -51,23 +51,27 @@ def run(feed: Feed, ts: str, on_step: OnStep) -> LocalRun:
 
     Raises:
         FanfoldError: a step before or after the groups failed.
-        BlockingIOError: another `fanfold run` or `release` works on this feed.
+        BusyError: another `fanfold run` does this run, or a task of Airflow a step of it.
         ExceptionGroup: groups failed; the others have published and archived.
     """
-    with files.exclusive(feed.data_dir):
-        return _run(feed, ts, on_step)
-
-
-def _run(feed: Feed, ts: str, on_step: OnStep) -> LocalRun:
     began = time.monotonic()
     if ts not in runs.unfinished(feed) and not runs.is_complete(feed.run(ts)):
         _let_settle(feed)
     seconds: dict[str, float] = {}
-    if steps.stage_files(feed, ts):
-        groups = steps.create_dynamic_taskgroups(feed.data_dir, ts, feed.spec.subdirs)
-        seconds = _run_groups(feed, ts, groups, on_step)
-    summary = steps.verify_run(feed.data_dir, ts, feed.spec.subdirs)
+    staged = steps.stage_files(feed, ts)
+    with _driver(feed.run(ts)):
+        if staged:
+            groups = steps.create_dynamic_taskgroups(feed.data_dir, ts, feed.spec.subdirs)
+            seconds = _run_groups(feed, ts, groups, on_step)
+        summary = steps.verify_run(feed.data_dir, ts, feed.spec.subdirs)
     return LocalRun(summary, time.monotonic() - began, seconds)
+
+
+def _driver(run: Run) -> contextlib.AbstractContextManager[None]:
+    """Keep a second `fanfold run` from taking groups of this one that have not begun."""
+    if runs.is_complete(run) or not run.work_dir.is_dir():
+        return contextlib.nullcontext()
+    return lease.hold(run.driver_path, does="fanfold run")
 
 
 def _let_settle(feed: Feed) -> None:

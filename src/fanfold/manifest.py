@@ -14,6 +14,12 @@ from fanfold.errors import DataError
 Document = TypeVar("Document", bound=msgspec.Struct)
 
 
+class Identity(msgspec.Struct, frozen=True):
+    """feed.json: which feed a `data_dir` holds."""
+
+    name: str
+
+
 class StagedFile(msgspec.Struct, frozen=True):
     """A file of the run."""
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import msgspec
 
-from fanfold import files, ledger, runs
+from fanfold import files, ledger, manifest, runs
 from fanfold.engine import expressions, schema
 from fanfold.engine.fields import union
 from fanfold.engine.reference import Reference
 from fanfold.engine.scan import FileScan, scan
 from fanfold.errors import DataError, MissingError, StillWrittenError, nearest
 from fanfold.layout import Feed, Run
-from fanfold.manifest import BadFile, Column, FrozenReference, Input, RunSchema, StagedFile
+from fanfold.manifest import BadFile, Column, FrozenReference, Input, Inputs, RunSchema, StagedFile
 from fanfold.spec import Spec
 
 log = logging.getLogger(__name__)
@@ -126,11 +126,8 @@ def freeze_reference(run: Run, index: int) -> tuple[FrozenReference, list[Column
     return FrozenReference(run.feed.spec.merge[index].reference, sha256, rows), opened.columns
 
 
-def prepare(run: Run, staged: list[StagedFile]) -> tuple[dict[int, list[Input]], RunSchema]:
-    """Freeze the references, scan the files, fix the schema.
-
-    Returns:
-        The files of each subdirectory as they were scanned, and the schema of the run.
+def prepare(run: Run, staged: list[StagedFile]) -> None:
+    """Freeze the references, scan the files, fix the schema; write down the files of each group, and the schema last.
 
     Raises:
         DataError, MissingError, StillWrittenError: as `create_dynamic_taskgroups`.
@@ -151,15 +148,19 @@ def prepare(run: Run, staged: list[StagedFile]) -> tuple[dict[int, list[Input]],
     scans = {} if declared else scan(run.feed.data_dir, paths, run.feed.spec, os.cpu_count() or 1)
     fixed = fix_schema(run.feed.spec, scans, references)
     places = {name: (path, states[name].st_size) for name, path in paths.items()}
-    decisions = decide(run.feed, run.ts, places, scans)
-    for file in staged:
-        found = Input(file.name, file.size_bytes)
-        if file.name in scans:
-            found = _as_scanned(file.name, states[file.name], scans[file.name], fixed)
-        if decision := decisions.get(file.name):
-            found = _decided(run, found, states[file.name], decision)
-        inputs[file.subdir].append(found)
-    return inputs, fixed
+    # Two runs that decide at once could each take the same bytes for new, or each for those of the other.
+    with runs.one_by_one(run.feed):
+        decisions = decide(run.feed, run.ts, places, scans)
+        for file in staged:
+            found = Input(file.name, file.size_bytes)
+            if file.name in scans:
+                found = _as_scanned(file.name, states[file.name], scans[file.name], fixed)
+            if decision := decisions.get(file.name):
+                found = _decided(run, found, states[file.name], decision)
+            inputs[file.subdir].append(found)
+        for n, listed in inputs.items():
+            files.write(run.inputs_path(n), manifest.encode(Inputs(listed)))
+        files.write(run.schema_path, manifest.encode(fixed))
 
 
 def decide(
@@ -173,7 +174,7 @@ def decide(
     if feed.spec.input.duplicates == "process":
         return {}
     readable = {name: place for name, place in found.items() if name not in scans or not scans[name].unreadable}
-    decisions = ledger.Ledger(feed).decide(ts, readable)
+    decisions = ledger.Ledger(feed, ts).decide(readable)
     duplicates = {name: decision.duplicate_of for name, decision in decisions.items() if decision.duplicate_of}
     if duplicates and feed.spec.input.duplicates == "fail":
         name, of = min(duplicates.items())

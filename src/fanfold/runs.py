@@ -1,19 +1,35 @@
 """A feed and its runs: how they are opened, which there are, how far each is, and how one is given up."""
 
+import contextlib
 import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from fanfold import files, manifest
-from fanfold.errors import DataError, MissingError, nearest
+from fanfold import files, lease, manifest
+from fanfold.errors import DataError, MissingError, SpecError, nearest
 from fanfold.layout import Feed, Run, format_ts, parse_ts
-from fanfold.manifest import Files, Input, Inputs, Manifest, Progress, Release, RunSchema, SubdirSummary, Summary
+from fanfold.manifest import (
+    Files,
+    Identity,
+    Input,
+    Inputs,
+    Manifest,
+    Progress,
+    Release,
+    RunSchema,
+    SubdirSummary,
+    Summary,
+)
 from fanfold.spec import Spec, allowed_roots, check_allowed, load_spec
 
 AnyPath = str | os.PathLike[str]
+
+# What is done one by one is short, but for the hashes of files that may be duplicates.
+WAIT_SECONDS = 60
 
 
 class RunStatus(msgspec.Struct, frozen=True):
@@ -42,7 +58,62 @@ def open_feed(spec_path: AnyPath, data_dir: AnyPath | None = None) -> Feed:
     folders = [spec.input.path, spec.output.path, spec.archive.path, spec.quarantine.path, "staging", ".fanfold/runs"]
     for folder in [*folders, *(merged.reference for merged in spec.merge)]:
         check_allowed(root / folder, roots, "path")
-    return Feed(root, spec)
+    feed = Feed(root, spec)
+    check_identity(feed)
+    return feed
+
+
+def check_identity(feed: Feed) -> bool:
+    """Say whether a feed's `data_dir` knows already that it holds this feed.
+
+    Raises:
+        SpecError: it holds another one.
+    """
+    # It is empty between the first lock and the first word.
+    if not feed.identity_path.exists() or not feed.identity_path.stat().st_size:
+        return False
+    name = manifest.read(feed.identity_path, Identity).name
+    if name != feed.spec.name:
+        msg = (
+            f"name: found {feed.spec.name!r}, expected {name!r}, the feed of {str(feed.data_dir)!r}: give each feed a "
+            f"data_dir of its own, or, where this one was renamed, write its name into {str(feed.identity_path)!r}"
+        )
+        raise SpecError(msg)
+    return True
+
+
+def claim_data_dir(feed: Feed) -> None:
+    """Write down, once, which feed the `data_dir` holds.
+
+    Raises:
+        SpecError: it holds another one.
+    """
+    files.make_dirs(feed.identity_path.parent)
+    with one_by_one(feed):
+        if not check_identity(feed):
+            files.write(feed.identity_path, manifest.encode(Identity(feed.spec.name)))
+
+
+def owned(run: Run, step: str, *more: Path) -> AbstractContextManager[None]:
+    """Own a run, all its groups, and `more` leases, for a step on the whole; nothing of a run that has no folder.
+
+    Raises:
+        BusyError: another process owns a part of it.
+    """
+    if not run.staging_dir.is_dir():
+        return contextlib.nullcontext()
+    files.make_dirs(run.work_dir)
+    groups = (run.group_lease_path(n) for n in range(1, run.feed.spec.subdirs + 1))
+    return lease.hold(*more, run.lease_path, *(path for path in groups if path.parent.is_dir()), does=step)
+
+
+def one_by_one(feed: Feed) -> AbstractContextManager[None]:
+    """Let one run of the feed at a time into a block; the others wait.
+
+    Raises:
+        BusyError: another run is in there for longer than a minute.
+    """
+    return lease.one_by_one(feed.identity_path, WAIT_SECONDS)
 
 
 def open_run(data_dir: AnyPath, ts: str) -> Run | None:

@@ -3,14 +3,16 @@
 A step is given `data_dir` and what names its part of the run. What else it needs, it reads from the run's folder.
 """
 
+import contextlib
 import logging
+from collections.abc import Iterator
 
-from fanfold import files, groups, manifest, prepare, runs, verify
+from fanfold import files, groups, lease, manifest, prepare, runs, verify
 from fanfold.balance import balance
 from fanfold.engine.reference import check_header
 from fanfold.errors import DataError, EmptySubdir, MissingError, nearest
 from fanfold.layout import Feed, Run, format_ts, parse_subdir, parse_ts
-from fanfold.manifest import Files, Inputs, Manifest, StagedFile, Summary
+from fanfold.manifest import Files, Manifest, StagedFile, Summary
 from fanfold.runs import AnyPath
 
 log = logging.getLogger(__name__)
@@ -62,24 +64,36 @@ def stage_files(feed: Feed, ts: str) -> int:
 
     Raises:
         DataError: a name is too long to take its timestamp; nothing is moved.
+        BusyError: another process stages this run.
+        SpecError: the `data_dir` holds another feed.
     """
     run = feed.run(format_ts(parse_ts(ts)))
-    if committed := manifest.read_if_there(run.commit_path, Manifest):
-        return committed.summary.files_in
-    if run.release_path.exists():
+    if run.release_path.exists() and not runs.is_complete(run):
         # The decision to give the run up is on disk: it is carried out before anything else.
         release(feed, run.ts)
-        return stage_files(feed, run.ts)
+    ready = [] if run.files_path.exists() or runs.is_complete(run) else list_files(feed).ready
+    for file in ready:
+        files.check_name_fits(run.archive_path(file.name))
+    if ready or run.staging_dir.is_dir():
+        runs.claim_data_dir(feed)
+        files.make_dirs(run.work_dir)
+        with lease.hold(run.lease_path, does="stage_files"):
+            return _stage(feed, run, {file.name: file.size_bytes for file in ready})
+    committed = manifest.read_if_there(run.commit_path, Manifest)
+    return committed.summary.files_in if committed else 0
+
+
+def _stage(feed: Feed, run: Run, ready: dict[str, int]) -> int:
+    if committed := manifest.read_if_there(run.commit_path, Manifest):
+        files.remove_run(run)
+        return committed.summary.files_in
     if others := [other for other in runs.unfinished(feed) if other != run.ts]:
         log.warning("unfinished runs: %s (fanfold run resumes the oldest, fanfold release gives one up)", others)
     intent = manifest.read_if_there(run.files_path, Files)
     if intent is None:
-        ready = {file.name: file.size_bytes for file in list_files(feed).ready}
         if not ready:
             files.remove_run(run)
             return 0
-        for name in ready:
-            files.check_name_fits(run.archive_path(name))
         parts = balance(ready.items(), feed.spec.subdirs)
         intent = Files(claimed=False, files=[StagedFile(f, ready[f], n) for n, part in parts.items() for f in part])
         files.write(run.spec_path, feed.spec.model_dump_json(exclude={"data_dir"}, indent=1).encode())
@@ -120,18 +134,17 @@ def create_dynamic_taskgroups(data_dir: AnyPath, ts: str, subdirs: int) -> dict[
             field is no array, an expression is none, or a file is a duplicate under `duplicates: fail`.
         MissingError: a field or column that the spec names is not there.
         StillWrittenError: a reference changed while it was read.
+        BusyError: another process prepares this run, or decides about duplicates for too long.
     """
     run = runs.open_run(data_dir, ts)
     if run is None:
         name = format_ts(parse_ts(ts))
         return {str(n): f"staging/{name}/{n}" for n in range(1, subdirs + 1)}
-    numbers = range(1, run.feed.spec.subdirs + 1)
-    if not run.commit_path.exists() and not run.schema_path.exists():
-        inputs, schema = prepare.prepare(run, manifest.read(run.files_path, Files).files)
-        for n in numbers:
-            files.write(run.inputs_path(n), manifest.encode(Inputs(inputs[n])))
-        files.write(run.schema_path, manifest.encode(schema))
-    return {str(n): run.subdir(n) for n in numbers}
+    if not runs.is_complete(run):
+        with lease.hold(run.lease_path, does="create_dynamic_taskgroups"):
+            if not run.schema_path.exists():
+                prepare.prepare(run, manifest.read(run.files_path, Files).files)
+    return {str(n): run.subdir(n) for n in range(1, run.feed.spec.subdirs + 1)}
 
 
 def merge_data(subdir: str, data_dir: AnyPath) -> dict[str, int]:
@@ -148,10 +161,10 @@ def merge_data(subdir: str, data_dir: AnyPath) -> dict[str, int]:
             or is not where it was.
         StillWrittenError: a file changed while it was read.
     """
-    run, n = _open_group(subdir, data_dir)
-    progress = runs.progress_of(run, n)
-    if progress is None or not (runs.is_complete(run) or groups.is_kept(run, n, progress)):
-        progress = groups.merge(run, n)
+    with _group(subdir, data_dir, "merge_data") as (run, n):
+        progress = runs.progress_of(run, n)
+        if progress is None or not (runs.is_complete(run) or groups.is_kept(run, n, progress)):
+            progress = groups.merge(run, n)
     return {
         "files": len(progress.files),
         "bytes": sum(file.size_bytes for file in progress.files),
@@ -161,13 +174,18 @@ def merge_data(subdir: str, data_dir: AnyPath) -> dict[str, int]:
     }
 
 
-def _open_group(subdir: str, data_dir: AnyPath) -> tuple[Run, int]:
+@contextlib.contextmanager
+def _group(subdir: str, data_dir: AnyPath, step: str) -> Iterator[tuple[Run, int]]:
+    """Open the run and own the group, unless there is nothing to own: not prepared yet, or complete."""
     ts, n = parse_subdir(subdir)
     run = runs.open_run(data_dir, ts)
-    if run is None or not runs.has_files(run, n):
-        msg = f"{subdir} has no files in this run"
-        raise EmptySubdir(msg)
-    return run, n
+    with contextlib.ExitStack() as owned:
+        if run and run.inputs_path(n).exists():
+            owned.enter_context(lease.hold(run.group_lease_path(n), does=step))
+        if run is None or not runs.has_files(run, n):
+            msg = f"{subdir} has no files in this run"
+            raise EmptySubdir(msg)
+        yield run, n
 
 
 def denormalize_data(subdir: str, data_dir: AnyPath) -> dict[str, int]:
@@ -183,17 +201,17 @@ def denormalize_data(subdir: str, data_dir: AnyPath) -> dict[str, int]:
         MissingError: merge_data has not run.
         DataError: the published table was changed.
     """
-    run, n = _open_group(subdir, data_dir)
-    progress = runs.progress_of(run, n)
-    if progress is None or not (progress.published or run.merged_path(n).exists()):
-        msg = f"{subdir} has no merged records, expected merge_data before this step"
-        raise MissingError(msg)
-    published = progress.published
-    if published is None:
-        published = groups.publish(run, n, progress)
-    elif not verify.is_as_published(run.feed, published):
-        msg = f"{published.path!r} is not as it was published, expected sha256 {published.sha256}"
-        raise DataError(msg)
+    with _group(subdir, data_dir, "denormalize_data") as (run, n):
+        progress = runs.progress_of(run, n)
+        if progress is None or not (progress.published or run.merged_path(n).exists()):
+            msg = f"{subdir} has no merged records, expected merge_data before this step"
+            raise MissingError(msg)
+        published = progress.published
+        if published is None:
+            published = groups.publish(run, n, progress)
+        elif not verify.is_as_published(run.feed, published):
+            msg = f"{published.path!r} is not as it was published, expected sha256 {published.sha256}"
+            raise DataError(msg)
     return {"rows": published.rows, "bytes": published.size_bytes}
 
 
@@ -210,13 +228,13 @@ def archive_files(subdir: str, data_dir: AnyPath) -> dict[str, int]:
         MissingError: nothing is published yet.
         DataError: an original changed after it was read (its writer still held it), is gone, or its name is taken.
     """
-    run, n = _open_group(subdir, data_dir)
-    progress = runs.progress_of(run, n)
-    if progress is None or progress.published is None:
-        msg = f"{subdir} has nothing published, expected denormalize_data before this step"
-        raise MissingError(msg)
-    if not runs.is_complete(run):
-        groups.archive(run, n, progress)
+    with _group(subdir, data_dir, "archive_files") as (run, n):
+        progress = runs.progress_of(run, n)
+        if progress is None or progress.published is None:
+            msg = f"{subdir} has nothing published, expected denormalize_data before this step"
+            raise MissingError(msg)
+        if not runs.is_complete(run):
+            groups.archive(run, n, progress)
     return {"files": len(progress.files), "bytes": sum(file.size_bytes for file in progress.files)}
 
 
@@ -232,10 +250,16 @@ def verify_run(data_dir: AnyPath, ts: str, subdirs: int) -> Summary:
 
     Raises:
         DataError: something is missing, extra, or changed; the first gaps are named, and the run is not committed.
+        BusyError: another process works on the run.
     """
     run = runs.open_run(data_dir, ts)
     if run is None:
         return runs.empty_summary(ts, subdirs)
+    with runs.owned(run, "verify_run"):
+        return _verify(run)
+
+
+def _verify(run: Run) -> Summary:
     committed = manifest.read_if_there(run.commit_path, Manifest)
     if committed is None:
         files.discard_temporary(run.manifest_path)
@@ -260,24 +284,30 @@ def release(feed: Feed, ts: str) -> list[str]:
     Raises:
         MissingError: there is no unfinished run `ts`.
         DataError: landing has another file of a name now; all others are back.
+        BusyError: another process works on the run.
     """
+    run = feed.run(format_ts(parse_ts(ts)))
+    with runs.owned(run, "release", run.driver_path):
+        return _release(feed, run.ts)
+
+
+def _release(feed: Feed, ts: str) -> list[str]:
     known = runs.unfinished(feed)
-    if format_ts(parse_ts(ts)) not in known:
-        msg = f"{ts!r} is no unfinished run, {nearest(format_ts(parse_ts(ts)), known)}"
+    if ts not in known:
+        msg = f"{ts!r} is no unfinished run, {nearest(ts, known)}"
         raise MissingError(msg)
     run = runs.open_run(feed.data_dir, ts)
     if run is None:
-        files.remove_run(feed.run(format_ts(parse_ts(ts))))
+        files.remove_run(feed.run(ts))
         return []
     if runs.is_complete(run):
-        verify_run(feed.data_dir, ts, run.feed.spec.subdirs)
+        _verify(run)
         return []
     published, returned = runs.release_unpublished(run)
     for n in published:
-        denormalize_data(run.subdir(n), feed.data_dir)
-        archive_files(run.subdir(n), feed.data_dir)
+        groups.finish(run, n)
     if published:
-        verify_run(feed.data_dir, ts, run.feed.spec.subdirs)
+        _verify(run)
     else:
         files.remove_run(run)
     return returned
