@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fanfold import files
+from fanfold import files, runs, steps, verify
 from fanfold.errors import DataError, MissingError
 from fanfold.layout import Run
 from tests.conftest import TS, FeedDir, MakeFeed, tree
@@ -233,3 +233,52 @@ def test_remove_run_keeps_what_is_left(feed: FeedDir, run: Run) -> None:
     files.remove_run(run)
     files.remove_run(run)
     assert not run.staging_dir.exists()
+
+
+def names_in(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_a_file_waits_for_its_marker_and_both_are_archived(make_feed: MakeFeed) -> None:
+    """With a done_suffix a file is ready when its marker is there; both move together, only the file is counted."""
+    feed = make_feed(
+        {"sub/a.json": [{"id": 1, "customer_id": "1", "items": []}]}, subdirs=2, input={"done_suffix": ".done"}
+    )
+    feed.land("b.json", [])
+    feed.land("b.json.done.json", [])
+    assert feed.run().files_in == 0
+    feed.land("sub/a.json.done", "")
+    assert feed.run().files_in == 1
+    assert (feed.landing_dir / "b.json").exists()
+    assert {path for path in tree(feed.data_dir) if path.startswith("processed/sub/")} == {
+        "processed/sub/",
+        f"processed/sub/a_{TS}.json",
+        f"processed/sub/a.json_{TS}.done",
+    }
+    proof = verify.recount(*runs.open_complete(feed.open(), TS))
+    assert (proof.gaps, proof.files) == ([], 1)
+    (feed.data_dir / f"processed/sub/a.json_{TS}.done").unlink()
+    gaps = verify.recount(*runs.open_complete(feed.open(), TS)).gaps
+    assert gaps == [f"'processed/sub/a.json_{TS}.done' is missing: it says that 'sub/a.json' was done"]
+
+
+def test_a_file_whose_marker_was_taken_away_stays_in_landing(make_feed: MakeFeed) -> None:
+    """Between listing and claim a marker, or its file, may vanish: then neither is claimed, and the rest is."""
+    feed = make_feed(
+        {f"{name}{suffix}": "[]" for name in ("a.json", "b.json", "c.json") for suffix in ("", ".done")},
+        input={"done_suffix": ".done"},
+    )
+    (feed.landing_dir / "a.json.done").unlink()
+    (feed.landing_dir / "b.json").unlink()
+    run = feed.at()
+    assert files.claim(run, [("a.json", 1), ("b.json", 1), ("c.json", 1)]) == {"a.json", "b.json"}
+    assert names_in(feed.landing_dir) == ["a.json", "b.json.done"]
+    assert names_in(run.subdir_dir(1)) == ["c.json", "c.json.done"]
+
+
+def test_a_released_file_gets_its_marker_back(make_feed: MakeFeed) -> None:
+    """Given back, a file and its marker are in landing again, so that the next run takes them."""
+    feed = make_feed({"a.json": "[]", "a.json.done": ""}, input={"done_suffix": ".done"})
+    feed.stage()
+    assert steps.release(feed.open(), TS) == ["a.json"]
+    assert names_in(feed.landing_dir) == ["a.json", "a.json.done"]

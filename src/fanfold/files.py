@@ -37,11 +37,14 @@ class Landing(NamedTuple):
     settling: dict[str, float]
 
 
-def scan_landing(landing_dir: Path, patterns: list[str], settle_seconds: float) -> Landing:
+def scan_landing(
+    landing_dir: Path, patterns: list[str], settle_seconds: float, done_suffix: str | None = None
+) -> Landing:
     """List the files that match one of `patterns`, in all sub-folders. Nothing is changed.
 
     Hidden names, unfinished downloads (`.part`, `.tmp`, `.crdownload`, `~`), links, and everything that is no regular
-    file are passed over; so are names that are no UTF-8, with a warning.
+    file are passed over; so are names that are no UTF-8, with a warning, and, with a `done_suffix`, files without
+    their marker, and the markers.
 
     Raises:
         MissingError: there is no such directory.
@@ -52,9 +55,11 @@ def scan_landing(landing_dir: Path, patterns: list[str], settle_seconds: float) 
     now = time.time()
     ready: list[LandedFile] = []
     settling: dict[str, float] = {}
-    for entry in _walk(landing_dir):
-        name = os.path.relpath(entry.path, landing_dir)
+    entries = {os.path.relpath(entry.path, landing_dir): entry for entry in _walk(landing_dir)}
+    for name, entry in entries.items():
         if not any(fnmatch.fnmatchcase(entry.name, pattern) for pattern in patterns):
+            continue
+        if done_suffix and (name.endswith(done_suffix) or name + done_suffix not in entries):
             continue
         if not _is_utf8(name):
             log.warning("%a stays in landing: its name is no UTF-8", name)
@@ -120,13 +125,24 @@ def claim(run: Run, files: Iterable[tuple[str, int]]) -> set[str]:
         source, target = run.feed.landing_dir / name, run.subdir_dir(n) / name
         make_dirs(target.parent)
         touched |= {source.parent, target.parent}
-        if not os.path.lexists(target):
-            try:
-                source.rename(target)
-            except FileNotFoundError:
-                vanished.add(name)
+        marker = run.marker(name)
+        if marker and not _move(run.feed.landing_dir / marker, run.subdir_dir(n) / marker):
+            vanished.add(name)
+        elif not _move(source, target):
+            vanished.add(name)
+            if marker:
+                (run.subdir_dir(n) / marker).rename(run.feed.landing_dir / marker)
     _sync_dirs(touched)
     return vanished
+
+
+def _move(source: Path, target: Path) -> bool:
+    if not os.path.lexists(target):
+        try:
+            source.rename(target)
+        except FileNotFoundError:
+            return False
+    return True
 
 
 def claimed_file(run: Run, n: int, name: str) -> os.stat_result:

@@ -202,4 +202,7 @@ def archive(run: Run, n: int, progress: Progress) -> None:
     for file in progress.files:
         if isinstance(file.fault, BadFile):
             files.write(run.feed.data_dir / run.reason_name(n, file.name), manifest.encode(file.fault))
-    files.archive(run, n, {file.name: runs.last_place(run, n, file) for file in progress.files})
+    places = {file.name: runs.last_place(run, n, file) for file in progress.files}
+    files.archive(
+        run, n, places | {marker: run.archive_path(marker) for marker in filter(None, map(run.marker, places))}
+    )

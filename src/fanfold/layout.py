@@ -203,6 +203,11 @@ class Run:
         """The same manifest: its appearance commits the run."""
         return self.feed.commits_dir / f"{self.ts}.json"
 
+    def marker(self, name: str) -> str | None:
+        """Return the name in landing of the file that says that another one is done."""
+        suffix = self.feed.spec.input.done_suffix
+        return f"{name}{suffix}" if suffix else None
+
     def archive_path(self, name: str) -> Path:
         """Return where the original that landed as `name` ends."""
         return self.feed.archive_dir / archived_name(name, self.ts)

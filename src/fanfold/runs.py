@@ -240,7 +240,9 @@ def release_unpublished(run: Run) -> tuple[list[int], list[str]]:
         files.write(run.release_path, manifest.encode(release))
     taken = []
     for n in release.subdirs:
-        taken += files.give_back(run, n, [file.name for file in staged if file.subdir == n])
+        names = [file.name for file in staged if file.subdir == n]
+        # A file is in landing before the marker that makes it ready.
+        taken += files.give_back(run, n, [*names, *filter(None, map(run.marker, names))])
         files.discard(run.feed.data_dir / run.output_name(n))
         files.discard(run.feed.data_dir / run.quarantined_records_name(n))
     if taken:

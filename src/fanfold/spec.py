@@ -106,6 +106,11 @@ class Input(_Section):
     settle_seconds: Seconds = Field(
         2.0, description="A file is ready when it is unchanged for so long, by the later of mtime and ctime."
     )
+    done_suffix: Annotated[str, Field(min_length=1, pattern=r"^[^/]+$")] | None = Field(
+        None,
+        description="A file waits for a marker of its name and this suffix: with .done, a.json waits for a.json.done. "
+        "Both are archived, only the file is counted.",
+    )
     duplicates: Literal["archive", "process", "quarantine", "fail"] = Field(
         "archive",
         description="A file whose bytes are those of a file that is published already, whatever their names and times: "

@@ -40,7 +40,8 @@ def start(spec_path: AnyPath, data_dir: AnyPath | None = None) -> Feed:
 
 def list_files(feed: Feed) -> files.Landing:
     """List what lies in landing: the files that are ready, and those that are still settling."""
-    return files.scan_landing(feed.landing_dir, feed.spec.input.patterns, feed.spec.input.settle_seconds)
+    wanted = feed.spec.input
+    return files.scan_landing(feed.landing_dir, wanted.patterns, wanted.settle_seconds, wanted.done_suffix)
 
 
 def list_run(feed: Feed, ts: str) -> list[files.LandedFile]:

@@ -79,7 +79,7 @@ def account(run: Run) -> Manifest:
         f"{name!r} was claimed, and is in no group" for name, _ in expected - {(f.name, f.subdir) for f in archived}
     ]
     if left := files.left_in(run):
-        gaps.append(f"{str(left.relative_to(run.feed.data_dir))!r} is left in staging")
+        gaps.append(f"{_relative(run, left)!r} is left in staging")
     _fail_on([*gaps, *_gaps(run, committed)])
     return committed
 
@@ -91,7 +91,7 @@ def _ended(run: Run, n: int, file: Input) -> ArchivedFile:
         file.size_bytes,
         file.sha256 or "",
         file.records or 0,
-        str(runs.last_place(run, n, file).relative_to(run.feed.data_dir)),
+        _relative(run, runs.last_place(run, n, file)),
         file.records_quarantined,
         file.careful,
         file.fault.code if file.fault else None,
@@ -217,6 +217,8 @@ def _gaps(run: Run, committed: Manifest) -> Iterator[str]:
             yield f"{file.archived_as!r} is missing: the original of {file.name!r}"
         elif path.stat().st_size != file.size_bytes:
             yield f"{file.archived_as!r} is changed: {path.stat().st_size} bytes, expected {file.size_bytes}"
+        if (marker := run.marker(file.name)) and not run.archive_path(marker).is_file():
+            yield f"{_relative(run, run.archive_path(marker))!r} is missing: it says that {file.name!r} was done"
     expected = {run.manifest_path.name}
     for output in committed.outputs.values():
         path = run.feed.data_dir / output.path
@@ -241,11 +243,7 @@ def _quarantine_gaps(run: Run, committed: Manifest) -> Iterator[str]:
         if file.code:
             expected |= {file.archived_as, run.reason_name(file.subdir, file.name)}
     quarantine_dir = run.feed.data_dir / run.feed.spec.quarantine.path / run.ts
-    found = {
-        str(Path(folder, name).relative_to(run.feed.data_dir))
-        for folder, _, names in os.walk(quarantine_dir)
-        for name in names
-    }
+    found = {_relative(run, Path(folder, name)) for folder, _, names in os.walk(quarantine_dir) for name in names}
     for name in sorted(expected - found):
         if name.endswith(REASON_SUFFIX):
             yield f"{name!r} is missing: the reason of a bad file"
@@ -263,11 +261,17 @@ def _manifest_gaps(run: Run, committed: Manifest) -> Iterator[str]:
 
 def _extra_originals(run: Run, committed: Manifest) -> Iterator[str]:
     known = {file.archived_as for file in committed.files}
+    markers = filter(None, (run.marker(file.name) for file in committed.files))
+    known |= {_relative(run, run.archive_path(marker)) for marker in markers}
     for folder, _, names in os.walk(run.feed.archive_dir):
         for name in sorted(names):
-            relative = str(Path(folder, name).relative_to(run.feed.data_dir))
+            relative = _relative(run, Path(folder, name))
             if f"_{run.ts}." in name and relative not in known:
                 yield relative
+
+
+def _relative(run: Run, path: Path) -> str:
+    return str(path.relative_to(run.feed.data_dir))
 
 
 def _fail_on(gaps: list[str]) -> None:
