@@ -110,51 +110,6 @@ def test_claim_never_overwrites(feed: FeedDir, run: Run) -> None:
     assert (feed.landing_dir / "a.json").read_text() == "new"
 
 
-def places(run: Run, *names: str) -> dict[str, Path]:
-    return {name: run.archive_path(name) for name in names}
-
-
-def test_archive_moves(feed: FeedDir, run: Run) -> None:
-    """An archived file is the same inode under its new name; a second call changes nothing."""
-    inode = (run.subdir_dir(1) / "a.json").stat().st_ino
-    files.archive(run, 1, places(run, "a.json", "sub/b.json"))
-    archived = feed.data_dir / "processed" / f"a_{TS}.json"
-    assert (archived.stat().st_ino, archived.stat().st_nlink) == (inode, 1)
-    assert (feed.data_dir / f"processed/sub/b_{TS}.json").read_text() == "B"
-    assert files.left_in(run) is None
-    before = tree(feed.data_dir)
-    files.archive(run, 1, places(run, "a.json", "sub/b.json"))
-    assert tree(feed.data_dir) == before
-
-
-def test_archive_again_completes(feed: FeedDir, run: Run) -> None:
-    """Cut short between the new name and the loss of the old one, an archive is completed by a second call."""
-    files.archive(run, 1, places(run, "a.json"))
-    (run.subdir_dir(1) / "a.json").hardlink_to(run.archive_path("a.json"))
-    files.archive(run, 1, places(run, "a.json", "sub/b.json"))
-    assert files.left_in(run) is None
-    assert sorted(path.name for path in (feed.data_dir / "processed").rglob("*.json")) == [
-        f"a_{TS}.json",
-        f"b_{TS}.json",
-    ]
-
-
-@pytest.mark.parametrize("content", ["other", "B"], ids=["another content", "the same content"])
-def test_archive_never_overwrites(run: Run, content: str) -> None:
-    """A name that another file has in the archive is an error; that file and all staged originals stay."""
-    taken = run.archive_path("sub/b.json")
-    taken.parent.mkdir(parents=True)
-    taken.write_text(content)
-    inode = taken.stat().st_ino
-    with pytest.raises(DataError, match="exists and is another file, expected the name to be free"):
-        files.archive(run, 1, places(run, "a.json", "sub/b.json"))
-    assert (taken.read_text(), taken.stat().st_ino) == (content, inode)
-    assert [(run.subdir_dir(1) / name).read_text() for name in ("a.json", "sub/b.json")] == ["A", "B"]
-    taken.unlink()
-    files.archive(run, 1, places(run, "a.json", "sub/b.json"))
-    assert taken.read_text() == "B"
-
-
 def test_give_back_restores(feed: FeedDir, run: Run) -> None:
     """Files given back lie in landing as they did, sub-folders too; a second call changes nothing."""
     assert files.give_back(run, 1, ["a.json", "sub/b.json"]) == []

@@ -1,4 +1,4 @@
-"""The only module that changes the file system: scan, claim, publish, archive, give back.
+"""What changes the file system, beside archive.py: scan, claim, publish, give back.
 
 Every change is durable when its function returns, and safe to make again.
 """
@@ -11,7 +11,7 @@ import os
 import shutil
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -132,7 +132,7 @@ def claim(run: Run, files: Iterable[tuple[str, int]]) -> set[str]:
             vanished.add(name)
             if marker:
                 (run.subdir_dir(n) / marker).rename(run.feed.landing_dir / marker)
-    _sync_dirs(touched)
+    sync_dirs(touched)
     return vanished
 
 
@@ -169,50 +169,6 @@ def version(state: os.stat_result) -> tuple[int, int, int, int]:
     return state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
 
-def is_archived(run: Run, n: int, name: str, archived: Path) -> bool:
-    """Say whether an original is at its last place, be it that its staged name is still to be removed.
-
-    Raises:
-        DataError: another file has its name there already.
-    """
-    staged = run.subdir_dir(n) / name
-    try:
-        there = archived.lstat()
-    except FileNotFoundError:
-        return False
-    with contextlib.suppress(FileNotFoundError):
-        if not os.path.samestat(staged.lstat(), there):
-            msg = f"{str(archived)!r} exists and is another file, expected the name to be free: nothing is overwritten"
-            raise DataError(msg)
-    return True
-
-
-def archive(run: Run, n: int, places: Mapping[str, Path]) -> None:
-    """Move originals to their last places. Nothing is ever overwritten.
-
-    All get their new name (a hard link) before the first loses its old one. A second call completes a first one.
-
-    Args:
-        run: the run.
-        n: number of their subdirectory.
-        places: for each name in landing its path in the archive or in quarantine.
-
-    Raises:
-        DataError: another file has the name there already.
-        OSError: the place is on another file system, or the file system has no hard links.
-    """
-    targets = {run.subdir_dir(n) / name: place for name, place in places.items()}
-    for (name, place), staged in zip(places.items(), targets, strict=True):
-        if not is_archived(run, n, name, place):
-            make_dirs(place.parent)
-            _sync_file(staged)
-            os.link(staged, place, follow_symlinks=False)
-    _sync_dirs({place.parent for place in targets.values()})
-    for staged in targets:
-        staged.unlink(missing_ok=True)
-    _sync_dirs({staged.parent for staged in targets if staged.parent.is_dir()})
-
-
 def give_back(run: Run, n: int, names: list[str]) -> list[str]:
     """Move staged originals back into landing under their old names. A second call completes a first one.
 
@@ -232,10 +188,10 @@ def give_back(run: Run, n: int, names: list[str]) -> list[str]:
             if not os.path.samestat(staged.lstat(), landed.lstat()):
                 taken.append(name)
                 continue
-        _sync_dirs({landed.parent})
+        sync_dirs({landed.parent})
         staged.unlink()
         touched |= {landed.parent, staged.parent}
-    _sync_dirs(touched)
+    sync_dirs(touched)
     return taken
 
 
@@ -246,9 +202,9 @@ def temporary(path: Path) -> Path:
 
 def publish(path: Path) -> None:
     """Make the complete file `temporary(path)` visible as `path`: on disk first, then renamed, atomically."""
-    _sync_file(temporary(path))
+    sync_file(temporary(path))
     temporary(path).replace(path)
-    _sync_dirs({path.parent})
+    sync_dirs({path.parent})
 
 
 def write(path: Path, content: bytes) -> None:
@@ -256,7 +212,7 @@ def write(path: Path, content: bytes) -> None:
     with contextlib.suppress(FileNotFoundError):
         if path.read_bytes() == content:
             # A call that was cut short may have left the name without its directory on disk.
-            _sync_dirs({path.parent})
+            sync_dirs({path.parent})
             return
     make_dirs(path.parent)
     temporary(path).write_bytes(content)
@@ -288,7 +244,7 @@ def make_dirs(path: Path) -> None:
     missing = [path, *path.parents]
     missing = missing[: next(i for i, parent in enumerate(missing) if parent.is_dir())]
     path.mkdir(parents=True, exist_ok=True)
-    _sync_dirs({directory.parent for directory in missing})
+    sync_dirs({directory.parent for directory in missing})
 
 
 def left_in(run: Run) -> Path | None:
@@ -313,7 +269,7 @@ def remove_run(run: Run) -> None:
     # Without files.json there is no run: a removal that is cut short leaves none behind that cannot be read.
     run.files_path.unlink(missing_ok=True)
     shutil.rmtree(run.staging_dir)
-    _sync_dirs({run.feed.staging_dir})
+    sync_dirs({run.feed.staging_dir})
 
 
 def discard(path: Path) -> None:
@@ -342,12 +298,14 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync_file(path: Path) -> None:
+def sync_file(path: Path) -> None:
+    """Put the bytes of a file on disk."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
 
-def _sync_dirs(directories: set[Path]) -> None:
+def sync_dirs(directories: set[Path]) -> None:
+    """Put the names in directories on disk."""
     for directory in sorted(directories):
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         try:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from fanfold import archive as vault
 from fanfold import files, manifest, prepare, runs
 from fanfold.engine import merge as engine
 from fanfold.engine.careful import Cleaned, Cleaner
@@ -202,7 +203,9 @@ def archive(run: Run, n: int, progress: Progress) -> None:
     for file in progress.files:
         if isinstance(file.fault, BadFile):
             files.write(run.feed.data_dir / run.reason_name(n, file.name), manifest.encode(file.fault))
-    places = {file.name: runs.last_place(run, n, file) for file in progress.files}
-    files.archive(
-        run, n, places | {marker: run.archive_path(marker) for marker in filter(None, map(run.marker, places))}
-    )
+    places = {}
+    for file in progress.files:
+        places[run.subdir_dir(n) / file.name] = runs.last_place(run, n, file)
+        if (marker := run.marker(file.name)) and (archived := run.archived_marker_path(file.name)):
+            places[run.subdir_dir(n) / marker] = archived
+    vault.archive(places)

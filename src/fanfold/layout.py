@@ -10,6 +10,9 @@ from fanfold.spec import Spec
 
 COMPRESSIONS = (".gz", ".zst")
 RECORDS_NAME = "records.jsonl"
+# Compressed as they are.
+PACKED_ALREADY = (*COMPRESSIONS, ".parquet")
+PACKED_SUFFIX = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 REASON_SUFFIX = ".reason.json"
 
 
@@ -37,15 +40,28 @@ def parse_ts(text: str) -> datetime:
         raise MissingError(msg) from None
 
 
-def archived_name(name: str, ts: str) -> str:
+def archived_name(name: str, ts: str, packed: str = "") -> str:
     """Return the name of a landed file in the archive: `a/b.json.gz` becomes `a/b_<ts>.json.gz`.
 
-    Different names stay different.
+    Different names stay different; compressed, `a.json` may become what `a.json.gz` is.
+
+    Args:
+        name: in landing.
+        ts: of the run.
+        packed: the suffix of the compression of the archive, for files that are not compressed yet.
     """
     path = PurePosixPath(name)
+    if packed and path.suffix not in PACKED_ALREADY:
+        return archived_name(name, ts) + packed
     compression = path.suffix if path.suffix in COMPRESSIONS else ""
     inner = PurePosixPath(path.name.removesuffix(compression))
     return str(path.with_name(f"{inner.stem}_{ts}{inner.suffix}{compression}"))
+
+
+def packing(name: str, archived: str) -> str | None:
+    """Return the suffix of the compression that the archive has added to a file that landed as `name`."""
+    suffix = PurePosixPath(archived).suffix
+    return suffix if suffix in COMPRESSIONS and PurePosixPath(name).suffix != suffix else None
 
 
 def input_format(name: str) -> Literal["json", "csv", "parquet"]:
@@ -81,6 +97,10 @@ class Feed:
     def identity_path(self) -> Path:
         """Which feed the data_dir holds."""
         return self.data_dir / ".fanfold" / "feed.json"
+
+    def reference_path(self, reference: str, sha256: str) -> Path:
+        """Return where a reference is kept as some run has joined it."""
+        return self.data_dir / ".fanfold" / "references" / f"{sha256}_{PurePosixPath(reference).name}"
 
     @property
     def archive_dir(self) -> Path:
@@ -210,7 +230,13 @@ class Run:
 
     def archive_path(self, name: str) -> Path:
         """Return where the original that landed as `name` ends."""
-        return self.feed.archive_dir / archived_name(name, self.ts)
+        packed = PACKED_SUFFIX[self.feed.spec.archive.compression]
+        return self.feed.archive_dir / archived_name(name, self.ts, packed)
+
+    def archived_marker_path(self, name: str) -> Path | None:
+        """Return where the marker of a file that landed as `name` ends."""
+        marker = self.marker(name)
+        return self.feed.archive_dir / archived_name(marker, self.ts) if marker else None
 
     def quarantine_name(self, n: int) -> str:
         """Return the quarantine of one subdirectory, relative to data_dir."""

@@ -213,10 +213,18 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     references: list[FrozenReference]
 
 
+class Packed(msgspec.Struct, frozen=True):
+    """A compressed file."""
+
+    size_bytes: int
+    sha256: str
+
+
 class ArchivedFile(msgspec.Struct, frozen=True):
     """An original and where it ended: in the archive or, with a `code`, in quarantine.
 
-    `decision` and `duplicate_of` are those of `Input`.
+    Size and hash are those of its bytes as they came; `packed` are those of the file in the archive where that is
+    compressed. `decision` and `duplicate_of` are those of `Input`.
     """
 
     name: str
@@ -230,6 +238,7 @@ class ArchivedFile(msgspec.Struct, frozen=True):
     code: str | None = None
     decision: str = "new"
     duplicate_of: str | None = None
+    packed: Packed | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True):

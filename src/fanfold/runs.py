@@ -9,7 +9,7 @@ from typing import Literal
 
 import msgspec
 
-from fanfold import files, lease, manifest
+from fanfold import archive, files, lease, manifest
 from fanfold.errors import DataError, MissingError, SpecError, nearest
 from fanfold.layout import Feed, Run, format_ts, parse_ts
 from fanfold.manifest import (
@@ -278,7 +278,7 @@ def last_place(run: Run, n: int, file: Input) -> Path:
 
 def is_archived(run: Run, n: int, file: Input) -> bool:
     """Say whether an original is at its last place."""
-    return files.is_archived(run, n, file.name, last_place(run, n, file))
+    return archive.is_archived(run.subdir_dir(n) / file.name, last_place(run, n, file))
 
 
 def is_complete(run: Run) -> bool:

@@ -195,6 +195,10 @@ class Archive(_Section):
     """Where the originals go when their rows are published."""
 
     path: InsidePath = Field("processed", description="Archive directory, inside data_dir.")
+    compression: Literal["none", "gzip", "zstd"] = Field(
+        "none",
+        description="Compress originals there, but for .gz, .zst and .parquet: a.json becomes a_<ts>.json.gz or .zst.",
+    )
 
 
 class Quarantine(_Section):

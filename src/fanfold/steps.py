@@ -73,8 +73,7 @@ def stage_files(feed: Feed, ts: str) -> int:
         # The decision to give the run up is on disk: it is carried out before anything else.
         release(feed, run.ts)
     ready = [] if run.files_path.exists() or runs.is_complete(run) else list_files(feed).ready
-    for file in ready:
-        files.check_name_fits(run.archive_path(file.name))
+    ready = list(_apart(run, ready))
     if ready or run.staging_dir.is_dir():
         runs.claim_data_dir(feed)
         files.make_dirs(run.work_dir)
@@ -82,6 +81,19 @@ def stage_files(feed: Feed, ts: str) -> int:
             return _stage(feed, run, {file.name: file.size_bytes for file in ready})
     committed = manifest.read_if_there(run.commit_path, Manifest)
     return committed.summary.files_in if committed else 0
+
+
+def _apart(run: Run, ready: list[files.LandedFile]) -> Iterator[files.LandedFile]:
+    """Yield the files that have a name of their own in the archive; the others wait for the next run."""
+    places: dict[str, str] = {}
+    for file in ready:
+        for path in filter(None, (run.archive_path(file.name), run.archived_marker_path(file.name))):
+            files.check_name_fits(path)
+        place = str(run.archive_path(file.name))
+        if places.setdefault(place, file.name) == file.name:
+            yield file
+        else:
+            log.warning("%r waits for the next run: in the archive it is named like %r", file.name, places[place])
 
 
 def _stage(feed: Feed, run: Run, ready: dict[str, int]) -> int:

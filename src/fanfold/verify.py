@@ -1,5 +1,6 @@
 """The proof: every file, byte, record and row of a run accounted for."""
 
+import hashlib
 import importlib.metadata
 import os
 from collections.abc import Iterator
@@ -7,17 +8,18 @@ from pathlib import Path
 
 import msgspec
 
-from fanfold import files, manifest, runs
+from fanfold import archive, files, manifest, runs
 from fanfold.engine.denormalize import count_originals, count_rows, plain_rows
 from fanfold.engine.source import careful_records
 from fanfold.errors import DataError
-from fanfold.layout import REASON_SUFFIX, Feed, Run
+from fanfold.layout import REASON_SUFFIX, Feed, Run, packing
 from fanfold.manifest import (
     ArchivedFile,
     BadRecord,
     Files,
     Input,
     Manifest,
+    Packed,
     Progress,
     Published,
     Release,
@@ -85,18 +87,27 @@ def account(run: Run) -> Manifest:
 
 
 def _ended(run: Run, n: int, file: Input) -> ArchivedFile:
+    place = runs.last_place(run, n, file)
+    packed = None
+    if packing(file.name, place.name) and place.is_file():
+        with archive.original(place, file.name) as content:
+            if hashlib.file_digest(content, "sha256").hexdigest() != file.sha256:
+                msg = f"{_relative(run, place)!r} is changed: it is not {file.name!r}, compressed"
+                raise DataError(msg)
+        packed = Packed(place.stat().st_size, files.sha256(place))
     return ArchivedFile(
         file.name,
         n,
         file.size_bytes,
         file.sha256 or "",
         file.records or 0,
-        _relative(run, runs.last_place(run, n, file)),
+        _relative(run, place),
         file.records_quarantined,
         file.careful,
         file.fault.code if file.fault else None,
         file.decision,
         file.duplicate_of,
+        packed,
     )
 
 
@@ -154,11 +165,11 @@ def recount(run: Run, committed: Manifest) -> Recount:
     """
     gaps = [*_gaps(run, committed), *_manifest_gaps(run, committed)]
     present = [f for f in committed.files if (run.feed.data_dir / f.archived_as).is_file()]
-    whole = {f for f in present if files.sha256(run.feed.data_dir / f.archived_as) == f.sha256}
+    whole = {f for f in present if files.sha256(run.feed.data_dir / f.archived_as) == _lies_as(f).sha256}
     gaps += [
-        f"{file.archived_as!r} is changed: expected sha256 {file.sha256}"
+        f"{file.archived_as!r} is changed: expected sha256 {_lies_as(file).sha256}"
         for file in present
-        if file not in whole and (run.feed.data_dir / file.archived_as).stat().st_size == file.size_bytes
+        if file not in whole and (run.feed.data_dir / file.archived_as).stat().st_size == _lies_as(file).size_bytes
     ]
     gaps += [f"{name!r} is extra: no original of the run" for name in _extra_originals(run, committed)]
     records, wanted = _count_originals(run, committed, [file for file in present if file in whole])
@@ -170,8 +181,13 @@ def recount(run: Run, committed: Manifest) -> Recount:
         gaps.append(f"{records} records in the archive, expected {committed.summary.records_in}")
     if not gaps and not rows == wanted == committed.summary.rows_out:
         gaps.append(f"{rows} rows, expected {wanted} by the archive, {committed.summary.rows_out} by the manifest")
-    size = sum(file.size_bytes for file in present)
+    size = sum(file.size_bytes for file in whole)
     return Recount(run.ts, len(present), size, records, rows, gaps)
+
+
+def _lies_as(file: ArchivedFile) -> ArchivedFile | Packed:
+    """Return size and hash of an original as it lies in the archive."""
+    return file.packed or file
 
 
 def _count_originals(run: Run, committed: Manifest, originals: list[ArchivedFile]) -> tuple[int, int]:
@@ -215,10 +231,11 @@ def _gaps(run: Run, committed: Manifest) -> Iterator[str]:
         path = run.feed.data_dir / file.archived_as
         if not path.is_file():
             yield f"{file.archived_as!r} is missing: the original of {file.name!r}"
-        elif path.stat().st_size != file.size_bytes:
-            yield f"{file.archived_as!r} is changed: {path.stat().st_size} bytes, expected {file.size_bytes}"
-        if (marker := run.marker(file.name)) and not run.archive_path(marker).is_file():
-            yield f"{_relative(run, run.archive_path(marker))!r} is missing: it says that {file.name!r} was done"
+        elif path.stat().st_size != _lies_as(file).size_bytes:
+            size = _lies_as(file).size_bytes
+            yield f"{file.archived_as!r} is changed: {path.stat().st_size} bytes, expected {size}"
+        if (marker := run.archived_marker_path(file.name)) and not marker.is_file():
+            yield f"{_relative(run, marker)!r} is missing: it says that {file.name!r} was done"
     expected = {run.manifest_path.name}
     for output in committed.outputs.values():
         path = run.feed.data_dir / output.path
@@ -261,8 +278,8 @@ def _manifest_gaps(run: Run, committed: Manifest) -> Iterator[str]:
 
 def _extra_originals(run: Run, committed: Manifest) -> Iterator[str]:
     known = {file.archived_as for file in committed.files}
-    markers = filter(None, (run.marker(file.name) for file in committed.files))
-    known |= {_relative(run, run.archive_path(marker)) for marker in markers}
+    markers = (run.archived_marker_path(file.name) for file in committed.files)
+    known |= {_relative(run, marker) for marker in markers if marker}
     for folder, _, names in os.walk(run.feed.archive_dir):
         for name in sorted(names):
             relative = _relative(run, Path(folder, name))
