@@ -17,7 +17,8 @@ from typing import IO, Any
 import zstandard
 
 from fanfold.errors import DataError
-from fanfold.files import make_dirs, sync_dirs, sync_file, temporary
+from fanfold.files import make_dirs, publish, sync_dirs, sync_file, temporary
+from fanfold.files import sha256 as file_sha256
 from fanfold.layout import packing
 
 CHUNK_BYTES = 1 << 20
@@ -115,6 +116,33 @@ def put(source: Path, place: Path) -> None:
             raise OSError(errno.EIO, msg)
     os.link(written, place)
     written.unlink()
+
+
+def copy_out(place: Path, name: str, sha256: str, target: Path) -> None:
+    """Copy the original that landed as `name` to `target`, as it came; a file that is it already stays.
+
+    Raises:
+        DataError: the original is missing or changed, or `target` is another file.
+    """
+    if target.exists() and file_sha256(target) == sha256:
+        return
+    make_dirs(target.parent)
+    written = temporary(target)
+    try:
+        with original(place, name) as content, written.open("wb") as copied:
+            shutil.copyfileobj(content, copied, CHUNK_BYTES)
+    except FileNotFoundError:
+        msg = f"{str(place)!r} is missing: it is {name!r}"
+        raise DataError(msg) from None
+    if file_sha256(written) != sha256:
+        written.unlink()
+        msg = f"{str(place)!r} is changed: expected {name!r}, sha256 {sha256}"
+        raise DataError(msg)
+    if target.exists():
+        written.unlink()
+        msg = f"{str(target)!r} exists and is another file, expected the name to be free: nothing is overwritten"
+        raise DataError(msg)
+    publish(target)
 
 
 @contextlib.contextmanager

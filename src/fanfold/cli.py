@@ -111,15 +111,23 @@ def cli() -> None:
     "--ts",
     help="Execution timestamp of the run, in any ISO 8601 form (default: that of the oldest unfinished run, else now).",
 )
+@click.option(
+    "--from-archive",
+    metavar="TS",
+    help="Make a complete run again, from the originals in its archive, in another --data-dir.",
+)
 @JSON
-def run(spec: Path, data_dir: Path | None, ts: str | None, *, as_json: bool) -> None:
+def run(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str | None, *, as_json: bool) -> None:
     """Do all steps here and now, without Airflow.
 
     Without --ts the oldest unfinished run is resumed, if there is one. With the --ts of a complete run, nothing happens
-    but the check that all is in place.
+    but the check that all is in place. With --from-archive the same spec gives the same output, byte for byte, and a
+    changed one what the run would have been; nothing of the feed itself is changed.
     """
     from fanfold import display, local, steps
 
+    if from_archive is not None:
+        ts = _stage_again(spec, data_dir, ts, from_archive)
     feed = steps.start(spec, _absolute(data_dir))
     name, resumed = local.choose_ts(feed, ts)
     if resumed:
@@ -130,6 +138,21 @@ def run(spec: Path, data_dir: Path | None, ts: str | None, *, as_json: bool) -> 
         _print_json({**msgspec.to_builtins(done.summary), "seconds": round(done.seconds, 3)})
     else:
         display.print_summary(Console(), done.summary, done.subdir_seconds, feed.data_dir)
+
+
+def _stage_again(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str) -> str:
+    from fanfold import restore, runs
+
+    if ts is not None or data_dir is None:
+        msg = "--from-archive takes the --data-dir to make the run in, and no --ts"
+        raise click.UsageError(msg)
+    source, again = runs.open_feed(spec), runs.open_feed(spec, _absolute(data_dir))
+    if source.data_dir == again.data_dir:
+        msg = f"--data-dir {str(data_dir)!r} is the feed's own, expected another directory for --from-archive"
+        raise click.UsageError(msg)
+    run, committed = runs.open_complete(source, from_archive)
+    restore.stage_again(run, committed, again)
+    return run.ts
 
 
 @cli.command()
@@ -244,15 +267,41 @@ def release(spec: Path, ts: str, data_dir: Path | None) -> None:
 
 @cli.command()
 @SPEC
+@click.argument("ts")
+@click.option("--to", "target", type=click.Path(path_type=Path), help="Where to put them (default: landing).")
+@DATA_DIR
+def restore(spec: Path, ts: str, target: Path | None, data_dir: Path | None) -> None:
+    """Put the originals of a complete run back under their old names, as copies; the archive stays as it is.
+
+    In landing the next run takes them for what they are: duplicates (input.duplicates). To make a run again, use
+    fanfold run --from-archive.
+    """
+    from fanfold import restore as vault
+    from fanfold import runs
+
+    feed = runs.open_feed(spec, _absolute(data_dir))
+    names = vault.restore(*runs.open_complete(feed, ts), target.absolute() if target else feed.landing_dir)
+    click.echo(f"restored: {len(names):,} in {target or feed.landing_dir}")
+
+
+@cli.command()
+@SPEC
 @click.argument("ts", required=False)
+@click.option("--deep", is_flag=True, help="Also make the run again from its archive, and compare the bytes.")
 @DATA_DIR
 @JSON
-def verify(spec: Path, ts: str | None, data_dir: Path | None, *, as_json: bool) -> None:
-    """Recount a complete run (default: the newest) from archive and output."""
-    from fanfold import runs
+def verify(spec: Path, ts: str | None, data_dir: Path | None, *, deep: bool, as_json: bool) -> None:
+    """Recount a complete run (default: the newest) from archive and output.
+
+    --deep needs room for the run in the directory for temporary files (TMPDIR).
+    """
+    from fanfold import restore, runs
     from fanfold import verify as proof
 
-    found = proof.recount(*runs.open_complete(runs.open_feed(spec, _absolute(data_dir)), ts))
+    opened, committed = runs.open_complete(runs.open_feed(spec, _absolute(data_dir)), ts)
+    found = proof.recount(opened, committed)
+    if deep and not found.gaps:
+        found = msgspec.structs.replace(found, gaps=restore.differences(opened, committed))
     if as_json:
         _print_json(found)
     else:

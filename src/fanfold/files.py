@@ -230,8 +230,15 @@ def writing(path: Path) -> Iterator[BinaryIO]:
 
 def copy(source: Path, path: Path) -> None:
     """Copy a file, atomically and durably."""
-    with source.open("rb") as content, writing(path) as copied:
-        shutil.copyfileobj(content, copied)
+    copy_unpublished(source, path)
+    publish(path)
+
+
+def copy_unpublished(source: Path, path: Path) -> Path:
+    """Copy a file to `temporary(path)`, which is returned."""
+    make_dirs(path.parent)
+    shutil.copyfile(source, temporary(path))
+    return temporary(path)
 
 
 def remove(path: Path) -> None:

@@ -98,8 +98,8 @@ class Feed:
         """Which feed the data_dir holds."""
         return self.data_dir / ".fanfold" / "feed.json"
 
-    def reference_path(self, reference: str, sha256: str) -> Path:
-        """Return where a reference is kept as some run has joined it."""
+    def kept_reference_path(self, reference: str, sha256: str) -> Path:
+        """Return where a reference is kept as runs have joined it: by its content."""
         return self.data_dir / ".fanfold" / "references" / f"{sha256}_{PurePosixPath(reference).name}"
 
     @property

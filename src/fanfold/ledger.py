@@ -4,7 +4,7 @@ import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -14,9 +14,9 @@ from fanfold.manifest import ArchivedFile, Input, Inputs, Progress, Release
 
 
 class Decision(NamedTuple):
-    """What a file is to the feed; `duplicate_of` is `<ts>/<name>` of the file with the same bytes."""
+    """What a file is to the feed: `new`, `new_content` of a known name, or `duplicate` of `<ts>/<name>`."""
 
-    decision: Literal["new", "new_content", "duplicate"]
+    decision: str
     duplicate_of: str | None = None
 
 

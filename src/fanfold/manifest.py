@@ -20,12 +20,14 @@ class Identity(msgspec.Struct, frozen=True):
     name: str
 
 
-class StagedFile(msgspec.Struct, frozen=True):
-    """A file of the run."""
+class StagedFile(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A file of the run. `decision` and `duplicate_of` are given where an earlier run is made again."""
 
     name: str
     size_bytes: int
     subdir: int
+    decision: str | None = None
+    duplicate_of: str | None = None
 
 
 class Files(msgspec.Struct, frozen=True):

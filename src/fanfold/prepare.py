@@ -115,13 +115,19 @@ def freeze_reference(run: Run, index: int) -> tuple[FrozenReference, list[Column
             clean = stack.enter_context(files.writing(lines)) if opened.careful else None
             rows = opened.freeze(files.temporary(target), run.spill_dir(0), clean)
         files.remove(lines)
-        sha256, after = files.sha256(source), source.stat()
+        sha256 = files.sha256(source)
+        kept = run.feed.kept_reference_path(run.feed.spec.merge[index].reference, sha256)
+        # Kept as it was, the run can be made again from the archive.
+        copied = None if kept.exists() else files.copy_unpublished(source, kept)
+        after = source.stat()
     except FileNotFoundError:
         msg = f"{str(source)!r} is no file, expected the reference {run.feed.spec.merge[index].reference!r}"
         raise MissingError(msg) from None
     if files.version(before) != files.version(after):
         msg = f"{str(source)!r} changed while it was read"
         raise StillWrittenError(msg)
+    if copied:
+        files.publish(kept)
     files.publish(target)
     return FrozenReference(run.feed.spec.merge[index].reference, sha256, rows), opened.columns
 
@@ -150,12 +156,14 @@ def prepare(run: Run, staged: list[StagedFile]) -> None:
     places = {name: (path, states[name].st_size) for name, path in paths.items()}
     # Two runs that decide at once could each take the same bytes for new, or each for those of the other.
     with runs.one_by_one(run.feed):
-        decisions = decide(run.feed, run.ts, places, scans)
+        given = {f.name: ledger.Decision(f.decision, f.duplicate_of) for f in staged if f.decision}
+        undecided = {name: place for name, place in places.items() if name not in given}
+        decisions = given | (decide(run.feed, run.ts, undecided, scans) if undecided else {})
         for file in staged:
             found = Input(file.name, file.size_bytes)
             if file.name in scans:
                 found = _as_scanned(file.name, states[file.name], scans[file.name], fixed)
-            if decision := decisions.get(file.name):
+            if file.name in states and (decision := decisions.get(file.name)):
                 found = _decided(run, found, states[file.name], decision)
             inputs[file.subdir].append(found)
         for n, listed in inputs.items():

@@ -227,6 +227,12 @@ def is_as_published(feed: Feed, published: Published) -> bool:
 
 
 def _gaps(run: Run, committed: Manifest) -> Iterator[str]:
+    yield from _archive_gaps(run, committed)
+    yield from _output_gaps(run, committed)
+    yield from _quarantine_gaps(run, committed)
+
+
+def _archive_gaps(run: Run, committed: Manifest) -> Iterator[str]:
     for file in committed.files:
         path = run.feed.data_dir / file.archived_as
         if not path.is_file():
@@ -236,6 +242,13 @@ def _gaps(run: Run, committed: Manifest) -> Iterator[str]:
             yield f"{file.archived_as!r} is changed: {path.stat().st_size} bytes, expected {size}"
         if (marker := run.archived_marker_path(file.name)) and not marker.is_file():
             yield f"{_relative(run, marker)!r} is missing: it says that {file.name!r} was done"
+    for reference in committed.summary.references:
+        kept = run.feed.kept_reference_path(reference.path, reference.sha256)
+        if not kept.is_file() or files.sha256(kept) != reference.sha256:
+            yield f"{_relative(run, kept)!r} is missing or changed: the reference {reference.path!r} as it was joined"
+
+
+def _output_gaps(run: Run, committed: Manifest) -> Iterator[str]:
     expected = {run.manifest_path.name}
     for output in committed.outputs.values():
         path = run.feed.data_dir / output.path
@@ -244,17 +257,16 @@ def _gaps(run: Run, committed: Manifest) -> Iterator[str]:
             yield f"{output.path!r} is missing: expected {output.rows} rows"
         elif not is_as_published(run.feed, output):
             yield f"{output.path!r} is changed: expected sha256 {output.sha256}"
-    for bad in committed.quarantined.values():
-        if not is_as_published(run.feed, bad):
-            yield f"{bad.path!r} is missing or changed: expected {bad.rows} records, sha256 {bad.sha256}"
-    yield from _quarantine_gaps(run, committed)
     for name in sorted(path.name for path in run.output_dir.iterdir()) if run.output_dir.is_dir() else ():
         if name not in expected:
             yield f"{f'{run.output}/{name}'!r} is extra: no output of the run"
 
 
 def _quarantine_gaps(run: Run, committed: Manifest) -> Iterator[str]:
-    """Compare the names in the run's quarantine with those that are to be there, reasons included."""
+    """Compare what is in the run's quarantine with what is to be there, reasons included."""
+    for bad in committed.quarantined.values():
+        if not is_as_published(run.feed, bad):
+            yield f"{bad.path!r} is missing or changed: expected {bad.rows} records, sha256 {bad.sha256}"
     expected = {listed.path for listed in committed.quarantined.values()}
     for file in committed.files:
         if file.code:

@@ -1,0 +1,113 @@
+"""Back from the archive: originals under their old names, and whole runs made again."""
+
+import tempfile
+from pathlib import Path
+
+from fanfold import archive, files, lease, local, manifest, runs
+from fanfold.balance import balance
+from fanfold.errors import DataError
+from fanfold.layout import Feed, Run
+from fanfold.manifest import ArchivedFile, Files, Manifest, StagedFile
+
+
+def restore(run: Run, committed: Manifest, target_dir: Path) -> list[str]:
+    """Copy the originals of a complete run into a directory, under their old names, each with its marker after it.
+
+    Everything is checked before the first is written: nothing is overwritten. A second call completes a first one.
+
+    Returns:
+        The names, sorted.
+
+    Raises:
+        DataError: an original is missing or changed, or another file has its name in `target_dir`.
+    """
+    places = {target_dir / file.name: file for file in committed.files}
+    for target, file in places.items():
+        if target.exists() and files.sha256(target) != file.sha256:
+            msg = f"{str(target)!r} exists and is another file, expected the name to be free: nothing is overwritten"
+            raise DataError(msg)
+    for target, file in places.items():
+        _copy_out(run, file, target)
+    return sorted(file.name for file in committed.files)
+
+
+def _copy_out(run: Run, file: ArchivedFile, target: Path) -> None:
+    archive.copy_out(run.feed.data_dir / file.archived_as, file.name, file.sha256, target)
+    marker, archived = run.marker(target.name), run.archived_marker_path(file.name)
+    if marker and archived:
+        files.copy(archived, target.with_name(marker))
+
+
+def stage_again(run: Run, committed: Manifest, feed: Feed) -> None:
+    """Stage the originals of a complete run in another `data_dir`, as its stage_files did; the run goes on from there.
+
+    The references are those that the run has joined, where `feed` has no others. What was a duplicate is one again.
+    A second call completes a first one.
+
+    Raises:
+        DataError: an original or a reference is missing or changed.
+        SpecError: the `data_dir` holds another feed.
+        BusyError: another process does the same.
+    """
+    again = feed.run(run.ts)
+    runs.claim_data_dir(feed)
+    if runs.is_complete(again) or again.files_path.exists():
+        return
+    files.make_dirs(feed.landing_dir)
+    files.make_dirs(again.work_dir)
+    with lease.hold(again.lease_path, does="stage_files"):
+        for reference in committed.summary.references:
+            kept = run.feed.kept_reference_path(reference.path, reference.sha256)
+            if not (feed.data_dir / reference.path).exists():
+                archive.copy_out(kept, kept.name, reference.sha256, feed.data_dir / reference.path)
+        subdirs = _subdirs(run, committed, feed)
+        staged = []
+        for n in range(1, feed.spec.subdirs + 1):
+            files.make_dirs(again.subdir_dir(n))
+        for file in committed.files:
+            n = subdirs[file.name]
+            _copy_out(run, file, again.subdir_dir(n) / file.name)
+            staged.append(StagedFile(file.name, file.size_bytes, n, file.decision, file.duplicate_of))
+        staged.sort(key=lambda file: (file.subdir, file.name))
+        files.write(again.spec_path, feed.spec.model_dump_json(exclude={"data_dir"}, indent=1).encode())
+        files.write(again.files_path, manifest.encode(Files(claimed=True, files=staged)))
+
+
+def _subdirs(run: Run, committed: Manifest, feed: Feed) -> dict[str, int]:
+    if feed.spec.subdirs == run.feed.spec.subdirs:
+        return {file.name: file.subdir for file in committed.files}
+    parts = balance(((file.name, file.size_bytes) for file in committed.files), feed.spec.subdirs)
+    return {name: n for n, names in parts.items() for name in names}
+
+
+def differences(run: Run, committed: Manifest) -> list[str]:
+    """Make a complete run again from its archive, in a temporary directory, and compare what comes out.
+
+    Returns:
+        A sentence for each table, list of bad records and bad file that comes out otherwise.
+
+    Raises:
+        DataError: an original or a reference is missing or changed.
+        FanfoldError, ExceptionGroup: the run does not come to its end again.
+    """
+    with tempfile.TemporaryDirectory(prefix="fanfold-") as folder:
+        feed = Feed(Path(folder).resolve(), run.feed.spec)
+        stage_again(run, committed, feed)
+        local.run(feed, run.ts, lambda _n, _step, _state: None)
+        made = manifest.read(feed.run(run.ts).commit_path, Manifest)
+    found = []
+    for kind, before, now in (
+        ("table", committed.outputs, made.outputs),
+        ("list of bad records", committed.quarantined, made.quarantined),
+    ):
+        for n in sorted(before.keys() | now.keys(), key=int):
+            if before.get(n) != now.get(n):
+                path = (before.get(n) or now[n]).path
+                versions = f"fanfold {committed.fanfold}, duckdb {committed.duckdb}"
+                found.append(f"{path!r} is not the {kind} that the archive gives (it was made with {versions})")
+    codes = {file.name: file.code for file in made.files}
+    return found + [
+        f"{file.archived_as!r} was {file.code or 'good'}, and is {codes[file.name] or 'good'} now"
+        for file in committed.files
+        if file.code != codes[file.name]
+    ]
