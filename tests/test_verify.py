@@ -1,15 +1,21 @@
 """The proof: a recount names what is missing, extra, or changed."""
 
 import io
+import json
+import random
 import shutil
 from collections.abc import Callable
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from rich.console import Console
 
-from fanfold import display, runs, steps, verify
-from fanfold.errors import DataError, MissingError
+from fanfold import display, files, manifest, runs, steps, verify
+from fanfold.errors import DataError, FanfoldError, MissingError
 from tests.conftest import TS, FeedDir, MakeFeed, new_feed, tree
 
 ORIGINAL, TABLE, MANIFEST = f"processed/a_{TS}.json", f"denormalized/{TS}/1.csv", f"denormalized/{TS}/_manifest.json"
@@ -45,7 +51,7 @@ def test_a_recount_counts_everything(feed: FeedDir) -> None:
     """A recount reads every original and every table, finds the counts of the run, and changes nothing."""
     before = tree(feed.data_dir)
     size = sum(path.stat().st_size for path in (feed.data_dir / "processed").rglob("*.json"))
-    assert recount(feed) == verify.Recount(TS, 2, size, 4, 5, [])
+    assert recount(feed) == verify.Recount(TS, 2, size, 4, 5, {}, [])
     assert tree(feed.data_dir) == before
 
 
@@ -158,3 +164,124 @@ def test_large_rows_are_recounted(make_feed: MakeFeed) -> None:
     found = recount(feed)
     assert (found.gaps, found.rows) == ([], 1)
     display.print_summary(Console(file=io.StringIO()), feed.verify(), {}, feed.data_dir)
+
+
+# Every digit counts: of each value, and of a sum that no double holds.
+ORDERS: list[dict[str, Any]] = [
+    {
+        "id": n,
+        "customer_id": "1",
+        "fee": f"{n}.{'0' * 10}1",
+        "items": [{"qty": q, "price": f"{q}.{n:02}"} for q in range(n)],
+    }
+    for n in range(12)
+]
+TOTALS = {
+    "input": {"fields": {"fee": "DECIMAL(30,11)", "items.price": "DECIMAL(18,4)", "items.qty": "BIGINT"}},
+    "verify": {"totals": ["fee", "items_price", "items_qty", "double"]},
+    "denormalize": {
+        "explode": ["items"],
+        "columns": ["id", "fee", "items_price", "items_qty", {"double": "items_qty * 2"}, "customer_name"],
+    },
+}
+
+
+@pytest.mark.parametrize(("output", "compression"), [("csv", "zstd"), ("parquet", "none")])
+def test_sums_are_proved_to_the_last_digit(make_feed: MakeFeed, output: str, compression: str) -> None:
+    """The sums of `verify.totals` are those of all rows, exactly, whichever path and level the values come from."""
+    lines = "".join(f"{json.dumps(order)}\n" for order in ORDERS[5:])
+    feed = make_feed(
+        {
+            "a.json": ORDERS[:5],
+            "careful.json": lines + '{"id": 0.12345678901234567890123}\n',
+            "c.csv": f"id,customer_id,fee\n1,1,{10**17}.5\n",
+        },
+        output={"format": output},
+        archive={"compression": compression},
+        **TOTALS,
+    )
+    feed.run()
+    prices = [Fraction(item["price"]) for order in ORDERS for item in order["items"]]
+    quantity = sum(item["qty"] for order in ORDERS for item in order["items"])
+    fees = sum(Fraction(order["fee"]) * max(len(order["items"]), 1) for order in ORDERS)
+    found = recount(feed)
+    assert found.gaps == []
+    assert {name: Fraction(total) for name, total in found.totals.items()} == {
+        "fee": fees + 10**17 + Fraction("0.5"),
+        "items_price": sum(prices),
+        "items_qty": quantity,
+        "double": 2 * quantity,
+    }
+
+
+def test_a_sum_that_the_tables_do_not_have_is_a_gap(make_feed: MakeFeed) -> None:
+    """A table forged together with its hashes is found by the sums of the archive."""
+    feed = make_feed({"a.json": ORDERS}, subdirs=1, **TOTALS)
+    feed.run()
+    run, committed = runs.open_complete(feed.open(), TS)
+    table = feed.data_dir / TABLE
+    table.write_text(table.read_text().replace(",3.0900,", ",3.0901,"))
+    output = msgspec.structs.replace(
+        committed.outputs["1"], sha256=files.sha256(table), size_bytes=table.stat().st_size
+    )
+    forged = manifest.encode(msgspec.structs.replace(committed, outputs={"1": output}))
+    for place in (run.commit_path, run.manifest_path):
+        place.write_bytes(forged)
+    (gap,) = recount(feed).gaps
+    total = Decimal(committed.totals["items_price"])
+    assert gap.startswith(f"the sum of 'items_price' is {total + Decimal('0.0001')}, expected {total} by the archive")
+
+
+@pytest.mark.parametrize(
+    ("total", "message"),
+    [
+        ("items_prize", "verify.totals 'items_prize' is no column, did you mean 'items_price'"),
+        ("customer_name", "verify.totals 'customer_name' is VARCHAR, expected BIGINT or DECIMAL"),
+    ],
+)
+def test_a_total_of_what_has_none_is_an_error_before_any_group(make_feed: MakeFeed, total: str, message: str) -> None:
+    """A total names a column of whole numbers or decimals; anything else is said before a group starts."""
+    feed = make_feed({"a.json": ORDERS}, **(TOTALS | {"verify": {"totals": [total]}}))
+    with pytest.raises(FanfoldError, match=message):
+        feed.stage()
+
+
+def test_each_of_fifty_changes_is_named(make_feed: MakeFeed) -> None:
+    """Fifty times one byte, line or file of archive or output changed, gone or more: each time it is named, exactly."""
+    feed = make_feed(
+        {
+            "sub/a.json": ORDERS,
+            "b.json": "".join(f"{json.dumps(order)}\n" for order in ORDERS) + "{\n",
+            "bad.json": "no JSON",
+            "c.csv": "id,customer_id\n1,1\n",
+        },
+        quarantine={"max_bad_records_percent": 50},
+    )
+    feed.run()
+    folders = [feed.data_dir / name for name in ("processed", "denormalized", "quarantine")]
+    paths = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
+    chance = random.Random(7)
+    for turn in range(50):
+        path = chance.choice(paths)
+        whole = path.read_bytes()
+        at = chance.randrange(len(whole))
+        named = path
+        match turn % 5:
+            case 0 | 1:
+                path.write_bytes(whole[:at] + bytes([whole[at] ^ (1 << chance.randrange(8))]) + whole[at + 1 :])
+            case 2:
+                lines = whole.splitlines(keepends=True)
+                lines.pop(chance.randrange(len(lines)))
+                path.write_bytes(b"".join(lines))
+            case 3:
+                path.unlink()
+            case 4:
+                named = path.with_name(f"more_{TS}.json")
+                named.write_bytes(whole)
+        gaps = recount(feed).gaps
+        assert len(gaps) == 1, (turn, path, gaps)
+        assert str(named.relative_to(feed.data_dir)) in gaps[0], (turn, path, gaps)
+        if named != path:
+            named.unlink()
+        path.write_bytes(whole)
+    assert recount(feed).gaps == []

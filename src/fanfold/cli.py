@@ -307,9 +307,11 @@ def verify(spec: Path, ts: str | None, data_dir: Path | None, *, deep: bool, as_
     else:
         for gap in found.gaps:
             click.echo(gap)
+        sums = "".join(f", sum of {name} {total}" for name, total in found.totals.items())
         click.echo(
             f"run {found.ts}: recounted {found.files:,} originals, {found.bytes:,} bytes, {found.records:,} records, "
-            f"{found.rows:,} rows: " + (f"gaps: {len(found.gaps)}" if found.gaps else "nothing lost, nothing twice")
+            f"{found.rows:,} rows{sums}: "
+            + (f"gaps: {len(found.gaps)}" if found.gaps else "nothing lost, nothing twice")
         )
     sys.exit(1 if found.gaps else 0)
 

@@ -13,6 +13,7 @@ import msgspec
 
 from fanfold import archive as vault
 from fanfold import files, manifest, prepare, runs
+from fanfold.engine import counts
 from fanfold.engine import merge as engine
 from fanfold.engine.careful import Cleaned, Cleaner
 from fanfold.engine.denormalize import denormalize
@@ -167,7 +168,8 @@ def publish(run: Run, n: int, progress: Progress) -> Published:
     files.make_dirs(target.parent)
     temporary = files.temporary(target)
     rows = denormalize(run, n, schema, temporary) if schema.columns else files.write_empty(temporary)
-    published = Published(run.output_name(n), rows, temporary.stat().st_size, files.sha256(temporary))
+    totals = {name: counts.plain(total) for name, total in counts.merged_sums(run, n, schema).items()}
+    published = Published(run.output_name(n), rows, temporary.stat().st_size, files.sha256(temporary), totals)
     files.publish(target)
     done = msgspec.structs.replace(progress, published=published, quarantined=quarantined)
     files.write(run.progress_path(n), manifest.encode(done))

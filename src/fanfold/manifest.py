@@ -161,12 +161,16 @@ class RunSchema(msgspec.Struct, frozen=True):
 
 
 class Published(msgspec.Struct, frozen=True):
-    """A published table, or the bad records of a subdirectory."""
+    """A published table, or the bad records of a subdirectory.
+
+    `totals` are the exact sums of `verify.totals` in it, by column.
+    """
 
     path: str
     rows: int
     size_bytes: int
     sha256: str
+    totals: dict[str, str] = {}
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -226,7 +230,8 @@ class ArchivedFile(msgspec.Struct, frozen=True):
     """An original and where it ended: in the archive or, with a `code`, in quarantine.
 
     Size and hash are those of its bytes as they came; `packed` are those of the file in the archive where that is
-    compressed. `decision` and `duplicate_of` are those of `Input`.
+    compressed. `reason_sha256` is that of the reason beside it in quarantine. `decision`, `duplicate_of` and
+    `replay_of` are those of `Input`.
     """
 
     name: str
@@ -238,13 +243,14 @@ class ArchivedFile(msgspec.Struct, frozen=True):
     records_quarantined: int = 0
     careful: bool = False
     code: str | None = None
+    reason_sha256: str | None = None
     decision: str = "new"
     duplicate_of: str | None = None
     packed: Packed | None = None
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """The final record of a run."""
+    """The final record of a run. `totals` are the exact sums of `verify.totals`, by column."""
 
     fanfold: str
     duckdb: str
@@ -256,6 +262,7 @@ class Manifest(msgspec.Struct, frozen=True):
     outputs: dict[str, Published]
     quarantined: dict[str, Published]
     records_unmatched: dict[str, int]
+    totals: dict[str, str]
     released: list[str]
 
 

@@ -54,7 +54,19 @@ def fix_schema(spec: Spec, scans: Mapping[str, FileScan], references: References
         raise DataError(msg)
     rescued = spec.input.schema_mode == "declared"
     columns = _chosen(spec, flat) if flat and (root.fields or spec.input.fields) else flat
+    _check_totals(spec, columns)
     return RunSchema(record, chain, rescued, flat, columns, [frozen for frozen, _ in references])
+
+
+def _check_totals(spec: Spec, columns: list[Column]) -> None:
+    types = {column.name: column.type for column in columns}
+    for name in spec.verify.totals if columns else ():
+        if name not in types:
+            msg = f"verify.totals {name!r} is no column, {nearest(name, types)}"
+            raise MissingError(msg)
+        if types[name] != "BIGINT" and not types[name].startswith("DECIMAL"):
+            msg = f"verify.totals {name!r} is {types[name]}, expected BIGINT or DECIMAL: declare it in input.fields"
+            raise DataError(msg)
 
 
 def _points_nowhere(found: FileScan) -> bool:

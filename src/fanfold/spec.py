@@ -217,6 +217,14 @@ class Quarantine(_Section):
         return bad * 100 <= self.max_bad_records_percent * records
 
 
+class Verify(_Section):
+    """What is proved beside the counts."""
+
+    totals: list[str] = Field(
+        [], description="Columns of the output, whole numbers or decimals, whose exact sums are proved."
+    )
+
+
 class Notify(_Section):
     """The Slack notification."""
 
@@ -240,6 +248,7 @@ class Spec(_Section):
     output: Output = Output()
     archive: Archive = Archive()
     quarantine: Quarantine = Quarantine()
+    verify: Verify = Verify()
     notify: Notify = Notify()
 
     @model_validator(mode="after")

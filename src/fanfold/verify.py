@@ -3,19 +3,22 @@
 import hashlib
 import importlib.metadata
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 
 from fanfold import archive, files, manifest, runs
-from fanfold.engine.denormalize import count_originals, count_rows, plain_rows
+from fanfold.engine.counts import Counts, add, count_originals, count_plainly, count_table, plain, totalled
+from fanfold.engine.schema import RECORD
 from fanfold.engine.source import careful_records
 from fanfold.errors import DataError
 from fanfold.layout import REASON_SUFFIX, Feed, Run, packing
 from fanfold.manifest import (
     ArchivedFile,
     BadRecord,
+    Column,
     Files,
     Input,
     Manifest,
@@ -31,13 +34,17 @@ SHOWN_GAPS = 5
 
 
 class Recount(msgspec.Struct, frozen=True):
-    """What a recount found. `gaps` are sentences, one for each file that is missing, extra or changed."""
+    """What a recount found. `gaps` are sentences, one for each file that is missing, extra or changed.
+
+    `totals` are the exact sums of `verify.totals`, by column.
+    """
 
     ts: str
     files: int
     bytes: int
     records: int
     rows: int
+    totals: dict[str, str]
     gaps: list[str]
 
 
@@ -73,6 +80,7 @@ def account(run: Run) -> Manifest:
         outputs=outputs,
         quarantined={str(n): progress.quarantined for n, progress in done.items() if progress.quarantined},
         records_unmatched={str(n): progress.records_unmatched for n, progress in done.items()},
+        totals=_totals(run, frozen.columns, outputs.values()),
         released=sorted(file.name for file in staged if file.subdir in release.subdirs),
     )
     _check_share(run, committed.summary)
@@ -82,8 +90,21 @@ def account(run: Run) -> Manifest:
     ]
     if left := files.left_in(run):
         gaps.append(f"{_relative(run, left)!r} is left in staging")
-    _fail_on([*gaps, *_gaps(run, committed)])
+    gaps += _gaps(run, committed)
+    if not gaps and committed.totals:
+        found = {name: plain(total) for name, total in _count_tables(run, committed).sums.items()}
+        gaps += (
+            [f"the sums of the tables are {found}, expected {committed.totals}"] if found != committed.totals else []
+        )
+    _fail_on(gaps)
     return committed
+
+
+def _totals(run: Run, columns: list[Column], tables: Iterable[Published]) -> dict[str, str]:
+    sums = {column.name: Decimal(0) for column in totalled(run.feed.spec, columns)}
+    for table in tables:
+        sums = add(sums, {name: Decimal(total) for name, total in table.totals.items()})
+    return {name: plain(total) for name, total in sums.items()}
 
 
 def _ended(run: Run, n: int, file: Input) -> ArchivedFile:
@@ -105,6 +126,7 @@ def _ended(run: Run, n: int, file: Input) -> ArchivedFile:
         file.records_quarantined,
         file.careful,
         file.fault.code if file.fault else None,
+        hashlib.sha256(manifest.encode(file.fault)).hexdigest() if file.fault else None,
         file.decision,
         file.duplicate_of,
         packed,
@@ -172,17 +194,38 @@ def recount(run: Run, committed: Manifest) -> Recount:
         if file not in whole and (run.feed.data_dir / file.archived_as).stat().st_size == _lies_as(file).size_bytes
     ]
     gaps += [f"{name!r} is extra: no original of the run" for name in _extra_originals(run, committed)]
-    records, wanted = _count_originals(run, committed, [file for file in present if file in whole])
-    tables = [output for output in committed.outputs.values() if is_as_published(run.feed, output)]
+    originals = _count_originals(run, committed, [file for file in present if file in whole])
+    tables = _count_tables(run, committed)
+    if not gaps:
+        gaps += _count_gaps(committed, originals, tables)
+    size = sum(file.size_bytes for file in whole)
+    return Recount(run.ts, len(present), size, originals.records, tables.rows, committed.totals, gaps)
+
+
+def _count_tables(run: Run, committed: Manifest) -> Counts:
+    """Count the tables that are as they were published."""
+    columns = totalled(run.feed.spec, committed.columns)
     # A row has at most its record, and the columns of the references; a quote may be doubled.
     line = 4 * run.feed.spec.input.max_record_bytes
-    rows = sum(count_rows(run.feed.data_dir, run.feed.data_dir / table.path, line) for table in tables)
-    if not gaps and records != committed.summary.records_in:
-        gaps.append(f"{records} records in the archive, expected {committed.summary.records_in}")
-    if not gaps and not rows == wanted == committed.summary.rows_out:
-        gaps.append(f"{rows} rows, expected {wanted} by the archive, {committed.summary.rows_out} by the manifest")
-    size = sum(file.size_bytes for file in whole)
-    return Recount(run.ts, len(present), size, records, rows, gaps)
+    rows, sums = 0, {column.name: Decimal(0) for column in columns}
+    for table in committed.outputs.values():
+        if is_as_published(run.feed, table):
+            counted = count_table(run.feed.data_dir, run.feed.data_dir / table.path, line, columns)
+            rows, sums = rows + counted.rows, add(sums, counted.sums)
+    return Counts(0, rows, sums)
+
+
+def _count_gaps(committed: Manifest, originals: Counts, tables: Counts) -> Iterator[str]:
+    summary = committed.summary
+    if originals.records != summary.records_in:
+        yield f"{originals.records} records in the archive, expected {summary.records_in}"
+    if not tables.rows == originals.rows == summary.rows_out:
+        yield f"{tables.rows} rows, expected {originals.rows} by the archive, {summary.rows_out} by the manifest"
+    for name, total in committed.totals.items():
+        # What comes from a reference or an expression is in no original.
+        wanted = originals.sums.get(name, Decimal(total))
+        if not tables.sums[name] == wanted == Decimal(total):
+            yield f"the sum of {name!r} is {tables.sums[name]}, expected {wanted} by the archive, {total} by manifest"
 
 
 def _lies_as(file: ArchivedFile) -> ArchivedFile | Packed:
@@ -190,21 +233,22 @@ def _lies_as(file: ArchivedFile) -> ArchivedFile | Packed:
     return file.packed or file
 
 
-def _count_originals(run: Run, committed: Manifest, originals: list[ArchivedFile]) -> tuple[int, int]:
-    """Return how many records lie in originals, good and bad, and how many rows the good ones call for."""
+def _count_originals(run: Run, committed: Manifest, originals: list[ArchivedFile]) -> Counts:
+    """Count the records that lie in originals, good and bad, and the rows and sums that the good ones call for."""
     data_dir, spec = run.feed.data_dir, run.feed.spec
     readable = [file for file in originals if not file.code and not file.duplicate_of]
-    records, rows = count_originals(
-        data_dir, [data_dir / file.archived_as for file in readable if not file.careful], spec, committed.explode
-    )
+    columns = [column for column in totalled(spec, committed.columns) if column.source == RECORD]
+    fast = [data_dir / file.archived_as for file in readable if not file.careful]
+    records, rows, sums = count_originals(data_dir, fast, spec, committed.explode, columns)
     bad = _quarantined_records(run, committed)
     for file in readable:
         if file.careful:
             for number, found in enumerate(careful_records(data_dir, data_dir / file.archived_as, spec), start=1):
                 records += 1
                 if number not in bad.get(file.name, set()):
-                    rows += plain_rows(found.value or {}, committed.explode)
-    return records, rows
+                    counted = count_plainly(found.value or {}, committed.explode, columns)
+                    rows, sums = rows + counted.rows, add(sums, counted.sums)
+    return Counts(records, rows, {column.name: sums.get(column.name, Decimal(0)) for column in columns})
 
 
 def _quarantined_records(run: Run, committed: Manifest) -> dict[str, set[int]]:
@@ -270,7 +314,11 @@ def _quarantine_gaps(run: Run, committed: Manifest) -> Iterator[str]:
     expected = {listed.path for listed in committed.quarantined.values()}
     for file in committed.files:
         if file.code:
-            expected |= {file.archived_as, run.reason_name(file.subdir, file.name)}
+            reason = run.reason_name(file.subdir, file.name)
+            expected |= {file.archived_as, reason}
+            path = run.feed.data_dir / reason
+            if path.is_file() and files.sha256(path) != file.reason_sha256:
+                yield f"{reason!r} is changed: the reason of a bad file"
     quarantine_dir = run.feed.data_dir / run.feed.spec.quarantine.path / run.ts
     found = {_relative(run, Path(folder, name)) for folder, _, names in os.walk(quarantine_dir) for name in names}
     for name in sorted(expected - found):

@@ -1,6 +1,5 @@
 """Denormalize: arrays explode, objects flatten, rows are written."""
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,8 +7,7 @@ import duckdb
 
 from fanfold.engine.merge import field_of, reference_name
 from fanfold.engine.schema import FANFOLD, NAMELESS, RECORD, RESCUED_COLUMN
-from fanfold.engine.session import connect, identifier, json_buffer_bytes, pattern, text
-from fanfold.engine.source import relations
+from fanfold.engine.session import connect, identifier, pattern, text
 from fanfold.errors import DataError
 from fanfold.layout import Run
 from fanfold.manifest import Column, Node, RunSchema
@@ -56,7 +54,9 @@ def denormalize(run: Run, n: int, schema: RunSchema, target: Path) -> int:
                 raise
             msg = f"denormalize.columns: {' '.join(str(error).splitlines()[0].split())}"
             raise DataError(msg) from None
-        wanted = connection.execute(f"SELECT coalesce(sum({_row_count(schema)}), 0)::BIGINT FROM {source}").fetchone()
+        wanted = connection.execute(
+            f"SELECT coalesce(sum({rows_of(identifier(RECORD), [], schema.explode)}), 0)::BIGINT FROM {source}"
+        ).fetchone()
     if written is None or wanted is None or written[0] != wanted[0]:
         msg = f"{target.name!r}: found {written} rows, expected {wanted}: the output is not published"
         raise DataError(msg)
@@ -69,57 +69,6 @@ def _own_header(names: list[str], *, rows: bool = True) -> str:
     options = FORMATS["csv"].replace("HEADER true", "HEADER false")
     end = "\n" if rows else ""
     return f"{options}, PREFIX {text(header + end)}, SUFFIX {text(chr(10))}"
-
-
-def count_rows(data_dir: Path, table: Path, max_line_bytes: int) -> int:
-    """Return the number of rows of a published table, whose lines have at most so many bytes."""
-    if table.suffix == ".parquet":
-        rows = f"read_parquet({text(pattern(table))}, hive_partitioning = false)"
-    else:
-        with table.open(encoding="utf-8", newline="") as file:
-            names = next(csv.reader(file), [])
-        if not names:
-            return 0
-        columns = ", ".join(f"{text(name or NAMELESS)}: 'VARCHAR'" for name in names)
-        rows = (
-            f"read_csv({text(pattern(table))}, auto_detect = false, header = true, delim = ',', quote = '\"', "
-            f"escape = '\"', columns = {{{columns}}}, hive_partitioning = false, "
-            f"max_line_size = {max_line_bytes}, buffer_size = {max_line_bytes})"
-        )
-    with connect(data_dir) as connection:
-        counted = connection.execute(f"SELECT count(*) FROM {rows}").fetchone()
-    return int(counted[0]) if counted else 0
-
-
-def count_originals(data_dir: Path, sources: list[Path], spec: Spec, explode: list[list[str]]) -> tuple[int, int]:
-    """Return how many records lie in files of the fast path, and how many rows they call for.
-
-    Nothing but the arrays is read, by a reading of its own.
-    """
-    nodes = _arrays(explode, 0)
-    records = rows = 0
-    with connect(data_dir, json_buffers=json_buffer_bytes(len(sources), spec.input.max_record_bytes)) as connection:
-        for relation in relations(sources, nodes, spec):
-            counted = connection.execute(
-                f"""
-                SELECT count(*), coalesce(sum({_rows_of(identifier(RECORD), [], explode)}), 0)::BIGINT FROM ({relation})
-                """
-            ).fetchone()
-            records, rows = (records + counted[0], rows + counted[1]) if counted else (records, rows)
-    return records, rows
-
-
-def _arrays(explode: list[list[str]], level: int) -> list[Node]:
-    """Return the nodes of a record that has nothing but the arrays that explode, and what leads to them."""
-    if level == len(explode):
-        return []
-    path = explode[level][len(explode[level - 1]) if level else 0 :]
-    inner = _arrays(explode, level + 1)
-    element = Node("", "object", fields=inner) if inner else Node("", "value", "VARCHAR", "JSON")
-    node = Node(path[-1], "list", element=element)
-    for name in reversed(path[:-1]):
-        node = Node(name, "object", fields=[node])
-    return [node]
 
 
 def flat_rows(source: str, schema: RunSchema, spec: Spec) -> str:
@@ -237,12 +186,14 @@ def _leaves(nodes: list[Node], path: tuple[str, ...]) -> Iterator[tuple[tuple[st
             yield (*path, node.name), inner
 
 
-def _row_count(schema: RunSchema) -> str:
-    """Return the SQL for the number of rows that one merged record becomes."""
-    return _rows_of(identifier(RECORD), [], schema.explode)
+def rows_of(items: str, above: list[str], arrays: list[list[str]]) -> str:
+    """Return the SQL for the number of rows that a record becomes, by the lengths of its arrays.
 
-
-def _rows_of(items: str, above: list[str], arrays: list[list[str]]) -> str:
+    Args:
+        items: the SQL for the record, or for an element of the array at the path `above`.
+        above: that path; nothing for the record.
+        arrays: the paths of the arrays inside of it that explode, from the outermost.
+    """
     if not arrays:
         return "1"
     array, *further = arrays
@@ -250,21 +201,5 @@ def _rows_of(items: str, above: list[str], arrays: list[list[str]]) -> str:
     if not further:
         return f"greatest(coalesce(len({value}), 0), 1)"
     variable = f"e{len(further)}"
-    inner = f"list_sum(list_transform({value}, lambda {variable}: {_rows_of(variable, array, further)}))"
+    inner = f"list_sum(list_transform({value}, lambda {variable}: {rows_of(variable, array, further)}))"
     return f"CASE WHEN len({value}) > 0 THEN {inner} ELSE 1 END"
-
-
-def plain_rows(record: dict[str, object], explode: list[list[str]]) -> int:
-    """Return the number of rows that a record becomes, counted in plain Python."""
-    return _plain_rows(record, [], explode)
-
-
-def _plain_rows(items: object, above: list[str], arrays: list[list[str]]) -> int:
-    if not arrays:
-        return 1
-    value: object = items
-    for name in arrays[0][len(above) :]:
-        value = value.get(name) if isinstance(value, dict) else None
-    if not isinstance(value, list) or not value:
-        return 1
-    return sum(_plain_rows(one, arrays[0], arrays[1:]) for one in value)
