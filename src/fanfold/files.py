@@ -195,6 +195,26 @@ def give_back(run: Run, n: int, names: list[str]) -> list[str]:
     return taken
 
 
+def land(waiting: Path, landed: Path) -> None:
+    """Move a file into landing, where it has a name of its own. A second call completes a first one.
+
+    Raises:
+        DataError: landing has another file of that name.
+    """
+    if not waiting.exists():
+        return
+    make_dirs(landed.parent)
+    try:
+        os.link(waiting, landed)
+    except FileExistsError:
+        if not os.path.samestat(waiting.stat(), landed.lstat()):
+            msg = f"{str(landed)!r} exists and is another file, expected the name to be free: nothing is overwritten"
+            raise DataError(msg) from None
+    sync_dirs({landed.parent})
+    waiting.unlink()
+    sync_dirs({waiting.parent})
+
+
 def temporary(path: Path) -> Path:
     """Return the name that a file is written under until it is complete: hidden, in the same directory."""
     return path.with_name(f".{path.name}.tmp")

@@ -103,6 +103,11 @@ class Feed:
         return self.data_dir / ".fanfold" / "references" / f"{sha256}_{PurePosixPath(reference).name}"
 
     @property
+    def decisions_dir(self) -> Path:
+        """What was decided about bad records and files."""
+        return self.data_dir / ".fanfold" / "quarantine"
+
+    @property
     def archive_dir(self) -> Path:
         """Where originals end."""
         return self.data_dir / self.spec.archive.path

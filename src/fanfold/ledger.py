@@ -2,22 +2,26 @@
 
 import contextlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
-from fanfold import files, manifest, runs
+from fanfold import files, manifest, quarantine, runs
 from fanfold.layout import Feed, Run
 from fanfold.manifest import ArchivedFile, Input, Inputs, Progress, Release
 
 
 class Decision(NamedTuple):
-    """What a file is to the feed: `new`, `new_content` of a known name, or `duplicate` of `<ts>/<name>`."""
+    """What a file is to the feed.
+
+    `new`, `new_content` of a known name, `duplicate` of `<ts>/<name>`, or `replay` of an item of the quarantine.
+    """
 
     decision: str
     duplicate_of: str | None = None
+    replay_of: str | None = None
 
 
 class _Committed(msgspec.Struct):
@@ -36,6 +40,7 @@ class Ledger:
     def __init__(self, feed: Feed, ts: str) -> None:
         """Read what the runs of `feed` have published, and what those but `ts` have staged."""
         self._ts = ts
+        self._replays = quarantine.replays(feed)
         self._names: set[str] = set()
         self._first: dict[tuple[int, str], str] = {}
         self._sizes: set[int] = set()
@@ -77,18 +82,25 @@ class Ledger:
                     self._sizes.add(size)
                     break
 
-    def decide(self, found: Mapping[str, tuple[Path, int]]) -> dict[str, Decision]:
+    def decide(self, found: Mapping[str, tuple[Path, int]], unreadable: Collection[str] = ()) -> dict[str, Decision]:
         """Say of each file, by its name, what it is. Of files with the same bytes the first by name is no duplicate.
 
-        Only files that share their size with another are read.
+        Only files that share their size with another are read. What was replayed from quarantine is a duplicate of
+        nothing: it made no rows before.
 
         Args:
             found: path and size in bytes of each.
+            unreadable: those that go to quarantine as a whole; nothing is decided of them, but for replays.
         """
-        counts = Counter(size for _, size in found.values())
+        counts = Counter(size for name, (_, size) in found.items() if name not in unreadable)
         decisions = {}
         for name in sorted(found):
             path, size = found[name]
+            if name in self._replays and name not in self._names:
+                decisions[name] = Decision("replay", replay_of=self._replays[name])
+                continue
+            if name in unreadable:
+                continue
             decisions[name] = Decision("new_content" if name in self._names else "new")
             self._hash_staged(size)
             if size in self._sizes or counts[size] > 1:

@@ -21,13 +21,14 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 class StagedFile(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A file of the run. `decision` and `duplicate_of` are given where an earlier run is made again."""
+    """A file of the run. What was decided is given where an earlier run is made again."""
 
     name: str
     size_bytes: int
     subdir: int
     decision: str | None = None
     duplicate_of: str | None = None
+    replay_of: str | None = None
 
 
 class Files(msgspec.Struct, frozen=True):
@@ -76,7 +77,8 @@ class Input(msgspec.Struct, frozen=True):
     """A file of one subdirectory. What is null is not known until the file was read.
 
     `decision` is what the file is to the feed: `new`, `new_content` under a name that was seen before, or `duplicate`
-    of `duplicate_of` (`<ts>/<name>`), which has the same bytes; it makes no rows.
+    of `duplicate_of` (`<ts>/<name>`), which has the same bytes; it makes no rows; or `replay` of the bad record or file
+    `replay_of` (`<ts>/<n>:<k>`, `<ts>/<n>/<name>`).
     `careful` files are read one record at a time. `records` counts good and bad ones, `records_quarantined` the bad;
     a file with a `fault` is bad as a whole, and has no records.
     """
@@ -91,6 +93,7 @@ class Input(msgspec.Struct, frozen=True):
     fault: BadFile | None = None
     decision: str = "new"
     duplicate_of: str | None = None
+    replay_of: str | None = None
 
 
 class Inputs(msgspec.Struct, frozen=True):
@@ -246,6 +249,7 @@ class ArchivedFile(msgspec.Struct, frozen=True):
     reason_sha256: str | None = None
     decision: str = "new"
     duplicate_of: str | None = None
+    replay_of: str | None = None
     packed: Packed | None = None
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from fanfold import files, ledger, manifest, runs
+from fanfold import files, ledger, manifest, quarantine, runs
 from fanfold.engine import expressions, schema
 from fanfold.engine.fields import union
 from fanfold.engine.reference import Reference
@@ -168,7 +168,7 @@ def prepare(run: Run, staged: list[StagedFile]) -> None:
     places = {name: (path, states[name].st_size) for name, path in paths.items()}
     # Two runs that decide at once could each take the same bytes for new, or each for those of the other.
     with runs.one_by_one(run.feed):
-        given = {f.name: ledger.Decision(f.decision, f.duplicate_of) for f in staged if f.decision}
+        given = {f.name: ledger.Decision(f.decision, f.duplicate_of, f.replay_of) for f in staged if f.decision}
         undecided = {name: place for name, place in places.items() if name not in given}
         decisions = given | (decide(run.feed, run.ts, undecided, scans) if undecided else {})
         for file in staged:
@@ -191,10 +191,11 @@ def decide(
     Raises:
         DataError: a file is a duplicate, under `duplicates: fail`.
     """
-    if feed.spec.input.duplicates == "process":
+    if feed.spec.input.duplicates == "process" and not quarantine.replays(feed).keys() & found.keys():
         return {}
-    readable = {name: place for name, place in found.items() if name not in scans or not scans[name].unreadable}
-    decisions = ledger.Ledger(feed, ts).decide(readable)
+    decisions = ledger.Ledger(feed, ts).decide(found, {name for name, scanned in scans.items() if scanned.unreadable})
+    if feed.spec.input.duplicates == "process":
+        return {name: decision for name, decision in decisions.items() if decision.replay_of}
     duplicates = {name: decision.duplicate_of for name, decision in decisions.items() if decision.duplicate_of}
     if duplicates and feed.spec.input.duplicates == "fail":
         name, of = min(duplicates.items())
@@ -208,7 +209,7 @@ def decide(
 
 def _decided(run: Run, found: Input, state: os.stat_result, decision: ledger.Decision) -> Input:
     if not decision.duplicate_of:
-        return msgspec.structs.replace(found, decision=decision.decision)
+        return msgspec.structs.replace(found, decision=decision.decision, replay_of=decision.replay_of)
     fault = None
     if run.feed.spec.input.duplicates == "quarantine":
         fault = BadFile(found.name, "duplicate", f"its bytes are those of {decision.duplicate_of!r}")
@@ -237,11 +238,11 @@ def scanned(run: Run, n: int, inputs: list[Input], fixed: RunSchema) -> list[Inp
     """
     known = {f.name: f for f in inputs if f.records is not None and runs.is_as_read(run, n, f)}
     paths = {f.name: run.subdir_dir(n) / f.name for f in inputs if f.name not in known}
-    decisions = {f.name: f.decision for f in inputs}
+    decided = {f.name: f for f in inputs if not f.duplicate_of}
     for name, found in scan(run.feed.data_dir, paths, run.feed.spec, measure_all=not fixed.rescued).items():
         if not fixed.rescued:
             schema.check_covers(fixed.record, found.fields)
         known[name] = _as_scanned(name, files.claimed_file(run, n, name), found, fixed)
-        if decisions[name] != "duplicate":
-            known[name] = msgspec.structs.replace(known[name], decision=decisions[name])
+        if before := decided.get(name):
+            known[name] = msgspec.structs.replace(known[name], decision=before.decision, replay_of=before.replay_of)
     return [known[file.name] for file in inputs]

@@ -319,6 +319,7 @@ def progress_of(run: Run, n: int) -> Progress | None:
             records_quarantined=file.records_quarantined,
             decision=file.decision,
             duplicate_of=file.duplicate_of,
+            replay_of=file.replay_of,
         )
         for file in committed.files
         if file.subdir == n

@@ -129,6 +129,7 @@ def _ended(run: Run, n: int, file: Input) -> ArchivedFile:
         hashlib.sha256(manifest.encode(file.fault)).hexdigest() if file.fault else None,
         file.decision,
         file.duplicate_of,
+        file.replay_of,
         packed,
     )
 

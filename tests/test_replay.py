@@ -1,0 +1,230 @@
+"""What a person can do about what is in quarantine: each item is decided once, and a replay makes its rows once."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fanfold import files, manifest, quarantine, runs, steps, verify
+from fanfold.errors import DataError, MissingError
+from fanfold.manifest import BadFile
+from tests.conftest import TS, FeedDir, MakeFeed, tree
+from tests.test_cli import fanfold
+
+LATER, LAST = "20260103T000000Z", "20260104T000000Z"
+# Two bad records with the same text are two records.
+LINES = '{"id": 1, "customer_id": "1"}\n{"id": 2,}\n{"id": 3}\n{"id": 2,}\n'
+
+
+@pytest.fixture
+def feed(make_feed: MakeFeed) -> FeedDir:
+    """A complete run with two bad records of NDJSON, one of CSV, and a bad file."""
+    made = make_feed(
+        {"sub/a.json": LINES, "b.csv": 'id,"customer_id"\n5,1\n6\n', "bad.json": '[{"id": 9'},
+        subdirs=1,
+        denormalize={"explode": []},
+        quarantine={"max_bad_records_percent": 60},
+        input={"duplicates": "archive"},
+    )
+    made.run()
+    return made
+
+
+def listed(feed: FeedDir) -> dict[str, str]:
+    return {item.item: item.state for item in quarantine.items(feed.open())}
+
+
+def item(feed: FeedDir, name: str) -> quarantine.Item:
+    return quarantine.find(feed.open(), name)
+
+
+def ids(feed: FeedDir, ts: str) -> list[str]:
+    return sorted(line.split(",")[0] for line in feed.read(1, ts).splitlines()[1:])
+
+
+def gaps(feed: FeedDir) -> list[str]:
+    return [
+        gap for ts in runs.complete(feed.open()) for gap in verify.recount(*runs.open_complete(feed.open(), ts)).gaps
+    ]
+
+
+def test_everything_in_quarantine_has_a_name(feed: FeedDir) -> None:
+    """Bad files and bad records are listed, each with its reason, and open until something is decided."""
+    assert listed(feed) == {
+        f"{TS}/1/bad.json": "open",
+        f"{TS}/1:1": "open",
+        f"{TS}/1:2": "open",
+        f"{TS}/1:3": "open",
+    }
+    assert isinstance(item(feed, f"{TS}/1/bad.json").bad, BadFile)
+    with pytest.raises(MissingError, match=f"'{TS}/1:9' is nothing in quarantine, did you mean '{TS}/1:"):
+        item(feed, f"{TS}/1:9")
+
+
+def test_corrected_records_are_rows_of_the_next_run_once(feed: FeedDir) -> None:
+    """Corrected, a bad record goes through the same checks in the next run, is a row, once, and its origin is told."""
+    by_file = {one.bad.file: one for one in quarantine.items(feed.open())}
+    for number, name in enumerate([f"{TS}/1:2", f"{TS}/1:3"]):
+        # The same text twice: each of the two records is one.
+        quarantine.replay(feed.open(), item(feed, name), b'{"id": 2, "customer_id": "007"}')
+        quarantine.replay(feed.open(), item(feed, name), b"something else, which is too late")
+        assert list(listed(feed).values()).count("replayed") == number + 1
+    quarantine.replay(feed.open(), by_file["b.csv"], b"id,customer_id\n6,1\n")
+    quarantine.replay(feed.open(), by_file["bad.json"], b'[{"id": 9, "customer_id": "1"}]')
+    before = {
+        path: digest for path, digest in tree(feed.data_dir).items() if path.startswith(("quarantine", "processed"))
+    }
+    summary = feed.run(LATER)
+    assert (summary.files_in, summary.records_in, summary.records_quarantined) == (4, 4, 0)
+    assert ids(feed, LATER) == ["2", "2", "6", "9"]
+    committed = runs.open_complete(feed.open(), LATER)[1]
+    assert {file.decision for file in committed.files} == {"replay"}
+    assert {file.replay_of for file in committed.files} == set(listed(feed))
+    assert tree(feed.data_dir).items() >= before.items()
+    for name in listed(feed):
+        quarantine.replay(feed.open(), item(feed, name))
+    assert feed.run(LAST).files_in == 0
+    assert gaps(feed) == []
+
+
+def test_replayed_as_it_was_a_bad_record_is_bad_again(feed: FeedDir) -> None:
+    """Without a correction the same checks find the same faults: new items, that know what they were."""
+    for name in listed(feed):
+        quarantine.replay(feed.open(), item(feed, name))
+    summary = feed.run(LATER)
+    assert summary.rows_out == 0
+    assert summary.files_quarantined == 4
+    again = {name: state for name, state in listed(feed).items() if state == "open"}
+    assert len(again) == 4
+    assert {file.replay_of for file in runs.open_complete(feed.open(), LATER)[1].files} == set(listed(feed)) - set(
+        again
+    )
+
+
+def test_as_it_was_is_enough_when_something_else_was_corrected(make_feed: MakeFeed) -> None:
+    """A record without a match is replayed once the reference has its key; so is one whose declared type was wrong."""
+    merge = {"reference": "customers.csv", "key": "customer_id", "into": "customer", "on_missing": "quarantine"}
+    feed = make_feed(
+        {"a.json": json.dumps({"data": {"rows": [{"id": n, "customer_id": str(n)} for n in range(4)]}})},
+        subdirs=1,
+        merge=[merge],
+        denormalize={"explode": []},
+        quarantine={"max_bad_records_percent": 60},
+        input={"records_at": "/data/rows"},
+    )
+    assert feed.run().records_quarantined == 2
+    (feed.data_dir / "customers.csv").write_text("customer_id,name\n0,Zoe\n3,Eva\n")
+    done = fanfold("quarantine", "replay", feed.spec_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("landed as replay/") == 2
+    assert feed.run(LATER).records_quarantined == 0
+    assert sorted(feed.read(1, LATER).splitlines()[1:]) == ["0,0,Zoe", "3,3,Eva"]
+
+
+@pytest.mark.parametrize("where", ["before the decision", "before it is in landing", "with both names"])
+def test_a_replay_that_was_cut_short_is_completed_by_a_second_one(
+    feed: FeedDir, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    """Killed anywhere, a replay called again lands its file once; the first text counts as soon as it is decided."""
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*_: object) -> None:
+        raise Killed
+
+    write, name = files.write, f"{TS}/1:1"
+    with monkeypatch.context() as patched:
+        if where == "before the decision":
+            patched.setattr(
+                files, "write", lambda path, content: kill() if path.suffix == ".json" else write(path, content)
+            )
+        else:
+            patched.setattr(files, "land", kill)
+        with pytest.raises(Killed):
+            quarantine.replay(feed.open(), item(feed, name), b'{"id": 1}')
+    if where == "with both names":
+        (waiting,) = (feed.data_dir / ".fanfold/quarantine").rglob("*.landing")
+        landed = next(iter(quarantine.replays(feed.open())))
+        (feed.landing_dir / landed).parent.mkdir(parents=True)
+        (feed.landing_dir / landed).hardlink_to(waiting)
+    quarantine.replay(feed.open(), item(feed, name), b'{"id": 2}')
+    assert not list((feed.data_dir / ".fanfold/quarantine").rglob("*.landing"))
+    (landed_path,) = (path for path in feed.landing_dir.rglob("*") if path.is_file())
+    assert landed_path.read_text() == ('{"id": 2}' if where == "before the decision" else '{"id": 1}')
+
+
+def test_a_replay_of_a_run_that_was_given_up_is_replayed_by_the_next(feed: FeedDir) -> None:
+    """Staged and released, what was replayed is in landing again, and still a replay."""
+    quarantine.replay(feed.open(), item(feed, f"{TS}/1:2"), b'{"id": 2, "customer_id": "1"}')
+    feed.stage(LATER)
+    steps.release(feed.open(), LATER)
+    assert feed.run(LAST).rows_out == 1
+    assert [file.decision for file in runs.open_complete(feed.open(), LAST)[1].files] == ["replay"]
+
+
+def test_a_file_that_later_has_the_name_of_a_replay_is_none(feed: FeedDir) -> None:
+    """The name of a replay does not make a later file one: the same bytes again are a duplicate."""
+    landed = quarantine.replay(feed.open(), item(feed, f"{TS}/1:2"), b'{"id": 2, "customer_id": "1"}').landed_as
+    feed.run(LATER)
+    feed.land(str(landed), b'{"id": 2, "customer_id": "1"}')
+    assert feed.run(LAST).records_in == 0
+
+
+def test_discarded_an_item_is_decided_and_stays(feed: FeedDir) -> None:
+    """A discarded item is not listed as open, keeps its place, is not replayed, and a second call changes nothing."""
+    name = f"{TS}/1/bad.json"
+    done = fanfold("quarantine", "discard", feed.spec_path, name, "--reason", "a test of the producer")
+    assert (done.returncode, done.stdout) == (0, f"{name}: discarded\n")
+    assert listed(feed)[name] == "discarded"
+    before = tree(feed.data_dir)
+    quarantine.discard(feed.open(), item(feed, name), "another reason")
+    with pytest.raises(DataError, match="was discarded, expected an item that is open"):
+        quarantine.replay(feed.open(), item(feed, name))
+    assert tree(feed.data_dir) == before
+    decided = manifest.read(next((feed.data_dir / ".fanfold/quarantine").rglob("*.json")), quarantine.Decision)
+    assert decided == quarantine.Decision(name, "discarded", None, "a test of the producer")
+    quarantine.replay(feed.open(), item(feed, f"{TS}/1:1"))
+    with pytest.raises(DataError, match="was replayed as 'replay/"):
+        quarantine.discard(feed.open(), item(feed, f"{TS}/1:1"))
+    assert gaps(feed) == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "name", "message"),
+    [
+        ({"quarantine": {"raw": False, "max_bad_records_percent": 60}}, "a.json", "has no text in quarantine"),
+        ({"input": {"patterns": ["a.json.gz"]}}, "a.json.gz", "is taken by none of input.patterns"),
+    ],
+)
+def test_what_cannot_be_replayed_says_why(
+    make_feed: MakeFeed, spec: dict[str, object], name: str, message: str
+) -> None:
+    """A record without its text, or a file that no pattern takes, is an error, and nothing is decided."""
+    quarantined = {"quarantine": {"max_bad_records_percent": 60}, "denormalize": {"explode": []}}
+    feed = make_feed(subdirs=1, **(quarantined | spec))
+    content = [json.loads(line) for line in LINES.splitlines() if not line.endswith(",}")]
+    feed.land(name, "[" + json.dumps(content)[1:-1] + ', {"id": 4,}]')
+    feed.run()
+    with pytest.raises(DataError, match=message):
+        quarantine.replay(feed.open(), item(feed, f"{TS}/1:1"))
+    assert listed(feed) == {f"{TS}/1:1": "open"}
+
+
+def test_the_command_line_lists_and_shows(feed: FeedDir, tmp_path: Path) -> None:
+    """`list` names what is open, with --all what is decided too; `show` has all of it; `--with` takes one item."""
+
+    def names(*options: str) -> list[str]:
+        done = fanfold("quarantine", "list", feed.spec_path, "--json", *options)
+        return [one["item"] for one in json.loads(done.stdout)]
+
+    (tmp_path / "corrected").write_text('{"id": 2}')
+    done = fanfold("quarantine", "replay", feed.spec_path, f"{TS}/1:1", "--with", tmp_path / "corrected")
+    assert done.returncode == 0
+    assert names() == [f"{TS}/1/bad.json", f"{TS}/1:2", f"{TS}/1:3"]
+    assert len(names("--all")) == 4
+    assert f"{TS}/1:2" in fanfold("quarantine", "list", feed.spec_path).stdout
+    shown = json.loads(fanfold("quarantine", "show", feed.spec_path, f"{TS}/1:2").stdout)
+    assert (shown["item"], shown["bad"]["record"]) == (f"{TS}/1:2", 2)
+    wrong = fanfold("quarantine", "replay", feed.spec_path, "--with", tmp_path / "corrected")
+    assert (wrong.returncode, "expected one --with" in wrong.stderr) == (2, True)
