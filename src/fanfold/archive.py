@@ -7,6 +7,7 @@ file system, it is written under a hidden name, read back, compared, and only th
 import contextlib
 import errno
 import gzip
+import hashlib
 import os
 import shutil
 import stat
@@ -48,6 +49,16 @@ def _unpacked(place: Path, packed: str | None) -> Iterator[Any]:
     except (EOFError, gzip.BadGzipFile, zstandard.ZstdError) as error:
         msg = f"{str(place)!r} is damaged ({error}), expected the original, compressed"
         raise DataError(msg) from None
+
+
+def original_sha256(place: Path, name: str) -> str:
+    """Return the SHA-256 of an original's bytes as they came, in hexadecimal.
+
+    Raises:
+        DataError: its compression is damaged.
+    """
+    with original(place, name) as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def is_archived(staged: Path, place: Path) -> bool:

@@ -3,14 +3,13 @@
 import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-import msgspec
-
-from fanfold import files, manifest, quarantine, runs
+from fanfold import archive, files, manifest, quarantine, runs
+from fanfold.index import Index
 from fanfold.layout import Feed, Run
-from fanfold.manifest import ArchivedFile, Input, Inputs, Progress, Release
+from fanfold.manifest import Input, Inputs, Progress, Release
 
 
 class Decision(NamedTuple):
@@ -24,17 +23,11 @@ class Decision(NamedTuple):
     replay_of: str | None = None
 
 
-class _Committed(msgspec.Struct):
-    """The part of a manifest that is looked at; the rest is not decoded."""
-
-    files: list[ArchivedFile]
-
-
 class Ledger:
     """The files whose rows are published, or will be by an unfinished run.
 
-    Files that went to quarantine as a whole, and duplicates, are not among them, nor are files that are released. It
-    has no state of its own: nothing in it can be lost, grow stale or expire.
+    Files that went to quarantine as a whole, and duplicates, are not among them, nor are files that are released. What
+    counts is in the notes of the runs: nothing of it can be lost without them, grow stale, or expire.
     """
 
     def __init__(self, feed: Feed, ts: str) -> None:
@@ -55,11 +48,9 @@ class Ledger:
                     self._add(run.ts, (file for file in progress.files if not file.fault))
                 elif run.ts != ts and (inputs := manifest.read_if_there(run.inputs_path(n), Inputs)):
                     self._add_staged(run, n, inputs)
-        for complete in runs.complete(feed):
-            committed = manifest.read(feed.run(complete).commit_path, _Committed)
-            self._add(complete, (file for file in committed.files if not file.code))
+        self._index = Index(feed)
 
-    def _add(self, ts: str, published: Iterable[ArchivedFile | Input]) -> None:
+    def _add(self, ts: str, published: Iterable[Input]) -> None:
         for file in published:
             self._names.add(file.name)
             if not file.duplicate_of:
@@ -78,9 +69,12 @@ class Ledger:
             for place in places:
                 # Its group may archive it in this moment; one that is in neither place is lost to its own run.
                 with contextlib.suppress(FileNotFoundError):
-                    self._first.setdefault((size, files.sha256(place)), label)
+                    self._first.setdefault((size, archive.original_sha256(place, PurePosixPath(label).name)), label)
                     self._sizes.add(size)
                     break
+
+    def _has_name(self, name: str) -> bool:
+        return name in self._names or self._index.has_name(name)
 
     def decide(self, found: Mapping[str, tuple[Path, int]], unreadable: Collection[str] = ()) -> dict[str, Decision]:
         """Say of each file, by its name, what it is. Of files with the same bytes the first by name is no duplicate.
@@ -96,15 +90,16 @@ class Ledger:
         decisions = {}
         for name in sorted(found):
             path, size = found[name]
-            if name in self._replays and name not in self._names:
+            if name in self._replays and not self._has_name(name):
                 decisions[name] = Decision("replay", replay_of=self._replays[name])
                 continue
             if name in unreadable:
                 continue
-            decisions[name] = Decision("new_content" if name in self._names else "new")
+            decisions[name] = Decision("new_content" if self._has_name(name) else "new")
             self._hash_staged(size)
-            if size in self._sizes or counts[size] > 1:
-                of = self._first.setdefault((size, files.sha256(path)), f"{self._ts}/{name}")
+            if size in self._sizes or counts[size] > 1 or self._index.has_size(size):
+                sha256 = files.sha256(path)
+                of = self._index.first(size, sha256) or self._first.setdefault((size, sha256), f"{self._ts}/{name}")
                 if of != f"{self._ts}/{name}":
                     decisions[name] = Decision("duplicate", of)
         return decisions

@@ -111,10 +111,9 @@ def _ended(run: Run, n: int, file: Input) -> ArchivedFile:
     place = runs.last_place(run, n, file)
     packed = None
     if packing(file.name, place.name) and place.is_file():
-        with archive.original(place, file.name) as content:
-            if hashlib.file_digest(content, "sha256").hexdigest() != file.sha256:
-                msg = f"{_relative(run, place)!r} is changed: it is not {file.name!r}, compressed"
-                raise DataError(msg)
+        if archive.original_sha256(place, file.name) != file.sha256:
+            msg = f"{_relative(run, place)!r} is changed: it is not {file.name!r}, compressed"
+            raise DataError(msg)
         packed = Packed(place.stat().st_size, files.sha256(place))
     return ArchivedFile(
         file.name,

@@ -1,0 +1,130 @@
+"""The index of a ledger: which files the complete runs have published, found without reading all manifests.
+
+It is derived: a database in the user's cache directory, outside of the feed. It is compared with the manifests that
+there are each time it is opened; gone, damaged or stale, it is made again from them.
+"""
+
+import contextlib
+import hashlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from fanfold import manifest
+from fanfold.layout import Feed
+from fanfold.manifest import ArchivedFile
+
+# Of what is kept below; another number makes it again.
+VERSION = 1
+WAIT_SECONDS = 60
+TABLES = """
+    CREATE TABLE runs (ts TEXT PRIMARY KEY, size_bytes INTEGER, mtime_ns INTEGER) WITHOUT ROWID;
+    CREATE TABLE files (size_bytes INTEGER, sha256 TEXT, ts TEXT, name TEXT, duplicate INTEGER);
+    CREATE INDEX by_content ON files (size_bytes, sha256);
+    CREATE INDEX by_name ON files (name);
+    CREATE INDEX by_run ON files (ts);
+"""
+
+
+class _Committed(msgspec.Struct):
+    """The part of a manifest that is looked at; the rest is not decoded."""
+
+    files: list[ArchivedFile]
+
+
+class Index:
+    """The files of complete runs, but for those that went to quarantine as a whole."""
+
+    def __init__(self, feed: Feed, path: Path | None = None) -> None:
+        """Open the index of a feed, at `path` or in the cache directory, and bring it up to date."""
+        self._feed, self._path = feed, path or _path(feed)
+        self._connection = self._opened()
+
+    def has_size(self, size: int) -> bool:
+        """Say whether some file of so many bytes is known."""
+        found = self._connection.execute("SELECT 1 FROM files WHERE size_bytes = ? AND NOT duplicate LIMIT 1", [size])
+        return found.fetchone() is not None
+
+    def has_name(self, name: str) -> bool:
+        """Say whether some file of that name is known."""
+        return self._connection.execute("SELECT 1 FROM files WHERE name = ? LIMIT 1", [name]).fetchone() is not None
+
+    def first(self, size: int, sha256: str) -> str | None:
+        """Return the first file with these bytes as `<ts>/<name>`, once its manifest has confirmed it."""
+        found = self._connection.execute(
+            "SELECT ts, name FROM files WHERE size_bytes = ? AND sha256 = ? AND NOT duplicate ORDER BY ts, name",
+            [size, sha256],
+        ).fetchone()
+        if found is None:
+            return None
+        ts, name = found
+        for file in _published(self._feed, ts):
+            if (file.name, file.size_bytes, file.sha256) == (name, size, sha256):
+                return f"{ts}/{name}"
+        # An index that says what no manifest says is none.
+        self._connection.close()
+        self._path.unlink(missing_ok=True)
+        self._connection = self._opened()
+        return self.first(size, sha256)
+
+    def _opened(self) -> sqlite3.Connection:
+        try:
+            return _opened(self._path, self._feed)
+        except (sqlite3.OperationalError, OSError):
+            # There is no place for it, or another process keeps it: it is made for this once.
+            return _opened(None, self._feed)
+        except sqlite3.DatabaseError:
+            # Damaged.
+            self._path.unlink()
+            return self._opened()
+
+
+def _path(feed: Feed) -> Path:
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    return root / "fanfold" / f"{hashlib.sha256(os.fsencode(feed.data_dir)).hexdigest()[:32]}.sqlite"
+
+
+def _opened(path: Path | None, feed: Feed) -> sqlite3.Connection:
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path or ":memory:", timeout=WAIT_SECONDS, isolation_level=None)
+    with contextlib.closing(connection.cursor()) as cursor:
+        cursor.execute("BEGIN IMMEDIATE")
+        if cursor.execute("PRAGMA user_version").fetchone() != (VERSION,):
+            for (table,) in cursor.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+                cursor.execute(f'DROP TABLE "{table}"')
+            for statement in filter(str.strip, TABLES.split(";")):
+                cursor.execute(statement)
+            cursor.execute(f"PRAGMA user_version = {VERSION}")
+        _update(cursor, feed)
+        cursor.execute("COMMIT")
+    return connection
+
+
+def _update(cursor: sqlite3.Cursor, feed: Feed) -> None:
+    there = {entry.name[:-5]: entry.stat() for entry in _manifests(feed)}
+    now = {(ts, state.st_size, state.st_mtime_ns) for ts, state in there.items()}
+    known = set(cursor.execute("SELECT ts, size_bytes, mtime_ns FROM runs").fetchall())
+    for ts, _, _ in known - now:
+        cursor.execute("DELETE FROM files WHERE ts = ?", [ts])
+        cursor.execute("DELETE FROM runs WHERE ts = ?", [ts])
+    for run in sorted(now - known):
+        cursor.execute("INSERT INTO runs VALUES (?, ?, ?)", run)
+        cursor.executemany(
+            "INSERT INTO files VALUES (?, ?, ?, ?, ?)",
+            ((f.size_bytes, f.sha256, run[0], f.name, bool(f.duplicate_of)) for f in _published(feed, run[0])),
+        )
+
+
+def _manifests(feed: Feed) -> Iterator[os.DirEntry[str]]:
+    if feed.commits_dir.is_dir():
+        with os.scandir(feed.commits_dir) as entries:
+            yield from (entry for entry in entries if entry.name.endswith(".json") and entry.name[0] != ".")
+
+
+def _published(feed: Feed, ts: str) -> Iterator[ArchivedFile]:
+    committed = manifest.read_if_there(feed.run(ts).commit_path, _Committed)
+    return (file for file in (committed.files if committed else ()) if not file.code)

@@ -1,0 +1,100 @@
+"""The index of the ledger: derived, compared with the manifests each time, made again when it is gone or wrong."""
+
+import sqlite3
+import stat
+from pathlib import Path
+
+import pytest
+
+from fanfold import files, runs
+from fanfold.index import Index
+from tests.conftest import TS, FeedDir, MakeFeed, tree
+
+LATER = "20260103T000000Z"
+
+
+@pytest.fixture
+def feed(make_feed: MakeFeed) -> FeedDir:
+    """Two complete runs: of one file and a bad one, then of a duplicate and a new one."""
+    made = make_feed({"a.json": "[]", "bad.json": "{"}, input={"duplicates": "archive"})
+    made.run()
+    made.land("again.json", "[]")
+    made.land("b.json", "[ ]")
+    made.run(LATER)
+    return made
+
+
+def known(feed: FeedDir, path: Path) -> dict[str, str | None]:
+    """Return for some contents who is known to have them first."""
+    index = Index(feed.open(), path)
+    found = {}
+    for content in ("[]", "[ ]", "{", "[  ]"):
+        digest = feed.data_dir / "digest"
+        digest.write_text(content)
+        found[content] = index.first(len(content), files.sha256(digest))
+        digest.unlink()
+    return found
+
+
+EXPECTED = {"[]": f"{TS}/a.json", "[ ]": f"{LATER}/b.json", "{": None, "[  ]": None}
+
+
+def test_content_of_complete_runs_is_known(feed: FeedDir, tmp_path: Path) -> None:
+    """A file is known by its bytes, as the first that had them; what went to quarantine as a whole is not."""
+    assert known(feed, tmp_path / "new" / "index") == EXPECTED
+    index = Index(feed.open(), tmp_path / "new" / "index")
+    assert (index.has_size(3), index.has_size(1), index.has_size(4)) == (True, False, False)
+    assert (index.has_name("again.json"), index.has_name("bad.json"), index.has_name("[]")) == (True, False, False)
+
+
+def test_it_follows_the_manifests(feed: FeedDir, tmp_path: Path) -> None:
+    """A run that came since is added, one whose manifest is gone is forgotten; nothing in the feed is changed."""
+    path = tmp_path / "index"
+    commit = feed.at(LATER).commit_path
+    content = commit.read_bytes()
+    commit.unlink()
+    assert known(feed, path) == EXPECTED | {"[ ]": None}
+    commit.write_bytes(content)
+    before = tree(feed.data_dir)
+    assert known(feed, path) == EXPECTED
+    assert tree(feed.data_dir) == before
+    feed.at().commit_path.unlink()
+    # The duplicate of a file that is known no more makes it known no better.
+    assert known(feed, path) == EXPECTED | {"[]": None}
+
+
+@pytest.mark.parametrize("damage", ["gone", "no database", "cut", "another version"])
+def test_damaged_it_is_made_again(feed: FeedDir, tmp_path: Path, damage: str) -> None:
+    """Gone, overwritten, cut short or of another version, an index costs time and nothing else."""
+    path = tmp_path / "index"
+    assert known(feed, path) == EXPECTED
+    match damage:
+        case "gone":
+            path.unlink()
+        case "no database":
+            path.write_bytes(b"no database" * 1000)
+        case "cut":
+            path.write_bytes(path.read_bytes()[:5000])
+        case "another version":
+            with sqlite3.connect(path) as connection:
+                connection.execute("DROP TABLE files")
+                connection.execute("PRAGMA user_version = 99")
+            connection.close()
+    assert known(feed, path) == EXPECTED
+
+
+def test_wrong_it_makes_no_duplicate(feed: FeedDir, tmp_path: Path) -> None:
+    """What an index says, and no manifest confirms, is not believed: no file is taken for a duplicate by mistake."""
+    path = tmp_path / "index"
+    assert known(feed, path) == EXPECTED
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE files SET name = 'other.json' WHERE name = 'b.json'")
+    connection.close()
+    assert known(feed, path) == EXPECTED
+
+
+def test_without_a_place_it_is_made_each_time(feed: FeedDir, tmp_path: Path) -> None:
+    """Where the cache cannot be written, the answers are the same."""
+    (tmp_path / "file").touch(stat.S_IRUSR)
+    assert known(feed, tmp_path / "file" / "index") == EXPECTED
+    assert runs.complete(feed.open()) == [TS, LATER]
