@@ -3,6 +3,7 @@
 import contextlib
 import http.server
 import json
+import random
 import shutil
 import signal
 import subprocess
@@ -10,12 +11,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import psutil
 import pytest
 
+from fanfold.airflow.home import ServerError
 from fanfold.airflow.server import EmbeddedAirflow, RunOutcome
 from fanfold.layout import format_ts, parse_ts
 from tests.conftest import CUSTOMERS, FeedDir, tree
@@ -134,6 +138,50 @@ def states(outcome: RunOutcome) -> dict[str, str | None]:
     return {task_id: task.state for task_id, task in outcome.tasks.items()}
 
 
+RUNS = "/dags/feed/dagRuns"
+
+
+def clear(airflow: EmbeddedAirflow, run_id: str, tasks: list[str], *, downstream: bool = False) -> None:
+    """Clear some tasks of a run, as a person does in the UI."""
+    what = {"dag_run_id": run_id, "task_ids": tasks, "include_downstream": downstream}
+    airflow.call("POST", "/dags/feed/clearTaskInstances", what | {"dry_run": False, "only_failed": False})
+
+
+def mark(airflow: EmbeddedAirflow, run_id: str, task: str, state: str) -> None:
+    """Mark one task of a run by hand, as a person does in the UI."""
+    airflow.call("PATCH", f"{RUNS}/{quote(run_id)}/taskInstances/{task}", {"new_state": state})
+
+
+def ended(airflow: EmbeddedAirflow, run_id: str) -> RunOutcome:
+    return airflow.follow("feed", run_id, lambda _: None)
+
+
+def trigger(airflow: EmbeddedAirflow, feed: FeedDir, logical_date: str) -> RunOutcome:
+    conf = {"data_dir": str(feed.data_dir)}
+    made = airflow.call("POST", RUNS, {"logical_date": logical_date, "conf": conf})
+    return ended(airflow, made["dag_run_id"])
+
+
+def break_group(feed: FeedDir, n: int) -> threading.Thread:
+    """Take the file of a group away as soon as it is staged, and leave a directory of its name."""
+
+    def break_it() -> None:
+        while not (staged := list(feed.data_dir.glob(f"staging/*/{n}/*.json"))):
+            time.sleep(0.01)
+        staged[0].rename(feed.data_dir / "saved")
+        staged[0].mkdir()
+
+    breaker = threading.Thread(target=break_it)
+    breaker.start()
+    return breaker
+
+
+def mend_group(feed: FeedDir, n: int) -> None:
+    (broken,) = feed.data_dir.glob(f"staging/*/{n}/*.json")
+    broken.rmdir()
+    (feed.data_dir / "saved").rename(broken)
+
+
 def test_seven_files_all_groups_green_and_the_tree_of_fanfold_run(
     airflow: EmbeddedAirflow, feed: FeedDir, slack: Slack, tmp_path: Path
 ) -> None:
@@ -152,9 +200,8 @@ def test_seven_files_all_groups_green_and_the_tree_of_fanfold_run(
     assert len(slack.received) == 1
     assert "7 files" in slack.received[0]["text"]
     assert ts in slack.received[0]["text"]
-    everything = {"dag_run_id": outcome.run_id, "dry_run": False, "only_failed": False}
-    airflow.call("POST", "/dags/feed/clearTaskInstances", everything)
-    again = airflow.follow("feed", outcome.run_id, lambda _: None)
+    clear(airflow, outcome.run_id, sorted(outcome.tasks))
+    again = ended(airflow, outcome.run_id)
     assert (again.state, states(again)) == (outcome.state, states(outcome))
     assert again.tasks["verify_run"].try_number == 2
     assert tree(copy) == tree(feed.data_dir)
@@ -213,15 +260,7 @@ def test_a_broken_file_fails_its_group_only_and_mended_the_run_ends_well(
 ) -> None:
     """Four groups publish beside one that fails; mended and cleared, the run ends well and the four are untouched."""
     land(feed, 5)
-
-    def break_it() -> None:
-        while not (staged := list(feed.data_dir.glob("staging/*/3/*.json"))):
-            time.sleep(0.01)
-        staged[0].rename(feed.data_dir / "saved")
-        staged[0].mkdir()
-
-    breaker = threading.Thread(target=break_it)
-    breaker.start()
+    breaker = break_group(feed, 3)
     outcome = run(airflow, feed.data_dir)
     breaker.join()
     assert outcome.state == "failed"
@@ -230,12 +269,9 @@ def test_a_broken_file_fails_its_group_only_and_mended_the_run_ends_well(
     outputs = {path: path.stat() for path in feed.data_dir.glob("denormalized/*/*.csv")}
     assert len(outputs) == len(list(feed.data_dir.glob("processed/*.json"))) == 4
 
-    (broken,) = feed.data_dir.glob("staging/*/3/*.json")
-    broken.rmdir()
-    (feed.data_dir / "saved").rename(broken)
-    clear = {"dag_run_id": outcome.run_id, "task_ids": ["subdir_3.merge_data"], "include_downstream": True}
-    airflow.call("POST", "/dags/feed/clearTaskInstances", clear | {"dry_run": False, "only_failed": False})
-    mended = airflow.follow("feed", outcome.run_id, lambda _: None)
+    mend_group(feed, 3)
+    clear(airflow, outcome.run_id, ["subdir_3.merge_data"], downstream=True)
+    mended = ended(airflow, outcome.run_id)
     assert mended.state == "success"
     tries = {task: state.try_number for task, state in mended.tasks.items() if state.state != "skipped"}
     again = {f"subdir_3.{step}" for step in STEPS}
@@ -244,6 +280,68 @@ def test_a_broken_file_fails_its_group_only_and_mended_the_run_ends_well(
     for path, info in outputs.items():
         assert (path.stat().st_ino, path.stat().st_mtime_ns) == (info.st_ino, info.st_mtime_ns)
     assert len(list(feed.data_dir.glob("denormalized/*/*.csv"))) == 5
+
+
+def test_any_tasks_of_a_finished_run_cleared_in_any_order_change_nothing(
+    airflow: EmbeddedAirflow, feed: FeedDir
+) -> None:
+    """Whichever tasks are cleared, alone, downstream, or by two people at once: the run ends well, the tree stays."""
+    land(feed, 7)
+    outcome = run(airflow, feed.data_dir)
+    assert outcome.state == "success", outcome.errors
+    before = tree(feed.data_dir)
+    chance = random.Random(11)
+    ids = sorted(outcome.tasks)
+    for downstream in (False, True):
+        chosen = [chance.sample(ids, 5) for _ in range(2)]
+        with ThreadPoolExecutor() as at_once:
+            clears = [at_once.submit(clear, airflow, outcome.run_id, ids, downstream=downstream) for ids in chosen]
+        for tasks, cleared in zip(chosen, clears, strict=True):
+            # Of two clears at once Airflow may refuse one: that person tries again.
+            if isinstance(cleared.exception(), ServerError):
+                clear(airflow, outcome.run_id, tasks, downstream=downstream)
+        again = ended(airflow, outcome.run_id)
+        assert again.state == "success", (chosen, again.errors)
+        assert tree(feed.data_dir) == before, chosen
+
+
+def test_a_task_marked_by_hand_skips_no_work(airflow: EmbeddedAirflow, feed: FeedDir) -> None:
+    """A failed task marked successful does not let the next one publish less; mended and cleared, the run ends well."""
+    land(feed, 5)
+    breaker = break_group(feed, 3)
+    outcome = run(airflow, feed.data_dir)
+    breaker.join()
+    assert outcome.state == "failed"
+    mark(airflow, outcome.run_id, "subdir_3.merge_data", "success")
+    clear(airflow, outcome.run_id, ["subdir_3.denormalize_data"], downstream=True)
+    again = ended(airflow, outcome.run_id)
+    assert "has no merged records, expected merge_data before this step" in again.errors["subdir_3.denormalize_data"]
+    assert len(list(feed.data_dir.glob("denormalized/*/*.csv"))) == 4
+    mend_group(feed, 3)
+    mark(airflow, outcome.run_id, "subdir_1.archive_files", "failed")
+    clear(airflow, outcome.run_id, ["subdir_1.archive_files", "subdir_3.merge_data"], downstream=True)
+    assert ended(airflow, outcome.run_id).state == "success"
+    assert len(list(feed.data_dir.glob("processed/*.json"))) == 5
+    assert not list(feed.data_dir.glob("staging/*"))
+
+
+def test_a_dag_run_deleted_and_triggered_again_goes_on_where_it_was(airflow: EmbeddedAirflow, feed: FeedDir) -> None:
+    """With the same logical date a new DAG run completes what the deleted one began, and changes no complete run."""
+    land(feed, 5)
+    logical_date = "2026-02-03T04:05:06Z"
+    breaker = break_group(feed, 2)
+    outcome = trigger(airflow, feed, logical_date)
+    breaker.join()
+    assert outcome.state == "failed"
+    airflow.call("DELETE", f"{RUNS}/{quote(outcome.run_id)}")
+    mend_group(feed, 2)
+    outcome = trigger(airflow, feed, logical_date)
+    assert outcome.state == "success", outcome.errors
+    assert len(list(feed.data_dir.glob("denormalized/20260203T040506Z/*.csv"))) == 5
+    before = tree(feed.data_dir)
+    airflow.call("DELETE", f"{RUNS}/{quote(outcome.run_id)}")
+    assert trigger(airflow, feed, logical_date).state == "success"
+    assert tree(feed.data_dir) == before
 
 
 def test_two_local_runs_beside_a_dag_run_put_each_file_into_one_output(

@@ -262,13 +262,15 @@ class EmbeddedAirflow:
         self._check_children()
         try:
             with OPENER.open(request, timeout=60) as answer:
-                result: dict[str, Any] = json.load(answer)
+                content = answer.read()
         except OSError as error:
             self._check_children()
             # An HTTPError is an OSError too, with the reason in its body.
             text = error.read().decode(errors="replace") if isinstance(error, urllib.error.HTTPError) else ""
             msg = f"{method} {path}: {error} {' '.join(text.split())}; see {self._log('api-server')}"
             raise ServerError(msg) from error
+        # What is deleted has no content.
+        result: dict[str, Any] = json.loads(content) if content else {}
         return result
 
     def _start(self) -> None:
