@@ -99,3 +99,22 @@ def test_every_link_leads_to_a_file(page: Path) -> None:
         if anchor:
             headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
             assert anchor in {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}, link
+
+
+def test_every_promise_names_a_test_that_is_there() -> None:
+    """Each promise of docs/guarantees.md is shown by a test that exists under the name that stands beside it."""
+    named = re.findall(r"`(test_\w+\.py)::(\w+)`", (ROOT / "docs/guarantees.md").read_text(encoding="utf-8"))
+    assert len(named) > 20
+    for file, function in named:
+        text = (ROOT / "tests" / file).read_text(encoding="utf-8")
+        assert re.search(rf"^def {function}\(", text, re.MULTILINE), f"{file} has no {function}"
+
+
+def test_every_module_has_its_line_in_the_architecture() -> None:
+    """Each module and folder of the package stands in the table of layers, and nothing else does."""
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    table = set(re.findall(r"^\| `(\w+)/?` \|", text[text.index("## The layers") :], re.MULTILINE))
+    package = ROOT / "src/fanfold"
+    modules = {path.stem for path in package.glob("[a-z]*.py")}
+    folders = {path.parent.name for path in package.glob("*/__init__.py")}
+    assert table == modules | folders
