@@ -11,7 +11,7 @@ import pytest
 import zstandard
 
 from fanfold import archive, files, runs, steps, verify
-from fanfold.errors import DataError
+from fanfold.errors import DataError, PathError
 from fanfold.layout import Run
 from tests.conftest import TS, FeedDir, MakeFeed, tree
 
@@ -179,6 +179,20 @@ def test_an_archive_on_another_file_system(make_feed: MakeFeed, elsewhere: Path)
             subprocess.run(["umount", feed.data_dir / name], check=True)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a file system")
+def test_landing_on_another_file_system_is_refused(make_feed: MakeFeed) -> None:
+    """A landing directory that no rename leads out of is refused before anything is touched."""
+    feed = make_feed({"a.json": RECORDS})
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", feed.landing_dir], check=True)
+    try:
+        with pytest.raises(PathError, match=r"is on another file system than .*, expected one for both"):
+            feed.open()
+    finally:
+        subprocess.run(["umount", feed.landing_dir], check=True)
+    assert feed.run().files_in == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a file system")
 def test_a_full_archive_leaves_the_original_where_it_is(tmp_path: Path, elsewhere: Path) -> None:
     """What does not fit on the other file system stays staged, and is archived once there is room."""
     staged, place = tmp_path / "a.json", elsewhere / "a.json"

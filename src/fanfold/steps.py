@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from fanfold import files, groups, lease, manifest, prepare, runs, verify
 from fanfold.balance import balance
 from fanfold.engine.reference import check_header
-from fanfold.errors import DataError, EmptySubdir, MissingError, nearest
+from fanfold.errors import DataError, EmptySubdir, MissingError, PathError, nearest
 from fanfold.layout import Feed, Run, format_ts, parse_subdir, parse_ts
 from fanfold.manifest import Files, Manifest, StagedFile, Summary
 from fanfold.runs import AnyPath
@@ -24,11 +24,19 @@ def start(spec_path: AnyPath, data_dir: AnyPath | None = None) -> Feed:
     Raises:
         SpecError, PathError: as `runs.open_feed`.
         MissingError: the landing directory, a reference, or a column of it is not there.
+        PathError: landing and staging are on two file systems.
     """
     feed = runs.open_feed(spec_path, data_dir)
     if not feed.landing_dir.is_dir():
         msg = f"{str(feed.landing_dir)!r} is no directory, expected the landing directory (input.path)"
         raise MissingError(msg)
+    staging_dir = feed.staging_dir if feed.staging_dir.is_dir() else feed.data_dir
+    if feed.landing_dir.stat().st_dev != staging_dir.stat().st_dev:
+        msg = (
+            f"{str(feed.landing_dir)!r} is on another file system than {str(staging_dir)!r}, expected one for both: "
+            "a file is claimed by renaming it"
+        )
+        raise PathError(msg)
     for merged in feed.spec.merge:
         source = feed.data_dir / merged.reference
         if not source.is_file():
