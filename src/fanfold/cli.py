@@ -338,14 +338,12 @@ def list_quarantine(spec: Path, data_dir: Path | None, *, decided: bool, as_json
     if as_json:
         _print_json(found)
         return
-    console = Console(soft_wrap=True, highlight=False, markup=False)
-    _print_table(
-        console,
-        ["item", "state", "file", "line", "code", "message"],
-        ([i.item, i.state, i.bad.file, str(i.bad.line or ""), i.bad.code, i.bad.message] for i in found),
-    )
+    for item in found:
+        # One line each, in full: names are there to be copied.
+        place = f"{item.bad.file!r}" + (f" line {item.bad.line}" if item.bad.line else "")
+        click.echo(f"{item.item} {item.state}: {place}: {item.bad.message} ({item.bad.code})")
     if not found:
-        console.print("nothing is in quarantine" if decided else "nothing is open in quarantine")
+        click.echo("nothing is in quarantine" if decided else "nothing is open in quarantine")
 
 
 @quarantine.command("show")
