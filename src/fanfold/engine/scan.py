@@ -273,15 +273,15 @@ class _Scanner:
 
     def _look_at_parquet(self, name: str) -> None:
         path = self._files[name]
-        with connect(self._data_dir) as connection:
-            try:
+        try:
+            with connect(self._data_dir) as connection:
                 fields = parquet_field(name, parquet_types(connection, path))
                 counted = connection.execute(
                     "SELECT sum(num_rows)::BIGINT FROM parquet_file_metadata($path)", {"path": pattern(path)}
                 ).fetchone()
-            except DATA_FAULTS:
-                self._look_with_care(name)
-                return
+        except DATA_FAULTS:
+            self._look_with_care(name)
+            return
         self.found[name] = FileScan(counted[0] if counted else 0, fields)
 
     # --- digits, and keys that stand twice

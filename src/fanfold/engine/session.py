@@ -1,6 +1,9 @@
 """DuckDB connections, and how names and paths get into SQL."""
 
 import contextlib
+import errno
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +11,9 @@ import duckdb
 
 MEMORY_BYTES = 160 * 1024 * 1024
 CHUNK_ROWS = 2048
+# What DuckDB says of a call to the system that failed ends in the system's reason.
+SYSTEM_FAULT = re.compile(r'IO Error: .*"(?P<path>.*)": (?P<reason>[^"]+)')
+REASONS = {os.strerror(number): number for number in errno.errorcode}
 
 
 @contextlib.contextmanager
@@ -18,6 +24,9 @@ def connect(
 
     One thread gives byte-identical files; more are for questions whose answer has no order. `json_buffers` is that of
     `json_buffer_bytes`.
+
+    Raises:
+        OSError: the system could not open, read or write a file: no fault of its bytes, so it may go away by itself.
     """
     settings: dict[str, str | bool | int | float | list[str]] = {
         "threads": threads,
@@ -40,6 +49,12 @@ def connect(
         connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side,statistics_propagation'")
         connection.execute("SET lock_configuration = true")
         yield connection
+    except duckdb.IOException as error:
+        said = SYSTEM_FAULT.match(str(error))
+        if said and said["reason"].splitlines()[0] in REASONS:
+            reason = said["reason"].splitlines()[0]
+            raise OSError(REASONS[reason], reason, said["path"]) from error
+        raise
     finally:
         connection.close()
 

@@ -246,16 +246,16 @@ def careful_records(data_dir: Path, path: Path, spec: Spec) -> Iterator[Found]:
     if input_format(path.name) != "parquet":
         yield from read(path, spec.input)
         return
-    with connect(data_dir) as connection:
-        try:
+    try:
+        with connect(data_dir) as connection:
             yield from _parquet_records(connection, path)
-        except DATA_FAULTS as error:
-            # Where it is not the file but the disk that fails, this fails as well, and can be tried again.
-            with path.open("rb") as file:
-                while file.read(CHUNK_BYTES):
-                    pass
-            msg = f"found no Parquet ({_first_line(error).replace(str(path), path.name)})"
-            raise UnreadableError(NO_PARQUET, msg) from None
+    except DATA_FAULTS as error:
+        # Where it is not the file but the disk that fails, this fails as well, and can be tried again.
+        with path.open("rb") as file:
+            while file.read(CHUNK_BYTES):
+                pass
+        msg = f"found no Parquet ({_first_line(error).replace(str(path), path.name)})"
+        raise UnreadableError(NO_PARQUET, msg) from None
 
 
 def _parquet_records(connection: duckdb.DuckDBPyConnection, path: Path) -> Iterator[Found]:
