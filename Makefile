@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup check test demo lock clean
+.PHONY: setup check test torture demo lock clean
 
 setup: $(STAMP)
 
@@ -23,6 +23,10 @@ check: setup
 
 test: setup
 	$(BIN)/pytest
+
+# Options: make torture TORTURE="--kills 50 --seed 2".
+torture: setup
+	$(BIN)/python -m tests.torture $(TORTURE)
 
 demo: setup
 	$(BIN)/python demo/baskets.py data

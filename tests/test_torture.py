@@ -1,0 +1,258 @@
+"""A sample of the torture: the k-th change of a run killed or failing, full and foreign disks, Airflow under kill -9.
+
+`make torture` does all of it; tests/torture has the means.
+"""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import TS, tree
+from tests.torture import shim
+from tests.torture.airflow import airflow, torture
+from tests.torture.matrix import Matrix, forks, make_feed, not_durable
+from tests.torture.runs import CommandLine, Ended, copy
+from tests.torture.shim import CLOCK, STOP, Strike, operations
+
+LATER = "20260102T040506Z"
+EARLIER = "20250102T030405Z"
+POINTS = 48
+# Root, too, is refused what a mode refuses to the owner.
+OBEYING = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
+DAY = 24 * 60 * 60
+ORIGINAL = re.compile(
+    r"(?:transactions|processed|(?:staging|quarantine)/[^/]+/\d+)/(?P<stem>[^._][^._]*?)(?:_\d{8}T\d{6}Z)?(?P<suffix>\..*)"
+)
+NOTE = re.compile(r"records\.jsonl|\.reason\.json")
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Compile the shim; without a compiler these tests fail, and say what is missing."""
+    return shim.build(tmp_path_factory.mktemp("shim"))
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make the feed that all runs get a copy of."""
+    return make_feed(tmp_path_factory.mktemp("feed"))
+
+
+@pytest.fixture(scope="module")
+def matrix(spec: Path, library: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Matrix]:
+    """Do the undisturbed run, in a process that forks."""
+    with forks(library, 2) as runners:
+        yield Matrix(spec, tmp_path_factory.mktemp("matrix"), runners)
+
+
+@pytest.fixture
+def command_line(library: Path) -> CommandLine:
+    """Return the command line under the shim."""
+    return CommandLine(library)
+
+
+@pytest.fixture
+def feed(spec: Path, tmp_path: Path) -> Path:
+    """Copy the feed for one test."""
+    return copy(spec, tmp_path / "feed")
+
+
+def sample(count: int, of: int, seed: int) -> list[int]:
+    return sorted(random.Random(seed).sample(range(1, of + 1), count))
+
+
+def data_dir(spec: Path) -> Path:
+    return spec.with_name("data")
+
+
+def originals(spec: Path) -> dict[str, list[str]]:
+    """Say for every name in landing under which paths it lies."""
+    found: dict[str, list[str]] = {}
+    for path in tree(data_dir(spec)):
+        if (original := ORIGINAL.fullmatch(path)) and not NOTE.search(path):
+            found.setdefault(f"{original['stem']}{original['suffix']}", []).append(path)
+    return found
+
+
+def test_killed_before_a_change_of_the_file_system_a_plain_run_mends_all(matrix: Matrix) -> None:
+    """Killed before any of 60 changes, those of DuckDB included, a run leaves nothing that a plain one cannot mend."""
+    killed = matrix.kill(matrix.spread(POINTS))
+    assert killed.cases >= 60
+    assert not killed.differences
+
+
+def test_killed_in_the_middle_of_a_write_a_plain_run_mends_all(matrix: Matrix) -> None:
+    """A write of which half reached the file is made again, be it a table, a note or a lease."""
+    torn = matrix.tear(range(1, len(matrix.changes), 10))
+    assert torn.cases > 5
+    assert not torn.differences
+
+
+def test_killed_again_while_it_is_mended_a_plain_run_mends_all(matrix: Matrix) -> None:
+    """A run that mends may be killed as well, at any change."""
+    assert matrix.kill_twice(seed=1, times=10) == (10, [])
+
+
+def test_from_a_full_disk_on_nothing_is_lost(matrix: Matrix) -> None:
+    """From any change on without room, a run ends with exit code 3; with room, a plain run ends as if undisturbed."""
+    full = matrix.full_disk(sample(14, len(matrix.changes), seed=2))
+    assert full.cases >= 5
+    assert not full.differences
+
+
+def test_a_change_that_fails_loses_nothing(matrix: Matrix) -> None:
+    """A change that fails with EIO ends the run with exit code 3 or does no harm; a plain run after it ends well."""
+    assert matrix.broken_disk(sample(10, len(matrix.changes), seed=3)) == (10, [])
+
+
+def test_a_read_that_fails_once_is_no_fault_of_the_file(matrix: Matrix) -> None:
+    """A read that fails once with EIO puts no file on another path, and none into quarantine: the tree is the same."""
+    assert matrix.broken_disk(sample(14, len(matrix.reads), seed=4), reads=True) == (14, [])
+
+
+def test_a_clock_that_is_set_back_in_the_middle_changes_nothing(matrix: Matrix) -> None:
+    """When the time of day falls back by a day in the middle of a run, the run ends as if undisturbed."""
+    assert matrix.clock(range(20, len(matrix.changes), 100)).differences == []
+
+
+def test_content_is_on_disk_before_its_name_and_every_name_before_the_commit(matrix: Matrix) -> None:
+    """A power cut empties no file that has its name, and undoes nothing that an unlink or the commit relies on."""
+    assert not_durable(matrix.changes) == []
+
+
+def test_the_command_line_is_killed_with_all_its_processes(
+    matrix: Matrix, command_line: CommandLine, feed: Path, tmp_path: Path
+) -> None:
+    """Killed before a change of any of its processes, `fanfold run` leaves nothing that a second does not mend."""
+    undisturbed = copy(feed, tmp_path / "undisturbed")
+    assert command_line.run(undisturbed, Strike()) == Ended(0, "")
+    assert tree(data_dir(undisturbed)) == matrix.expected
+    changes = operations(data_dir(undisturbed))
+    driver = [at for at, what in enumerate(changes, 1) if what.endswith("/driver")]
+    assert driver
+
+    def kill(at: int) -> None:
+        killed = copy(feed, tmp_path / f"killed-{at}")
+        assert command_line.run(killed, Strike(at)).code == -signal.SIGKILL
+        assert command_line.run(killed) == Ended(0, "")
+        assert tree(data_dir(killed)) == matrix.expected, changes[at - 1]
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(kill, [*driver[:1], *sample(3, len(changes), seed=5)]))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+@pytest.mark.parametrize("limit", ["size={0}k", "nr_inodes={0}"])
+def test_a_disk_that_is_full_gets_room_and_the_run_goes_on(
+    matrix: Matrix, command_line: CommandLine, feed: Path, tmp_path: Path, limit: str
+) -> None:
+    """On a full disk, or one without inodes, a run ends with exit code 3 and says so; given room, it ends well."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    needed = {"size={0}k": (48, 128), "nr_inodes={0}": (44,)}[limit]
+    for room in needed:
+        options = limit.format(room)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=64m,{options}", "tmpfs", disk], check=True)
+        try:
+            small = copy(feed, disk / "feed")
+            ended = command_line.run(small)
+            assert ended.code == 3, (room, ended)
+            first, *more = ended.error.splitlines()
+            assert "No space left on device" in first, ended
+            assert all("No space left on device" in line or line.startswith("run ") for line in more), ended
+            subprocess.run(["mount", "-o", "remount,size=64m,nr_inodes=10k", disk], check=True)
+            assert command_line.run(small) == Ended(0, "")
+            assert tree(data_dir(small)) == matrix.expected
+        finally:
+            subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.parametrize(
+    ("place", "mode"),
+    [("transactions", 0o500), ("", 0o500), ("processed", 0o500), ("transactions/a.json", 0)],
+)
+def test_what_may_not_be_read_or_written_is_named_and_loses_nothing(
+    matrix: Matrix, command_line: CommandLine, feed: Path, place: str, mode: int
+) -> None:
+    """Where a directory may not be written, or a file not be read, a run ends with 3 and its name; permitted, well."""
+    path = data_dir(feed) / place
+    if not path.exists():
+        path.mkdir()
+    usual = path.stat().st_mode
+    # It may be claimed before it is read.
+    held = os.open(path, os.O_PATH)
+    path.chmod(mode)
+    ended = command_line.end(command_line.start(feed, prefix=OBEYING))
+    Path(f"/proc/self/fd/{held}").chmod(usual)
+    os.close(held)
+    assert ended.code == 3, ended
+    assert "Permission denied" in ended.error
+    assert path.name in ended.error
+    assert all(len(places) == 1 for places in originals(feed).values())
+    assert command_line.run(feed) == Ended(0, "")
+    assert tree(data_dir(feed)) == matrix.expected
+
+
+@pytest.mark.parametrize("before", ["spec.json.tmp", "rename transactions/"])
+def test_a_file_that_vanishes_before_it_is_claimed_is_in_no_run_until_it_is_back(
+    matrix: Matrix, command_line: CommandLine, feed: Path, tmp_path: Path, before: str
+) -> None:
+    """A file taken away after it was listed, or noted, is not in the run; put back, the next run has it."""
+    landed = originals(feed).keys()
+    # On the command line the same changes come first.
+    at = 1 + next(at for at, what in enumerate(matrix.changes) if before in what)
+    process = command_line.start(feed, Strike(at, STOP))
+    os.waitpid(process.pid, os.WUNTRACED)
+    vanished = data_dir(feed) / "transactions/sub/b.json"
+    vanished.rename(tmp_path / "b.json")
+    os.killpg(process.pid, signal.SIGCONT)
+    ended = command_line.end(process)
+    assert ended.code == 0
+    assert "'sub/b.json' was taken out of landing before it could be claimed" in ended.error
+    assert "sub/b.json" not in originals(feed)
+    (tmp_path / "b.json").rename(vanished)
+    assert command_line.run(feed, ts=LATER) == Ended(0, "")
+    assert originals(feed).keys() == landed
+    assert originals(feed)["sub/b.json"] == [f"processed/sub/b_{LATER}.json"]
+    assert all(len(places) == 1 for places in originals(feed).values())
+
+
+def test_times_of_files_and_of_runs_may_lie_anywhere(command_line: CommandLine, feed: Path) -> None:
+    """A file of long ago is taken, one of the future in its time; a run may be older than those before it."""
+    landing = data_dir(feed) / "transactions"
+    os.utime(landing / "a.json", (0, 0))
+    ahead = time.time() + DAY
+    os.utime(landing / "sub/b.json", (ahead, ahead))
+    assert command_line.run(feed) == Ended(0, "")
+    assert f"processed/a_{TS}.json" in tree(data_dir(feed))
+    assert originals(feed)["sub/b.json"] == ["transactions/sub/b.json"]
+    os.utime(landing / "sub/b.json")
+    assert command_line.run(feed, ts=EARLIER) == Ended(0, "")
+    assert originals(feed)["sub/b.json"] == [f"processed/sub/b_{EARLIER}.json"]
+
+
+def test_a_clock_a_day_behind_takes_nothing_and_loses_nothing(
+    matrix: Matrix, command_line: CommandLine, feed: Path
+) -> None:
+    """To a clock that is a day behind, all files are of the future: they wait, and a right clock takes them."""
+    before = tree(data_dir(feed))
+    assert command_line.run(feed, Strike(fault=CLOCK)) == Ended(0, "")
+    assert tree(data_dir(feed)) == before
+    assert command_line.run(feed) == Ended(0, "")
+    assert tree(data_dir(feed)) == matrix.expected
+
+
+def test_airflow_mends_what_is_killed_without_a_person(tmp_path: Path) -> None:
+    """Five processes of Airflow killed, its own retries end the runs: nothing lost, nothing twice, no human step."""
+    with airflow(tmp_path) as (server, fed):
+        result, killed = torture(server, fed, kills=5, seed=1, at_a_time=5)
+    assert len(killed) == 5
+    assert result.differences == []
