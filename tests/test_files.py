@@ -3,6 +3,8 @@
 import logging
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -156,13 +158,33 @@ def test_write_leaves_what_is_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("length", "fits"), [(255, True), (256, False)])
 def test_a_name_must_fit(tmp_path: Path, length: int, fits: bool) -> None:  # noqa: FBT001 - a parameter of the test
-    """A name that the file system cannot hold is refused with its length and the limit, counted in bytes."""
+    """A name fits when the file system can hold it counted in bytes."""
     path = tmp_path / "not" / "there" / ("é" * (length // 2) + "x" * (length % 2))
+    assert files.name_fits(path) is fits
     if fits:
-        files.check_name_fits(path)
-    else:
-        with pytest.raises(DataError, match="has 256 bytes, expected at most 255"):
-            files.check_name_fits(path)
+        path.parent.mkdir(parents=True)
+        path.touch()
+
+
+def test_a_file_that_may_not_be_read_stays_in_landing(feed: FeedDir) -> None:
+    """A file or directory that this process may not read stays in landing, with a warning; others are found."""
+    feed.land("closed.json", "[]").chmod(0)
+    feed.land("closed/a.json", "[]").parent.chmod(0)
+    code = (
+        "import logging, os, sys; from fanfold import files; from pathlib import Path; logging.basicConfig(); "
+        "os.geteuid() or os.setresuid(65534, 65534, 65534); "
+        "print([file.name for file in files.scan_landing(Path(sys.argv[1]), ['*'], 0).ready])"
+    )
+    above = [parent for parent in feed.landing_dir.parents if parent.stat().st_uid == os.geteuid()]
+    for parent in above:
+        parent.chmod(parent.stat().st_mode | 0o555)
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(feed.landing_dir)], capture_output=True, text=True, check=True
+    )
+    (feed.landing_dir / "closed").chmod(0o755)
+    assert done.stdout.strip() == "['a.json', 'sub/b.json']"
+    assert "'closed.json' stays in landing: this process may not read it" in done.stderr
+    assert "closed' stays in landing: Permission denied" in done.stderr
 
 
 @pytest.mark.parametrize("found", ["nothing", "a directory", "no regular file"])

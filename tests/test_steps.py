@@ -364,13 +364,31 @@ def test_the_tree_is_the_same_everywhere(make_feed: MakeFeed, undisturbed: dict[
     assert tree(feed.data_dir) == undisturbed
 
 
-def test_a_name_too_long_is_refused_before_anything_moves(feed: FeedDir) -> None:
-    """A name that cannot take its timestamp is refused by stage_files, and nothing has moved."""
-    feed.land("x" * 245 + ".json", "[]")
-    before = tree(feed.data_dir)
-    with pytest.raises(DataError, match="has 267 bytes, expected at most 255: shorten the name"):
-        steps.stage_files(feed.open(), TS)
-    assert tree(feed.data_dir) == before
+def test_a_name_too_long_stays_in_landing(feed: FeedDir, caplog: pytest.LogCaptureFixture) -> None:
+    """A name that cannot take its timestamp or its reason stays in landing, with a warning; all other files go on."""
+    # Landing holds the last one, 4,090 characters deep.
+    deep = "/".join("d" * 40 for _ in range(200))[: 4090 - len(f"{feed.landing_dir}//a.json")].rstrip("/")
+    names = ["x" * 245 + ".json", "é" * 110 + ".reason.json.json", f"{deep}/a.json"]
+    for name in names:
+        feed.land(name, "[]")
+    with caplog.at_level(logging.WARNING):
+        assert steps.stage_files(feed.open(), TS) == len(FILES)
+    for name in names:
+        assert f"{name!r} stays in landing: its name is too long" in caplog.text
+        assert (feed.landing_dir / name).exists()
+
+
+def test_what_cannot_be_looked_into_stays_in_landing(feed: FeedDir, caplog: pytest.LogCaptureFixture) -> None:
+    """Directories below each other that make too long a path stay in landing, with a warning."""
+    here = os.open(feed.landing_dir, os.O_RDONLY)
+    for _ in range(25):
+        os.mkdir("d" * 200, dir_fd=here)
+        here, above = os.open("d" * 200, os.O_RDONLY, dir_fd=here), here
+        os.close(above)
+    os.close(here)
+    with caplog.at_level(logging.WARNING):
+        assert feed.run().files_in == len(FILES)
+    assert "stays in landing: File name too long" in caplog.text
 
 
 def test_vanished_files_are_told(feed: FeedDir, caplog: pytest.LogCaptureFixture) -> None:

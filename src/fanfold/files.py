@@ -4,6 +4,7 @@ Every change is durable when its function returns, and safe to make again.
 """
 
 import contextlib
+import errno
 import fnmatch
 import hashlib
 import logging
@@ -43,8 +44,8 @@ def scan_landing(
     """List the files that match one of `patterns`, in all sub-folders. Nothing is changed.
 
     Hidden names, unfinished downloads (`.part`, `.tmp`, `.crdownload`, `~`), links, and everything that is no regular
-    file are passed over; so are names that are no UTF-8, with a warning, and, with a `done_suffix`, files without
-    their marker, and the markers.
+    file are passed over; so are, with a warning, names that are no UTF-8, and what this process may not read; and, with
+    a `done_suffix`, files without their marker, and the markers.
 
     Raises:
         MissingError: there is no such directory.
@@ -64,6 +65,9 @@ def scan_landing(
         if not _is_utf8(name):
             log.warning("%a stays in landing: its name is no UTF-8", name)
             continue
+        if not os.access(entry.path, os.R_OK):
+            log.warning("%r stays in landing: this process may not read it", name)
+            continue
         with contextlib.suppress(FileNotFoundError):
             info = entry.stat(follow_symlinks=False)
             wait = max(info.st_mtime, info.st_ctime) + settle_seconds - now
@@ -75,7 +79,17 @@ def scan_landing(
 
 
 def _walk(directory: Path) -> Iterator[os.DirEntry[str]]:
-    with os.scandir(directory) as entries:
+    try:
+        found = os.scandir(directory)
+    except (PermissionError, FileNotFoundError) as error:
+        log.warning("%a stays in landing: %s", str(directory), error.strerror)
+        return
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        log.warning("%a stays in landing: %s", str(directory), error.strerror)
+        return
+    with found as entries:
         for entry in entries:
             if entry.name.startswith(".") or entry.name.endswith(UNFINISHED):
                 continue
@@ -93,18 +107,11 @@ def _is_utf8(name: str) -> bool:
     return True
 
 
-def check_name_fits(path: Path) -> None:
-    """Refuse a name that the file system cannot hold.
-
-    Raises:
-        DataError: it is longer than the limit of the nearest directory that exists.
-    """
+def name_fits(path: Path) -> bool:
+    """Say whether the file system can hold a file of this path, which is not there yet."""
     directory = next(parent for parent in path.parents if parent.is_dir())
-    limit = os.pathconf(directory, "PC_NAME_MAX")
-    size = len(os.fsencode(path.name))
-    if size > limit:
-        msg = f"{path.name!r} has {size} bytes, expected at most {limit}: shorten the name of the file in landing"
-        raise DataError(msg)
+    name_max, path_max = os.pathconf(directory, "PC_NAME_MAX"), os.pathconf(directory, "PC_PATH_MAX")
+    return len(os.fsencode(path.name)) <= name_max and len(os.fsencode(path)) < path_max
 
 
 def claim(run: Run, files: Iterable[tuple[str, int]]) -> set[str]:

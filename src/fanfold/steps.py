@@ -11,7 +11,7 @@ from fanfold import files, groups, lease, manifest, prepare, runs, verify
 from fanfold.balance import balance
 from fanfold.engine.reference import check_header
 from fanfold.errors import DataError, EmptySubdir, MissingError, PathError, nearest
-from fanfold.layout import Feed, Run, format_ts, parse_subdir, parse_ts
+from fanfold.layout import Feed, Run, format_ts, packing, parse_subdir, parse_ts
 from fanfold.manifest import Files, Manifest, StagedFile, Summary
 from fanfold.runs import AnyPath
 
@@ -67,12 +67,12 @@ def stage_files(feed: Feed, ts: str) -> int:
 
     The distribution is on disk (files.json) before the first file moves. A second call completes the moves of the
     first and claims nothing new. Without a ready file nothing is written. A release that was cut short is completed.
+    A file whose name is too long to take its timestamp, or its reason, stays in landing, with a warning.
 
     Returns:
         The number of files of the run.
 
     Raises:
-        DataError: a name is too long to take its timestamp; nothing is moved.
         BusyError: another process stages this run.
         SpecError: the `data_dir` holds another feed.
     """
@@ -92,16 +92,24 @@ def stage_files(feed: Feed, ts: str) -> int:
 
 
 def _apart(run: Run, ready: list[files.LandedFile]) -> Iterator[files.LandedFile]:
-    """Yield the files that have a name of their own in the archive; the others wait for the next run."""
+    """Yield the files that have a place of their own wherever they may end; a warning says why others have none."""
     places: dict[str, str] = {}
     for file in ready:
-        for path in filter(None, (run.archive_path(file.name), run.archived_marker_path(file.name))):
-            files.check_name_fits(path)
         place = str(run.archive_path(file.name))
-        if places.setdefault(place, file.name) == file.name:
-            yield file
-        else:
+        if not _fits(run, file.name):
+            log.warning("%r stays in landing: its name is too long for what is put behind it; shorten it", file.name)
+        elif places.setdefault(place, file.name) != file.name:
             log.warning("%r waits for the next run: in the archive it is named like %r", file.name, places[place])
+        else:
+            yield file
+
+
+def _fits(run: Run, name: str) -> bool:
+    n, place = run.feed.spec.subdirs, run.archive_path(name)
+    # A compressed original is written under a temporary name first; the reason of a bad file always is.
+    ends = [files.temporary(place) if packing(name, place.name) else place, run.archived_marker_path(name)]
+    ends += [files.temporary(run.feed.data_dir / run.reason_name(n, name)), run.subdir_dir(n) / name]
+    return all(files.name_fits(path) for path in ends if path)
 
 
 def _stage(feed: Feed, run: Run, ready: dict[str, int]) -> int:
