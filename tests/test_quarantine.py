@@ -3,7 +3,9 @@
 import base64
 import gzip
 import json
+import random
 import shutil
+import types
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from fanfold import manifest, runs, steps, verify
 from fanfold.engine.source import careful_records
 from fanfold.errors import DataError
 from fanfold.manifest import BadFile, Manifest, Summary
-from fanfold.records.faults import CODES
+from fanfold.records.faults import CODES, NOT_KEPT
 from tests.conftest import GROUP_STEPS, TS, FeedDir, MakeFeed, new_feed, tree
 
 FLAT: dict[str, Any] = {"subdirs": 1, "merge": [], "denormalize": {}}
@@ -80,6 +82,9 @@ BAD_RECORDS: dict[str, tuple[bytes, dict[str, Any], int, str]] = {
     "too_deep": (b'{"i":' + b"[" * 128 + b"]" * 128 + b"}", {}, 132, "/i" + "/0" * 127),
     "not_an_object": (b'["i"]', {}, 0, ""),
     "record_too_large": (b'{"s":"' + b"x" * 1100 + b'"}', {"input": {"max_record_bytes": 1024}}, 0, ""),
+    "too_many_values": (b'{"s":[' + b"1," * 1_000_000 + b"1]}", {}, 0, ""),
+    "too_many_fields": (b"{" + b",".join(b'"k%d":1' % n for n in range(501)) + b"}", {}, 0, ""),
+    "key_too_long": (b'{"' + b"k" * 4097 + b'":1}', {}, 0, ""),
     "wrong_type": (b'{"s":[], "i":"x"}', DECLARED, 13, "/i"),
     "inexact": (b'{"o":{},"i":1.5}', DECLARED, 12, "/i"),
     "no_match": (b'{"i":2,"o":{"s":[1,2],"id":"9"}}', MATCHED, 27, "/o/id"),
@@ -98,7 +103,7 @@ def test_a_bad_record_costs_no_good_one(make_feed: MakeFeed, code: str) -> None:
     assert message.startswith("found ")
     kept = bad.pop("raw", None)
     kept = base64.b64decode(bad.pop("raw_base64")) if kept is None and "raw_base64" in bad else kept
-    assert (kept.encode() if isinstance(kept, str) else kept) == (None if code == "record_too_large" else raw)
+    assert (kept.encode() if isinstance(kept, str) else kept) == (None if code in NOT_KEPT else raw)
     start = len(BEFORE)
     assert bad == {
         "file": "a.json", "record": 2, "line": 2, "offset": start + position, "record_line": 2, "record_offset": start,
@@ -141,6 +146,9 @@ BAD_FILES: list[tuple[str, str, bytes, dict[str, Any], int | None, int | None]] 
     ("empty_file", "a.jsonl", b" \n", {}, None, None),
     ("empty_file", "a.csv", b"", {}, None, None),
     ("unreadable", "a.json.gz", b"no gzip", {}, None, None),
+    ("bomb", "a.json.gz", gzip.compress(bytes(1 << 20), mtime=0) * 80, {}, None, None),
+    ("too_many_fields", "a.csv", b",".join(b"c%d" % n for n in range(501)), {}, None, None),
+    ("key_too_long", "a.csv", b"c" * 4097, {}, None, None),
     ("unreadable", "a.json.gz", GZIP[:-6] + b"\0\0" + GZIP[-4:], {}, None, None),
     ("unreadable", "a.json.zst", b"no zstd", {}, None, None),
     ("unreadable", "a.parquet", b"no Parquet", {}, None, None),
@@ -156,8 +164,8 @@ BAD_FILES: list[tuple[str, str, bytes, dict[str, Any], int | None, int | None]] 
 
 
 def test_every_code_is_tried() -> None:
-    """Every code of the list is one that a record, a line or a file of these tests has; duplicates have their own."""
-    assert {*BAD_RECORDS, *BAD_LINES, *(code for code, *_ in BAD_FILES), "duplicate"} == set(CODES)
+    """Every code of the list is one that a record, a line or a file has; duplicates and full disks have their own."""
+    assert {*BAD_RECORDS, *BAD_LINES, *(code for code, *_ in BAD_FILES), "duplicate", "too_large"} == set(CODES)
 
 
 @pytest.mark.parametrize(("code", "name", "content", "keys", "line", "offset"), BAD_FILES)
@@ -183,6 +191,19 @@ def test_a_bad_file_costs_no_good_one(  # noqa: PLR0913, PLR0917 - one case of a
     assert (told["file"], told["code"], told["line"], told["offset"]) == (f"sub/{name}", code, line, offset)
     assert feed.read() == "i\n1\n"
     assert [file.code for file in committed(feed).files] == [None, code]
+    check_laws(feed, summary)
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.json.gz"])
+def test_a_file_that_has_no_room_is_set_aside(make_feed: MakeFeed, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A file whose content is larger than what the disk has free goes to quarantine, and is not read for that."""
+    digits = random.Random(0).randbytes(35 << 20).hex()
+    lines = "".join(f'{{"i":{at},"v":"{digits[at : at + 4000]}"}}\n' for at in range(0, len(digits), 4000)).encode()
+    feed = make_feed({name: lines if name == "a.json" else gzip.compress(lines, 1), "b.json": '{"i":1}'}, **FLAT)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: types.SimpleNamespace(free=64 << 20))
+    summary = feed.run()
+    assert (summary.files_quarantined, summary.rows_out) == (1, 1)
+    assert reason(feed, name)["code"] == "too_large"
     check_laws(feed, summary)
 
 

@@ -21,6 +21,7 @@ from fanfold.engine.source import DATA_FAULTS
 from fanfold.errors import DataError, StillWrittenError
 from fanfold.layout import Run
 from fanfold.manifest import BadFile, BadRecord, Input, Inputs, Progress, Published, RunSchema
+from fanfold.records.faults import OF_SIZE
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +55,9 @@ def merge(run: Run, n: int) -> Progress:
     schema = runs.schema_of(run)
     before = {file.name: files.claimed_file(run, n, file.name) for file in inputs}
     known = {file.name: file for file in prepare.scanned(run, n, inputs, schema)}
-    merged = _merge(run, n, {name: file for name, file in known.items() if not file.duplicate_of}, schema)
-    hashes = {name: files.sha256(run.subdir_dir(n) / name) for name in before}
+    read_now = {name: file for name, file in known.items() if not file.duplicate_of and not file.fault}
+    merged = _merge(run, n, read_now, schema)
+    hashes = {name: _sha256(run.subdir_dir(n) / name, file) for name, file in known.items()}
     for name, state in before.items():
         if files.version(files.claimed_file(run, n, name)) != files.version(state):
             msg = f"{name!r} changed while it was read: somebody still writes it"
@@ -100,6 +102,10 @@ def _merge(run: Run, n: int, known: Mapping[str, Input], schema: RunSchema) -> _
         keys |= found
         for index in found:
             careful |= engine.files_with(run, n, fast, schema, index)
+
+
+def _sha256(path: Path, file: Input) -> str:
+    return "" if file.fault and file.fault.code in OF_SIZE else files.sha256(path)
 
 
 def _without(paths: Mapping[str, Path], careful: Iterable[str]) -> dict[str, Path]:

@@ -226,6 +226,9 @@ def _decided(run: Run, found: Input, state: os.stat_result, decision: ledger.Dec
 
 
 def _as_scanned(name: str, state: os.stat_result, found: FileScan, fixed: RunSchema) -> Input:
+    if found.fault and not found.records:
+        # Why, depends on more than the file: on the disk, on the other files. It is decided once.
+        return Input(name, state.st_size, state.st_ctime_ns, records=0, fault=found.fault)
     careful = found.careful or schema.needs_care(found.fields, fixed.record, rescue=fixed.rescued)
     return Input(name, state.st_size, state.st_ctime_ns, found.records, careful=careful)
 

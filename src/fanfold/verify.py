@@ -187,7 +187,10 @@ def recount(run: Run, committed: Manifest) -> Recount:
     """
     gaps = [*_gaps(run, committed), *_manifest_gaps(run, committed)]
     present = [f for f in committed.files if (run.feed.data_dir / f.archived_as).is_file()]
-    whole = {f for f in present if files.sha256(run.feed.data_dir / f.archived_as) == _lies_as(f).sha256}
+    # One that is too large to be read has no hash.
+    whole = {
+        f for f in present if not f.sha256 or files.sha256(run.feed.data_dir / f.archived_as) == _lies_as(f).sha256
+    }
     gaps += [
         f"{file.archived_as!r} is changed: expected sha256 {_lies_as(file).sha256}"
         for file in present

@@ -12,7 +12,7 @@ from fanfold.layout import input_format
 from fanfold.manifest import BadFile, RunSchema
 from fanfold.records.canonical import FILE, RECORD_NUMBER, Misfit, canonical
 from fanfold.records.diagnose import locate, token
-from fanfold.records.faults import OF_VALUES, Fault, UnreadableError, bad_record
+from fanfold.records.faults import NOT_KEPT, OF_VALUES, Fault, UnreadableError, bad_record
 from fanfold.records.json_records import Found
 from fanfold.spec import Spec
 
@@ -93,7 +93,7 @@ class Cleaner:
         return locate(found.raw, pointer) if input_format(name) == "json" else 0
 
     def _set_aside(self, name: str, number: int, found: Found, fault: Fault) -> None:
-        keep = self._spec.quarantine.raw and fault.code != "record_too_large"
+        keep = self._spec.quarantine.raw and fault.code not in NOT_KEPT
         described = bad_record(name, number, found.raw, found.place, fault, keep_raw=keep)
         self._bad.write(msgspec.json.encode(described) + b"\n")
 

@@ -15,6 +15,7 @@ from fanfold.engine.source import relations
 from fanfold.errors import DataError
 from fanfold.layout import Run
 from fanfold.manifest import Column, Node, RunSchema
+from fanfold.records.limits import MAX_FIELDS
 from fanfold.spec import Spec
 
 # By the name of the column.
@@ -52,7 +53,7 @@ def merged_sums(run: Run, n: int, schema: RunSchema) -> Sums:
     source = f"read_parquet({text(pattern(run.merged_path(n)))}, hive_partitioning = false)"
     if not columns:
         return {}
-    with connect(run.feed.data_dir, run.spill_dir(n)) as connection:
+    with connect(run.feed.data_dir, run.spill_dir(n), columns=len(schema.flat)) as connection:
         return _sums(connection, f"({flat_rows(source, schema, run.feed.spec)})", columns)[1]
 
 
@@ -77,7 +78,7 @@ def count_table(data_dir: Path, table: Path, max_line_bytes: int, columns: list[
             f"escape = '\"', columns = {{{declared}}}, hive_partitioning = false, "
             f"max_line_size = {max_line_bytes}, buffer_size = {max_line_bytes})"
         )
-    with connect(data_dir) as connection:
+    with connect(data_dir, columns=MAX_FIELDS) as connection:
         return Counts(0, *_sums(connection, rows, columns))
 
 

@@ -42,7 +42,7 @@ def denormalize(run: Run, n: int, schema: RunSchema, target: Path) -> int:
     options = FORMATS[run.feed.spec.output.format]
     names = [column.name for column in schema.columns]
     nameless = "" in names and run.feed.spec.output.format == "csv"
-    with connect(run.feed.data_dir, run.spill_dir(n)) as connection:
+    with connect(run.feed.data_dir, run.spill_dir(n), columns=len(schema.flat)) as connection:
         try:
             written = connection.execute(
                 f"COPY ({query}) TO {text(str(target))} ({_own_header(names) if nameless else options})"

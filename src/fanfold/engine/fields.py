@@ -1,7 +1,7 @@
 """What was seen in the records: the tree of all fields, with the kinds of value that each had."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from fanfold.records.canonical import BIGINT, digits
@@ -75,7 +75,8 @@ class Field:
     def _observe_number(self, number: Number) -> None:
         integral = number.lstrip("-").isdecimal()
         whole, fraction = (len(number), 0) if integral and len(number) <= SAFE_DIGITS else digits(number)
-        integral = integral and (whole <= SAFE_DIGITS or int(number) in BIGINT)
+        # Python makes no integer of thousands of digits.
+        integral = integral and (whole <= SAFE_DIGITS or (whole == SAFE_DIGITS + 1 and int(number) in BIGINT))
         self.kinds.add("BIGINT" if integral else "DECIMAL")
         self.whole, self.fraction = max(self.whole, whole), max(self.fraction, fraction)
 
@@ -107,6 +108,14 @@ class Field:
         while field.element is not None and not field.fields:
             field = field.element
         return field
+
+    def size(self, whole: Collection[str], path: str = "") -> int:
+        """Return the number of fields in this one; those inside of `whole`, by their dotted paths, do not count."""
+        inner = self.through_arrays()
+        if path and path in whole:
+            return 0
+        below = f"{path}." if path else ""
+        return len(inner.fields) + sum(field.size(whole, below + name) for name, field in inner.fields.items())
 
     def paths(self, above: str = "") -> Iterator[str]:
         """Yield the dotted path of every field, through objects and arrays."""

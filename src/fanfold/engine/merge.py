@@ -7,8 +7,8 @@ from pathlib import Path
 import duckdb
 
 from fanfold.engine.schema import RECORD
-from fanfold.engine.session import connect, identifier, json_buffer_bytes, pattern, text
-from fanfold.engine.source import DATA_FAULTS, ORIGIN, record_type, relations
+from fanfold.engine.session import CHUNK_ROWS, connect, identifier, json_buffer_bytes, pattern, text
+from fanfold.engine.source import DATA_FAULTS, ORIGIN, clean_record_bytes, record_type, relations
 from fanfold.errors import DataError
 from fanfold.layout import Run
 from fanfold.manifest import Node, RunSchema
@@ -17,6 +17,7 @@ from fanfold.spec import Spec
 
 # Small enough for a task's memory, large enough for Parquet's encodings.
 ROW_GROUP_ROWS = 20_480
+ROW_GROUP_VALUES = 2_000_000
 # A frozen reference of more bytes may not fit into the memory of a task, beside everything else.
 LARGE_REFERENCE_BYTES = 8 * 1024 * 1024
 NUMBER = r"[-+]?[0-9]+(\.[0-9]+)?"
@@ -40,7 +41,7 @@ def misfits(run: Run, files: Mapping[str, Path], schema: RunSchema) -> set[str]:
     if predicate is None or not files:
         return set()
     try:
-        with _connect(run, len(files)) as connection:
+        with _connect(run, len(files), columns=len(schema.flat)) as connection:
             paths = {str(path): name for name, path in files.items()}
             found: set[str] = set()
             for relation in relations(files.values(), schema.record, run.feed.spec):
@@ -98,13 +99,16 @@ def merge(run: Run, n: int, files: Mapping[str, Path], clean: Path | None, schem
         records = f"SELECT *, row_number() OVER () AS ordinal FROM ({records})"
     if lineage:
         joins = f" LEFT JOIN starts ON starts.path = {identifier(ORIGIN)}" + joins
-    with _connect(run, len(files), n) as connection:
+    # Few rows at a time, and little space for each dictionary, where there are many columns.
+    rows = max(CHUNK_ROWS, min(ROW_GROUP_ROWS, ROW_GROUP_VALUES // max(1, len(schema.flat))))
+    with _connect(run, len(files), n, len(schema.flat), clean) as connection:
         if lineage:
             _number_records(connection, files, schema, spec)
         connection.execute(
             f"""
             COPY (SELECT {selected} FROM ({records}) {joins}{ordered})
-            TO {text(str(target))} (FORMAT parquet, ROW_GROUP_SIZE {ROW_GROUP_ROWS}, USE_TMP_FILE false)
+            TO {text(str(target))} (FORMAT parquet, ROW_GROUP_SIZE {rows},
+                STRING_DICTIONARY_PAGE_SIZE_LIMIT {16 * rows}, USE_TMP_FILE false)
             """
         )
         counted = connection.execute(f"SELECT count(*) FROM {_merged(target)}").fetchone()
@@ -123,7 +127,7 @@ def unmatched(run: Run, n: int, merged: Path, schema: RunSchema) -> tuple[int, d
     merges = run.feed.spec.merge
     missing = [f"{reference_name(index)} IS NULL" for index in range(len(merges))]
     keys: dict[int, set[str | None]] = {}
-    with _connect(run, 0, n) as connection:
+    with _connect(run, 0, n, len(schema.flat)) as connection:
         counted = connection.execute(
             f"SELECT count(*) FILTER (WHERE {' OR '.join(missing) or 'false'}) FROM {_merged(merged)}"
         ).fetchone()
@@ -150,7 +154,7 @@ def files_with(run: Run, n: int, files: Mapping[str, Path], schema: RunSchema, i
     key = _key(run.feed.spec.merge[index].record_key, schema)
     frozen = f"read_parquet({text(pattern(run.reference_path(index)))}, hive_partitioning = false)"
     found: set[str] = set()
-    with _connect(run, len(files), n) as connection:
+    with _connect(run, len(files), n, len(schema.flat)) as connection:
         for relation in relations(files.values(), schema.record, run.feed.spec):
             rows = connection.execute(
                 f"""
@@ -174,9 +178,13 @@ def field_of(struct: str, path: list[str]) -> str:
     return struct
 
 
-def _connect(run: Run, files: int, n: int = 0) -> contextlib.AbstractContextManager[duckdb.DuckDBPyConnection]:
-    buffers = json_buffer_bytes(files, run.feed.spec.input.max_record_bytes) if files else 0
-    return connect(run.feed.data_dir, run.spill_dir(n), json_buffers=buffers)
+def _connect(
+    run: Run, files: int, n: int = 0, columns: int = 0, clean: Path | None = None
+) -> contextlib.AbstractContextManager[duckdb.DuckDBPyConnection]:
+    cap = run.feed.spec.input.max_record_bytes
+    buffers = json_buffer_bytes(files, cap) if files else 0
+    buffers += json_buffer_bytes(1, clean_record_bytes(cap)) if clean else 0
+    return connect(run.feed.data_dir, run.spill_dir(n), json_buffers=buffers, columns=columns)
 
 
 def _merged(path: Path) -> str:
@@ -255,7 +263,7 @@ def faulty(run: Run, files: Mapping[str, Path], schema: RunSchema) -> Iterator[s
     """Yield the names of the files that DuckDB cannot read, each tried alone."""
     for name, path in files.items():
         try:
-            with _connect(run, 1) as connection:
+            with _connect(run, 1, columns=len(schema.flat)) as connection:
                 for relation in relations([path], schema.record, run.feed.spec):
                     connection.execute(f"SELECT count(record), max(hash(record)) FROM ({relation})")
         except DATA_FAULTS:

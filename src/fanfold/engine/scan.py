@@ -19,13 +19,24 @@ import duckdb
 from fanfold.engine.fields import Field, union
 from fanfold.engine.session import connect, identifier, json_buffer_bytes, pattern, text
 from fanfold.engine.source import DATA_FAULTS, ORIGIN, careful_records, csv_reader, parquet_field, parquet_types
-from fanfold.engine.strict import FRACTION, WHOLE, is_blind, is_hidden, is_vague, most_digits, numbers, strict_type
+from fanfold.engine.strict import (
+    FRACTION,
+    WHOLE,
+    has_long_keys,
+    is_blind,
+    is_hidden,
+    is_vague,
+    most_digits,
+    numbers,
+    strict_type,
+)
 from fanfold.layout import input_format
 from fanfold.manifest import BadFile
-from fanfold.records.canonical import encode
+from fanfold.records.canonical import ESCAPES, encode
 from fanfold.records.faults import Fault, UnreadableError
-from fanfold.records.read import csv_names, json_layout
-from fanfold.records.window import check_compression
+from fanfold.records.limits import MAX_FIELDS, MAX_KEY_CHARACTERS, MAX_VALUES, key_too_long, too_many_fields
+from fanfold.records.read import begins_with_blank_line, csv_names, json_layout
+from fanfold.records.window import check_content
 from fanfold.spec import Spec
 
 # A number that may lose digits, -0, or what is not JSON; in texts too, so a hit is looked at again without them.
@@ -34,6 +45,9 @@ TEXTS = r'"(?:[^"\\]|\\.)*"'
 NUMBER = re.compile(r"-?(?:\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|nan|inf(?:inity)?)", re.IGNORECASE)
 TRAILING_COMMA = re.compile(r",\s*[\]}]")
 NAMED_FILE = re.compile(r'in file "(.*?)", (?:in|at)')
+TOO_MANY_FIELDS = "too_many_fields"
+# After so many records of a file its fields are counted.
+COUNTED_RECORDS = 256
 LAYOUTS = ("array", "unstructured")
 
 
@@ -68,6 +82,7 @@ class _Row(NamedTuple):
     records: int
     suspects: int
     largest_bytes: int
+    most_values: int | None
 
 
 def scan(
@@ -90,6 +105,7 @@ def scan(
     """
     scanner = _Scanner(data_dir, files, spec, threads)
     scanner.look()
+    scanner.limit()
     scanner.measure(measure_all=measure_all)
     return {name: scanner.found[name] for name in files}
 
@@ -98,6 +114,9 @@ class _Scanner:
     def __init__(self, data_dir: Path, files: Mapping[str, Path], spec: Spec, threads: int) -> None:
         self._data_dir, self._files, self._spec, self._threads = data_dir, files, spec, threads
         self._layouts: dict[str, str] = {}
+        # Whatever is inside of a field that is declared to be JSON is one value.
+        self._whole = {path for path, declared in spec.input.fields.items() if declared == "JSON"}
+        self._limited = spec.input.schema_mode == "infer"
         self.found: dict[str, FileScan] = {}
 
     def look(self) -> None:
@@ -105,7 +124,10 @@ class _Scanner:
         plain: dict[str, list[str]] = {"json": [], "csv": [], "parquet": []}
         for name, path in self._files.items():
             kind = input_format(name)
-            if self._is_damaged(path) or (kind == "json" and self._spec.input.records_at):
+            fault = self._content_fault(path)
+            if fault and fault.code != "truncated":
+                self._exclude(name, fault)
+            elif fault or (kind == "json" and self._spec.input.records_at):
                 self._look_with_care(name)
             else:
                 plain[kind].append(name)
@@ -116,12 +138,34 @@ class _Scanner:
         for name in plain["parquet"]:
             self._look_at_parquet(name)
 
-    def _is_damaged(self, path: Path) -> bool:
+    def limit(self) -> None:
+        """Set aside the files with which the run would have too many fields: of all files those with the most."""
+        if not self._limited:
+            return
+        root, most = Field(""), 0
+        sizes = {name: scanned.fields.size(self._whole) for name, scanned in self.found.items()}
+        for name in sorted(sizes, key=lambda name: (sizes[name], name)):
+            most += sizes[name]
+            if most <= MAX_FIELDS:
+                root.widen(self.found[name].fields)
+                continue
+            # Files share fields: only now it is worth to count them.
+            wider = union([root, self.found[name].fields])
+            if (found := wider.size(self._whole)) > MAX_FIELDS:
+                self._exclude(name, UnreadableError("too_many_fields", f"{too_many_fields(found)} in a run"))
+            else:
+                root = wider
+            most = root.size(self._whole)
+
+    def _exclude(self, name: str, fault: UnreadableError) -> None:
+        self.found[name] = FileScan(0, Field(name), careful=True, fault=BadFile(name, fault.code, str(fault)))
+
+    def _content_fault(self, path: Path) -> UnreadableError | None:
         try:
-            check_compression(path)
-        except UnreadableError:
-            return True
-        return False
+            check_content(path)
+        except UnreadableError as error:
+            return error
+        return None
 
     def _look_with_care(self, name: str) -> None:
         scanned = FileScan(0, Field(name, {"object"}), careful=True)
@@ -133,9 +177,17 @@ class _Scanner:
                     scanned.fault = scanned.fault or file_fault(name, found.place, found.fault)
                 else:
                     scanned.fields.observe(found.value)
+                if self._limited and number % COUNTED_RECORDS == 0:
+                    self._check_fields(scanned.fields)
         except UnreadableError as error:
-            scanned = FileScan(0, Field(name), careful=True, fault=BadFile(name, error.code, str(error)))
-        self.found[name] = scanned
+            self._exclude(name, error)
+        else:
+            self.found[name] = scanned
+
+    def _check_fields(self, fields: Field) -> None:
+        if (found := fields.size(self._whole)) > MAX_FIELDS:
+            # Keys that never come again would fill the memory.
+            raise UnreadableError(TOO_MANY_FIELDS, too_many_fields(f"{found} or more"))
 
     # --- JSON
 
@@ -174,10 +226,11 @@ class _Scanner:
                 SELECT filename, json_structure(json)::VARCHAR, count(*),
                        count(*) FILTER (WHERE CASE WHEN regexp_matches(json, $suspect)
                                               THEN regexp_matches({_without_texts()}, $suspect) ELSE false END),
-                       max(strlen(json))
+                       max(strlen(json)),
+                       max(CASE WHEN strlen(json) > $values THEN length(json) - length(translate(json, ',[{{', '')) END)
                 FROM {self._objects(names)} GROUP BY ALL
                 """,
-                {"suspect": SUSPECT, "texts": TEXTS},
+                {"suspect": SUSPECT, "texts": TEXTS, "values": MAX_VALUES},
             ).fetchall()
             found: dict[str, list[_Row]] = {name: [] for name in names}
             for path, *row in rows:
@@ -196,25 +249,29 @@ class _Scanner:
 
     def _judge(self, connection: duckdb.DuckDBPyConnection, name: str, rows: list[_Row]) -> bool:
         """Note what a file has, and say whether the fast path reads it without loss."""
-        # An empty file is none of JSON, an empty array is one.
-        if not rows:
-            return False
         rows.sort(key=lambda row: (-row.records, row.structure))
         # A record that is no object has no fields; "{}" alone is described as "JSON".
         if any(not row.structure.startswith("{") and row.structure != '"JSON"' for row in rows):
             return False
-        if max((row.largest_bytes for row in rows), default=0) > self._spec.input.max_record_bytes:
+        # An empty file is none of JSON, an empty array is one.
+        if not rows or any(map(self._is_large, rows)):
             return False
         fields = Field(name, {"object"})
         for row in rows:
             structure = json.loads(row.structure)
-            if is_vague(structure):
+            if is_vague(structure) or has_long_keys(structure):
                 return False
             fields.absorb(structure)
-        if is_blind(fields) or (any(row.suspects for row in rows) and not self._is_exact(connection, name)):
+        # A record of them may have too many alone.
+        crowded = self._limited and fields.size(self._whole) > MAX_FIELDS
+        suspect = any(row.suspects for row in rows)
+        if crowded or is_blind(fields) or (suspect and not self._is_exact(connection, name)):
             return False
         self.found[name] = FileScan(sum(row.records for row in rows), fields)
         return True
+
+    def _is_large(self, row: _Row) -> bool:
+        return row.largest_bytes > self._spec.input.max_record_bytes or (row.most_values or 0) >= MAX_VALUES
 
     def _is_exact(self, connection: duckdb.DuckDBPyConnection, name: str) -> bool:
         """Say whether DuckDB reads all numbers of a file as they are, and everything is JSON."""
@@ -241,7 +298,7 @@ class _Scanner:
                 self._look_with_care(name)
                 continue
             # With one column, DuckDB takes a blank line for a record.
-            if len(header) == 1:
+            if len(header) == 1 or begins_with_blank_line(self._files[name]) or tuple(map(encode, header)) != header:
                 self._look_with_care(name)
             else:
                 headers.setdefault(header, []).append(name)
@@ -254,7 +311,7 @@ class _Scanner:
         # Every value is asked for: what is not asked for is not checked.
         asked = ", ".join(f"count({identifier(name)})" for name in header)
         try:
-            with connect(self._data_dir) as connection:
+            with connect(self._data_dir, columns=len(header)) as connection:
                 rows = connection.execute(
                     f"SELECT {identifier(ORIGIN)}, count(*), {asked} FROM {reader} GROUP BY 1"
                 ).fetchall()
@@ -275,14 +332,22 @@ class _Scanner:
         path = self._files[name]
         try:
             with connect(self._data_dir) as connection:
-                fields = parquet_field(name, parquet_types(connection, path))
+                types = parquet_types(connection, path)
+                fields = parquet_field(name, types)
                 counted = connection.execute(
                     "SELECT sum(num_rows)::BIGINT FROM parquet_file_metadata($path)", {"path": pattern(path)}
                 ).fetchone()
         except DATA_FAULTS:
             self._look_with_care(name)
             return
-        self.found[name] = FileScan(counted[0] if counted else 0, fields)
+        if any(column.startswith(ESCAPES) for column, _ in types):
+            self._look_with_care(name)
+        elif fields.size(()) > MAX_FIELDS:
+            self._exclude(name, UnreadableError("too_many_fields", too_many_fields(fields.size(()))))
+        elif (longest := max(map(len, fields.paths()), default=0)) > MAX_KEY_CHARACTERS:
+            self._exclude(name, UnreadableError("key_too_long", key_too_long(longest)))
+        else:
+            self.found[name] = FileScan(counted[0] if counted else 0, fields)
 
     # --- digits, and keys that stand twice
 
@@ -314,7 +379,8 @@ class _Scanner:
         listed = ", ".join(text(pattern(self._files[name])) for name in names)
         buffers, layout = json_buffer_bytes(len(names), cap), self._layouts[names[0]]
         try:
-            with connect(self._data_dir, threads=self._threads, json_buffers=buffers) as connection:
+            size, threads = whole.size(()), self._threads
+            with connect(self._data_dir, threads=threads, json_buffers=buffers, columns=size) as connection:
                 rows = connection.execute(
                     f"""
                     SELECT {identifier(ORIGIN)}, {", ".join(asked)}
@@ -350,7 +416,7 @@ def _without_texts() -> str:
 def _survives(number: str) -> bool:
     """Say whether a number keeps its value, and -0 its sign, on the way through a double or 64 bits."""
     if number.lstrip("-").isdecimal():
-        return -(2**63) <= int(number) < 2**63 and number != "-0"
+        return len(number) <= len(str(-(2**63))) and -(2**63) <= int(number) < 2**63 and number != "-0"
     as_double = float(number)
     try:
         return math.isfinite(as_double) and Decimal(repr(as_double)) == Decimal(number)

@@ -10,6 +10,8 @@ from pathlib import Path
 import duckdb
 
 MEMORY_BYTES = 160 * 1024 * 1024
+# What DuckDB counts as used for each column of texts that it reads and writes; the least of it is ever touched.
+COLUMN_BYTES = 320 * 1024
 CHUNK_ROWS = 2048
 # What DuckDB says of a call to the system that failed ends in the system's reason.
 SYSTEM_FAULT = re.compile(r'IO Error: .*"(?P<path>.*)": (?P<reason>[^"]+)')
@@ -18,19 +20,19 @@ REASONS = {os.strerror(number): number for number in errno.errorcode}
 
 @contextlib.contextmanager
 def connect(
-    data_dir: Path, spill_dir: Path | None = None, threads: int = 1, json_buffers: int = 0
+    data_dir: Path, spill_dir: Path | None = None, threads: int = 1, json_buffers: int = 0, columns: int = 0
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a DuckDB that reads and writes under `data_dir` only, and spills to `spill_dir` (nowhere without one).
 
     One thread gives byte-identical files; more are for questions whose answer has no order. `json_buffers` is that of
-    `json_buffer_bytes`.
+    `json_buffer_bytes`; `columns` is how many are read or written at once.
 
     Raises:
         OSError: the system could not open, read or write a file: no fault of its bytes, so it may go away by itself.
     """
     settings: dict[str, str | bool | int | float | list[str]] = {
         "threads": threads,
-        "memory_limit": f"{MEMORY_BYTES + json_buffers}B",
+        "memory_limit": f"{MEMORY_BYTES + json_buffers + columns * COLUMN_BYTES}B",
         # What is needed is built in; nothing is fetched.
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
@@ -55,6 +57,11 @@ def connect(
             reason = said["reason"].splitlines()[0]
             raise OSError(REASONS[reason], reason, said["path"]) from error
         raise
+    except duckdb.Error as error:
+        if type(error) is not duckdb.Error:
+            raise
+        # The plainest error of all comes from the bytes of Parquet that is damaged.
+        raise duckdb.InvalidInputException(str(error)) from error
     finally:
         connection.close()
 

@@ -11,7 +11,7 @@ from fanfold.engine.fields import Field
 from fanfold.engine.session import connect, identifier, pattern, text
 from fanfold.layout import input_format
 from fanfold.manifest import Node
-from fanfold.records.canonical import FILE, RECORD_NUMBER, RESCUED, encode, json_text
+from fanfold.records.canonical import ESCAPES, FILE, RECORD_NUMBER, RESCUED, encode, json_text
 from fanfold.records.faults import UnreadableError
 from fanfold.records.json_records import Found, Parser
 from fanfold.records.read import csv_names, json_layout, read
@@ -19,13 +19,13 @@ from fanfold.records.window import CHUNK_BYTES
 from fanfold.spec import MAX_PRECISION, Spec
 
 # DuckDB's readers name the file of a row in a column of this name, which no record has.
-ORIGIN = "\ue001origin"
+ORIGIN = f"{ESCAPES[1]}origin"
 WHOLE_TYPES = {"tinyint", "smallint", "integer", "bigint", "utinyint", "usmallint", "uinteger"}
 # Digits of the largest value; 39 are more than a DECIMAL holds.
 LARGE_TYPES = {"ubigint": 20, "hugeint": 39, "uhugeint": 39}
 NESTED_TYPES = {"struct", "list", "array", "map", "union"}
 FETCHED_ROWS = 1000
-NO_PARQUET = "unreadable"
+NO_PARQUET, TOO_LARGE = "unreadable", "too_large"
 # What the bytes of a file can lead to; of IOException, damaged compression.
 DATA_FAULTS = (
     duckdb.InvalidInputException,
@@ -33,6 +33,8 @@ DATA_FAULTS = (
     duckdb.InternalException,
     duckdb.FatalException,
     duckdb.IOException,
+    # A task has so much memory, and no more: what takes it all would take it again.
+    duckdb.OutOfMemoryException,
 )
 
 
@@ -149,13 +151,18 @@ def _clean(path: Path, nodes: list[Node], spec: Spec, target: str) -> str:
     columns += [(name, "VARCHAR") for name in own]
     declared = ", ".join(f"{text(name)}: {text(kind)}" for name, kind in columns)
     packed = ", ".join(f"{identifier(name)} := {identifier(name)}" for name, _ in columns if name not in own[:2])
-    # A line is its record with every value in quotes, and the texts of JSON escaped once more.
     return f"""
         SELECT struct_pack({packed})::{target} AS record, {identifier(FILE)} AS {identifier(ORIGIN)},
                {identifier(RECORD_NUMBER)}::BIGINT AS {identifier(RECORD_NUMBER)}
         FROM read_json({_paths([path])}, columns = {{{declared}}}, records = true, format = 'newline_delimited',
-                       hive_partitioning = false, maximum_object_size = {4 * spec.input.max_record_bytes + 4096})
+                       hive_partitioning = false,
+                       maximum_object_size = {clean_record_bytes(spec.input.max_record_bytes)})
         """
+
+
+def clean_record_bytes(max_record_bytes: int) -> int:
+    """Return the most bytes of a clean line: every value of its record in quotes, texts of JSON escaped once more."""
+    return 4 * max_record_bytes + 4096
 
 
 def _parquet(path: Path, nodes: list[Node], target: str) -> str:
@@ -249,6 +256,8 @@ def careful_records(data_dir: Path, path: Path, spec: Spec) -> Iterator[Found]:
     try:
         with connect(data_dir) as connection:
             yield from _parquet_records(connection, path)
+    except duckdb.OutOfMemoryException as error:
+        raise UnreadableError(TOO_LARGE, f"found more than memory holds ({_first_line(error)})") from None
     except DATA_FAULTS as error:
         # Where it is not the file but the disk that fails, this fails as well, and can be tried again.
         with path.open("rb") as file:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from fanfold.engine.fields import CONTAINERS, Field
 from fanfold.engine.session import identifier, text
 from fanfold.records.canonical import encode
+from fanfold.records.limits import MAX_KEY_CHARACTERS
 
 # Digits before and after the point of a number that DuckDB has written.
 WHOLE = "greatest(1, length(ltrim(split_part(split_part(t, 'e', 1), '.', 1), '-')) + {exponent})"
@@ -19,6 +20,18 @@ def is_vague(structure: object, *, in_array: bool = False) -> bool:
     if isinstance(structure, list):
         return any(is_vague(inner, in_array=True) for inner in structure)
     return in_array and structure == "JSON"
+
+
+def has_long_keys(structure: object, above: int = 0) -> bool:
+    """Say whether json_structure has a key that is too long, with those of the objects around it."""
+    if isinstance(structure, list):
+        return any(has_long_keys(inner, above) for inner in structure)
+    if not isinstance(structure, dict):
+        return False
+    return any(
+        above + len(name) > MAX_KEY_CHARACTERS or has_long_keys(inner, above + len(name) + 1)
+        for name, inner in structure.items()
+    )
 
 
 def is_blind(field: Field) -> bool:

@@ -14,8 +14,9 @@ from fanfold.manifest import Node
 from fanfold.records.diagnose import token
 from fanfold.records.json_records import Number, kind
 
-# No key of a record begins with the first of these characters: `encode` sees to it.
-ESCAPE = "\ue000"
+# No key of a record begins with one of these characters: `encode` sees to it.
+ESCAPES = ("\ue000", "\ue001")
+ESCAPE = ESCAPES[0]
 RESCUED = f"{ESCAPE}rescued"
 FILE = f"{ESCAPE}file"
 RECORD_NUMBER = f"{ESCAPE}record"
@@ -42,7 +43,7 @@ class Misfit(Exception):  # noqa: N818 - the record is at fault, not the program
 
 def encode(key: str) -> str:
     """Return a key as the fast path can name it: never empty, never one of our own."""
-    return ESCAPE + key if not key or key.startswith(ESCAPE) else key
+    return ESCAPE + key if not key or key.startswith(ESCAPES) else key
 
 
 def canonical(record: Mapping[str, Any], fields: list[Node], own: Mapping[str, str], *, rescue: bool) -> str:

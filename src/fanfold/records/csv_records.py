@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from fanfold.records.diagnose import token
 from fanfold.records.faults import Fault, UnreadableError
 from fanfold.records.json_records import Found
+from fanfold.records.limits import MAX_FIELDS, MAX_KEY_CHARACTERS, key_too_long, too_many_fields
 from fanfold.records.window import Window
 
-FIELD = re.compile(r'"((?:[^"]|"")*)"|((?:[^",\r\n]|\r(?!\n))(?:[^,\r\n]|\r(?!\n))*)?')
+# Possessive: to be able to go back would take 100 bytes of memory for each character of a field.
+FIELD = re.compile(r'"((?:[^"]++|"")*+)"|((?:[^",\r\n]|\r(?!\n))(?:[^,\r\n]++|\r(?!\n))*+)?')
 LINE_END = re.compile(r"\r?\n")
 ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 
@@ -31,9 +33,13 @@ class CsvRecords:
             if window.damage:
                 raise window.damage
             raise UnreadableError("empty_file", "found nothing, expected a header line")
-        header = self._line()
-        window.advance(header[1])
+        header = self._line(MAX_FIELDS)
         names = [name or "" for name in header[0]]
+        if len(names) > MAX_FIELDS:
+            raise UnreadableError("too_many_fields", too_many_fields(f"{len(names)} or more"))
+        if (longest := max(map(len, names), default=0)) > MAX_KEY_CHARACTERS:
+            raise UnreadableError("key_too_long", key_too_long(longest))
+        window.advance(header[1])
         if header[2] or not all(names) or len({name.lower() for name in names}) < len(names):
             raise UnreadableError("bad_header", f"found the header {names!r}, expected a name for each column, once")
         if ESCAPED_BYTE.search("".join(names)):
@@ -70,8 +76,11 @@ class CsvRecords:
         message = f"found the byte 0x{ord(byte[0]) - 0xDC00:02x}, expected UTF-8"
         return Fault("bad_utf8", byte.start(), token(name), message)
 
-    def _line(self) -> tuple[list[str | None], int, Fault | None]:
-        """Return the fields of the line that begins here, where it ends, and what is wrong with it; move nowhere."""
+    def _line(self, most: int | None = None) -> tuple[list[str | None], int, Fault | None]:
+        """Return the fields of the line that begins here, where it ends, and what is wrong with it; move nowhere.
+
+        No more are read when there are more than `most`.
+        """
         window = self._window
         values: list[str | None] = []
         at = window.position
@@ -94,7 +103,7 @@ class CsvRecords:
                     continue
                 return values, *self._broken("bad_quote", at, len(values))
             values.append(field[2] if field[1] is None else field[1].replace('""', '"'))
-            if following != ",":
+            if following != "," or (most is not None and len(values) > most):
                 return values, end, None
             at = end + 1
 

@@ -18,6 +18,9 @@ CODES = {
     "truncated": "The file, or the line, ends before the record does.",
     "too_deep": "Brackets nested deeper than 128 levels.",
     "not_an_object": "The record is a text, a number, an array, true, false or null.",
+    "too_many_values": "The record has more than 1,000,000 values. Its text is not kept here.",
+    "too_many_fields": "The record, the file, or the run with this file, has more than 500 fields.",
+    "key_too_long": "A key, with those of the objects around it, has more than 4,096 characters.",
     "record_too_large": "The record is larger than input.max_record_bytes. Its text is not kept here.",
     "wrong_type": "A value is of another kind than its declared type.",
     "inexact": "A number that its declared type does not hold exactly: it would be rounded.",
@@ -27,11 +30,20 @@ CODES = {
     "empty_file": "File: there is nothing in it.",
     "duplicate": "File: its bytes are published already, under duplicates: quarantine.",
     "unreadable": "File: its compression is damaged or cut short, or it is no Parquet.",
+    "bomb": "File: it has more than 64 MiB, and more than 250 bytes of content for each of its bytes on disk.",
+    "too_large": "File: its content has no room on the disk, or a part of it that is read at once none in memory.",
     "bad_header": "File: the header of the CSV does not name each column once.",
     "pointer_not_found": "File: there is nothing at input.records_at.",
 }
 # A record with one of these can be read; the others leave nothing to be read.
-OF_VALUES = frozenset({"wrong_type", "inexact", "no_match", "record_too_large"})
+OF_VALUES = frozenset(
+    {"wrong_type", "inexact", "no_match", "record_too_large", "too_many_values", "too_many_fields", "key_too_long"}
+)
+# The text of a record with one of these is not kept.
+NOT_KEPT = frozenset({"record_too_large", "too_many_values"})
+# A file with one of these is not read: it may have terabytes of nothing.
+OF_SIZE = frozenset({"bomb", "too_large"})
+MAX_MESSAGE_CHARACTERS = 500
 
 
 class Fault(NamedTuple):
@@ -48,8 +60,14 @@ class UnreadableError(ValueError):
 
     def __init__(self, code: str, message: str) -> None:
         """Note code and message."""
-        super().__init__(message)
+        super().__init__(shortened(message))
         self.code = code
+
+
+def shortened(message: str) -> str:
+    """Return a message without the middle of what it quotes, where that is long."""
+    half = MAX_MESSAGE_CHARACTERS // 2
+    return message if len(message) <= MAX_MESSAGE_CHARACTERS else f"{message[:half]} … {message[-half:]}"
 
 
 def size_bytes(text: str) -> int:
@@ -79,7 +97,7 @@ def bad_record(file: str, number: int, raw: str, place: tuple[int, int], fault: 
         *place,
         fault.pointer,
         fault.code,
-        fault.message,
+        shortened(fault.message),
         None if escaped else kept,
         base64.b64encode(raw.encode("utf-8", "surrogateescape")).decode() if escaped and kept is not None else None,
     )

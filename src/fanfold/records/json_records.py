@@ -2,11 +2,12 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple, NoReturn
 
 from fanfold.records.diagnose import MAX_DEPTH, diagnose
 from fanfold.records.faults import Fault, UnreadableError
+from fanfold.records.limits import MAX_VALUES, has_too_many_values, shape_fault, too_many_values
 from fanfold.records.resume import FIRST_KEY, Skipper, resume
 from fanfold.records.window import Window
 
@@ -69,13 +70,17 @@ class Parser:
 class JsonRecords:
     """The records of a JSON file: of an array, of NDJSON, of one or more objects, or of an array inside of them."""
 
-    def __init__(self, window: Window, max_record_bytes: int, records_at: str = "") -> None:
-        """Begin at the window's place."""
+    def __init__(
+        self, window: Window, max_record_bytes: int, records_at: str = "", whole: Collection[str] | None = ()
+    ) -> None:
+        """Begin at the window's place. `whole` is that of `shape_fault`; None where any number of fields will do."""
         self._window = window
         self._cap = max_record_bytes
         self._way = [step.replace("~1", "/").replace("~0", "~") for step in records_at.split("/")[1:]]
         self._parser = Parser()
         self._first_key = ""
+        self._whole = whole
+        self._crowded = False
 
     def __iter__(self) -> Iterator[Found]:
         """Yield the records in the order of the file.
@@ -231,6 +236,7 @@ class JsonRecords:
         A size, and no position: positions move when the window is filled.
         """
         window = self._window
+        self._crowded = False
         while True:
             try:
                 value, end = self._parser.parse(window.text, window.position)
@@ -244,7 +250,11 @@ class JsonRecords:
                 if window.complete or end < len(window.text) or window.text[end - 1] in '}]"':
                     return value, end - window.position
                 at = end
-            if len(window.text) - at >= NEAR_END or window.size > self._cap or not window.fill():
+            if len(window.text) - at >= NEAR_END or window.size > self._cap:
+                return None
+            # All that there is belongs to this value: to read on would take memory for nothing.
+            self._crowded = window.size > MAX_VALUES and has_too_many_values(window.text[window.position :])
+            if self._crowded or not window.fill():
                 return None
 
     def _after(self, size: int, blanks: str = " \t\r\n") -> str:
@@ -272,10 +282,14 @@ class JsonRecords:
         size_bytes = window.offset - place[1]
         if size_bytes > self._cap:
             fault = _too_large(size_bytes, self._cap)
+        elif has_too_many_values(raw):
+            fault = too_many_values()
         elif suspect:
             fault = diagnose(raw)
         if fault is None and not isinstance(value, dict):
             fault = Fault("not_an_object", 0, "", f"found {kind(value)}, expected an object")
+        if fault is None and self._whole is not None:
+            fault = shape_fault(raw, value, self._whole)
         if fault is None and not self._first_key and (first := FIRST_KEY.match(raw)):
             self._first_key = first[1]
         return Found(raw, place, None if fault else value, fault)
@@ -283,6 +297,8 @@ class JsonRecords:
     def _bad(self, *, in_array: bool, fault: Fault | None = None) -> Found:
         """Move to where reading can go on, and return what lies before it as a record that is bad."""
         window = self._window
+        if self._crowded:
+            return self._skip_large(too_many_values())
         while True:
             end = resume(
                 window.text,
@@ -319,13 +335,13 @@ class JsonRecords:
         nothing = Fault("syntax", 0, "", "found nothing, expected a record")
         return Found(raw, place, None, fault or (diagnose(raw) if raw else None) or nothing)
 
-    def _skip_large(self) -> Found:
+    def _skip_large(self, fault: Fault | None = None) -> Found:
         window, place, skipper = self._window, self._window.place, Skipper()
         while True:
             read, ended = skipper.end_in(window.text[window.position :])
             window.advance(window.position + read)
             if ended or not window.fill():
-                return Found("", place, None, _too_large(window.offset - place[1], self._cap))
+                return Found("", place, None, fault or _too_large(window.offset - place[1], self._cap))
 
     def _rest_of_document(self, fault: Fault) -> Found:
         """Move to where a line begins with the next document, and return what lies before it as bad."""

@@ -29,7 +29,14 @@ def read(path: Path, settings: Input) -> Iterator[Found]:
         if input_format(path.name) == "csv":
             yield from CsvRecords(window, settings.max_record_bytes)
         else:
-            yield from JsonRecords(window, settings.max_record_bytes, settings.records_at)
+            # What is not declared goes to one column, or a field is declared to be one: it may have anything in it.
+            whole = {path for path, kind in settings.fields.items() if kind == "JSON"}
+            yield from JsonRecords(
+                window,
+                settings.max_record_bytes,
+                settings.records_at,
+                whole if settings.schema_mode == "infer" else None,
+            )
 
 
 def json_layout(path: Path) -> Literal["array", "unstructured"]:
@@ -44,6 +51,12 @@ def json_layout(path: Path) -> Literal["array", "unstructured"]:
             # Damaged: whoever reads it says so.
             first = b""
     return "array" if first.startswith(b"[") else "unstructured"
+
+
+def begins_with_blank_line(path: Path) -> bool:
+    """Say whether a CSV file has a blank line before its header, which DuckDB would take for the header."""
+    with decompressed(path) as stream:
+        return stream.read(SNIFFED_BYTES).removeprefix(b"\xef\xbb\xbf").startswith((b"\r", b"\n"))
 
 
 def csv_names(path: Path) -> list[str]:

@@ -1,6 +1,9 @@
 """The text of a file, seen through a window that moves forward: bounded memory, and the place of every character."""
 
 import codecs
+import os
+import re
+import shutil
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,8 +15,10 @@ from fanfold.records.faults import Fault, UnreadableError, size_bytes
 CHUNK_BYTES = 1 << 20
 # What comes before `position` in its line tells whether a record begins a line.
 KEPT_CHARACTERS = 256
-# So little compressed data at a time gives no more than memory holds.
-PACKED_BYTES = 16 * 1024
+# So little compressed data at a time gives no more than memory holds: deflate makes 1,032 bytes of one, zstd 32,768.
+GZIP_BYTES, ZSTD_BYTES = 16 * 1024, 2 * 1024
+# What gives more than this, and more than so many times its size on disk, is no data that somebody wrote.
+BOMB_BYTES, BOMB_RATIO = 64 * 1024 * 1024, 250
 BOM = "\ufeff"
 
 
@@ -42,8 +47,11 @@ class Decompressor(Protocol):
 class _Unpacked:
     """The content of a compressed file, member by member, to the last byte before it is damaged or cut short."""
 
-    def __init__(self, file: IO[bytes], begin: Callable[[], Decompressor], faults: tuple[type[Exception], ...]) -> None:
-        self._file, self._begin, self._faults = file, begin, faults
+    def __init__(
+        self, file: IO[bytes], begin: Callable[[], Decompressor], fault: type[Exception], piece_bytes: int
+    ) -> None:
+        self._file, self._begin, self._fault, self._piece_bytes = file, begin, fault, piece_bytes
+        self._taken = self._given = 0
         self._member, self._packed, self._ready = begin(), b"", b""
         self._begun = False
         self._damage: UnreadableError | None = None
@@ -63,7 +71,7 @@ class _Unpacked:
 
     def _unpack(self) -> bool:
         """Decompress a little more; False at the end of the file."""
-        self._packed = self._packed or self._file.read(PACKED_BYTES)
+        self._packed = self._packed or self._file.read(self._piece_bytes)
         if not self._packed:
             if self._begun:
                 self._damage = UnreadableError("truncated", "found the end of the file, expected more compressed data")
@@ -71,8 +79,14 @@ class _Unpacked:
         try:
             self._begun = True
             self._ready = self._member.decompress(self._packed)
-        except self._faults as error:
+            self._taken += len(self._packed) - len(self._member.unused_data)
+            self._given += len(self._ready)
+            _check_ratio(self._given, self._taken)
+        except self._fault as error:
             self._damage = UnreadableError("unreadable", f"found damaged compression ({error})")
+            return False
+        except UnreadableError as excess:
+            self._damage, self._ready = excess, b""
             return False
         self._packed = b""
         if self._member.eof:
@@ -85,11 +99,12 @@ def decompressed(path: Path) -> Iterator[Stream]:
     """Open a file for reading what is in it, be it plain, gzip or zstd."""
     with path.open("rb", buffering=0) as file:
         if path.suffix == ".gz":
-            yield _Unpacked(file, _gzip_member, (zlib.error,))
+            yield _Unpacked(file, _gzip_member, zlib.error, GZIP_BYTES)
         elif path.suffix == ".zst":
             import zstandard
 
-            yield _Unpacked(file, zstandard.ZstdDecompressor().decompressobj, (zstandard.ZstdError,))
+            frame = zstandard.ZstdDecompressor().decompressobj
+            yield _Unpacked(file, frame, zstandard.ZstdError, ZSTD_BYTES)
         else:
             yield file
 
@@ -100,16 +115,49 @@ def _gzip_member() -> Decompressor:
     return member
 
 
-def check_compression(path: Path) -> None:
-    """Read a compressed file to its end, checksums included; a file that is not compressed is not read.
+def check_content(path: Path) -> None:
+    """Read a compressed file to its end, checksums included; of another file look at its size only.
 
     Raises:
-        UnreadableError: it is damaged or cut short.
+        UnreadableError: it is damaged or cut short, it is a bomb, or its content is larger than the free disk.
     """
+    size = path.stat().st_size
     if path.suffix in {".gz", ".zst"}:
+        size = 0
         with decompressed(path) as stream:
-            while stream.read(CHUNK_BYTES):
-                pass
+            while read := stream.read(CHUNK_BYTES):
+                size += len(read)
+                _check_room(path, size)
+    elif size > BOMB_BYTES:
+        _check_ratio(size, _written_bytes(path, size // BOMB_RATIO))
+        _check_room(path, size)
+
+
+def _check_ratio(content_bytes: int, written_bytes: int) -> None:
+    if content_bytes > max(BOMB_BYTES, BOMB_RATIO * written_bytes):
+        msg = f"found {content_bytes} bytes of content or more, expected at most {BOMB_RATIO} for each byte on disk"
+        raise UnreadableError("bomb", msg)
+
+
+def _check_room(path: Path, content_bytes: int) -> None:
+    if content_bytes > BOMB_BYTES and content_bytes > (free := shutil.disk_usage(path.parent).free):
+        msg = f"found {content_bytes} bytes of content or more, expected at most the {free} that the disk has free"
+        raise UnreadableError("too_large", msg)
+
+
+def _written_bytes(path: Path, enough: int) -> int:
+    """Return how much of a file is no hole, or as soon as it is `enough`."""
+    written = at = 0
+    with path.open("rb", buffering=0) as file:
+        while written <= enough:
+            try:
+                begin = os.lseek(file.fileno(), at, os.SEEK_DATA)
+            except OSError:
+                # There is nothing but a hole up to the end.
+                break
+            at = os.lseek(file.fileno(), begin, os.SEEK_HOLE)
+            written += at - begin
+    return written
 
 
 class Window:
@@ -181,13 +229,12 @@ class Window:
 
     def skip(self, blanks: str = " \t\r\n") -> str:
         """Pass over blanks and return the next character; nothing at the end of the file."""
+        pattern = re.compile(f"[{blanks}]*")
         while True:
-            at, end = self.position, len(self.text)
-            while at < end and self.text[at] in blanks:
-                at += 1
-            self.advance(at)
-            if at < end:
-                return self.text[at]
+            passed = pattern.match(self.text, self.position)
+            self.advance(passed.end() if passed else self.position)
+            if self.position < len(self.text):
+                return self.text[self.position]
             if not self.fill():
                 return ""
 
