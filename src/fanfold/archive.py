@@ -145,7 +145,8 @@ def copy_out(place: Path, name: str, sha256: str, target: Path) -> None:
     except FileNotFoundError:
         msg = f"{str(place)!r} is missing: it is {name!r}"
         raise DataError(msg) from None
-    if file_sha256(written) != sha256:
+    # One that was too large to be read has no hash.
+    if sha256 and file_sha256(written) != sha256:
         written.unlink()
         msg = f"{str(place)!r} is changed: expected {name!r}, sha256 {sha256}"
         raise DataError(msg)
