@@ -431,7 +431,7 @@ def csv() -> Iterator[Case]:
     yield set_aside("header_latin1.csv", b"id,\xe9\n1,2\n", "bad_utf8")
     yield set_aside("utf16.csv", "\ufeffid,v\n1,2\n".encode("utf-16-le"), "bad_utf8")
     yield set_aside("columns_100000.csv", wide_csv(100_000), "too_many_fields")
-    yield set_aside("columns_501.csv", wide_csv(501), "too_many_fields")
+    yield set_aside("columns_1001.csv", wide_csv(1001), "too_many_fields")
     yield set_aside("header_long.csv", b"id," + b"v" * 5000 + b"\n1,2\n", "key_too_long")
     yield set_aside("header_huge.csv", b"v" * 2_000_000, "bad_header")
     yield set_aside("parquet.csv", parquet({"id": ["x"]}), "ragged_line")
@@ -469,8 +469,8 @@ def parquets() -> Iterator[Case]:
     yield set_aside("empty.parquet", b"", "unreadable")
     yield set_aside("json.parquet", b'{"id":"1"}', "unreadable")
     yield set_aside("damaged.parquet", whole[:4] + b"\xff" * 40 + whole[44:], "unreadable")
-    many = {f"c{number}": ["x"] for number in range(600)}
-    yield set_aside("columns_600.parquet", parquet(many), "too_many_fields")
+    many = {f"c{number}": ["x"] for number in range(1100)}
+    yield set_aside("columns_1100.parquet", parquet(many), "too_many_fields")
     yield set_aside("column_long.parquet", parquet({"id": ["1"], "v" * 5000: ["x"]}), "key_too_long")
 
 
@@ -534,7 +534,7 @@ def large() -> Iterator[Case]:
     yield accepted("too_large.json", too_large, records=("record_too_large",))
     escaped = b'{"id":"1","' + b"\\u0041" * 1_000_000 + b'":1}'
     yield accepted("escaped_key.json", escaped, records=("key_too_long",))
-    parts = [{"id": label, **{f"{label}{n}": "x" for n in range(300)}} for label in ("part_a", "part_b")]
+    parts = [{"id": label, **{f"{label}{n}": "x" for n in range(600)}} for label in ("part_a", "part_b")]
     # Together they have more columns than a run takes: those with the most fields are set aside, of equals the later.
     yield accepted("part_a.json", json.dumps(parts[0]).encode(), parts[0])
     yield set_aside("part_b.json", json.dumps(parts[1]).encode(), "too_many_fields")

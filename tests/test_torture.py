@@ -124,7 +124,7 @@ def test_a_clock_that_is_set_back_in_the_middle_changes_nothing(matrix: Matrix) 
 
 
 def test_content_is_on_disk_before_its_name_and_every_name_before_the_commit(matrix: Matrix) -> None:
-    """A power cut empties no file that has its name, and undoes nothing that an unlink or the commit relies on."""
+    """In a run that is not killed, content is synced before its name, and names before an unlink or the commit."""
     assert not_durable(matrix.changes) == []
 
 

@@ -60,7 +60,7 @@ class CommandLine:
 
 
 class Forked:
-    """Every step of a run in one process; some twenty times as fast as the command line."""
+    """Every step of a run in one process, without the start of an interpreter."""
 
     def __init__(self, library: Path) -> None:
         """Start the process that forks."""

@@ -19,7 +19,7 @@ CODES = {
     "too_deep": "Brackets nested deeper than 128 levels.",
     "not_an_object": "The record is a text, a number, an array, true, false or null.",
     "too_many_values": "The record has more than 1,000,000 values. Its text is not kept here.",
-    "too_many_fields": "The record, the file, or the run with this file, has more than 500 fields.",
+    "too_many_fields": "The record, the file, or the run with this file, has more than 1,000 fields.",
     "key_too_long": "A key, with those of the objects around it, has more than 4,096 characters.",
     "record_too_large": "The record is larger than input.max_record_bytes. Its text is not kept here.",
     "wrong_type": "A value is of another kind than its declared type.",

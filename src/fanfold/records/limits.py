@@ -7,7 +7,7 @@ from typing import Any
 from fanfold.records.faults import Fault
 
 MAX_VALUES = 1_000_000
-MAX_FIELDS = 500
+MAX_FIELDS = 1_000
 # Of a key with those of the objects around it: it is to be the name of a column.
 MAX_KEY_CHARACTERS = 4_096
 # Possessive: to be able to go back would take 100 bytes of memory for each character of a text.
