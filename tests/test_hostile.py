@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -19,6 +20,7 @@ from tests.conftest import TS, tree
 from tests.hostile import KINDS, Case, Corpus, corpus
 
 MAX_MEMORY_KIB = 400 * 1024
+MAX_SECONDS = 120
 GOOD_FILES, GOOD_RECORDS = 5, 40
 # Of the processes that it starts, and of those that they have waited for; a small one, so that its own size is none.
 MEASURED = (
@@ -66,13 +68,18 @@ class Feed:
         """Run the command line; return its exit code, what it wrote on stderr, and the peak memory in KiB."""
         memory_path = self.root / "memory"
         command = [sys.executable, "-m", "fanfold", "run", str(self.spec_path), "--ts", TS]
-        done = subprocess.run(
+        with subprocess.Popen(
             [sys.executable, "-c", MEASURED, str(memory_path), *command],
-            capture_output=True, text=True, errors="replace", timeout=120, check=False,
-        )  # fmt: skip
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace", start_new_session=True,
+        ) as running:  # fmt: skip
+            try:
+                _, errors = running.communicate(timeout=MAX_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(running.pid, signal.SIGKILL)
+                raise
         memory = int(memory_path.read_text())
         memory_path.unlink()
-        return done.returncode, done.stderr, memory
+        return running.returncode, errors, memory
 
     def around(self) -> dict[str, str]:
         """Return everything beside `data_dir`."""
