@@ -5,6 +5,7 @@ import datetime as dt
 import gzip
 import io
 import json
+import random
 from decimal import Decimal
 from typing import Any
 
@@ -620,3 +621,18 @@ def test_lineage_goes_with_references(make_feed: MakeFeed) -> None:
         ",Bob,b.jsonl,1,",
         ",James,b.jsonl,3,",
     ]
+
+
+@pytest.mark.parametrize("output", ["csv", "parquet"])
+@pytest.mark.parametrize("size", [4_000, 64_000])
+def test_large_records_take_the_fast_path_and_no_more_memory(make_feed: MakeFeed, size: int, output: str) -> None:
+    """Records of kilobytes, many megabytes in all, are published; none of them is too much for a task's memory."""
+    chance = random.Random(size)
+    lines = [json.dumps({"i": i, "v": chance.randbytes(size // 2).hex()}) for i in range(80_000_000 // size)]
+    feed = make_feed(
+        {"a.json": "\n".join(lines)}, subdirs=1, merge=[], denormalize={"explode": []}, output={"format": output}
+    )
+    assert feed.run().rows_out == len(lines)
+    run, committed = runs.open_complete(feed.open(), TS)
+    assert [file.careful for file in committed.files] == [False]
+    assert verify.recount(run, committed).gaps == []

@@ -194,16 +194,15 @@ def test_a_bad_file_costs_no_good_one(  # noqa: PLR0913, PLR0917 - one case of a
     check_laws(feed, summary)
 
 
-@pytest.mark.parametrize("name", ["a.json", "a.json.gz"])
-def test_a_file_that_has_no_room_is_set_aside(make_feed: MakeFeed, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """A file whose content is larger than what the disk has free goes to quarantine, and is not read for that."""
+def test_what_is_compressed_and_has_no_room_is_set_aside(make_feed: MakeFeed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A compressed file whose content is larger than what the disk has free goes to quarantine; another is read."""
     digits = random.Random(0).randbytes(35 << 20).hex()
     lines = "".join(f'{{"i":{at},"v":"{digits[at : at + 4000]}"}}\n' for at in range(0, len(digits), 4000)).encode()
-    feed = make_feed({name: lines if name == "a.json" else gzip.compress(lines, 1), "b.json": '{"i":1}'}, **FLAT)
+    feed = make_feed({"a.json.gz": gzip.compress(lines, 1), "b.json": '{"i":1}', "c.json": lines}, **FLAT)
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: types.SimpleNamespace(free=64 << 20))
     summary = feed.run()
-    assert (summary.files_quarantined, summary.rows_out) == (1, 1)
-    assert reason(feed, name)["code"] == "too_large"
+    assert (summary.files_quarantined, summary.rows_out) == (1, 1 + lines.count(b"\n"))
+    assert reason(feed, "a.json.gz")["code"] == "too_large"
     check_laws(feed, summary)
 
 

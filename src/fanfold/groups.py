@@ -19,11 +19,14 @@ from fanfold.engine.careful import Cleaned, Cleaner
 from fanfold.engine.denormalize import denormalize
 from fanfold.engine.source import DATA_FAULTS
 from fanfold.errors import DataError, StillWrittenError
-from fanfold.layout import Run
+from fanfold.layout import COMPRESSIONS, Run, input_format
 from fanfold.manifest import BadFile, BadRecord, Input, Inputs, Progress, Published, RunSchema
 from fanfold.records.faults import OF_SIZE
 
 log = logging.getLogger(__name__)
+
+# What compression makes of records, about.
+USUAL_RATIO = 10
 
 
 class _Merged(NamedTuple):
@@ -83,13 +86,14 @@ def _merge(run: Run, n: int, known: Mapping[str, Input], schema: RunSchema) -> _
     careful = {name for name, file in known.items() if file.careful}
     careful |= engine.misfits(run, _without(paths, careful), schema)
     keys: dict[int, set[str | None]] = {}
+    size = _record_bytes(known.values())
     target = files.temporary(run.merged_path(n))
     while True:
         cleaned = _clean(run, n, {name: paths[name] for name in paths if name in careful}, schema, keys)
         clean = run.clean_path(n) if any(one.good for one in cleaned.values()) else None
         fast = _without(paths, careful)
         try:
-            records = engine.merge(run, n, fast, clean, schema, target)
+            records = engine.merge(run, n, fast, clean, schema, size, target)
         except DATA_FAULTS:
             refused = set(engine.faulty(run, fast, schema))
             if not refused:
@@ -102,6 +106,16 @@ def _merge(run: Run, n: int, known: Mapping[str, Input], schema: RunSchema) -> _
         keys |= found
         for index in found:
             careful |= engine.files_with(run, n, fast, schema, index)
+
+
+def _record_bytes(inputs: Iterable[Input]) -> int:
+    """Return how large a record of these files is on average, at least where they are compressed."""
+    counted = [(file.size_bytes * _content_ratio(file.name), file.records or 0) for file in inputs]
+    return sum(size for size, _ in counted) // max(1, sum(records for _, records in counted))
+
+
+def _content_ratio(name: str) -> int:
+    return USUAL_RATIO if name.endswith(COMPRESSIONS) or input_format(name) == "parquet" else 1
 
 
 def _sha256(path: Path, file: Input) -> str:
@@ -173,8 +187,9 @@ def publish(run: Run, n: int, progress: Progress) -> Published:
         quarantined = Published(run.quarantined_records_name(n), progress.records_quarantined, size, sha256)
     files.make_dirs(target.parent)
     temporary = files.temporary(target)
-    rows = denormalize(run, n, schema, temporary) if schema.columns else files.write_empty(temporary)
-    totals = {name: counts.plain(total) for name, total in counts.merged_sums(run, n, schema).items()}
+    size = _record_bytes(progress.files)
+    rows = denormalize(run, n, schema, size, temporary) if schema.columns else files.write_empty(temporary)
+    totals = {name: counts.plain(total) for name, total in counts.merged_sums(run, n, schema, size).items()}
     published = Published(run.output_name(n), rows, temporary.stat().st_size, files.sha256(temporary), totals)
     files.publish(target)
     done = msgspec.structs.replace(progress, published=published, quarantined=quarantined)

@@ -10,7 +10,7 @@ import duckdb
 
 from fanfold.engine.denormalize import flat_rows, rows_of
 from fanfold.engine.schema import NAMELESS, RECORD
-from fanfold.engine.session import connect, identifier, json_buffer_bytes, pattern, text
+from fanfold.engine.session import chunk_bytes, connect, identifier, json_buffer_bytes, pattern, text
 from fanfold.engine.source import relations
 from fanfold.errors import DataError
 from fanfold.layout import Run
@@ -43,8 +43,8 @@ def plain(total: Decimal) -> str:
     return f"{total:f}"
 
 
-def merged_sums(run: Run, n: int, schema: RunSchema) -> Sums:
-    """Return the sums over the rows that merged records call for.
+def merged_sums(run: Run, n: int, schema: RunSchema, record_bytes: int) -> Sums:
+    """Return the sums over the rows that merged records, of some average size, call for.
 
     Raises:
         DataError: a sum has more digits than DuckDB holds.
@@ -53,7 +53,8 @@ def merged_sums(run: Run, n: int, schema: RunSchema) -> Sums:
     source = f"read_parquet({text(pattern(run.merged_path(n)))}, hive_partitioning = false)"
     if not columns:
         return {}
-    with connect(run.feed.data_dir, run.spill_dir(n), columns=len(schema.flat)) as connection:
+    buffers = chunk_bytes(record_bytes)
+    with connect(run.feed.data_dir, run.spill_dir(n), buffers=buffers, columns=len(schema.flat)) as connection:
         return _sums(connection, f"({flat_rows(source, schema, run.feed.spec)})", columns)[1]
 
 
@@ -93,7 +94,7 @@ def count_originals(
     schema = RunSchema(nodes, explode, rescued=False, flat=columns, columns=columns, references=[])
     plain = spec.model_copy(update={"output": spec.output.model_copy(update={"lineage": False})})
     records, rows, sums = 0, 0, Sums()
-    with connect(data_dir, json_buffers=json_buffer_bytes(len(sources), spec.input.max_record_bytes)) as connection:
+    with connect(data_dir, buffers=json_buffer_bytes(len(sources), spec.input.max_record_bytes)) as connection:
         for relation in relations(sources, nodes, spec):
             counted = connection.execute(
                 f"""

@@ -7,28 +7,36 @@ import duckdb
 
 from fanfold.engine.merge import field_of, reference_name
 from fanfold.engine.schema import FANFOLD, NAMELESS, RECORD, RESCUED_COLUMN
-from fanfold.engine.session import connect, identifier, pattern, text
+from fanfold.engine.session import chunk_bytes, connect, identifier, pattern, text
 from fanfold.errors import DataError
 from fanfold.layout import Run
 from fanfold.manifest import Column, Node, RunSchema
 from fanfold.records.canonical import RESCUED
 from fanfold.spec import Spec
 
-# Rows of a group of Parquet: enough for its encodings, few enough for the memory of a task.
-ROW_GROUP_ROWS = 61_440
+# Of a group of Parquet: enough for its encodings, few enough for the memory of a task.
+ROW_GROUP_ROWS, ROW_GROUP_BYTES = 61_440, 16 * 1024 * 1024
+FEWEST_ROWS = 16
 FORMATS = {
     "csv": "FORMAT csv, HEADER true, DELIMITER ',', QUOTE '\"', ESCAPE '\"', NULLSTR '', USE_TMP_FILE false",
-    "parquet": f"FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP_ROWS}, USE_TMP_FILE false",
+    "parquet": "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {rows}, USE_TMP_FILE false",
 }
 
 
-def denormalize(run: Run, n: int, schema: RunSchema, target: Path) -> int:
+def denormalize(run: Run, n: int, schema: RunSchema, record_bytes: int, target: Path) -> int:
     r"""Write merged records as flat rows, in the order that they were merged in.
 
     As CSV by RFC 4180 (UTF-8, `\n`, null and missing as nothing, an empty text as `""`), or as Parquet.
 
     One row for each element of the exploded array; a record whose array is empty, null or missing keeps one row, and
     so does an element of an outer array whose inner array is.
+
+    Args:
+        run: the run.
+        n: number of the subdirectory.
+        schema: of the run.
+        record_bytes: how large a record is, on average.
+        target: where to write.
 
     Returns:
         The number of rows.
@@ -39,10 +47,12 @@ def denormalize(run: Run, n: int, schema: RunSchema, target: Path) -> int:
     """
     source = f"read_parquet({text(pattern(run.merged_path(n)))}, hive_partitioning = false)"
     query = flat_rows(source, schema, run.feed.spec)
-    options = FORMATS[run.feed.spec.output.format]
+    rows = max(FEWEST_ROWS, min(ROW_GROUP_ROWS, ROW_GROUP_BYTES // max(1, record_bytes)))
+    options = FORMATS[run.feed.spec.output.format].format(rows=rows)
     names = [column.name for column in schema.columns]
     nameless = "" in names and run.feed.spec.output.format == "csv"
-    with connect(run.feed.data_dir, run.spill_dir(n), columns=len(schema.flat)) as connection:
+    columns, buffers = len(schema.flat), chunk_bytes(record_bytes)
+    with connect(run.feed.data_dir, run.spill_dir(n), buffers=buffers, columns=columns) as connection:
         try:
             written = connection.execute(
                 f"COPY ({query}) TO {text(str(target))} ({_own_header(names) if nameless else options})"

@@ -7,17 +7,17 @@ from pathlib import Path
 import duckdb
 
 from fanfold.engine.schema import RECORD
-from fanfold.engine.session import CHUNK_ROWS, connect, identifier, json_buffer_bytes, pattern, text
-from fanfold.engine.source import DATA_FAULTS, ORIGIN, clean_record_bytes, record_type, relations
+from fanfold.engine.session import CHUNK_ROWS, chunk_bytes, connect, identifier, json_buffer_bytes, pattern, text
+from fanfold.engine.source import DATA_FAULTS, ORIGIN, largest_line_bytes, record_type, relations
 from fanfold.errors import DataError
 from fanfold.layout import Run
 from fanfold.manifest import Node, RunSchema
 from fanfold.records.canonical import RECORD_NUMBER, encode
 from fanfold.spec import Spec
 
-# Small enough for a task's memory, large enough for Parquet's encodings.
-ROW_GROUP_ROWS = 20_480
-ROW_GROUP_VALUES = 2_000_000
+# Of merged records: few enough for a task's memory, of which a group takes a multiple, enough for Parquet's encodings.
+ROW_GROUP_ROWS, ROW_GROUP_VALUES, ROW_GROUP_BYTES = 20_480, 2_000_000, 16 * 1024 * 1024
+FEWEST_ROWS = 16
 # A frozen reference of more bytes may not fit into the memory of a task, beside everything else.
 LARGE_REFERENCE_BYTES = 8 * 1024 * 1024
 NUMBER = r"[-+]?[0-9]+(\.[0-9]+)?"
@@ -58,7 +58,9 @@ def misfits(run: Run, files: Mapping[str, Path], schema: RunSchema) -> set[str]:
         return set().union(*(misfits(run, {name: files[name] for name in half}, schema) for half in halves))
 
 
-def merge(run: Run, n: int, files: Mapping[str, Path], clean: Path | None, schema: RunSchema, target: Path) -> int:
+def merge(  # noqa: PLR0913, PLR0917 - what is read, by which rules, and where it goes
+    run: Run, n: int, files: Mapping[str, Path], clean: Path | None, schema: RunSchema, record_bytes: int, target: Path
+) -> int:
     """Write the records of files as Parquet: a struct `record`, and one for each reference.
 
     In the order of the files: those of JSON, of CSV, of Parquet, then those of the careful path. The struct of a
@@ -70,6 +72,7 @@ def merge(run: Run, n: int, files: Mapping[str, Path], clean: Path | None, schem
         files: what the fast path reads, by name.
         clean: what the careful path has made.
         schema: of the run.
+        record_bytes: how large a record is, on average; those of some group may be larger.
         target: where to write.
 
     Returns:
@@ -101,7 +104,8 @@ def merge(run: Run, n: int, files: Mapping[str, Path], clean: Path | None, schem
         joins = f" LEFT JOIN starts ON starts.path = {identifier(ORIGIN)}" + joins
     # Few rows at a time, and little space for each dictionary, where there are many columns.
     rows = max(CHUNK_ROWS, min(ROW_GROUP_ROWS, ROW_GROUP_VALUES // max(1, len(schema.flat))))
-    with _connect(run, len(files), n, len(schema.flat), clean) as connection:
+    rows = max(FEWEST_ROWS, min(rows, ROW_GROUP_BYTES // max(1, record_bytes)))
+    with _connect(run, len(files), n, len(schema.flat), clean, record_bytes) as connection:
         if lineage:
             _number_records(connection, files, schema, spec)
         connection.execute(
@@ -179,12 +183,12 @@ def field_of(struct: str, path: list[str]) -> str:
 
 
 def _connect(
-    run: Run, files: int, n: int = 0, columns: int = 0, clean: Path | None = None
+    run: Run, files: int, n: int = 0, columns: int = 0, clean: Path | None = None, record_bytes: int = 0
 ) -> contextlib.AbstractContextManager[duckdb.DuckDBPyConnection]:
     cap = run.feed.spec.input.max_record_bytes
-    buffers = json_buffer_bytes(files, cap) if files else 0
-    buffers += json_buffer_bytes(1, clean_record_bytes(cap)) if clean else 0
-    return connect(run.feed.data_dir, run.spill_dir(n), json_buffers=buffers, columns=columns)
+    buffers = chunk_bytes(record_bytes) + (json_buffer_bytes(files, cap) if files else 0)
+    buffers += json_buffer_bytes(1, largest_line_bytes(clean)) if clean else 0
+    return connect(run.feed.data_dir, run.spill_dir(n), buffers=buffers, columns=columns)
 
 
 def _merged(path: Path) -> str:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import duckdb
 
 from fanfold.engine.fields import Field, union
-from fanfold.engine.session import connect, identifier, json_buffer_bytes, pattern, text
+from fanfold.engine.session import CHUNK_BYTES, connect, identifier, json_buffer_bytes, pattern, text
 from fanfold.engine.source import DATA_FAULTS, ORIGIN, careful_records, csv_reader, parquet_field, parquet_types
 from fanfold.engine.strict import (
     FRACTION,
@@ -218,9 +218,8 @@ class _Scanner:
         cap = self._spec.input.max_record_bytes
         paths = {str(self._files[name]): name for name in names}
         # A fresh DuckDB for each attempt: what goes wrong in the worst way leaves one that answers nothing any more.
-        with connect(
-            self._data_dir, threads=self._threads, json_buffers=json_buffer_bytes(len(names), cap)
-        ) as connection:
+        buffers = json_buffer_bytes(len(names), cap) + CHUNK_BYTES
+        with connect(self._data_dir, threads=self._threads, buffers=buffers) as connection:
             rows = connection.execute(
                 f"""
                 SELECT filename, json_structure(json)::VARCHAR, count(*),
@@ -377,10 +376,10 @@ class _Scanner:
         for _, steps in wanted:
             asked += [f"max({most_digits(steps, counted)})" for counted in (WHOLE, FRACTION)]
         listed = ", ".join(text(pattern(self._files[name])) for name in names)
-        buffers, layout = json_buffer_bytes(len(names), cap), self._layouts[names[0]]
+        buffers, layout = json_buffer_bytes(len(names), cap) + CHUNK_BYTES, self._layouts[names[0]]
         try:
             size, threads = whole.size(()), self._threads
-            with connect(self._data_dir, threads=threads, json_buffers=buffers, columns=size) as connection:
+            with connect(self._data_dir, threads=threads, buffers=buffers, columns=size) as connection:
                 rows = connection.execute(
                     f"""
                     SELECT {identifier(ORIGIN)}, {", ".join(asked)}

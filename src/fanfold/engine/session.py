@@ -13,6 +13,8 @@ MEMORY_BYTES = 160 * 1024 * 1024
 # What DuckDB counts as used for each column of texts that it reads and writes; the least of it is ever touched.
 COLUMN_BYTES = 320 * 1024
 CHUNK_ROWS = 2048
+# A chunk of large records ends where its buffer does.
+CHUNK_BYTES = 32 * 1024 * 1024
 # What DuckDB says of a call to the system that failed ends in the system's reason.
 SYSTEM_FAULT = re.compile(r'IO Error: .*"(?P<path>.*)": (?P<reason>[^"]+)')
 REASONS = {os.strerror(number): number for number in errno.errorcode}
@@ -20,19 +22,19 @@ REASONS = {os.strerror(number): number for number in errno.errorcode}
 
 @contextlib.contextmanager
 def connect(
-    data_dir: Path, spill_dir: Path | None = None, threads: int = 1, json_buffers: int = 0, columns: int = 0
+    data_dir: Path, spill_dir: Path | None = None, threads: int = 1, buffers: int = 0, columns: int = 0
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a DuckDB that reads and writes under `data_dir` only, and spills to `spill_dir` (nowhere without one).
 
-    One thread gives byte-identical files; more are for questions whose answer has no order. `json_buffers` is that of
-    `json_buffer_bytes`; `columns` is how many are read or written at once.
+    One thread gives byte-identical files; more are for questions whose answer has no order. `buffers` are those of
+    `json_buffer_bytes` and `chunk_bytes`; `columns` is how many are read or written at once.
 
     Raises:
         OSError: the system could not open, read or write a file: no fault of its bytes, so it may go away by itself.
     """
     settings: dict[str, str | bool | int | float | list[str]] = {
         "threads": threads,
-        "memory_limit": f"{MEMORY_BYTES + json_buffers + columns * COLUMN_BYTES}B",
+        "memory_limit": f"{MEMORY_BYTES + buffers + columns * COLUMN_BYTES}B",
         # What is needed is built in; nothing is fetched.
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
@@ -84,6 +86,11 @@ def json_buffer_bytes(files: int, max_record_bytes: int) -> int:
     not fill is never touched and takes no memory, yet it counts: 20,000 files of one record take 120 MB.
     """
     return min(files, CHUNK_ROWS) * max(2 * max_record_bytes, 32 * 1024 * 1024)
+
+
+def chunk_bytes(record_bytes: int) -> int:
+    """Return what records of an average size take more than usual when they are read and written, a chunk at a time."""
+    return 2 * min(CHUNK_BYTES, CHUNK_ROWS * record_bytes)
 
 
 def identifier(name: str) -> str:

@@ -156,13 +156,14 @@ def _clean(path: Path, nodes: list[Node], spec: Spec, target: str) -> str:
                {identifier(RECORD_NUMBER)}::BIGINT AS {identifier(RECORD_NUMBER)}
         FROM read_json({_paths([path])}, columns = {{{declared}}}, records = true, format = 'newline_delimited',
                        hive_partitioning = false,
-                       maximum_object_size = {clean_record_bytes(spec.input.max_record_bytes)})
+                       maximum_object_size = {max(largest_line_bytes(path), CHUNK_BYTES)})
         """
 
 
-def clean_record_bytes(max_record_bytes: int) -> int:
-    """Return the most bytes of a clean line: every value of its record in quotes, texts of JSON escaped once more."""
-    return 4 * max_record_bytes + 4096
+def largest_line_bytes(path: Path) -> int:
+    """Return the size of the largest line of what the careful path has made: each is a record in memory."""
+    with path.open("rb") as lines:
+        return max(map(len, lines), default=0)
 
 
 def _parquet(path: Path, nodes: list[Node], target: str) -> str:

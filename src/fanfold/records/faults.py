@@ -31,7 +31,7 @@ CODES = {
     "duplicate": "File: its bytes are published already, under duplicates: quarantine.",
     "unreadable": "File: its compression is damaged or cut short, or it is no Parquet.",
     "bomb": "File: it has more than 64 MiB, and more than 250 bytes of content for each of its bytes on disk.",
-    "too_large": "File: its content has no room on the disk, or a part of it that is read at once none in memory.",
+    "too_large": "File: what is compressed in it has no room on the disk, or a piece of it none in memory.",
     "bad_header": "File: the header of the CSV does not name each column once.",
     "pointer_not_found": "File: there is nothing at input.records_at.",
 }
