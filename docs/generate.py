@@ -290,13 +290,13 @@ def cli_page() -> str:
         _table(
             ["command", "what it does"],
             [
-                [f"[`fanfold {name}`](#fanfold-{name})", _first_line(command)]
-                for name, command in cli.cli.commands.items()
+                [f"[`fanfold {name}`](#fanfold-{name.replace(' ', '-')})", _first_line(command)]
+                for name, command, _ in _commands(cli.cli, context, "")
             ],
         ),
     ]
-    for name, command in cli.cli.commands.items():
-        lines += _command(name, command, click.Context(command, info_name=name, parent=context))
+    for name, command, inner in _commands(cli.cli, context, ""):
+        lines += _command(name, command, inner)
     lines += [
         "## The JSON of run",
         "`fanfold run SPEC --json` prints one object. Where no file was ready, its counts are zero.",
@@ -307,6 +307,16 @@ def cli_page() -> str:
         _keys(FrozenReference, REFERENCE),
     ]
     return _joined(lines)
+
+
+def _commands(
+    group: click.Group, context: click.Context, above: str
+) -> Iterator[tuple[str, click.Command, click.Context]]:
+    for name, command in group.commands.items():
+        inner = click.Context(command, info_name=name, parent=context)
+        yield above + name, command, inner
+        if isinstance(command, click.Group):
+            yield from _commands(command, inner, f"{above}{name} ")
 
 
 def _command(name: str, command: click.Command, context: click.Context) -> Iterator[str]:
@@ -328,6 +338,8 @@ def _command(name: str, command: click.Command, context: click.Context) -> Itera
 ARGUMENTS = {
     "spec": "The spec of the feed.",
     "specs": "Specs, one or more.",
+    "item": "`TS/N:K`, the K-th bad record of subdirectory N, or `TS/N/NAME`, a bad file.",
+    "items": "Items: each `TS/N:K`, the K-th bad record of subdirectory N, or `TS/N/NAME`, a bad file.",
     "ts": "Execution timestamp of the run, in any ISO 8601 form.",
 }
 

@@ -14,6 +14,7 @@ import functools
 import gzip
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from typing import Any
 import pytest
 import yaml
 
-from fanfold import steps
+from fanfold import files, steps
 from fanfold.errors import EmptySubdir
 from fanfold.layout import Feed, Run
 from fanfold.manifest import Summary
@@ -31,6 +32,9 @@ CUSTOMERS = "customer_id,name\n1,Ann\n2,Bob\n007,James\n"
 GROUP_STEPS = (steps.merge_data, steps.denormalize_data, steps.archive_files)
 
 MakeFeed = Callable[..., "FeedDir"]
+
+# In CI nothing is skipped: where a file system cannot be mounted there, the test fails.
+needs_root = pytest.mark.skipif(os.geteuid() != 0 and not os.environ.get("CI"), reason="only root mounts a file system")
 
 
 def tree(data_dir: Path) -> dict[str, str]:
@@ -138,6 +142,20 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         cache = tmp_path_factory.mktemp("cache")
         patched.setenv("XDG_CACHE_HOME", str(cache))
         yield cache
+
+
+@pytest.fixture
+def feed(make_feed: MakeFeed) -> FeedDir:
+    """Make a feed of two files; modules that need another one have their own."""
+    return make_feed({"a.json": "A", "sub/b.json": "B"})
+
+
+@pytest.fixture
+def run(feed: FeedDir) -> Run:
+    """Make a run that has claimed both files into its first subdirectory."""
+    claimed = feed.at()
+    assert files.claim(claimed, [("a.json", 1), ("sub/b.json", 1)]) == set()
+    return claimed
 
 
 @pytest.fixture

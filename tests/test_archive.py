@@ -10,26 +10,14 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from fanfold import archive, files, runs, steps, verify
+from fanfold import archive, files, runs, steps
 from fanfold.errors import DataError, PathError
 from fanfold.layout import Run
-from tests.conftest import TS, FeedDir, MakeFeed, tree
+from fanfold.recount import recount
+from tests.conftest import TS, FeedDir, MakeFeed, needs_root, tree
 
 RECORDS = [{"id": n, "customer_id": "1", "items": [{"qty": n}]} for n in range(100)]
 LATER = "20260103T000000Z"
-
-
-@pytest.fixture
-def feed(make_feed: MakeFeed) -> FeedDir:
-    return make_feed({"a.json": "A", "sub/b.json": "B"})
-
-
-@pytest.fixture
-def run(feed: FeedDir) -> Run:
-    """A run that has claimed both files into its first subdirectory."""
-    claimed = feed.at()
-    assert files.claim(claimed, [("a.json", 1), ("sub/b.json", 1)]) == set()
-    return claimed
 
 
 def archived(feed: FeedDir) -> list[str]:
@@ -97,8 +85,8 @@ def test_compressed_the_archive_holds_the_same_bytes(make_feed: MakeFeed, compre
     )
     assert json.loads(unpacked) == RECORDS
     assert [feed.read(n) for n in (1, 2, 3)] == [plain.read(n) for n in (1, 2, 3)]
-    proof = verify.recount(*runs.open_complete(feed.open(), TS))
-    assert proof == verify.recount(*runs.open_complete(plain.open(), TS))
+    proof = recount(*runs.open_complete(feed.open(), TS))
+    assert proof == recount(*runs.open_complete(plain.open(), TS))
     assert proof.gaps == []
 
 
@@ -111,7 +99,7 @@ def test_every_byte_of_a_compressed_original_counts(make_feed: MakeFeed, compres
     whole = path.read_bytes()
     for position in (0, 4, 9, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
-        assert len(verify.recount(*runs.open_complete(feed.open(), TS)).gaps) == 1
+        assert len(recount(*runs.open_complete(feed.open(), TS)).gaps) == 1
 
 
 def test_cut_short_a_compressed_original_is_written_again(make_feed: MakeFeed) -> None:
@@ -151,7 +139,7 @@ def elsewhere(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", place], check=True)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a file system")
+@needs_root
 def test_an_archive_on_another_file_system(make_feed: MakeFeed, elsewhere: Path) -> None:
     """Where a hard link cannot lead, originals are copied, compared, and then unlinked; cut short, it is completed."""
     feed = make_feed({"a.json": RECORDS, "b.json": RECORDS, "bad.json": "{"}, subdirs=1)
@@ -173,13 +161,13 @@ def test_an_archive_on_another_file_system(make_feed: MakeFeed, elsewhere: Path)
         assert feed.verify().files_archived == 2
         assert sorted(os.listdir(elsewhere / "processed")) == [f"a_{TS}.json", f"b_{TS}.json"]  # noqa: PTH208
         assert (elsewhere / f"quarantine/{TS}/1/bad.json").read_text() == "{"
-        assert verify.recount(*runs.open_complete(feed.open(), TS)).gaps == []
+        assert recount(*runs.open_complete(feed.open(), TS)).gaps == []
     finally:
         for name in ("processed", "quarantine"):
             subprocess.run(["umount", feed.data_dir / name], check=True)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a file system")
+@needs_root
 def test_landing_on_another_file_system_is_refused(make_feed: MakeFeed) -> None:
     """A landing directory that no rename leads out of is refused before anything is touched."""
     feed = make_feed({"a.json": RECORDS})
@@ -192,7 +180,7 @@ def test_landing_on_another_file_system_is_refused(make_feed: MakeFeed) -> None:
     assert feed.run().files_in == 1
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a file system")
+@needs_root
 def test_a_full_archive_leaves_the_original_where_it_is(tmp_path: Path, elsewhere: Path) -> None:
     """What does not fit on the other file system stays staged, and is archived once there is room."""
     staged, place = tmp_path / "a.json", elsewhere / "a.json"

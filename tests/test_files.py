@@ -9,25 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from fanfold import files, runs, steps, verify
+from fanfold import files, runs, steps
 from fanfold.errors import DataError, MissingError
 from fanfold.layout import Run
+from fanfold.recount import recount
 from tests.conftest import TS, FeedDir, MakeFeed, tree
 
 PATTERNS = ["*.json", "*.gz"]
-
-
-@pytest.fixture
-def feed(make_feed: MakeFeed) -> FeedDir:
-    return make_feed({"a.json": "A", "sub/b.json": "B"})
-
-
-@pytest.fixture
-def run(feed: FeedDir) -> Run:
-    """A run that has claimed both files into its first subdirectory."""
-    claimed = feed.at()
-    assert files.claim(claimed, [("a.json", 1), ("sub/b.json", 1)]) == set()
-    return claimed
 
 
 def names(landing_dir: Path) -> list[str]:
@@ -232,10 +220,10 @@ def test_a_file_waits_for_its_marker_and_both_are_archived(make_feed: MakeFeed) 
         f"processed/sub/a_{TS}.json",
         f"processed/sub/a.json_{TS}.done",
     }
-    proof = verify.recount(*runs.open_complete(feed.open(), TS))
+    proof = recount(*runs.open_complete(feed.open(), TS))
     assert (proof.gaps, proof.files) == ([], 1)
     (feed.data_dir / f"processed/sub/a.json_{TS}.done").unlink()
-    gaps = verify.recount(*runs.open_complete(feed.open(), TS)).gaps
+    gaps = recount(*runs.open_complete(feed.open(), TS)).gaps
     assert gaps == [f"'processed/sub/a.json_{TS}.done' is missing: it says that 'sub/a.json' was done"]
 
 

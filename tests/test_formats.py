@@ -14,8 +14,9 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 import zstandard
 
-from fanfold import runs, verify
+from fanfold import runs
 from fanfold.manifest import Summary
+from fanfold.recount import recount
 from tests.conftest import TS, FeedDir, MakeFeed, tree
 
 FLAT: dict[str, Any] = {"subdirs": 1, "merge": [], "denormalize": {}}
@@ -43,7 +44,7 @@ def faults(feed: FeedDir) -> list[tuple[str, str]]:
 
 
 def check_count(feed: FeedDir, summary: Summary) -> None:
-    recounted = verify.recount(*runs.open_complete(feed.open(), TS))
+    recounted = recount(*runs.open_complete(feed.open(), TS))
     assert recounted.gaps == []
     assert (recounted.records, recounted.rows) == (summary.records_in, summary.rows_out)
 
@@ -635,4 +636,4 @@ def test_large_records_take_the_fast_path_and_no_more_memory(make_feed: MakeFeed
     assert feed.run().rows_out == len(lines)
     run, committed = runs.open_complete(feed.open(), TS)
     assert [file.careful for file in committed.files] == [False]
-    assert verify.recount(run, committed).gaps == []
+    assert recount(run, committed).gaps == []

@@ -7,10 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from fanfold import manifest, plan, steps, verify
+from fanfold import manifest, plan, steps
 from fanfold.errors import DataError
 from fanfold.layout import Feed
 from fanfold.manifest import ArchivedFile, Manifest
+from fanfold.recount import recount
 from tests.conftest import TS, FeedDir, MakeFeed, tree
 
 ARCHIVE = {"duplicates": "archive"}
@@ -38,7 +39,7 @@ def decided(feed: FeedDir, ts: str) -> dict[str, tuple[str, str | None]]:
 
 def proved(feed: FeedDir, ts: str) -> list[str]:
     opened, found = committed(feed, ts)
-    return verify.recount(opened.run(ts), found).gaps
+    return recount(opened.run(ts), found).gaps
 
 
 def redeliver(feed: FeedDir) -> None:

@@ -15,8 +15,9 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fanfold import runs, verify
+from fanfold import runs
 from fanfold.manifest import ArchivedFile, Manifest
+from fanfold.recount import recount
 from tests.conftest import FeedDir, MakeFeed
 
 LENIENT: dict[str, Any] = {"subdirs": 1, "merge": [], "quarantine": {"max_bad_records_percent": 100}}
@@ -171,7 +172,7 @@ def test_every_value_is_in_its_cell(documents: list[dict[str, Any]], form: str) 
         feed = new_feed(Path(folder), {name: write(documents)}, denormalize={})
         summary = feed.run()
         made, rows = published(feed)
-        assert verify.recount(*runs.open_complete(feed.open(), None)).gaps == []
+        assert recount(*runs.open_complete(feed.open(), None)).gaps == []
     assert (summary.records_in, summary.records_quarantined, summary.rows_out) == (len(documents), 0, len(documents))
     check(made, rows, documents)
 
@@ -217,7 +218,7 @@ def test_every_value_of_an_item_is_in_its_row(documents: list[dict[str, Any]], f
         feed = new_feed(Path(folder), {name: write(documents)}, denormalize={"explode": ["items"]})
         feed.run()
         made, rows = published(feed)
-        assert verify.recount(*runs.open_complete(feed.open(), None)).gaps == []
+        assert recount(*runs.open_complete(feed.open(), None)).gaps == []
     check(made, rows, [{**d, "items": item} for d in documents for item in d.get("items") or [None]])
 
 
@@ -375,4 +376,4 @@ def test_records_without_a_field_have_no_value(make_feed: MakeFeed, empty: str) 
         feed.run()
         _, rows = published(feed)
         assert sum(1 for row in rows if row == [None]) == empty.count("{}"), value
-        assert verify.recount(*runs.open_complete(feed.open(), None)).gaps == []
+        assert recount(*runs.open_complete(feed.open(), None)).gaps == []

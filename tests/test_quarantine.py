@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from fanfold import manifest, runs, steps, verify
+from fanfold import manifest, runs, steps
 from fanfold.engine.source import careful_records
 from fanfold.errors import DataError
 from fanfold.manifest import BadFile, Manifest, Summary
 from fanfold.records.faults import CODES, NOT_KEPT
+from fanfold.recount import recount
 from tests.conftest import GROUP_STEPS, TS, FeedDir, MakeFeed, new_feed, tree
 
 FLAT: dict[str, Any] = {"subdirs": 1, "merge": [], "denormalize": {}}
@@ -57,7 +58,7 @@ def check_laws(feed: FeedDir, summary: Summary) -> None:
     assert sum(file.records for file in made.files) == summary.records_in
     assert sum(file.records_quarantined for file in made.files) == summary.records_quarantined
     assert sum(listed.rows for listed in made.quarantined.values()) == summary.records_quarantined
-    recounted = verify.recount(*runs.open_complete(feed.open(), None))
+    recounted = recount(*runs.open_complete(feed.open(), None))
     assert recounted.gaps == []
     assert (recounted.files, recounted.records) == (summary.files_in, summary.records_in)
     before = tree(feed.data_dir)
@@ -448,7 +449,7 @@ def test_a_run_with_quarantine_is_released(make_feed: MakeFeed, done: int) -> No
         summary = committed(feed).summary
         assert (summary.records_quarantined, summary.rows_out) == (1, 20)
         assert [bad["code"] for bad in bad_records(feed, n)] == ["syntax"]
-        assert verify.recount(*runs.open_complete(feed.open(), TS)).gaps == []
+        assert recount(*runs.open_complete(feed.open(), TS)).gaps == []
     else:
         assert quarantined(feed) == []
         assert not (feed.data_dir / f"denormalized/{TS}").exists()
@@ -506,14 +507,14 @@ def test_what_is_changed_in_quarantine_is_named(feed: FeedDir, path: str, damage
         file.unlink()
     else:
         file.write_bytes(raw[:2] + bytes([raw[2] ^ 1]) + raw[3:] if damage == "changed" else raw + b" ")
-    gaps = verify.recount(*runs.open_complete(feed.open(), TS)).gaps
+    gaps = recount(*runs.open_complete(feed.open(), TS)).gaps
     assert len(gaps) == 1
     assert gaps[0].startswith(f"{path!r} is ")
     if damage != "changed" or path == LISTED:
         with pytest.raises(DataError, match=path):
             feed.verify()
     file.write_bytes(raw)
-    assert verify.recount(*runs.open_complete(feed.open(), TS)).gaps == []
+    assert recount(*runs.open_complete(feed.open(), TS)).gaps == []
 
 
 @pytest.mark.parametrize("damage", ["changed", "gone"])
@@ -538,7 +539,7 @@ def test_what_is_missing_or_extra_in_quarantine_is_named(feed: FeedDir) -> None:
     (feed.data_dir / reason).unlink()
     (feed.data_dir / extra).parent.mkdir()
     (feed.data_dir / extra).write_bytes(b"x")
-    gaps = verify.recount(*runs.open_complete(feed.open(), TS)).gaps
+    gaps = recount(*runs.open_complete(feed.open(), TS)).gaps
     assert [gap.partition(" is ")[0] for gap in gaps] == [repr(reason), repr(extra)]
 
 

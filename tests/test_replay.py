@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from fanfold import files, manifest, quarantine, runs, steps, verify
+from fanfold import files, manifest, quarantine, runs, steps
 from fanfold.errors import DataError, MissingError
 from fanfold.manifest import BadFile
+from fanfold.recount import recount
 from tests.conftest import TS, FeedDir, MakeFeed, tree
 from tests.test_cli import fanfold
 
@@ -43,9 +44,7 @@ def ids(feed: FeedDir, ts: str) -> list[str]:
 
 
 def gaps(feed: FeedDir) -> list[str]:
-    return [
-        gap for ts in runs.complete(feed.open()) for gap in verify.recount(*runs.open_complete(feed.open(), ts)).gaps
-    ]
+    return [gap for ts in runs.complete(feed.open()) for gap in recount(*runs.open_complete(feed.open(), ts)).gaps]
 
 
 def test_everything_in_quarantine_has_a_name(feed: FeedDir) -> None:
@@ -182,8 +181,8 @@ def test_discarded_an_item_is_decided_and_stays(feed: FeedDir) -> None:
     with pytest.raises(DataError, match="was discarded, expected an item that is open"):
         quarantine.replay(feed.open(), item(feed, name))
     assert tree(feed.data_dir) == before
-    decided = manifest.read(next((feed.data_dir / ".fanfold/quarantine").rglob("*.json")), quarantine.Decision)
-    assert decided == quarantine.Decision(name, "discarded", None, "a test of the producer")
+    decided = manifest.read(next((feed.data_dir / ".fanfold/quarantine").rglob("*.json")), quarantine.Resolution)
+    assert decided == quarantine.Resolution(name, "discarded", None, "a test of the producer")
     quarantine.replay(feed.open(), item(feed, f"{TS}/1:1"))
     with pytest.raises(DataError, match="was replayed as 'replay/"):
         quarantine.discard(feed.open(), item(feed, f"{TS}/1:1"))

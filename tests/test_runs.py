@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
-from fanfold import files, manifest, runs, steps, verify
+from fanfold import files, manifest, runs, steps
 from fanfold.errors import DataError, MissingError
 from fanfold.manifest import Manifest, Release
+from fanfold.recount import recount
 from fanfold.runs import RunStatus
 from tests.conftest import TS, FeedDir, MakeFeed, tree
 
@@ -100,7 +101,7 @@ def test_release_after_one_group_published(feed: FeedDir, archived: bool) -> Non
     run, committed = runs.open_complete(feed.open(), TS)
     assert committed.released == returned
     assert (committed.summary.files_in, committed.summary.rows_out, list(committed.outputs)) == (2, 4, ["1"])
-    assert verify.recount(run, committed).gaps == []
+    assert recount(run, committed).gaps == []
     assert feed.run(LATER).files_in == 2
 
 
@@ -116,7 +117,7 @@ def test_release_with_a_table_written_but_not_noted(feed: FeedDir) -> None:
     (run.output_dir / ".2.csv.tmp").write_text("half")
     assert len(steps.release(feed.open(), TS)) == 2
     assert sorted(path.name for path in run.output_dir.iterdir()) == ["1.csv", "_manifest.json"]
-    assert verify.recount(*runs.open_complete(feed.open(), TS)).gaps == []
+    assert recount(*runs.open_complete(feed.open(), TS)).gaps == []
 
 
 def test_release_twice(feed: FeedDir) -> None:

@@ -9,10 +9,11 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
-from fanfold import runs, verify
+from fanfold import runs
 from fanfold.engine import expressions
 from fanfold.errors import DataError, FanfoldError, MissingError, SpecError
 from fanfold.manifest import Column
+from fanfold.recount import recount
 from tests.conftest import TS, FeedDir, MakeFeed
 
 FLAT: dict[str, Any] = {"subdirs": 1, "merge": [], "denormalize": {}}
@@ -30,7 +31,7 @@ def columns(feed: FeedDir, n: int = 1) -> dict[str, list[str]]:
 
 
 def check_count(feed: FeedDir) -> None:
-    assert verify.recount(*runs.open_complete(feed.open(), None)).gaps == []
+    assert recount(*runs.open_complete(feed.open(), None)).gaps == []
 
 
 # Types widen.

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TS, tree
+from tests.conftest import TS, needs_root, tree
 from tests.torture import shim
 from tests.torture.airflow import airflow, torture
 from tests.torture.matrix import Matrix, forks, make_feed, not_durable
@@ -149,7 +149,7 @@ def test_the_command_line_is_killed_with_all_its_processes(
         list(pool.map(kill, [*driver[:1], *sample(3, len(changes), seed=5)]))
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root may mount a small disk")
+@needs_root
 @pytest.mark.parametrize("limit", ["size={0}k", "nr_inodes={0}"])
 def test_a_disk_that_is_full_gets_room_and_the_run_goes_on(
     matrix: Matrix, command_line: CommandLine, feed: Path, tmp_path: Path, limit: str

@@ -14,8 +14,9 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from fanfold import display, files, manifest, runs, steps, verify
+from fanfold import display, files, manifest, runs, steps
 from fanfold.errors import DataError, FanfoldError, MissingError
+from fanfold.recount import Recount, recount
 from tests.conftest import TS, FeedDir, MakeFeed, new_feed, tree
 
 ORIGINAL, TABLE, MANIFEST = f"processed/a_{TS}.json", f"denormalized/{TS}/1.csv", f"denormalized/{TS}/_manifest.json"
@@ -43,15 +44,15 @@ def feed(complete: FeedDir, tmp_path: Path) -> FeedDir:
     return FeedDir(tmp_path / "copy" / "feed.yaml", tmp_path / "copy" / "data")
 
 
-def recount(feed: FeedDir) -> verify.Recount:
-    return verify.recount(*runs.open_complete(feed.open(), None))
+def recounted(feed: FeedDir) -> Recount:
+    return recount(*runs.open_complete(feed.open(), None))
 
 
 def test_a_recount_counts_everything(feed: FeedDir) -> None:
     """A recount reads every original and every table, finds the counts of the run, and changes nothing."""
     before = tree(feed.data_dir)
     size = sum(path.stat().st_size for path in (feed.data_dir / "processed").rglob("*.json"))
-    assert recount(feed) == verify.Recount(TS, 2, size, 4, 5, {}, [])
+    assert recounted(feed) == Recount(TS, 2, size, 4, 5, {}, [])
     assert tree(feed.data_dir) == before
 
 
@@ -83,7 +84,7 @@ def test_what_is_missing_or_changed_is_named(feed: FeedDir, path: str, change: s
     """An original, a table or the manifest that is gone or has one other bit is named by its path."""
     words, act = CHANGES[change]
     act(feed.data_dir / path)
-    gaps = recount(feed).gaps
+    gaps = recounted(feed).gaps
     assert len(gaps) == 1
     assert gaps[0].startswith(f"{path!r}{words}")
 
@@ -94,16 +95,16 @@ def test_what_is_missing_or_changed_is_named(feed: FeedDir, path: str, change: s
 def test_what_is_extra_is_named(feed: FeedDir, path: str) -> None:
     """A file that bears the run's timestamp and is not of the run is named."""
     (feed.data_dir / path).write_text("x")
-    assert [gap.split(":")[0] for gap in recount(feed).gaps] == [f"{path!r} is extra"]
+    assert [gap.split(":")[0] for gap in recounted(feed).gaps] == [f"{path!r} is extra"]
 
 
 def test_other_runs_are_not_extra(feed: FeedDir) -> None:
     """The files of another run are no gap, and without a timestamp the newest run is recounted."""
     feed.land("a.json", [{"customer_id": "1", "items": [1]}])
     feed.run("20260103T000000Z")
-    assert recount(feed).ts == "20260103T000000Z"
-    assert recount(feed).gaps == []
-    assert verify.recount(*runs.open_complete(feed.open(), TS)).gaps == []
+    assert recounted(feed).ts == "20260103T000000Z"
+    assert recounted(feed).gaps == []
+    assert recount(*runs.open_complete(feed.open(), TS)).gaps == []
 
 
 def test_every_gap_is_named(feed: FeedDir) -> None:
@@ -111,7 +112,7 @@ def test_every_gap_is_named(feed: FeedDir) -> None:
     for path in (ORIGINAL, TABLE):
         (feed.data_dir / path).unlink()
     (feed.data_dir / f"denormalized/{TS}/x").write_text("")
-    assert [gap.split("'")[1] for gap in recount(feed).gaps] == [ORIGINAL, TABLE, f"denormalized/{TS}/x"]
+    assert [gap.split("'")[1] for gap in recounted(feed).gaps] == [ORIGINAL, TABLE, f"denormalized/{TS}/x"]
 
 
 def test_verify_run_again_compares(feed: FeedDir) -> None:
@@ -161,7 +162,7 @@ def test_large_rows_are_recounted(make_feed: MakeFeed) -> None:
     """A row of several megabytes, as large as a record may be, is published, shown and counted again."""
     feed = make_feed({"a.json": [{"id": 1, "customer_id": "1", "text": "x" * 5_000_000, "items": []}]}, subdirs=1)
     feed.run()
-    found = recount(feed)
+    found = recounted(feed)
     assert (found.gaps, found.rows) == ([], 1)
     display.print_summary(Console(file=io.StringIO()), feed.verify(), {}, feed.data_dir)
 
@@ -204,7 +205,7 @@ def test_sums_are_proved_to_the_last_digit(make_feed: MakeFeed, output: str, com
     prices = [Fraction(item["price"]) for order in ORDERS for item in order["items"]]
     quantity = sum(item["qty"] for order in ORDERS for item in order["items"])
     fees = sum(Fraction(order["fee"]) * max(len(order["items"]), 1) for order in ORDERS)
-    found = recount(feed)
+    found = recounted(feed)
     assert found.gaps == []
     assert {name: Fraction(total) for name, total in found.totals.items()} == {
         "fee": fees + 10**17 + Fraction("0.5"),
@@ -227,7 +228,7 @@ def test_a_sum_that_the_tables_do_not_have_is_a_gap(make_feed: MakeFeed) -> None
     forged = manifest.encode(msgspec.structs.replace(committed, outputs={"1": output}))
     for place in (run.commit_path, run.manifest_path):
         place.write_bytes(forged)
-    (gap,) = recount(feed).gaps
+    (gap,) = recounted(feed).gaps
     total = Decimal(committed.totals["items_price"])
     assert gap.startswith(f"the sum of 'items_price' is {total + Decimal('0.0001')}, expected {total} by the archive")
 
@@ -278,10 +279,10 @@ def test_each_of_fifty_changes_is_named(make_feed: MakeFeed) -> None:
             case 4:
                 named = path.with_name(f"more_{TS}.json")
                 named.write_bytes(whole)
-        gaps = recount(feed).gaps
+        gaps = recounted(feed).gaps
         assert len(gaps) == 1, (turn, path, gaps)
         assert str(named.relative_to(feed.data_dir)) in gaps[0], (turn, path, gaps)
         if named != path:
             named.unlink()
         path.write_bytes(whole)
-    assert recount(feed).gaps == []
+    assert recounted(feed).gaps == []

@@ -183,22 +183,12 @@ def give_back(run: Run, n: int, names: list[str]) -> list[str]:
         The names that stay staged, because landing has another file of that name now.
     """
     taken: list[str] = []
-    touched: set[Path] = set()
     for name in names:
         staged, landed = run.subdir_dir(n) / name, run.feed.landing_dir / name
-        if not os.path.lexists(staged):
-            continue
-        make_dirs(landed.parent)
         try:
-            os.link(staged, landed, follow_symlinks=False)
+            land(staged, landed)
         except FileExistsError:
-            if not os.path.samestat(staged.lstat(), landed.lstat()):
-                taken.append(name)
-                continue
-        sync_dirs({landed.parent})
-        staged.unlink()
-        touched |= {landed.parent, staged.parent}
-    sync_dirs(touched)
+            taken.append(name)
     return taken
 
 
@@ -206,17 +196,16 @@ def land(waiting: Path, landed: Path) -> None:
     """Move a file into landing, where it has a name of its own. A second call completes a first one.
 
     Raises:
-        DataError: landing has another file of that name.
+        FileExistsError: landing has another file of that name.
     """
-    if not waiting.exists():
+    if not os.path.lexists(waiting):
         return
     make_dirs(landed.parent)
     try:
-        os.link(waiting, landed)
+        os.link(waiting, landed, follow_symlinks=False)
     except FileExistsError:
-        if not os.path.samestat(waiting.stat(), landed.lstat()):
-            msg = f"{str(landed)!r} exists and is another file, expected the name to be free: nothing is overwritten"
-            raise DataError(msg) from None
+        if not os.path.samestat(waiting.lstat(), landed.lstat()):
+            raise
     sync_dirs({landed.parent})
     waiting.unlink()
     sync_dirs({waiting.parent})

@@ -17,7 +17,7 @@ from fanfold.engine import counts
 from fanfold.engine import merge as engine
 from fanfold.engine.careful import Cleaned, Cleaner
 from fanfold.engine.denormalize import denormalize
-from fanfold.engine.source import DATA_FAULTS
+from fanfold.engine.source import DATA_FAULTS, Clean
 from fanfold.errors import DataError, StillWrittenError
 from fanfold.layout import COMPRESSIONS, Run, input_format
 from fanfold.manifest import BadFile, BadRecord, Input, Inputs, Progress, Published, RunSchema
@@ -90,7 +90,8 @@ def _merge(run: Run, n: int, known: Mapping[str, Input], schema: RunSchema) -> _
     target = files.temporary(run.merged_path(n))
     while True:
         cleaned = _clean(run, n, {name: paths[name] for name in paths if name in careful}, schema, keys)
-        clean = run.clean_path(n) if any(one.good for one in cleaned.values()) else None
+        lines = Clean(run.clean_path(n), max((one.line_bytes for one in cleaned.values()), default=0))
+        clean = lines if any(one.good for one in cleaned.values()) else None
         fast = _without(paths, careful)
         try:
             records = engine.merge(run, n, fast, clean, schema, size, target)

@@ -103,7 +103,7 @@ class Feed:
         return self.data_dir / ".fanfold" / "references" / f"{sha256}_{PurePosixPath(reference).name}"
 
     @property
-    def decisions_dir(self) -> Path:
+    def resolutions_dir(self) -> Path:
         """What was decided about bad records and files."""
         return self.data_dir / ".fanfold" / "quarantine"
 

@@ -17,12 +17,12 @@ import msgspec
 
 from fanfold import files, manifest, runs
 from fanfold.errors import DataError, MissingError, nearest
-from fanfold.layout import COMPRESSIONS, Feed, Run, input_format
+from fanfold.layout import COMPRESSIONS, Feed, Run, format_ts, input_format, parse_ts
 from fanfold.manifest import BadFile, BadRecord, Manifest
 from fanfold.records.read import csv_names
 
 
-class Decision(msgspec.Struct, frozen=True):
+class Resolution(msgspec.Struct, frozen=True):
     """What was decided about an item: replayed, as the landed file `landed_as`, or discarded, for a `reason`."""
 
     item: str
@@ -42,10 +42,14 @@ class Item(msgspec.Struct, frozen=True):
 def items(feed: Feed) -> Iterator[Item]:
     """Yield everything that is in quarantine, by run, subdirectory and place, the oldest first."""
     for ts in runs.complete(feed):
-        run, committed = runs.open_complete(feed, ts)
+        yield from _items(feed, ts)
+
+
+def _items(feed: Feed, ts: str) -> Iterator[Item]:
+    if (run := runs.open_run(feed.data_dir, ts)) and (committed := manifest.read_if_there(run.commit_path, Manifest)):
         for n in sorted({file.subdir for file in committed.files}):
             for name, bad in _bad(run, committed, n):
-                decision = manifest.read_if_there(_decision_path(feed, name), Decision)
+                decision = manifest.read_if_there(_resolution_path(feed, name), Resolution)
                 yield Item(name, decision.decision if decision else "open", bad)
 
 
@@ -55,16 +59,14 @@ def find(feed: Feed, name: str) -> Item:
     Raises:
         MissingError: there is none of this name.
     """
-    known = []
-    for item in items(feed):
-        if item.item == name:
-            return item
-        known.append(item.item)
-    msg = f"{name!r} is nothing in quarantine, {nearest(name, known[:1000])}"
-    raise MissingError(msg)
+    known = {item.item: item for item in _items(feed, format_ts(parse_ts(name.split("/", maxsplit=1)[0])))}
+    if name not in known:
+        msg = f"{name!r} is nothing in quarantine, {nearest(name, list(known)[:1000])}"
+        raise MissingError(msg)
+    return known[name]
 
 
-def replay(feed: Feed, item: Item, corrected: bytes | None = None) -> Decision:
+def replay(feed: Feed, item: Item, corrected: bytes | None = None) -> Resolution:
     """Land a bad record or file again, as it was or corrected: the next run takes it like any other file, once.
 
     The decision is on disk before the file is in landing. A second call completes a first one, and changes nothing
@@ -78,8 +80,8 @@ def replay(feed: Feed, item: Item, corrected: bytes | None = None) -> Decision:
     Raises:
         DataError: it was discarded; its text was not kept; no pattern of the feed takes the file.
     """
-    path, waiting = _decision_path(feed, item.item), _decision_path(feed, item.item).with_suffix(".landing")
-    decision = manifest.read_if_there(path, Decision)
+    path, waiting = _resolution_path(feed, item.item), _resolution_path(feed, item.item).with_suffix(".landing")
+    decision = manifest.read_if_there(path, Resolution)
     if decision is None:
         landed_as = _landed_as(item)
         if not any(fnmatch.fnmatchcase(PurePosixPath(landed_as).name, wanted) for wanted in feed.spec.input.patterns):
@@ -88,28 +90,32 @@ def replay(feed: Feed, item: Item, corrected: bytes | None = None) -> Decision:
             )
             raise DataError(msg)
         files.write(waiting, _content(feed, item, corrected))
-        decision = Decision(item.item, "replayed", landed_as)
+        decision = Resolution(item.item, "replayed", landed_as)
         files.write(path, manifest.encode(decision))
     if decision.landed_as is None:
         msg = f"{item.item!r} was discarded, expected an item that is open"
         raise DataError(msg)
     landed = feed.landing_dir / decision.landed_as
-    files.land(waiting, landed)
+    try:
+        files.land(waiting, landed)
+    except FileExistsError:
+        msg = f"{str(landed)!r} exists and is another file, expected the name to be free: nothing is overwritten"
+        raise DataError(msg) from None
     if (marker := feed.run(item.item.split("/")[0]).marker(landed.name)) and landed.exists():
         files.write(landed.with_name(marker), b"")
     return decision
 
 
-def discard(feed: Feed, item: Item, reason: str | None = None) -> Decision:
+def discard(feed: Feed, item: Item, reason: str | None = None) -> Resolution:
     """Decide that a bad record or file is not needed. It stays where it is; a second call changes nothing.
 
     Raises:
         DataError: it was replayed.
     """
-    path = _decision_path(feed, item.item)
-    decision = manifest.read_if_there(path, Decision)
+    path = _resolution_path(feed, item.item)
+    decision = manifest.read_if_there(path, Resolution)
     if decision is None:
-        decision = Decision(item.item, "discarded", reason=reason)
+        decision = Resolution(item.item, "discarded", reason=reason)
         files.write(path, manifest.encode(decision))
     if decision.decision != "discarded":
         msg = f"{item.item!r} was replayed as {decision.landed_as!r}, expected an item that is open"
@@ -120,8 +126,8 @@ def discard(feed: Feed, item: Item, reason: str | None = None) -> Decision:
 def replays(feed: Feed) -> dict[str, str]:
     """Return which item each file is that was landed again, by its name in landing."""
     found = {}
-    for path in feed.decisions_dir.rglob("*.json"):
-        decision = manifest.read(path, Decision)
+    for path in feed.resolutions_dir.rglob("*.json"):
+        decision = manifest.read(path, Resolution)
         if decision.landed_as:
             found[decision.landed_as] = decision.item
     return found
@@ -138,10 +144,10 @@ def _bad(run: Run, committed: Manifest, n: int) -> Iterator[tuple[str, BadRecord
                 yield f"{run.ts}/{n}:{number}", msgspec.json.decode(line, type=BadRecord)
 
 
-def _decision_path(feed: Feed, item: str) -> Path:
+def _resolution_path(feed: Feed, item: str) -> Path:
     ts, n, name = re.split("[/:]", item, maxsplit=2)
     kind = "files" if item.startswith(f"{ts}/{n}/") else "records"
-    return feed.decisions_dir / ts / n / kind / f"{name}.json"
+    return feed.resolutions_dir / ts / n / kind / f"{name}.json"
 
 
 def _landed_as(item: Item) -> str:

@@ -10,14 +10,11 @@ from pathlib import Path
 import msgspec
 
 from fanfold import archive, files, manifest, runs
-from fanfold.engine.counts import Counts, add, count_originals, count_plainly, count_table, plain, totalled
-from fanfold.engine.schema import RECORD
-from fanfold.engine.source import careful_records
+from fanfold.engine.counts import Counts, add, count_table, plain, totalled
 from fanfold.errors import DataError
 from fanfold.layout import REASON_SUFFIX, Feed, Run, packing
 from fanfold.manifest import (
     ArchivedFile,
-    BadRecord,
     Column,
     Files,
     Input,
@@ -31,21 +28,6 @@ from fanfold.manifest import (
 )
 
 SHOWN_GAPS = 5
-
-
-class Recount(msgspec.Struct, frozen=True):
-    """What a recount found. `gaps` are sentences, one for each file that is missing, extra or changed.
-
-    `totals` are the exact sums of `verify.totals`, by column.
-    """
-
-    ts: str
-    files: int
-    bytes: int
-    records: int
-    rows: int
-    totals: dict[str, str]
-    gaps: list[str]
 
 
 def account(run: Run) -> Manifest:
@@ -89,10 +71,10 @@ def account(run: Run) -> Manifest:
         f"{name!r} was claimed, and is in no group" for name, _ in expected - {(f.name, f.subdir) for f in archived}
     ]
     if left := files.left_in(run):
-        gaps.append(f"{_relative(run, left)!r} is left in staging")
+        gaps.append(f"{relative(run, left)!r} is left in staging")
     gaps += _gaps(run, committed)
     if not gaps and committed.totals:
-        found = {name: plain(total) for name, total in _count_tables(run, committed).sums.items()}
+        found = {name: plain(total) for name, total in count_tables(run, committed).sums.items()}
         gaps += (
             [f"the sums of the tables are {found}, expected {committed.totals}"] if found != committed.totals else []
         )
@@ -112,7 +94,7 @@ def _ended(run: Run, n: int, file: Input) -> ArchivedFile:
     packed = None
     if packing(file.name, place.name) and place.is_file():
         if archive.original_sha256(place, file.name) != file.sha256:
-            msg = f"{_relative(run, place)!r} is changed: it is not {file.name!r}, compressed"
+            msg = f"{relative(run, place)!r} is changed: it is not {file.name!r}, compressed"
             raise DataError(msg)
         packed = Packed(place.stat().st_size, files.sha256(place))
     return ArchivedFile(
@@ -121,7 +103,7 @@ def _ended(run: Run, n: int, file: Input) -> ArchivedFile:
         file.size_bytes,
         file.sha256 or "",
         file.records or 0,
-        _relative(run, place),
+        relative(run, place),
         file.records_quarantined,
         file.careful,
         file.fault.code if file.fault else None,
@@ -176,36 +158,21 @@ def compare(run: Run, committed: Manifest) -> None:
     Raises:
         DataError: something is missing, extra, or changed.
     """
-    _fail_on([*_gaps(run, committed), *_manifest_gaps(run, committed)])
+    _fail_on(list(gaps(run, committed)))
 
 
-def recount(run: Run, committed: Manifest) -> Recount:
-    """Count a committed run again from its archive and its output, every byte of both.
-
-    Records and rows are counted from the originals and from the tables, independently of the manifest and of each
-    other; files that are missing or changed are named, and not counted.
-    """
-    gaps = [*_gaps(run, committed), *_manifest_gaps(run, committed)]
-    present = [f for f in committed.files if (run.feed.data_dir / f.archived_as).is_file()]
-    # One that is too large to be read has no hash.
-    whole = {
-        f for f in present if not f.sha256 or files.sha256(run.feed.data_dir / f.archived_as) == _lies_as(f).sha256
-    }
-    gaps += [
-        f"{file.archived_as!r} is changed: expected sha256 {_lies_as(file).sha256}"
-        for file in present
-        if file not in whole and (run.feed.data_dir / file.archived_as).stat().st_size == _lies_as(file).size_bytes
-    ]
-    gaps += [f"{name!r} is extra: no original of the run" for name in _extra_originals(run, committed)]
-    originals = _count_originals(run, committed, [file for file in present if file in whole])
-    tables = _count_tables(run, committed)
-    if not gaps:
-        gaps += _count_gaps(committed, originals, tables)
-    size = sum(file.size_bytes for file in whole)
-    return Recount(run.ts, len(present), size, originals.records, tables.rows, committed.totals, gaps)
+def gaps(run: Run, committed: Manifest) -> Iterator[str]:
+    """Yield a sentence for each file of a committed run that is missing, extra or changed, by sizes and hashes."""
+    yield from _gaps(run, committed)
+    yield from _manifest_gaps(run, committed)
 
 
-def _count_tables(run: Run, committed: Manifest) -> Counts:
+def lies_as(file: ArchivedFile) -> ArchivedFile | Packed:
+    """Return size and hash of an original as it lies in the archive."""
+    return file.packed or file
+
+
+def count_tables(run: Run, committed: Manifest) -> Counts:
     """Count the tables that are as they were published."""
     columns = totalled(run.feed.spec, committed.columns)
     # A row has at most its record, and the columns of the references; a quote may be doubled.
@@ -216,55 +183,6 @@ def _count_tables(run: Run, committed: Manifest) -> Counts:
             counted = count_table(run.feed.data_dir, run.feed.data_dir / table.path, line, columns)
             rows, sums = rows + counted.rows, add(sums, counted.sums)
     return Counts(0, rows, sums)
-
-
-def _count_gaps(committed: Manifest, originals: Counts, tables: Counts) -> Iterator[str]:
-    summary = committed.summary
-    if originals.records != summary.records_in:
-        yield f"{originals.records} records in the archive, expected {summary.records_in}"
-    if not tables.rows == originals.rows == summary.rows_out:
-        yield f"{tables.rows} rows, expected {originals.rows} by the archive, {summary.rows_out} by the manifest"
-    for name, total in committed.totals.items():
-        # What comes from a reference or an expression is in no original.
-        wanted = originals.sums.get(name, Decimal(total))
-        if not tables.sums[name] == wanted == Decimal(total):
-            yield f"the sum of {name!r} is {tables.sums[name]}, expected {wanted} by the archive, {total} by manifest"
-
-
-def _lies_as(file: ArchivedFile) -> ArchivedFile | Packed:
-    """Return size and hash of an original as it lies in the archive."""
-    return file.packed or file
-
-
-def _count_originals(run: Run, committed: Manifest, originals: list[ArchivedFile]) -> Counts:
-    """Count the records that lie in originals, good and bad, and the rows and sums that the good ones call for."""
-    data_dir, spec = run.feed.data_dir, run.feed.spec
-    readable = [file for file in originals if not file.code and not file.duplicate_of]
-    columns = [column for column in totalled(spec, committed.columns) if column.source == RECORD]
-    fast = [data_dir / file.archived_as for file in readable if not file.careful]
-    records, rows, sums = count_originals(data_dir, fast, spec, committed.explode, columns)
-    bad = _quarantined_records(run, committed)
-    for file in readable:
-        if file.careful:
-            for number, found in enumerate(careful_records(data_dir, data_dir / file.archived_as, spec), start=1):
-                records += 1
-                if number not in bad.get(file.name, set()):
-                    counted = count_plainly(found.value or {}, committed.explode, columns)
-                    rows, sums = rows + counted.rows, add(sums, counted.sums)
-    return Counts(records, rows, {column.name: sums.get(column.name, Decimal(0)) for column in columns})
-
-
-def _quarantined_records(run: Run, committed: Manifest) -> dict[str, set[int]]:
-    """Return the numbers of the records of each file that are in quarantine."""
-    numbers: dict[str, set[int]] = {}
-    for listed in committed.quarantined.values():
-        path = run.feed.data_dir / listed.path
-        if is_as_published(run.feed, listed):
-            with path.open("rb") as lines:
-                for line in lines:
-                    record = msgspec.json.decode(line, type=BadRecord)
-                    numbers.setdefault(record.file, set()).add(record.record)
-    return numbers
 
 
 def is_as_published(feed: Feed, published: Published) -> bool:
@@ -284,15 +202,15 @@ def _archive_gaps(run: Run, committed: Manifest) -> Iterator[str]:
         path = run.feed.data_dir / file.archived_as
         if not path.is_file():
             yield f"{file.archived_as!r} is missing: the original of {file.name!r}"
-        elif path.stat().st_size != _lies_as(file).size_bytes:
-            size = _lies_as(file).size_bytes
+        elif path.stat().st_size != lies_as(file).size_bytes:
+            size = lies_as(file).size_bytes
             yield f"{file.archived_as!r} is changed: {path.stat().st_size} bytes, expected {size}"
         if (marker := run.archived_marker_path(file.name)) and not marker.is_file():
-            yield f"{_relative(run, marker)!r} is missing: it says that {file.name!r} was done"
+            yield f"{relative(run, marker)!r} is missing: it says that {file.name!r} was done"
     for reference in committed.summary.references:
         kept = run.feed.kept_reference_path(reference.path, reference.sha256)
         if not kept.is_file() or files.sha256(kept) != reference.sha256:
-            yield f"{_relative(run, kept)!r} is missing or changed: the reference {reference.path!r} as it was joined"
+            yield f"{relative(run, kept)!r} is missing or changed: the reference {reference.path!r} as it was joined"
 
 
 def _output_gaps(run: Run, committed: Manifest) -> Iterator[str]:
@@ -323,7 +241,7 @@ def _quarantine_gaps(run: Run, committed: Manifest) -> Iterator[str]:
             if path.is_file() and files.sha256(path) != file.reason_sha256:
                 yield f"{reason!r} is changed: the reason of a bad file"
     quarantine_dir = run.feed.data_dir / run.feed.spec.quarantine.path / run.ts
-    found = {_relative(run, Path(folder, name)) for folder, _, names in os.walk(quarantine_dir) for name in names}
+    found = {relative(run, Path(folder, name)) for folder, _, names in os.walk(quarantine_dir) for name in names}
     for name in sorted(expected - found):
         if name.endswith(REASON_SUFFIX):
             yield f"{name!r} is missing: the reason of a bad file"
@@ -339,18 +257,8 @@ def _manifest_gaps(run: Run, committed: Manifest) -> Iterator[str]:
         yield f"{name!r} is changed: expected the manifest of the run"
 
 
-def _extra_originals(run: Run, committed: Manifest) -> Iterator[str]:
-    known = {file.archived_as for file in committed.files}
-    markers = (run.archived_marker_path(file.name) for file in committed.files)
-    known |= {_relative(run, marker) for marker in markers if marker}
-    for folder, _, names in os.walk(run.feed.archive_dir):
-        for name in sorted(names):
-            relative = _relative(run, Path(folder, name))
-            if f"_{run.ts}." in name and relative not in known:
-                yield relative
-
-
-def _relative(run: Run, path: Path) -> str:
+def relative(run: Run, path: Path) -> str:
+    """Return a path as messages and manifests have it: relative to `data_dir`."""
     return str(path.relative_to(run.feed.data_dir))
 
 

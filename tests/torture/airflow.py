@@ -20,7 +20,7 @@ from fanfold.airflow import home
 from fanfold.airflow.embedded import PRELOAD
 from fanfold.airflow.processes import MARK
 from fanfold.airflow.server import COMPONENTS, EmbeddedAirflow
-from fanfold.verify import recount
+from fanfold.recount import recount
 from tests.conftest import FeedDir, new_feed
 from tests.torture.matrix import Result
 

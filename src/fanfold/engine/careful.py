@@ -21,11 +21,15 @@ Unmatched = Mapping[int, Collection[str | None]]
 
 
 class Cleaned(NamedTuple):
-    """What became of one file: its good and bad records, and why it is bad as a whole, if it is."""
+    """What became of one file: its good and bad records, and why it is bad as a whole, if it is.
+
+    `line_bytes` is the size of the largest clean line so far, those of other files included.
+    """
 
     good: int
     bad: int
     fault: BadFile | None
+    line_bytes: int = 0
 
 
 class Cleaner:
@@ -43,6 +47,7 @@ class Cleaner:
         """Note where to write."""
         self._data_dir, self._spec, self._schema, self._unmatched = data_dir, spec, schema, unmatched
         self._clean, self._bad = clean, bad
+        self._line_bytes = 0
         self._keys = {i: spec.merge[i].record_key.split(".") for i in unmatched}
 
     def add(self, name: str, path: Path) -> Cleaned:
@@ -71,7 +76,7 @@ class Cleaner:
                 file.seek(start)
                 file.truncate()
             return Cleaned(0, 0, first)
-        return Cleaned(good, bad, None)
+        return Cleaned(good, bad, None, self._line_bytes)
 
     def _write(self, name: str, number: int, found: Found) -> Fault | None:
         record = found.value or {}
@@ -86,7 +91,7 @@ class Cleaner:
         except Misfit as misfit:
             position = self._position(name, found, misfit.pointer)
             return Fault(misfit.code, position, misfit.pointer, misfit.message)
-        self._clean.write(line.encode() + b"\n")
+        self._line_bytes = max(self._line_bytes, self._clean.write(line.encode() + b"\n"))
         return None
 
     def _position(self, name: str, found: Found, pointer: str) -> int:

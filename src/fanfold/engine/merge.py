@@ -8,7 +8,7 @@ import duckdb
 
 from fanfold.engine.schema import RECORD
 from fanfold.engine.session import CHUNK_ROWS, chunk_bytes, connect, identifier, json_buffer_bytes, pattern, text
-from fanfold.engine.source import DATA_FAULTS, ORIGIN, largest_line_bytes, record_type, relations
+from fanfold.engine.source import DATA_FAULTS, ORIGIN, Clean, record_type, relations
 from fanfold.errors import DataError
 from fanfold.layout import Run
 from fanfold.manifest import Node, RunSchema
@@ -59,7 +59,7 @@ def misfits(run: Run, files: Mapping[str, Path], schema: RunSchema) -> set[str]:
 
 
 def merge(  # noqa: PLR0913, PLR0917 - what is read, by which rules, and where it goes
-    run: Run, n: int, files: Mapping[str, Path], clean: Path | None, schema: RunSchema, record_bytes: int, target: Path
+    run: Run, n: int, files: Mapping[str, Path], clean: Clean | None, schema: RunSchema, record_bytes: int, target: Path
 ) -> int:
     """Write the records of files as Parquet: a struct `record`, and one for each reference.
 
@@ -183,11 +183,11 @@ def field_of(struct: str, path: list[str]) -> str:
 
 
 def _connect(
-    run: Run, files: int, n: int = 0, columns: int = 0, clean: Path | None = None, record_bytes: int = 0
+    run: Run, files: int, n: int = 0, columns: int = 0, clean: Clean | None = None, record_bytes: int = 0
 ) -> contextlib.AbstractContextManager[duckdb.DuckDBPyConnection]:
     cap = run.feed.spec.input.max_record_bytes
     buffers = chunk_bytes(record_bytes) + (json_buffer_bytes(files, cap) if files else 0)
-    buffers += json_buffer_bytes(1, largest_line_bytes(clean)) if clean else 0
+    buffers += json_buffer_bytes(1, clean.line_bytes) if clean else 0
     return connect(run.feed.data_dir, run.spill_dir(n), buffers=buffers, columns=columns)
 
 

@@ -12,7 +12,7 @@ from fanfold.engine.fields import CONTAINERS
 from fanfold.engine.scan import scan
 from fanfold.engine.schema import Builder, Declared, needs_care
 from fanfold.engine.session import connect, pattern, text
-from fanfold.engine.source import careful_records, relations, sql_type
+from fanfold.engine.source import Clean, careful_records, relations, sql_type
 from fanfold.errors import DataError, MissingError, nearest
 from fanfold.layout import input_format
 from fanfold.manifest import BadFile, BadRecord, Column, Node, RunSchema
@@ -64,10 +64,7 @@ class Reference:
         Raises:
             DataError: a record cannot be read, or a key stands in several lines, which are named.
         """
-        made = None
-        if clean is not None:
-            made = Path(clean.name)
-            self._clean(clean)
+        made = self._clean(clean) if clean is not None else None
         with connect(self._data_dir, spill_dir) as connection:
             rows = self._rows(made)
             connection.execute(f"COPY ({rows}) TO {text(str(target))} (FORMAT parquet, USE_TMP_FILE false)")
@@ -102,7 +99,7 @@ class Reference:
         wanted = self._merge.columns
         return column.path[0] != self._merge.reference_key if wanted is None else column.path[0] in wanted
 
-    def _clean(self, clean: IO[bytes]) -> None:
+    def _clean(self, clean: IO[bytes]) -> Clean:
         schema = RunSchema(self._nodes, [], rescued=False, flat=[], columns=[], references=[])
         bad = io.BytesIO()
         cleaned = Cleaner(self._data_dir, self._spec, schema, {}, clean, bad).add(self._merge.reference, self._source)
@@ -112,8 +109,9 @@ class Reference:
             first = msgspec.json.decode(bad.readline(), type=BadRecord)
             self._refuse(BadFile(first.file, first.code, first.message, first.line, first.offset, first.pointer))
         clean.flush()
+        return Clean(Path(clean.name), cleaned.line_bytes)
 
-    def _rows(self, clean: Path | None) -> str:
+    def _rows(self, clean: Clean | None) -> str:
         queries = relations([] if clean else [self._source], self._nodes, self._spec, clean)
         final = sql_type(Node("", "object", fields=self._nodes), "final")
         key = f"struct_extract(record, {text(self._merge.reference_key)})::VARCHAR" if self._nodes else "NULL::VARCHAR"

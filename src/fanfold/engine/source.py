@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import duckdb
 from duckdb.sqltypes import DuckDBPyType
@@ -38,6 +38,13 @@ DATA_FAULTS = (
 )
 
 
+class Clean(NamedTuple):
+    """What the careful path has made: a file of lines, and the size of the largest."""
+
+    path: Path
+    line_bytes: int
+
+
 def sql_type(node: Node, values: Literal["read", "text", "final"] = "read", *, rescue: bool = False) -> str:
     """Return the DuckDB type of a node.
 
@@ -60,7 +67,7 @@ def record_type(nodes: list[Node], *, rescue: bool) -> str:
     return sql_type(Node("", "object", fields=nodes), rescue=rescue)
 
 
-def relations(files: Iterable[Path], nodes: list[Node], spec: Spec, clean: Path | None = None) -> list[str]:
+def relations(files: Iterable[Path], nodes: list[Node], spec: Spec, clean: Clean | None = None) -> list[str]:
     """Return queries that give all records of the files.
 
     In this order: arrays of JSON, other JSON, CSV, Parquet, what was made clean. Each gives `record`, of the type of
@@ -144,7 +151,7 @@ def _packed(nodes: list[Node], values: dict[str, str], *, rescue: bool) -> str:
     return f"struct_pack({', '.join(packed)})"
 
 
-def _clean(path: Path, nodes: list[Node], spec: Spec, target: str) -> str:
+def _clean(clean: Clean, nodes: list[Node], spec: Spec, target: str) -> str:
     rescue = spec.input.schema_mode == "declared"
     own = [FILE, RECORD_NUMBER, *([RESCUED] if rescue or not nodes else [])]
     columns = [(encode(node.name), sql_type(node, "text", rescue=rescue)) for node in nodes]
@@ -154,16 +161,10 @@ def _clean(path: Path, nodes: list[Node], spec: Spec, target: str) -> str:
     return f"""
         SELECT struct_pack({packed})::{target} AS record, {identifier(FILE)} AS {identifier(ORIGIN)},
                {identifier(RECORD_NUMBER)}::BIGINT AS {identifier(RECORD_NUMBER)}
-        FROM read_json({_paths([path])}, columns = {{{declared}}}, records = true, format = 'newline_delimited',
+        FROM read_json({_paths([clean.path])}, columns = {{{declared}}}, records = true, format = 'newline_delimited',
                        hive_partitioning = false,
-                       maximum_object_size = {max(largest_line_bytes(path), CHUNK_BYTES)})
+                       maximum_object_size = {max(clean.line_bytes, CHUNK_BYTES)})
         """
-
-
-def largest_line_bytes(path: Path) -> int:
-    """Return the size of the largest line of what the careful path has made: each is a record in memory."""
-    with path.open("rb") as lines:
-        return max(map(len, lines), default=0)
 
 
 def _parquet(path: Path, nodes: list[Node], target: str) -> str:

@@ -1,14 +1,9 @@
-"""The command line: each command parses, calls one function, prints."""
+"""The commands: each parses, calls one function, prints."""
 
 import json
-import logging
-import signal
 import sys
-import traceback
 from collections.abc import Iterator
-from concurrent.futures import BrokenExecutor
 from pathlib import Path
-from typing import Any
 
 import click
 import msgspec
@@ -16,83 +11,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fanfold.errors import FanfoldError, SpecError
+from fanfold.cli.options import DATA_DIR, JSON, SPEC, absolute, print_json
+from fanfold.cli.quarantine import quarantine
+from fanfold.errors import FanfoldError
 from fanfold.spec import json_schema, load_spec
-
-TRY_AGAIN = 3
-INTERRUPTED = 130
-
-SPEC = click.argument("spec", type=click.Path(path_type=Path))
-DATA_DIR = click.option(
-    "--data-dir", type=click.Path(path_type=Path), help="Root of the feed, in place of the spec's data_dir."
-)
-JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
-
-
-def main() -> None:
-    """Run the command line and exit.
-
-    Exit codes: 0 done; 1 the data is the problem; 2 usage, spec, a path outside the roots, something that is not
-    there; 3 try again (disk full, I/O, a lost worker); 130 interrupted. One line on stderr for each error; a traceback
-    only with `--debug`.
-    """
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
-    # A shell starts what a script puts into the background with SIGINT ignored; who sends it, means it.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    debug = "--debug" in sys.argv
-    try:
-        sys.exit(cli(args=[argument for argument in sys.argv[1:] if argument != "--debug"], standalone_mode=False) or 0)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted: the next run goes on from here", err=True)
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
-    except BaseException as error:
-        if isinstance(error, (SystemExit, GeneratorExit)):
-            raise
-        if debug:
-            traceback.print_exc()
-        leaves = list(_leaves(error))
-        for line in (*map(_line, leaves), *getattr(error, "__notes__", ())):
-            click.echo(line, err=True)
-        sys.exit(min(_exit_code(leaf) for leaf in leaves))
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error
-
-
-def _line(error: BaseException) -> str:
-    if isinstance(error, SpecError):
-        return str(error)
-    message = " ".join(str(error).split())
-    if isinstance(error, FanfoldError):
-        return f"error: {message}"
-    passing = isinstance(error, (OSError, MemoryError, BrokenExecutor)) or "duckdb" in type(error).__module__
-    kind = "try again" if passing else "internal error, --debug shows where"
-    return f"error ({kind}): {type(error).__name__}: {message}"
-
-
-def _exit_code(error: BaseException) -> int:
-    return error.exit_code if isinstance(error, FanfoldError) else TRY_AGAIN
-
-
-def _print_json(document: Any) -> None:
-    click.echo(msgspec.json.encode(document).decode())
-
-
-def _absolute(data_dir: Path | None) -> Path | None:
-    return data_dir.absolute() if data_dir else None
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -128,14 +50,14 @@ def run(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str | N
 
     if from_archive is not None:
         ts = _stage_again(spec, data_dir, ts, from_archive)
-    feed = steps.start(spec, _absolute(data_dir))
+    feed = steps.start(spec, absolute(data_dir))
     name, resumed = local.choose_ts(feed, ts)
     if resumed:
         click.echo(f"resuming the unfinished run {name}; run again for what has landed since", err=True)
     with display.Board(Console(stderr=True), feed.spec.subdirs) as board:
         done = local.run(feed, name, board.update)
     if as_json:
-        _print_json({**msgspec.to_builtins(done.summary), "seconds": round(done.seconds, 3)})
+        print_json({**msgspec.to_builtins(done.summary), "seconds": round(done.seconds, 3)})
     else:
         display.print_summary(Console(), done.summary, done.subdir_seconds, feed.data_dir)
 
@@ -146,7 +68,7 @@ def _stage_again(spec: Path, data_dir: Path | None, ts: str | None, from_archive
     if ts is not None or data_dir is None:
         msg = "--from-archive takes the --data-dir to make the run in, and no --ts"
         raise click.UsageError(msg)
-    source, again = runs.open_feed(spec), runs.open_feed(spec, _absolute(data_dir))
+    source, again = runs.open_feed(spec), runs.open_feed(spec, absolute(data_dir))
     if source.data_dir == again.data_dir:
         msg = f"--data-dir {str(data_dir)!r} is the feed's own, expected another directory for --from-archive"
         raise click.UsageError(msg)
@@ -168,12 +90,12 @@ def plan(spec: Path, data_dir: Path | None, *, write_fields: bool, as_json: bool
     from fanfold import display, steps
     from fanfold import plan as planning
 
-    planned = planning.plan(steps.start(spec, _absolute(data_dir)))
+    planned = planning.plan(steps.start(spec, absolute(data_dir)))
     if write_fields:
         planning.write_fields(spec, planned.fields)
         click.echo(f"{spec}: input.fields has {len(planned.fields)} fields", err=True)
     if as_json:
-        _print_json(planned)
+        print_json(planned)
         sys.exit(1 if planned.faults else 0)
     console = Console(soft_wrap=True, highlight=False, markup=False)
     if planned.resumes:
@@ -229,9 +151,9 @@ def status(spec: Path, data_dir: Path | None, *, as_json: bool) -> None:
     """List the runs, the unfinished ones first, and how far each group is."""
     from fanfold import display, runs
 
-    found = runs.status(runs.open_feed(spec, _absolute(data_dir)))
+    found = runs.status(runs.open_feed(spec, absolute(data_dir)))
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     console = Console(soft_wrap=True, highlight=False, markup=False)
     _print_table(
@@ -261,7 +183,7 @@ def release(spec: Path, ts: str, data_dir: Path | None) -> None:
     """Give an unfinished run up: what is not published goes back into landing, the rest is committed."""
     from fanfold import runs, steps
 
-    returned = steps.release(runs.open_feed(spec, _absolute(data_dir)), ts)
+    returned = steps.release(runs.open_feed(spec, absolute(data_dir)), ts)
     click.echo(f"released: {len(returned):,} back in landing")
 
 
@@ -276,11 +198,11 @@ def restore(spec: Path, ts: str, target: Path | None, data_dir: Path | None) -> 
     In landing the next run takes them for what they are: duplicates (input.duplicates). To make a run again, use
     fanfold run --from-archive.
     """
-    from fanfold import restore as vault
+    from fanfold import restore as restoring
     from fanfold import runs
 
-    feed = runs.open_feed(spec, _absolute(data_dir))
-    names = vault.restore(*runs.open_complete(feed, ts), target.absolute() if target else feed.landing_dir)
+    feed = runs.open_feed(spec, absolute(data_dir))
+    names = restoring.restore(*runs.open_complete(feed, ts), target.absolute() if target else feed.landing_dir)
     click.echo(f"restored: {len(names):,} in {target or feed.landing_dir}")
 
 
@@ -295,15 +217,14 @@ def verify(spec: Path, ts: str | None, data_dir: Path | None, *, deep: bool, as_
 
     --deep needs room for the run in the directory for temporary files (TMPDIR).
     """
-    from fanfold import restore, runs
-    from fanfold import verify as proof
+    from fanfold import recount, restore, runs
 
-    opened, committed = runs.open_complete(runs.open_feed(spec, _absolute(data_dir)), ts)
-    found = proof.recount(opened, committed)
+    opened, committed = runs.open_complete(runs.open_feed(spec, absolute(data_dir)), ts)
+    found = recount.recount(opened, committed)
     if deep and not found.gaps:
         found = msgspec.structs.replace(found, gaps=restore.differences(opened, committed))
     if as_json:
-        _print_json(found)
+        print_json(found)
     else:
         for gap in found.gaps:
             click.echo(gap)
@@ -316,87 +237,7 @@ def verify(spec: Path, ts: str | None, data_dir: Path | None, *, deep: bool, as_
     sys.exit(1 if found.gaps else 0)
 
 
-@cli.group()
-def quarantine() -> None:
-    """See what is in quarantine, send it again, or say that it is not needed.
-
-    An ITEM is TS/N:K, the K-th bad record of subdirectory N, or TS/N/NAME, a bad file: list shows them.
-    """
-
-
-@quarantine.command("list")
-@SPEC
-@click.option("--all", "decided", is_flag=True, help="Also what was replayed or discarded.")
-@DATA_DIR
-@JSON
-def list_quarantine(spec: Path, data_dir: Path | None, *, decided: bool, as_json: bool) -> None:
-    """List bad records and files, the oldest first."""
-    from fanfold import quarantine, runs
-
-    items = quarantine.items(runs.open_feed(spec, _absolute(data_dir)))
-    found = [item for item in items if decided or item.state == "open"]
-    if as_json:
-        _print_json(found)
-        return
-    for item in found:
-        # One line each, in full: names are there to be copied.
-        place = f"{item.bad.file!r}" + (f" line {item.bad.line}" if item.bad.line else "")
-        click.echo(f"{item.item} {item.state}: {place}: {item.bad.message} ({item.bad.code})")
-    if not found:
-        click.echo("nothing is in quarantine" if decided else "nothing is open in quarantine")
-
-
-@quarantine.command("show")
-@SPEC
-@click.argument("item")
-@DATA_DIR
-def show_quarantine(spec: Path, item: str, data_dir: Path | None) -> None:
-    """Print everything about a bad record or file, as JSON."""
-    from fanfold import quarantine, runs
-
-    _print_json(quarantine.find(runs.open_feed(spec, _absolute(data_dir)), item))
-
-
-@quarantine.command("replay")
-@SPEC
-@click.argument("items", metavar="[ITEM]...", nargs=-1)
-@click.option(
-    "--with",
-    "corrected",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The corrected record (JSON; of CSV with its header), or the corrected file, for one ITEM.",
-)
-@DATA_DIR
-def replay_quarantine(spec: Path, items: tuple[str, ...], corrected: Path | None, data_dir: Path | None) -> None:
-    """Land bad records and files again, as they were or corrected; the next run takes them. Without ITEM all open ones.
-
-    As they were helps when the spec or a reference was corrected. Twice changes nothing.
-    """
-    from fanfold import quarantine, runs
-
-    if corrected and len(items) != 1:
-        msg = f"found {len(items)} items, expected one --with a corrected text"
-        raise click.UsageError(msg)
-    feed = runs.open_feed(spec, _absolute(data_dir))
-    content = corrected.read_bytes() if corrected else None
-    opened = [item for item in quarantine.items(feed) if item.state == "open"] if not items else []
-    for item in [*opened, *(quarantine.find(feed, name) for name in items)]:
-        click.echo(f"{item.item}: landed as {quarantine.replay(feed, item, content).landed_as}")
-
-
-@quarantine.command("discard")
-@SPEC
-@click.argument("items", metavar="ITEM...", nargs=-1, required=True)
-@click.option("--reason", help="Why; it is kept.")
-@DATA_DIR
-def discard_quarantine(spec: Path, items: tuple[str, ...], reason: str | None, data_dir: Path | None) -> None:
-    """Decide that bad records or files are not needed. They stay in quarantine, and are not listed any more."""
-    from fanfold import quarantine, runs
-
-    feed = runs.open_feed(spec, _absolute(data_dir))
-    for name in items:
-        quarantine.discard(feed, quarantine.find(feed, name), reason)
-        click.echo(f"{name}: discarded")
+cli.add_command(quarantine)
 
 
 @cli.command()

@@ -1,0 +1,74 @@
+"""How the command line ends: exit codes, and one line for each error."""
+
+import logging
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from concurrent.futures import BrokenExecutor
+
+import click
+
+from fanfold.cli.commands import cli
+from fanfold.errors import FanfoldError, SpecError
+
+TRY_AGAIN = 3
+INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line and exit.
+
+    Exit codes: 0 done; 1 the data is the problem; 2 usage, spec, a path outside the roots, something that is not
+    there; 3 try again (disk full, I/O, a lost worker); 130 interrupted. One line on stderr for each error; a traceback
+    only with `--debug`.
+    """
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    # A shell starts what a script puts into the background with SIGINT ignored; who sends it, means it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    debug = "--debug" in sys.argv
+    try:
+        sys.exit(cli(args=[argument for argument in sys.argv[1:] if argument != "--debug"], standalone_mode=False) or 0)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("interrupted: the next run goes on from here", err=True)
+        sys.exit(INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(0)
+    except BaseException as error:
+        if isinstance(error, (SystemExit, GeneratorExit)):
+            raise
+        if debug:
+            traceback.print_exc()
+        leaves = list(_leaves(error))
+        for line in (*map(_line, leaves), *getattr(error, "__notes__", ())):
+            click.echo(line, err=True)
+        sys.exit(min(_exit_code(leaf) for leaf in leaves))
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def _line(error: BaseException) -> str:
+    if isinstance(error, SpecError):
+        return str(error)
+    message = " ".join(str(error).split())
+    if isinstance(error, FanfoldError):
+        return f"error: {message}"
+    passing = isinstance(error, (OSError, MemoryError, BrokenExecutor)) or "duckdb" in type(error).__module__
+    kind = "try again" if passing else "internal error, --debug shows where"
+    return f"error ({kind}): {type(error).__name__}: {message}"
+
+
+def _exit_code(error: BaseException) -> int:
+    return error.exit_code if isinstance(error, FanfoldError) else TRY_AGAIN
