@@ -1,4 +1,4 @@
-"""Real runs on a real Airflow: SQLite, LocalExecutor, every task a process of its own."""
+"""Real runs on a real Airflow: SQLite, every task a process of its own."""
 
 import contextlib
 import http.server

@@ -253,3 +253,11 @@ def test_airflow_mends_what_is_killed_without_a_person(tmp_path: Path) -> None:
         result, killed = torture(server, fed, kills=5, seed=1, at_a_time=5)
     assert len(killed) == 5
     assert result.differences == []
+
+
+def test_a_worker_that_is_killed_is_missed_at_once(tmp_path: Path) -> None:
+    """Without any heartbeat timeout, what died with its worker is tried again: the executor sees that it is gone."""
+    with airflow(tmp_path, {"AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "100000"}) as (server, fed):
+        result, killed = torture(server, fed, kills=3, seed=3, at_a_time=3, kinds={"worker with its task": 1})
+    assert len(killed) == 3
+    assert result.differences == []

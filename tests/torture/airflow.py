@@ -9,7 +9,7 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -88,9 +88,9 @@ class RestartedAirflow(EmbeddedAirflow):
 class Killer:
     """Kills processes of an Airflow at random moments of the life of tasks."""
 
-    def __init__(self, server: RestartedAirflow, seed: int) -> None:
-        """Note the Airflow; nothing is killed yet."""
-        self._server = server
+    def __init__(self, server: RestartedAirflow, seed: int, kinds: Mapping[str, int] = KINDS) -> None:
+        """Note the Airflow, and how often each kind of process is killed; nothing is killed yet."""
+        self._server, self._kinds = server, kinds
         self._chosen = random.Random(seed)
         self._seen: set[int] = set()
         self.names: dict[str, str] = {}
@@ -107,7 +107,7 @@ class Killer:
         if process is None:
             return False
         self._seen.add(process)
-        (kind,) = self._chosen.choices(list(KINDS), list(KINDS.values()))
+        (kind,) = self._chosen.choices(list(self._kinds), list(self._kinds.values()))
         with contextlib.suppress(psutil.Error, ProcessLookupError):
             task = _title(worker)
             time.sleep(self._chosen.uniform(0, LIFE_SECONDS))
@@ -140,12 +140,12 @@ def _title(worker: psutil.Process) -> str:
 
 
 @contextlib.contextmanager
-def airflow(root: Path) -> Iterator[tuple[RestartedAirflow, FeedDir]]:
-    """Start an Airflow with a feed of four groups."""
+def airflow(root: Path, environ: Mapping[str, str] = {}) -> Iterator[tuple[RestartedAirflow, FeedDir]]:
+    """Start an Airflow with a feed of four groups; settings of `environ` win over those of the torture."""
     feed = new_feed(root, subdirs=4, concurrent_tasks=4, input={"wait_seconds": 600, "poll_seconds": 1})
     dag_file = root / "feed.py"
     dag_file.write_text(DAG.format(spec=str(feed.spec_path)), encoding="utf-8")
-    with RestartedAirflow(root / "home", [dag_file], environ=ENVIRON, preload=PRELOAD) as server:
+    with RestartedAirflow(root / "home", [dag_file], environ={**ENVIRON, **environ}, preload=PRELOAD) as server:
         server.call("PATCH", "/dags/feed", {"is_paused": False})
         yield server, feed
 
@@ -164,7 +164,12 @@ def land(feed: FeedDir, number: int) -> dict[str, int]:
 
 
 def torture(
-    server: RestartedAirflow, feed: FeedDir, kills: int, seed: int, at_a_time: int = 10
+    server: RestartedAirflow,
+    feed: FeedDir,
+    kills: int,
+    seed: int,
+    at_a_time: int = 10,
+    kinds: Mapping[str, int] = KINDS,
 ) -> tuple[Result, list[Killed]]:
     """Kill so many processes, in as many DAG runs as it takes; then count.
 
@@ -174,8 +179,9 @@ def torture(
         kills: how many.
         seed: of what is killed and when.
         at_a_time: how many in one DAG run.
+        kinds: how often each kind of process, in comparison.
     """
-    killer = Killer(server, seed)
+    killer = Killer(server, seed, kinds)
     expected: dict[str, int] = {}
     wrong: list[str] = []
     number = 0

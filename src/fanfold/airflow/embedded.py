@@ -25,7 +25,12 @@ from fanfold.airflow import feed_dag
 dag = feed_dag(Path({spec!r}))
 '''
 # Imported once by the scheduler, not anew in every task that it forks.
-PRELOAD = ("fanfold.airflow.dag", "fanfold.steps")
+PRELOAD = (
+    "airflow.sdk.execution_time.supervisor",
+    "airflow.sdk.execution_time.task_runner",
+    "fanfold.airflow.dag",
+    "fanfold.steps",
+)
 BOARD_STATES = {"running": "running", "success": "done", "skipped": "skipped", "failed": "failed"}
 
 

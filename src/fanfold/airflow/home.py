@@ -20,7 +20,7 @@ PAGE = 1000
 SETTINGS = """\
 [core]
 dags_folder = {home}/dags
-executor = LocalExecutor
+executor = fanfold.airflow.executor.WorkerPerTaskExecutor
 parallelism = {workers}
 load_examples = False
 dags_are_paused_at_creation = False

@@ -1,4 +1,4 @@
-"""An embedded Airflow for one DAG file: SQLite, LocalExecutor, three processes that listen on 127.0.0.1 only.
+"""An embedded Airflow for one DAG file: SQLite, a worker for each task, three processes that listen on 127.0.0.1 only.
 
 A start takes the lock of the home, ends what a killed server left, links the DAG file, writes airflow.cfg, creates or
 migrates the database, closes the runs that were left open, starts api-server, scheduler and dag-processor, and waits

@@ -1,0 +1,71 @@
+"""The executor of an embedded Airflow: Airflow's LocalExecutor, with a queue and a worker for each task alone.
+
+The workers of one LocalExecutor share a queue and its lock: one that is killed can take a task with it that nobody
+misses, or the lock, and then no task starts any more. Here a worker that is killed takes its own task only, which
+fails at once, and is tried again as often as its retries say.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from airflow.executors.base_executor import BaseExecutor
+from airflow.executors.local_executor import LocalExecutor
+
+
+class WorkerPerTaskExecutor(BaseExecutor):
+    """Runs every task in a worker of its own; `parallelism` is the most at a time."""
+
+    is_local = True
+    supports_callbacks = True
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Begin without a worker."""
+        super().__init__(*args, **kwargs)
+        self._workers: list[tuple[Any, LocalExecutor]] = []
+
+    def _process_workloads(self, workload_items: Sequence[Any]) -> None:
+        for workload in workload_items:
+            worker = LocalExecutor(parallelism=1)  # type: ignore[no-untyped-call]
+            worker.start()
+            worker.queue_workload(workload, session=None)  # type: ignore[arg-type]
+            (key,) = worker.queued_tasks or worker.queued_callbacks
+            worker.trigger_tasks(1)
+            # It ends with the task.
+            worker.activity_queue.put(None)
+            self._workers.append((key, worker))
+            self.running.add(key)
+            queued: dict[Any, Any] = self.queued_tasks if key in self.queued_tasks else self.queued_callbacks
+            del queued[key]
+
+    def sync(self) -> None:
+        """Report the tasks that ended; one whose worker ended without a word has failed."""
+        at_work = []
+        for key, worker in self._workers:
+            ended = not _is_alive(worker)
+            # It reads what was said before the end, and starts a worker again that ended before it took the task.
+            worker.sync()
+            if not ended or _is_alive(worker):
+                at_work.append((key, worker))
+                continue
+            said: Any = worker.event_buffer.get(key)
+            if said:
+                self.change_state(key, *said)
+            else:
+                self.fail(key, "its worker was killed")
+            worker.activity_queue.close()
+            worker.result_queue.close()
+        self._workers = at_work
+
+    def end(self) -> None:
+        """Wait for the workers, and report what they did."""
+        for _, worker in self._workers:
+            for process in worker.workers.values():
+                process.join()
+        self.sync()
+
+    def terminate(self) -> None:
+        """End nothing: as in LocalExecutor, tasks outlive a scheduler that is told to go."""
+
+
+def _is_alive(worker: LocalExecutor) -> bool:
+    return any(process.is_alive() for process in worker.workers.values())
