@@ -15,6 +15,7 @@ from fanfold import archive as vault
 from fanfold import files, manifest, prepare, runs
 from fanfold.engine import counts
 from fanfold.engine import merge as engine
+from fanfold.engine import schema as engine_schema
 from fanfold.engine.careful import Cleaned, Cleaner
 from fanfold.engine.denormalize import denormalize
 from fanfold.engine.source import DATA_FAULTS, Clean
@@ -30,11 +31,16 @@ USUAL_RATIO = 10
 
 
 class _Merged(NamedTuple):
-    """What came of merging: good records, those of them without a match, and what the careful path made of files."""
+    """What came of merging.
+
+    Good records, those of them without a match, what the careful path made of files, and whether all others were read
+    as the types that are declared.
+    """
 
     records: int
     unmatched: int
     cleaned: dict[str, Cleaned]
+    as_declared: bool = False
 
 
 def is_kept(run: Run, n: int, progress: Progress) -> bool:
@@ -73,7 +79,7 @@ def merge(run: Run, n: int) -> Progress:
     _report(run, n, read, merged)
     _check_share(run, n, read)
     bad = sum(file.records_quarantined for file in read)
-    progress = Progress(read, merged.records, merged.unmatched, bad)
+    progress = Progress(read, merged.records, merged.unmatched, bad, as_declared=merged.as_declared)
     files.publish(run.merged_path(n))
     files.write(run.progress_path(n), manifest.encode(progress))
     files.remove(run.clean_path(n))
@@ -82,6 +88,8 @@ def merge(run: Run, n: int) -> Progress:
 
 def _merge(run: Run, n: int, known: Mapping[str, Input], schema: RunSchema) -> _Merged:
     """Merge, and once more with those files on the careful path that turn out to need it."""
+    if merged := _merge_exact(run, n, known, engine_schema.as_declared(schema)):
+        return merged
     paths = {name: run.subdir_dir(n) / name for name in known}
     careful = {name for name, file in known.items() if file.careful}
     careful |= engine.misfits(run, _without(paths, careful), schema)
@@ -107,6 +115,23 @@ def _merge(run: Run, n: int, known: Mapping[str, Input], schema: RunSchema) -> _
         keys |= found
         for index in found:
             careful |= engine.files_with(run, n, fast, schema, index)
+
+
+def _merge_exact(run: Run, n: int, known: Mapping[str, Input], schema: RunSchema) -> _Merged | None:
+    """Merge files whose values are all of the types that are declared; None where some turn out not to be."""
+    if not known or not all(file.exact for file in known.values()):
+        return None
+    target = files.temporary(run.merged_path(n))
+    _clean(run, n, {}, schema, {})
+    try:
+        paths = {name: run.subdir_dir(n) / name for name in known}
+        records = engine.merge(run, n, paths, None, schema, _record_bytes(known.values()), target)
+    except DATA_FAULTS:
+        return None
+    if not engine.keeps_digits(run, n, target, schema):
+        return None
+    unmatched, found = engine.unmatched(run, n, target, schema)
+    return None if found else _Merged(records, unmatched, {}, as_declared=True)
 
 
 def _record_bytes(inputs: Iterable[Input]) -> int:
@@ -180,6 +205,8 @@ def _check_share(run: Run, n: int, read: list[Input]) -> None:
 def publish(run: Run, n: int, progress: Progress) -> Published:
     """Publish what is bad, then the rows of what is good; both are in progress.json when this returns."""
     schema, target = runs.schema_of(run), run.feed.data_dir / run.output_name(n)
+    if progress.as_declared:
+        schema = engine_schema.as_declared(schema)
     quarantined = None
     if progress.records_quarantined:
         listed = run.feed.data_dir / run.quarantined_records_name(n)

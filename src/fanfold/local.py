@@ -2,12 +2,7 @@
 
 import concurrent.futures
 import contextlib
-import logging
 import multiprocessing
-import multiprocessing.connection
-import os
-import signal
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -15,7 +10,7 @@ from concurrent.futures import Future  # noqa: TC003 - used at run time by name
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from fanfold import lease, runs, steps
+from fanfold import lease, runs, steps, workers
 from fanfold.errors import EmptySubdir
 from fanfold.layout import Feed, Run, format_ts, parse_ts
 from fanfold.manifest import Summary
@@ -85,15 +80,15 @@ def _let_settle(feed: Feed) -> None:
 def _run_groups(feed: Feed, ts: str, groups: Mapping[str, str], on_step: OnStep) -> dict[str, float]:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["fanfold.steps"])
-    workers = min(feed.spec.concurrent_tasks, len(groups))
+    at_once = min(feed.spec.concurrent_tasks, len(groups))
     todo = deque((int(n), 0) for n in groups)
     began: dict[int, float] = {}
     seconds: dict[str, float] = {}
     errors: dict[int, Exception] = {}
-    with _pool(workers, context) as pool:
+    with workers.pool(at_once, context) as pool:
         running: dict[Future[Any], tuple[int, int]] = {}
         while todo or running:
-            while todo and len(running) < workers:
+            while todo and len(running) < at_once:
                 n, step = todo.popleft()
                 began.setdefault(n, time.monotonic())
                 on_step(n, GROUP_STEPS[step].__name__, "running")
@@ -121,31 +116,3 @@ def _run_groups(feed: Feed, ts: str, groups: Mapping[str, str], on_step: OnStep)
         )
         raise failed
     return seconds
-
-
-@contextlib.contextmanager
-def _pool(workers: int, context: Any) -> Any:
-    pool = concurrent.futures.ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare_worker)
-    try:
-        yield pool
-    except BaseException:
-        # Every step survives kill -9: nobody has to wait for them.
-        for process in multiprocessing.active_children():
-            process.kill()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _prepare_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # What warnings say, the summary says for all groups together.
-    logging.getLogger("fanfold").setLevel(logging.ERROR)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        multiprocessing.connection.wait([parent.sentinel])
-    os._exit(1)

@@ -79,7 +79,8 @@ class Input(msgspec.Struct, frozen=True):
     `decision` is what the file is to the feed: `new`, `new_content` under a name that was seen before, or `duplicate`
     of `duplicate_of` (`<ts>/<name>`), which has the same bytes; it makes no rows; or `replay` of the bad record or file
     `replay_of` (`<ts>/<n>:<k>`, `<ts>/<n>/<name>`).
-    `careful` files are read one record at a time. `records` counts good and bad ones, `records_quarantined` the bad;
+    `careful` files are read one record at a time; the values of `exact` ones are, in JSON, of the types that are
+    declared, as far as JSON has them. `records` counts good and bad ones, `records_quarantined` the bad;
     a file with a `fault` is bad as a whole, and has no records.
     """
 
@@ -89,6 +90,7 @@ class Input(msgspec.Struct, frozen=True):
     records: int | None = None
     sha256: str | None = None
     careful: bool = False
+    exact: bool = False
     records_quarantined: int = 0
     fault: BadFile | None = None
     decision: str = "new"
@@ -179,7 +181,8 @@ class Published(msgspec.Struct, frozen=True):
 class Progress(msgspec.Struct, frozen=True):
     """progress.json: what a group has done.
 
-    `records` are the good ones. `published` is null until the output is visible; `quarantined` where no record is bad.
+    `records` are the good ones. They are merged `as_declared`, or else declared values as texts. `published` is null
+    until the output is visible; `quarantined` where no record is bad.
     """
 
     files: list[Input]
@@ -188,6 +191,7 @@ class Progress(msgspec.Struct, frozen=True):
     records_quarantined: int = 0
     quarantined: Published | None = None
     published: Published | None = None
+    as_declared: bool = False
 
 
 class Release(msgspec.Struct, frozen=True):

@@ -174,7 +174,7 @@ def prepare(run: Run, staged: list[StagedFile]) -> None:
         for file in staged:
             found = Input(file.name, file.size_bytes)
             if file.name in scans:
-                found = _as_scanned(file.name, states[file.name], scans[file.name], fixed)
+                found = _as_scanned(file.name, states[file.name], scans[file.name], fixed, run.feed.spec)
             if file.name in states and (decision := decisions.get(file.name)):
                 found = _decided(run, found, states[file.name], decision)
             inputs[file.subdir].append(found)
@@ -225,12 +225,13 @@ def _decided(run: Run, found: Input, state: os.stat_result, decision: ledger.Dec
     )
 
 
-def _as_scanned(name: str, state: os.stat_result, found: FileScan, fixed: RunSchema) -> Input:
+def _as_scanned(name: str, state: os.stat_result, found: FileScan, fixed: RunSchema, spec: Spec) -> Input:
     if found.fault and not found.records:
         # Why, depends on more than the file: on the disk, on the other files. It is decided once.
         return Input(name, state.st_size, state.st_ctime_ns, records=0, fault=found.fault)
     careful = found.careful or schema.needs_care(found.fields, fixed.record, rescue=fixed.rescued)
-    return Input(name, state.st_size, state.st_ctime_ns, found.records, careful=careful)
+    exact = not careful and schema.is_exact(found.fields, fixed.record, {merged.record_key for merged in spec.merge})
+    return Input(name, state.st_size, state.st_ctime_ns, found.records, careful=careful, exact=exact)
 
 
 def scanned(run: Run, n: int, inputs: list[Input], fixed: RunSchema) -> list[Input]:
@@ -245,7 +246,7 @@ def scanned(run: Run, n: int, inputs: list[Input], fixed: RunSchema) -> list[Inp
     for name, found in scan(run.feed.data_dir, paths, run.feed.spec, measure_all=not fixed.rescued).items():
         if not fixed.rescued:
             schema.check_covers(fixed.record, found.fields)
-        known[name] = _as_scanned(name, files.claimed_file(run, n, name), found, fixed)
+        known[name] = _as_scanned(name, files.claimed_file(run, n, name), found, fixed, run.feed.spec)
         if before := decided.get(name):
             known[name] = msgspec.structs.replace(known[name], decision=before.decision, replay_of=before.replay_of)
     return [known[file.name] for file in inputs]

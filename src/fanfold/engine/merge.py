@@ -6,7 +6,7 @@ from pathlib import Path
 
 import duckdb
 
-from fanfold.engine.schema import RECORD
+from fanfold.engine.schema import DOUBLE_DIGITS, RECORD
 from fanfold.engine.session import CHUNK_ROWS, chunk_bytes, connect, identifier, json_buffer_bytes, pattern, text
 from fanfold.engine.source import DATA_FAULTS, ORIGIN, Clean, record_type, relations
 from fanfold.errors import DataError
@@ -26,7 +26,6 @@ MOMENT = DAY + "[T ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?"
 FORMS = {
     "BIGINT": "[-+]?[0-9]+",
     "BOOLEAN": "true|false",
-    "DATE": DAY,
     "TIMESTAMP": MOMENT,
     "TIMESTAMPTZ": MOMENT + "(Z|[-+][0-9]{2}:?[0-9]{2})",
 }
@@ -56,6 +55,33 @@ def misfits(run: Run, files: Mapping[str, Path], schema: RunSchema) -> set[str]:
         names = list(files)
         halves = (names[: len(names) // 2], names[len(names) // 2 :])
         return set().union(*(misfits(run, {name: files[name] for name in half}, schema) for half in halves))
+
+
+def keeps_digits(run: Run, n: int, merged: Path, schema: RunSchema) -> bool:
+    """Say whether merged records, read `as_declared`, have only values that their declared types hold as they are."""
+    with _connect(run, 0, n, len(schema.flat)) as connection:
+        records = f"SELECT {identifier(RECORD)} AS e FROM {_merged(merged)}"
+        return _keep_digits(connection, records, Node("", "object", fields=schema.record))
+
+
+def _keep_digits(connection: duckdb.DuckDBPyConnection, values: str, node: Node) -> bool:
+    """Look at the values `e` that a query gives, objects or not, and then into the arrays in them."""
+    plain: list[str] = []
+    arrays: list[tuple[str, Node]] = []
+    _sort_out("e", node, plain, arrays)
+    if plain and connection.execute(f"SELECT 1 FROM ({values}) WHERE {' OR '.join(plain)} LIMIT 1").fetchone():
+        return False
+    return all(_keep_digits(connection, f"SELECT unnest({value}) AS e FROM ({values})", of) for value, of in arrays)
+
+
+def _sort_out(value: str, node: Node, plain: list[str], arrays: list[tuple[str, Node]]) -> None:
+    if node.kind == "object":
+        for field in node.fields:
+            _sort_out(field_of(value, [field.name]), field, plain, arrays)
+    elif node.kind == "list" and node.element and _misfit(value, node):
+        arrays.append((value, node.element))
+    elif node.kind == "value" and (misfit := _misfit(value, node)):
+        plain.append(misfit)
 
 
 def merge(  # noqa: PLR0913, PLR0917 - what is read, by which rules, and where it goes
@@ -245,20 +271,26 @@ def _misfit(value: str, node: Node) -> str | None:
         if inner_predicate is None:
             return None
         return f"list_bool_or(list_transform({value}, lambda {variable}: coalesce({inner_predicate}, false)))"
-    fits = _fits(value, node.type) if node.declared else None
+    fits = _fits(value, node.type, node.read_type) if node.declared else None
     return f"({value} IS NOT NULL AND NOT coalesce({fits}, false))" if fits else None
 
 
-def _fits(value: str, kind: str) -> str | None:
-    """Return the SQL that says whether a text surely is of a type; None where every text is."""
+def _fits(value: str, kind: str, read_type: str) -> str | None:
+    """Return the SQL that says whether a text, or a double, surely is of a type; None where each is."""
     if kind.startswith("DECIMAL"):
         precision, scale = map(int, kind[8:-1].split(","))
+        if read_type == "DOUBLE":
+            most = 10.0 ** (min(precision, DOUBLE_DIGITS) - scale)
+            return f"abs({value}) < {most!r}::DOUBLE AND try_cast({value} AS {kind})::DOUBLE = {value}"
         number = f"[-+]?[0-9]{{1,{max(1, precision - scale)}}}([.][0-9]{{0,{scale}}})?"
         return f"regexp_full_match({value}, '{number}') AND try_cast({value} AS {kind}) IS NOT NULL"
     if kind == "DOUBLE":
         # So few digits survive.
-        return f"regexp_full_match({value}, '{NUMBER}') AND length({value}) <= 16"
-    if kind in FORMS:
+        as_text = f"regexp_full_match({value}, '{NUMBER}') AND length({value}) <= 16"
+        return f"isfinite({value})" if read_type == kind else as_text
+    if kind == "DATE":
+        return f"length({value}) = 10 AND try_cast({value} AS DATE)::VARCHAR = {value}"
+    if kind in FORMS and read_type != kind:
         return f"regexp_full_match({value}, '{FORMS[kind]}') AND try_cast({value} AS {kind}) IS NOT NULL"
     return None
 

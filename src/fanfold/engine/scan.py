@@ -6,21 +6,28 @@ one that DuckDB refuses.
 """
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import NamedTuple
 
 import duckdb
 
 from fanfold.engine.fields import Field, union
-from fanfold.engine.session import CHUNK_BYTES, connect, identifier, json_buffer_bytes, pattern, text
+from fanfold.engine.session import (
+    CHUNK_BYTES,
+    connect,
+    identifier,
+    json_buffer_bytes,
+    pattern,
+    text,
+)
+from fanfold.engine.shape import WINDOW_BYTES, prove
 from fanfold.engine.source import DATA_FAULTS, ORIGIN, careful_records, csv_reader, parquet_field, parquet_types
 from fanfold.engine.strict import (
     FRACTION,
+    NUMBER,
     WHOLE,
     has_long_keys,
     is_blind,
@@ -29,6 +36,7 @@ from fanfold.engine.strict import (
     most_digits,
     numbers,
     strict_type,
+    survives,
 )
 from fanfold.layout import input_format
 from fanfold.manifest import BadFile
@@ -42,7 +50,6 @@ from fanfold.spec import Spec
 # A number that may lose digits, -0, or what is not JSON; in texts too, so a hit is looked at again without them.
 SUSPECT = r"[0-9][0-9.]{15}|[0-9][eE][-+]?[0-9]{2}|-0[,\]} \t\r\n]|,[ \t\r\n]*[\]}]|[:,\[][ \t\r\n]*-?(?i:nan|inf)"
 TEXTS = r'"(?:[^"\\]|\\.)*"'
-NUMBER = re.compile(r"-?(?:\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|nan|inf(?:inity)?)", re.IGNORECASE)
 TRAILING_COMMA = re.compile(r",\s*[\]}]")
 NAMED_FILE = re.compile(r'in file "(.*?)", (?:in|at)')
 TOO_MANY_FIELDS = "too_many_fields"
@@ -117,6 +124,7 @@ class _Scanner:
         # Whatever is inside of a field that is declared to be JSON is one value.
         self._whole = {path for path, declared in spec.input.fields.items() if declared == "JSON"}
         self._limited = spec.input.schema_mode == "infer"
+        self._proved: set[str] = set()
         self.found: dict[str, FileScan] = {}
 
     def look(self) -> None:
@@ -132,8 +140,10 @@ class _Scanner:
             else:
                 plain[kind].append(name)
         self._layouts = {name: json_layout(self._files[name]) for name in plain["json"]}
+        self._prove(plain["json"])
         for layout in LAYOUTS:
-            self._look_at_json([name for name in plain["json"] if self._layouts[name] == layout])
+            left = [name for name in plain["json"] if name not in self._proved]
+            self._look_at_json([name for name in left if self._layouts[name] == layout])
         self._look_at_csv(plain["csv"])
         for name in plain["parquet"]:
             self._look_at_parquet(name)
@@ -190,6 +200,15 @@ class _Scanner:
             raise UnreadableError(TOO_MANY_FIELDS, too_many_fields(f"{found} or more"))
 
     # --- JSON
+
+    def _prove(self, names: list[str]) -> None:
+        """Look at the files whose records are all of one shape."""
+        if self._spec.input.max_record_bytes < WINDOW_BYTES or self._whole:
+            return
+        files = {name: (self._files[name], self._layouts[name] == "array") for name in names}
+        for name, proved in prove(files, measured=self._limited, processes=self._threads).items():
+            self.found[name] = FileScan(proved.records, proved.fields)
+            self._proved.add(name)
 
     def _look_at_json(self, names: list[str]) -> None:
         """Look at files of one layout in one query; where one is refused, at the others without it."""
@@ -282,7 +301,7 @@ class _Scanner:
         )
         while records := reader.fetchmany(1000):
             for (record,) in records:
-                if TRAILING_COMMA.search(record) or not all(map(_survives, NUMBER.findall(record))):
+                if TRAILING_COMMA.search(record) or not all(map(survives, NUMBER.findall(record))):
                     return False
         return True
 
@@ -358,10 +377,19 @@ class _Scanner:
             mixed = [name for name in names if is_hidden(self.found[name].fields, whole)]
             for name in mixed:
                 self._look_with_care(name)
-            names = [name for name in names if name not in mixed]
+            names = [name for name in names if name not in mixed and not self._is_measured(name, whole, measure_all)]
             parts = [[name for name in names if self._layouts[name] == layout] for layout in LAYOUTS]
             if all(self._measure(part, whole, measure_all=measure_all) for part in parts if part):
                 return
+
+    def _is_measured(self, name: str, whole: Field, measure_all: bool) -> bool:  # noqa: FBT001 - passed on
+        """Say whether a file is proved, and the digits of all numbers are known that are beside decimals somewhere."""
+        if name not in self._proved or measure_all:
+            return False
+        fields = self.found[name].fields
+        ways = (fields.find(way) for way, _ in numbers(whole, [], measure_all=False))
+        kinds = (field.through_arrays().kinds for field in ways if field)
+        return all("DECIMAL" in found or not found for found in kinds)
 
     def _measure(self, names: list[str], whole: Field, *, measure_all: bool) -> bool:
         """Measure files in one query; False where one was refused, and now takes the careful path."""
@@ -410,14 +438,3 @@ def file_fault(name: str, place: tuple[int, int], fault: Fault) -> BadFile:
 
 def _without_texts() -> str:
     return "regexp_replace(json, $texts, '\"\"', 'g')"
-
-
-def _survives(number: str) -> bool:
-    """Say whether a number keeps its value, and -0 its sign, on the way through a double or 64 bits."""
-    if number.lstrip("-").isdecimal():
-        return len(number) <= len(str(-(2**63))) and -(2**63) <= int(number) < 2**63 and number != "-0"
-    as_double = float(number)
-    try:
-        return math.isfinite(as_double) and Decimal(repr(as_double)) == Decimal(number)
-    except InvalidOperation:
-        return False

@@ -6,11 +6,13 @@ is VARCHAR, as written; an object or array where there are other values too is V
 """
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+
+import msgspec
 
 from fanfold.engine.fields import CONTAINERS, Field
 from fanfold.errors import DataError, MissingError, nearest
-from fanfold.manifest import Column, Node
+from fanfold.manifest import Column, Node, RunSchema
 from fanfold.spec import Spec
 
 RECORD = "record"
@@ -258,6 +260,53 @@ def _differs(field: Field, node: Node, *, rescue: bool) -> bool:
     if field.kinds & CONTAINERS:
         return True
     return node.type == "VARCHAR" and "DECIMAL" in field.kinds
+
+
+# What values in JSON are that become a declared type without a detour; any other type is written as a text.
+EXACT_KINDS = {"BIGINT": {"BIGINT"}, "BOOLEAN": {"BOOLEAN"}, "DOUBLE": {"BIGINT", "DECIMAL"}}
+
+
+def is_exact(seen: Field, nodes: list[Node], keys: Collection[str], path: tuple[str, ...] = ()) -> bool:
+    """Say whether the declared values of a file may be read as their types are, and not as texts.
+
+    Args:
+        seen: the fields of the file.
+        nodes: those of the schema.
+        keys: the paths that are compared with a reference, as texts.
+        path: where both are.
+    """
+    for node in nodes:
+        field, place, inner = seen.fields.get(node.name), (*path, node.name), node
+        if field is not None and node.kind == "list":
+            field, inner = field.element, node.element or node
+        if field is None:
+            continue
+        if inner.kind == "object" and not is_exact(field, inner.fields, keys, place):
+            return False
+        if inner.kind == "value" and inner.declared and inner.read_type != "JSON":
+            kind = "DOUBLE" if inner.type.startswith("DECIMAL") else inner.type
+            as_text = kind == "DOUBLE" and ".".join(place) in keys
+            if as_text or not field.kinds <= EXACT_KINDS.get(kind, {"VARCHAR"}):
+                return False
+    return True
+
+
+def as_declared(schema: RunSchema) -> RunSchema:
+    """Return the schema by which values that are exact are read: as the types that are declared.
+
+    A decimal is read as a double: whether it is one of so few digits that it keeps them, is looked at then.
+    """
+    return msgspec.structs.replace(schema, record=[_as_declared(node) for node in schema.record])
+
+
+def _as_declared(node: Node) -> Node:
+    read_type = node.read_type
+    if node.declared and node.kind == "value" and read_type != "JSON":
+        kind = "DOUBLE" if node.type.startswith("DECIMAL") else node.type
+        read_type = kind if kind in EXACT_KINDS else read_type
+    element = _as_declared(node.element) if node.element else None
+    fields = [_as_declared(field) for field in node.fields]
+    return msgspec.structs.replace(node, read_type=read_type, element=element, fields=fields)
 
 
 def check_covers(nodes: list[Node], seen: Field, path: tuple[str, ...] = ()) -> None:

@@ -1,12 +1,16 @@
 """Pure: how a strict typed reading looks into all objects of a record, what it cannot see, how it counts digits."""
 
+import math
+import re
 from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
 
 from fanfold.engine.fields import CONTAINERS, Field
 from fanfold.engine.session import identifier, text
 from fanfold.records.canonical import encode
 from fanfold.records.limits import MAX_KEY_CHARACTERS
 
+NUMBER = re.compile(r"-?(?:\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|nan|inf(?:inity)?)", re.IGNORECASE)
 # Digits before and after the point of a number that DuckDB has written.
 WHOLE = "greatest(1, length(ltrim(split_part(split_part(t, 'e', 1), '.', 1), '-')) + {exponent})"
 FRACTION = "greatest(0, length(rtrim(split_part(split_part(t, 'e', 1), '.', 2), '0')) - {exponent})"
@@ -103,3 +107,14 @@ def numbers(
             yield from numbers(inner, here, measure_all=measure_all)
         elif inner.kinds and inner.kinds <= {"BIGINT", "DECIMAL"} and (measure_all or "DECIMAL" in inner.kinds):
             yield [step for kind, step in here if kind == "field"], here
+
+
+def survives(number: str) -> bool:
+    """Say whether a number keeps its value, and -0 its sign, on the way through a double or 64 bits."""
+    if number.lstrip("-").isdecimal():
+        return len(number) <= len(str(-(2**63))) and -(2**63) <= int(number) < 2**63 and number != "-0"
+    as_double = float(number)
+    try:
+        return math.isfinite(as_double) and Decimal(repr(as_double)) == Decimal(number)
+    except InvalidOperation:
+        return False

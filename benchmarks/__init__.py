@@ -1,0 +1,1 @@
+"""Fanfold measured, beside its peers and against itself."""

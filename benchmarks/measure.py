@@ -1,0 +1,72 @@
+"""What one run of a command costs, as a whole process with all that it starts."""
+
+import contextlib
+import os
+import statistics
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+
+class Cost(NamedTuple):
+    """Of one run: wall and CPU seconds, and the peak of the resident memory of its largest process, in bytes."""
+
+    wall: float
+    cpu: float
+    peak: int
+
+
+class Spread(NamedTuple):
+    """Of several runs: the least, the median, the most."""
+
+    least: float
+    median: float
+    most: float
+
+
+def run(command: Sequence[str | Path], environ: Mapping[str, str] = {}, log: Path | None = None) -> Cost:
+    """Run a command to its end.
+
+    Raises:
+        CalledProcessError: it failed; what it said is in the log.
+    """
+    with (log or Path(os.devnull)).open("wb") as said:
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            list(map(str, command)), stdout=said, stderr=subprocess.STDOUT, env=os.environ | environ
+        )
+        # A process that nobody waits for is in no usage but its own.
+        seen: dict[int, tuple[float, int]] = {}
+        watcher = threading.Thread(target=_watch, args=(process.pid, seen), daemon=True)
+        watcher.start()
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    watcher.join()
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, list(map(str, command)))
+    cpu = sum(cpu for cpu, _ in seen.values())
+    peak = max([usage.ru_maxrss * 1024, *(peak for _, peak in seen.values())])
+    return Cost(wall, max(cpu, usage.ru_utime + usage.ru_stime), peak)
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Return least, median and most."""
+    return Spread(min(values), statistics.median(values), max(values))
+
+
+def _watch(pid: int, seen: dict[int, tuple[float, int]]) -> None:
+    """Note CPU seconds and the peak of memory of a process and all below it, as they were last seen."""
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        while process.status() != psutil.STATUS_ZOMBIE:
+            for one in [process, *process.children(recursive=True)]:
+                with contextlib.suppress(psutil.Error):
+                    times, before = one.cpu_times(), seen.get(one.pid, (0.0, 0))
+                    seen[one.pid] = times.user + times.system, max(before[1], one.memory_info().rss)
+            time.sleep(0.05)

@@ -1,0 +1,41 @@
+"""Processes that work for this one, and end with it, also where it is killed."""
+
+import concurrent.futures
+import contextlib
+import logging
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+
+@contextlib.contextmanager
+def pool(workers: int, context: Any) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
+    """Start a pool of processes; what is still to do is dropped at the end, and killed where an error ends it."""
+    executor = concurrent.futures.ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare)
+    try:
+        yield executor
+    except BaseException:
+        # Every step survives kill -9: nobody has to wait for them.
+        for process in multiprocessing.active_children():
+            process.kill()
+        raise
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _prepare() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # What warnings say, the summary says for all groups together.
+    logging.getLogger("fanfold").setLevel(logging.ERROR)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+    os._exit(1)

@@ -1,0 +1,163 @@
+"""What is proved in one fast reading is what the scan finds, and makes the same tables: the proof saves time only."""
+
+import json
+import random
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fanfold.engine import scan, shape
+from fanfold.engine.shape import Proved, prove
+from tests.conftest import TS, FeedDir, new_feed
+
+FIELDS = {
+    "id": "BIGINT",
+    "customer_id": "VARCHAR",
+    "paid": "BOOLEAN",
+    "day": "DATE",
+    "at": "TIMESTAMP",
+    "rate": "DOUBLE",
+    "items.qty": "BIGINT",
+    "items.price": "DECIMAL(9,2)",
+}
+
+
+def item(chance: random.Random) -> dict[str, Any]:
+    """Make an item whose numbers are of the declared types."""
+    price = chance.choice([chance.randrange(10**6) / 100, chance.randrange(100), None])
+    return {"qty": chance.randrange(100), "price": price}
+
+
+def record(chance: random.Random, number: int) -> dict[str, Any]:
+    """Make a record of one shape."""
+    return {
+        "id": number,
+        "customer_id": str(chance.randrange(4)),
+        "paid": chance.choice([True, False, None]),
+        "day": f"2017-01-{chance.randrange(1, 29):02}",
+        "at": f"2017-01-02T03:04:{chance.randrange(60):02}",
+        "rate": chance.choice([0.5, 1, 1e-3, None, 123456.75]),
+        "items": [item(chance) for _ in range(chance.randrange(4))],
+    }
+
+
+SURPRISES: dict[str, Any] = {
+    "text": lambda one: one | {"id": f"00{one['id']}"},
+    "decimal": lambda one: one | {"id": one["id"] + 0.125},
+    "missing": lambda one: {key: value for key, value in one.items() if key != "paid"},
+    "further": lambda one: one | {"note": "n"},
+    "order": lambda one: dict(reversed(one.items())),
+    "large": lambda one: one | {"id": 12345678901234567890},
+    "long text": lambda one: one | {"customer_id": "12345678901234567890"},
+    "null": lambda one: one | {"items": None},
+    "nested": lambda one: one | {"customer_id": {"id": 1}},
+    "wide price": lambda one: one | {"items": [{"qty": 1, "price": 1.005}]},
+    "large price": lambda one: one | {"items": [{"qty": 1, "price": 12345678.5}]},
+    "whole price": lambda one: one | {"items": [{"qty": 1, "price": 10**9}]},
+    "price as text": lambda one: one | {"items": [{"qty": 1, "price": "1.5"}]},
+    "huge rate": lambda one: one | {"rate": 1e300},
+    "no day": lambda one: one | {"day": "2017-02-30"},
+    "day with time": lambda one: one | {"day": "2017-02-03 "},
+    "null item": lambda one: one | {"items": [None]},
+    "scalar": lambda one: one["id"],
+}
+# Written by hand, since json.dumps does not write them.
+TEXTS = [
+    '{"id":-0,"customer_id":"1","paid":null,"day":null,"at":null,"rate":-0.0,"items":[]}',
+    '{"id":1,"customer_id":"1","paid":null,"day":null,"at":null,"rate":1e400,"items":[]}',
+    '{"id":1,"customer_id":"1","paid":null,"day":null,"at":null,"rate":0.1234567890123456789,"items":[]}',
+    '{"id":1,"id":2,"customer_id":"1","paid":null,"day":null,"at":null,"rate":1,"items":[]}',
+    '{"id":1,"customer_id":"1","paid":null,"day":null,"at":null,"rate":1,"items":[],}',
+    '{"id":NaN,"customer_id":"1","paid":null,"day":null,"at":null,"rate":1,"items":[]}',
+    '{"id":1,"customer_id":"\\ud800","paid":null,"day":null,"at":null,"rate":1,"items":[]}',
+    '{"id":1,"customer_id":"1","paid":null,"day":null,"at":null,"rate":1,"items":[{"qty":1,"price":1.50}]}',
+]
+
+
+@st.composite
+def documents(draw: st.DrawFn) -> tuple[str, bool]:
+    """Make the text of a file, and say whether it is an array."""
+    chance = random.Random(draw(st.integers(0, 2**32)))
+    records = [json.dumps(record(chance, n), separators=(",", ":")) for n in range(draw(st.integers(1, 30)))]
+    for kind in draw(st.lists(st.sampled_from(sorted(SURPRISES)), max_size=2)):
+        one = SURPRISES[kind](record(chance, 7))
+        records.insert(draw(st.integers(0, len(records))), json.dumps(one, separators=(",", ":")))
+    for text in draw(st.lists(st.sampled_from(TEXTS), max_size=1)):
+        records.insert(draw(st.integers(0, len(records))), text)
+    if draw(st.booleans()):
+        return "[" + draw(st.sampled_from([",", ",\n", " , "])).join(records) + "]", True
+    return "\n".join(records) + draw(st.sampled_from(["", "\n", "\n\n"])), False
+
+
+def tables(feed: FeedDir) -> dict[str, bytes]:
+    """Do a run; return all that it published, the manifest included."""
+    feed.run()
+    kept = [*feed.data_dir.glob(f"denormalized/{TS}/*"), *feed.data_dir.glob(f"quarantine/{TS}/*/records.jsonl")]
+    return {str(path.relative_to(feed.data_dir)): path.read_bytes() for path in kept}
+
+
+@pytest.mark.parametrize("declared", [False, True], ids=["inferred", "declared"])
+@settings(max_examples=60, deadline=None)
+@given(texts=st.lists(documents(), min_size=1, max_size=3))
+def test_with_and_without_a_proof_the_tables_are_the_same(declared: bool, texts: list[tuple[str, bool]]) -> None:  # noqa: FBT001
+    """Whatever the files hold, the tables and the bad records are those of the scan that reads everything."""
+    keys: dict[str, Any] = {"subdirs": 1, "quarantine": {"max_bad_records_percent": 100}}
+    if declared:
+        keys["input"] = {"schema": "declared", "fields": FIELDS}
+    made = []
+    for bytes_ in (shape.WINDOW_BYTES, 1 << 60):
+        with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
+            patched.setattr(scan, "WINDOW_BYTES", bytes_)
+            feed = new_feed(Path(folder), {f"{n}.json": text for n, (text, _) in enumerate(texts)}, **keys)
+            try:
+                made.append(tables(feed))
+            except Exception as error:  # noqa: BLE001 - any is to be the same
+                made.append({"error": str(error).replace(folder, "").encode()})
+    assert made[0] == made[1]
+
+
+def proved(folder: Path, text: str, *, is_array: bool, processes: int = 1) -> dict[str, Proved]:
+    """Prove three files of one text."""
+    files = {}
+    for n in range(3):
+        files[f"{n}.json"] = folder / f"{n}.json", is_array
+        (folder / f"{n}.json").write_text(text, encoding="utf-8")
+    return prove(files, measured=True, processes=processes)
+
+
+@pytest.mark.parametrize("is_array", [True, False])
+def test_where_a_file_is_cut_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_array: bool
+) -> None:
+    """However little is read at a time, and where records lie in records like them, all are counted and measured."""
+    records = [{"id": n, "inner": [{"id": n, "price": n / 8}, {"id": n, "price": None}]} for n in range(200)]
+    lines = [json.dumps(one) for one in records]
+    text = f" [ {' , '.join(lines)} ]\n" if is_array else "\n".join(lines)
+    whole = proved(tmp_path, text, is_array=is_array)
+    assert [one.records for one in whole.values()] == [200] * 3
+    price = whole["0.json"].fields.find(["inner", "price"])
+    assert price is not None
+    assert (price.kinds, price.whole, price.fraction) == ({"DECIMAL"}, 2, 3)
+    for read_bytes in (150, 163, 500, 1021):
+        monkeypatch.setattr(shape, "READ_BYTES", read_bytes)
+        assert proved(tmp_path, text, is_array=is_array) == whole
+
+
+def test_several_processes_find_what_one_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that are divided among processes have the same records, fields and digits as in one process."""
+    text = json.dumps([{"id": n, "price": n / 4} for n in range(100)])
+    alone = proved(tmp_path, text, is_array=True)
+    monkeypatch.setattr(shape, "PARALLEL_BYTES", 0)
+    assert proved(tmp_path, text, is_array=True, processes=2) == alone
+    assert set(alone) == {"0.json", "1.json", "2.json"}
+
+
+def test_a_record_that_may_have_too_many_values_is_not_proved(tmp_path: Path) -> None:
+    """A record as long as it takes to have too many values is left to the scan, which counts them."""
+    notes = ["n", "n" * shape.WINDOW_BYTES, *["n" * 10_000] * 80]
+    text = json.dumps([{"id": 1, "note": note} for note in notes])
+    assert proved(tmp_path, text, is_array=True) == {}
