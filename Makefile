@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup check test torture demo lock clean
+.PHONY: setup check test torture demo bench growth lock clean
 
 setup: $(STAMP)
 
@@ -32,10 +32,26 @@ demo: setup
 	$(BIN)/python demo/baskets.py data
 	$(BIN)/fanfold airflow dags/transactions.yaml --once
 
+# Options: make bench SCALE=0.05 PEERS=all BENCH="--turns 3".
+SCALE ?= 1
+PEERS ?= usual
+BENCH_VENV := benchmarks/.venv
+BENCH_LOCK := benchmarks/requirements$(if $(filter all,$(PEERS)),-all).lock
+
+bench growth: setup
+	test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
+	$(BIN)/uv pip sync --quiet --system-certs --python $(BENCH_VENV)/bin/python --require-hashes $(BENCH_LOCK)
+	$(BIN)/python -m benchmarks$(if $(filter growth,$@),.growth) --scale $(SCALE) \
+		$(if $(filter bench,$@),--peers $(PEERS)) $(BENCH)
+
 # Pins every package with its hashes, for every platform, and names no index.
 lock:
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--all-extras --group dev --group demo --custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
+	for name in requirements requirements-all; do \
+		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+			--constraint requirements.lock --custom-compile-command "make lock" \
+			--output-file benchmarks/$$name.lock benchmarks/$$name.in; done
 
 clean:
-	rm -rf $(VENV) data dags/.airflow
+	rm -rf $(VENV) $(BENCH_VENV) data dags/.airflow

@@ -51,7 +51,8 @@ def run(command: Sequence[str | Path], environ: Mapping[str, str] = {}, log: Pat
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, list(map(str, command)))
     cpu = sum(cpu for cpu, _ in seen.values())
-    peak = max([usage.ru_maxrss * 1024, *(peak for _, peak in seen.values())])
+    # The usage would count what this process had when it forked.
+    peak = max((peak for _, peak in seen.values()), default=0)
     return Cost(wall, max(cpu, usage.ru_utime + usage.ru_stime), peak)
 
 
@@ -66,7 +67,13 @@ def _watch(pid: int, seen: dict[int, tuple[float, int]]) -> None:
         process = psutil.Process(pid)
         while process.status() != psutil.STATUS_ZOMBIE:
             for one in [process, *process.children(recursive=True)]:
-                with contextlib.suppress(psutil.Error):
+                with contextlib.suppress(psutil.Error, OSError):
                     times, before = one.cpu_times(), seen.get(one.pid, (0.0, 0))
-                    seen[one.pid] = times.user + times.system, max(before[1], one.memory_info().rss)
-            time.sleep(0.05)
+                    seen[one.pid] = times.user + times.system, max(before[1], _peak(one.pid))
+            time.sleep(0.2)
+
+
+def _peak(pid: int) -> int:
+    """Return the most memory that a process has had, in bytes."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    return next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("VmHWM")), 0)

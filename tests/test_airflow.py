@@ -171,7 +171,7 @@ def break_group(feed: FeedDir, n: int) -> threading.Thread:
         staged[0].rename(feed.data_dir / "saved")
         staged[0].mkdir()
 
-    breaker = threading.Thread(target=break_it)
+    breaker = threading.Thread(target=break_it, daemon=True)
     breaker.start()
     return breaker
 
@@ -363,7 +363,7 @@ def test_two_local_runs_beside_a_dag_run_put_each_file_into_one_output(
             with process:
                 local.append(process.wait(timeout=60))
 
-    thread = threading.Thread(target=run_beside)
+    thread = threading.Thread(target=run_beside, daemon=True)
     thread.start()
     outcome = run(airflow, feed.data_dir)
     thread.join()
@@ -376,6 +376,25 @@ def test_two_local_runs_beside_a_dag_run_put_each_file_into_one_output(
     # A record of `land` has as many rows as its number says, but for the first, which has one.
     rows = [f"{n}-{k}" for n in range(20) for k in (0, 1, 2, 2)] + ["late-0", "late-1"]
     assert sorted(line.split(",")[0] for line in lines) == sorted(rows)
+
+
+def test_a_scheduler_that_ends_is_started_again(airflow: EmbeddedAirflow, feed: FeedDir) -> None:
+    """A scheduler killed during a run is started again, with what it had begun ended; the run ends well."""
+    land(feed, 5)
+
+    def kill_scheduler() -> None:
+        while not list(feed.data_dir.glob("staging/*/1/*")):
+            time.sleep(0.01)
+        # -c, the program, then the component.
+        components = {process.cmdline()[4]: process for process in psutil.Process().children()}
+        components["scheduler"].kill()
+
+    killer = threading.Thread(target=kill_scheduler, daemon=True)
+    killer.start()
+    outcome = run(airflow, feed.data_dir)
+    killer.join()
+    assert outcome.state == "success", outcome.errors
+    assert len(list(feed.data_dir.glob("processed/*.json"))) == 5
 
 
 def test_a_taskgroup_cannot_be_made_inside_a_running_task(airflow: EmbeddedAirflow) -> None:

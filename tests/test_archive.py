@@ -41,6 +41,22 @@ def test_archive_moves(feed: FeedDir, run: Run) -> None:
     assert tree(feed.data_dir) == before
 
 
+def test_many_originals_are_put_on_disk_together(feed: FeedDir, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there are many, the system is asked once for all of them; where it cannot be, for each."""
+    asked: list[Path] = []
+    monkeypatch.setattr(files, "sync_file", asked.append)
+    monkeypatch.setattr(files, "MANY_FILES", 2)
+    staged = list(places(run, "a.json", "sub/b.json"))
+    files.sync_files(staged)
+    assert asked == []
+    monkeypatch.setattr(files, "MANY_FILES", 3)
+    files.sync_files(staged)
+    assert asked == staged
+    monkeypatch.setattr(files, "MANY_FILES", 2)
+    with pytest.raises(FileNotFoundError):
+        files.sync_files([*staged, feed.data_dir / "gone"])
+
+
 def test_archive_again_completes(feed: FeedDir, run: Run) -> None:
     """Cut short between the new name and the loss of the old one, an archive is completed by a second call."""
     archive.archive(places(run, "a.json"))

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fanfold.engine import scan, shape
+from fanfold.engine.fields import union
 from fanfold.engine.shape import Proved, prove
 from tests.conftest import TS, FeedDir, new_feed
 
@@ -120,11 +121,11 @@ def test_with_and_without_a_proof_the_tables_are_the_same(declared: bool, texts:
     assert made[0] == made[1]
 
 
-def proved(folder: Path, text: str, *, is_array: bool, processes: int = 1) -> dict[str, Proved]:
+def proved(folder: Path, text: str, processes: int = 1) -> dict[str, Proved]:
     """Prove three files of one text."""
     files = {}
     for n in range(3):
-        files[f"{n}.json"] = folder / f"{n}.json", is_array
+        files[f"{n}.json"] = folder / f"{n}.json"
         (folder / f"{n}.json").write_text(text, encoding="utf-8")
     return prove(files, measured=True, processes=processes)
 
@@ -137,27 +138,41 @@ def test_where_a_file_is_cut_changes_nothing(
     records = [{"id": n, "inner": [{"id": n, "price": n / 8}, {"id": n, "price": None}]} for n in range(200)]
     lines = [json.dumps(one) for one in records]
     text = f" [ {' , '.join(lines)} ]\n" if is_array else "\n".join(lines)
-    whole = proved(tmp_path, text, is_array=is_array)
+    whole = proved(tmp_path, text)
     assert [one.records for one in whole.values()] == [200] * 3
     price = whole["0.json"].fields.find(["inner", "price"])
     assert price is not None
     assert (price.kinds, price.whole, price.fraction) == ({"DECIMAL"}, 2, 3)
     for read_bytes in (150, 163, 500, 1021):
         monkeypatch.setattr(shape, "READ_BYTES", read_bytes)
-        assert proved(tmp_path, text, is_array=is_array) == whole
+        assert proved(tmp_path, text) == whole
 
 
 def test_several_processes_find_what_one_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files that are divided among processes have the same records, fields and digits as in one process."""
     text = json.dumps([{"id": n, "price": n / 4} for n in range(100)])
-    alone = proved(tmp_path, text, is_array=True)
+    alone = proved(tmp_path, text)
     monkeypatch.setattr(shape, "PARALLEL_BYTES", 0)
-    assert proved(tmp_path, text, is_array=True, processes=2) == alone
-    assert set(alone) == {"0.json", "1.json", "2.json"}
+    together = proved(tmp_path, text, processes=2)
+    assert [(name, one.records) for name, one in sorted(together.items())] == [(f"{n}.json", 100) for n in range(3)]
+    assert union([together[name].fields for name in sorted(together)]) == union([alone["0.json"].fields])
 
 
 def test_a_record_that_may_have_too_many_values_is_not_proved(tmp_path: Path) -> None:
     """A record as long as it takes to have too many values is left to the scan, which counts them."""
     notes = ["n", "n" * shape.WINDOW_BYTES, *["n" * 10_000] * 80]
     text = json.dumps([{"id": 1, "note": note} for note in notes])
-    assert proved(tmp_path, text, is_array=True) == {}
+    assert proved(tmp_path, text) == {}
+
+
+def test_one_of_many_small_files_that_needs_another_look_takes_none_with_it(tmp_path: Path) -> None:
+    """Many are looked at together; the one with a number that a double does not hold is not proved, all others are."""
+    prices = [0.5] * 20
+    files = {}
+    for n, price in enumerate(prices):
+        text = json.dumps([{"id": n, "price": price}])
+        files[f"{n:02}.json"] = tmp_path / f"{n:02}.json"
+        files[f"{n:02}.json"].write_text(text.replace("0.5", "0.12345678901234567") if n == 7 else text)
+    found = prove(files, measured=True, processes=1)
+    assert set(found) == set(files) - {"07.json"}
+    assert {(one.records, one.fields.fields["price"].fraction) for one in found.values()} == {(1, 1)}

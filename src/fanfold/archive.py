@@ -18,7 +18,7 @@ from typing import IO, Any
 import zstandard
 
 from fanfold.errors import DataError
-from fanfold.files import make_dirs, publish, sync_dirs, sync_file, temporary
+from fanfold.files import make_dirs, publish, sync_dirs, sync_file, sync_files, temporary
 from fanfold.files import sha256 as file_sha256
 from fanfold.layout import packing
 
@@ -88,11 +88,12 @@ def archive(places: Mapping[Path, Path]) -> None:
         DataError: another file has the name there already.
         OSError: what was written is not what is read back; a file system has no hard links.
     """
-    for staged, place in places.items():
-        if not is_archived(staged, place):
-            make_dirs(place.parent)
-            sync_file(staged)
-            put(staged, place)
+    left = {staged: place for staged, place in places.items() if not is_archived(staged, place)}
+    for directory in sorted({place.parent for place in left.values()}):
+        make_dirs(directory)
+    sync_files(left)
+    for staged, place in left.items():
+        put(staged, place)
     sync_dirs({place.parent for place in places.values()})
     for staged, place in places.items():
         if os.path.lexists(staged):

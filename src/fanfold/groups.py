@@ -3,6 +3,7 @@
 Every function may run again at any moment, also after `kill -9`, with the same result.
 """
 
+import contextlib
 import logging
 import os
 from collections.abc import Iterable, Mapping
@@ -18,14 +19,17 @@ from fanfold.engine import merge as engine
 from fanfold.engine import schema as engine_schema
 from fanfold.engine.careful import Cleaned, Cleaner
 from fanfold.engine.denormalize import denormalize
+from fanfold.engine.shape import join
 from fanfold.engine.source import DATA_FAULTS, Clean
 from fanfold.errors import DataError, StillWrittenError
 from fanfold.layout import COMPRESSIONS, Run, input_format
 from fanfold.manifest import BadFile, BadRecord, Input, Inputs, Progress, Published, RunSchema
-from fanfold.records.faults import OF_SIZE
+from fanfold.records.faults import OF_SIZE, UnreadableError
 
 log = logging.getLogger(__name__)
 
+# DuckDB takes a millisecond for each file that it opens.
+MANY_FILES, SMALL_BYTES = 64, 256 * 1024
 # What compression makes of records, about.
 USUAL_RATIO = 10
 
@@ -82,7 +86,8 @@ def merge(run: Run, n: int) -> Progress:
     progress = Progress(read, merged.records, merged.unmatched, bad, as_declared=merged.as_declared)
     files.publish(run.merged_path(n))
     files.write(run.progress_path(n), manifest.encode(progress))
-    files.remove(run.clean_path(n))
+    for path in (run.clean_path(n), *run.joined_paths(n)):
+        files.remove(path)
     return progress
 
 
@@ -125,13 +130,32 @@ def _merge_exact(run: Run, n: int, known: Mapping[str, Input], schema: RunSchema
     _clean(run, n, {}, schema, {})
     try:
         paths = {name: run.subdir_dir(n) / name for name in known}
-        records = engine.merge(run, n, paths, None, schema, _record_bytes(known.values()), target)
-    except DATA_FAULTS:
+        small = _join_small(run, n, known, paths)
+        joined = [path for path in run.joined_paths(n) if path.exists()] if small else []
+        left = _without(paths, small)
+        records = engine.merge(run, n, left, None, schema, _record_bytes(known.values()), target, joined)
+    except (*DATA_FAULTS, UnreadableError, ValueError):
         return None
     if not engine.keeps_digits(run, n, target, schema):
         return None
     unmatched, found = engine.unmatched(run, n, target, schema)
     return None if found else _Merged(records, unmatched, {}, as_declared=True)
+
+
+def _join_small(run: Run, n: int, known: Mapping[str, Input], paths: Mapping[str, Path]) -> set[str]:
+    """Write the records of many small files of JSON to a few; return the names of all of them: none, or all."""
+    of_json = {name for name in known if input_format(name) == "json"}
+    size = sum(known[name].size_bytes * _content_ratio(name) for name in of_json)
+    # Each row tells the file that it comes from, or DuckDB opens few files.
+    if run.feed.spec.output.lineage or len(of_json) < MANY_FILES or size > len(of_json) * SMALL_BYTES:
+        return set()
+    with contextlib.ExitStack() as stack:
+        arrays, others = (stack.enter_context(path.open("wb")) for path in run.joined_paths(n))
+        join((paths[name] for name in known if name in of_json), arrays, others)
+    for path in run.joined_paths(n):
+        if not path.stat().st_size:
+            path.unlink()
+    return of_json
 
 
 def _record_bytes(inputs: Iterable[Input]) -> int:

@@ -1,6 +1,7 @@
 """Pure: every path and name of a feed and of its runs, and the form of `ts`. Nothing here touches the disk."""
 
 import dataclasses
+import functools
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -50,25 +51,37 @@ def archived_name(name: str, ts: str, packed: str = "") -> str:
         ts: of the run.
         packed: the suffix of the compression of the archive, for files that are not compressed yet.
     """
-    path = PurePosixPath(name)
-    if packed and path.suffix not in PACKED_ALREADY:
+    folder, slash, last = name.rpartition("/")
+    if packed and _split(last)[1] not in PACKED_ALREADY:
         return archived_name(name, ts) + packed
-    compression = path.suffix if path.suffix in COMPRESSIONS else ""
-    inner = PurePosixPath(path.name.removesuffix(compression))
-    return str(path.with_name(f"{inner.stem}_{ts}{inner.suffix}{compression}"))
+    inner, compression = _split(last)
+    if compression not in COMPRESSIONS:
+        inner, compression = last, ""
+    stem, suffix = _split(inner)
+    return f"{folder}{slash}{stem}_{ts}{suffix}{compression}"
 
 
 def packing(name: str, archived: str) -> str | None:
     """Return the suffix of the compression that the archive has added to a file that landed as `name`."""
-    suffix = PurePosixPath(archived).suffix
-    return suffix if suffix in COMPRESSIONS and PurePosixPath(name).suffix != suffix else None
+    suffix = _suffix(archived)
+    return suffix if suffix in COMPRESSIONS and _suffix(name) != suffix else None
 
 
 def input_format(name: str) -> Literal["json", "csv", "parquet"]:
     """Return what a file is read as, by its name: `.csv`, `.parquet`, anything else is JSON."""
-    path = PurePosixPath(name)
-    suffix = (PurePosixPath(path.stem) if path.suffix in COMPRESSIONS else path).suffix
+    stem, suffix = _split(name.rpartition("/")[2])
+    suffix = _split(stem)[1] if suffix in COMPRESSIONS else suffix
     return "csv" if suffix == ".csv" else "parquet" if suffix == ".parquet" else "json"
+
+
+def _suffix(name: str) -> str:
+    return _split(name.rpartition("/")[2])[1]
+
+
+def _split(name: str) -> tuple[str, str]:
+    """Return a name without its suffix, and the suffix, as a Path would: none in `.a`, `a.` and `a`."""
+    dot = name.rfind(".")
+    return (name[:dot], name[dot:]) if 0 < dot < len(name) - 1 else (name, "")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,12 +91,12 @@ class Feed:
     data_dir: Path
     spec: Spec
 
-    @property
+    @functools.cached_property
     def landing_dir(self) -> Path:
         """Where producers drop files."""
         return self.data_dir / self.spec.input.path
 
-    @property
+    @functools.cached_property
     def staging_dir(self) -> Path:
         """Where the files of unfinished runs are."""
         return self.data_dir / "staging"
@@ -107,7 +120,7 @@ class Feed:
         """What was decided about bad records and files."""
         return self.data_dir / ".fanfold" / "quarantine"
 
-    @property
+    @functools.cached_property
     def archive_dir(self) -> Path:
         """Where originals end."""
         return self.data_dir / self.spec.archive.path
@@ -124,12 +137,12 @@ class Run:
     feed: Feed
     ts: str
 
-    @property
+    @functools.cached_property
     def staging_dir(self) -> Path:
         """Everything of the run that goes when it is complete."""
         return self.feed.staging_dir / self.ts
 
-    @property
+    @functools.cached_property
     def work_dir(self) -> Path:
         """Fanfold's own files of the run."""
         return self.staging_dir / ".fanfold"
@@ -178,7 +191,13 @@ class Run:
 
     def subdir_dir(self, n: int) -> Path:
         """Return the directory that holds the claimed originals, and nothing else."""
-        return self.staging_dir / str(n)
+        if n not in self._subdir_dirs:
+            self._subdir_dirs[n] = self.staging_dir / str(n)
+        return self._subdir_dirs[n]
+
+    @functools.cached_property
+    def _subdir_dirs(self) -> dict[int, Path]:
+        return {}
 
     def inputs_path(self, n: int) -> Path:
         """Return the list of the files of one subdirectory, as the schema scan saw them."""
@@ -195,6 +214,10 @@ class Run:
     def clean_path(self, n: int) -> Path:
         """Return the good records of files that took the careful path, in one form."""
         return self.work_dir / str(n) / "clean.ndjson"
+
+    def joined_paths(self, n: int) -> list[Path]:
+        """Return the records of many small files, one a line: those of arrays, and others."""
+        return [self.work_dir / str(n) / f"{layout}.ndjson" for layout in ("arrays", "others")]
 
     def bad_records_path(self, n: int) -> Path:
         """Return the bad records of the subdirectory, before its output is published."""
@@ -235,8 +258,11 @@ class Run:
 
     def archive_path(self, name: str) -> Path:
         """Return where the original that landed as `name` ends."""
-        packed = PACKED_SUFFIX[self.feed.spec.archive.compression]
-        return self.feed.archive_dir / archived_name(name, self.ts, packed)
+        return self.feed.archive_dir / self.archived(name)
+
+    def archived(self, name: str) -> str:
+        """Return where the original that landed as `name` ends, relative to the archive."""
+        return archived_name(name, self.ts, PACKED_SUFFIX[self.feed.spec.archive.compression])
 
     def archived_marker_path(self, name: str) -> Path | None:
         """Return where the marker of a file that landed as `name` ends."""

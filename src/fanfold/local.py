@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import multiprocessing
+import multiprocessing.forkserver
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -50,6 +51,9 @@ def run(feed: Feed, ts: str, on_step: OnStep) -> LocalRun:
         ExceptionGroup: groups failed; the others have published and archived.
     """
     began = time.monotonic()
+    # It imports while this process stages and scans.
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["fanfold.steps"])
+    multiprocessing.forkserver.ensure_running()
     if ts not in runs.unfinished(feed) and not runs.is_complete(feed.run(ts)):
         _let_settle(feed)
     seconds: dict[str, float] = {}
@@ -79,7 +83,6 @@ def _let_settle(feed: Feed) -> None:
 
 def _run_groups(feed: Feed, ts: str, groups: Mapping[str, str], on_step: OnStep) -> dict[str, float]:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["fanfold.steps"])
     at_once = min(feed.spec.concurrent_tasks, len(groups))
     todo = deque((int(n), 0) for n in groups)
     began: dict[int, float] = {}
@@ -89,7 +92,7 @@ def _run_groups(feed: Feed, ts: str, groups: Mapping[str, str], on_step: OnStep)
         running: dict[Future[Any], tuple[int, int]] = {}
         while todo or running:
             while todo and len(running) < at_once:
-                n, step = todo.popleft()
+                n, step = _next(todo, at_once)
                 began.setdefault(n, time.monotonic())
                 on_step(n, GROUP_STEPS[step].__name__, "running")
                 running[pool.submit(GROUP_STEPS[step], groups[str(n)], feed.data_dir)] = n, step
@@ -102,7 +105,6 @@ def _run_groups(feed: Feed, ts: str, groups: Mapping[str, str], on_step: OnStep)
                 if state == "failed":
                     errors[n] = error if isinstance(error, Exception) else RuntimeError(repr(error))
                 elif state == "done" and step + 1 < len(GROUP_STEPS):
-                    # To the front: a group that has begun is finished before another begins.
                     todo.appendleft((n, step + 1))
                 else:
                     seconds[str(n)] = time.monotonic() - began[n]
@@ -116,3 +118,14 @@ def _run_groups(feed: Feed, ts: str, groups: Mapping[str, str], on_step: OnStep)
         )
         raise failed
     return seconds
+
+
+def _next(todo: deque[tuple[int, int]], at_once: int) -> tuple[int, int]:
+    """Take the step that is next: a group that has begun is finished before another begins.
+
+    But the last ones begin at once: one that began when all others are done would work alone.
+    """
+    new = [group for group in todo if group[1] == 0]
+    chosen = new[0] if 0 < len(new) < at_once else todo[0]
+    todo.remove(chosen)
+    return chosen

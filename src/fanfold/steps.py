@@ -5,6 +5,7 @@ A step is given `data_dir` and what names its part of the run. What else it need
 
 import contextlib
 import logging
+import os
 from collections.abc import Iterator
 
 from fanfold import files, groups, lease, manifest, prepare, runs, verify
@@ -16,6 +17,9 @@ from fanfold.manifest import Files, Manifest, StagedFile, Summary
 from fanfold.runs import AnyPath
 
 log = logging.getLogger(__name__)
+
+# More than what is put before and behind a name that has its timestamp.
+ADDED_BYTES = 100
 
 
 def start(spec_path: AnyPath, data_dir: AnyPath | None = None) -> Feed:
@@ -94,9 +98,12 @@ def stage_files(feed: Feed, ts: str) -> int:
 def _apart(run: Run, ready: list[files.LandedFile]) -> Iterator[files.LandedFile]:
     """Yield the files that have a place of their own wherever they may end; a warning says why others have none."""
     places: dict[str, str] = {}
+    feed = run.feed
+    directories = (run.staging_dir, feed.archive_dir, feed.data_dir / feed.spec.quarantine.path)
+    room = files.longest_name(*directories) - len((feed.spec.input.done_suffix or "").encode()) - ADDED_BYTES
     for file in ready:
-        place = str(run.archive_path(file.name))
-        if not _fits(run, file.name):
+        place = run.archived(file.name)
+        if len(os.fsencode(place)) > room and not _fits(run, file.name):
             log.warning("%r stays in landing: its name is too long for what is put behind it; shorten it", file.name)
         elif places.setdefault(place, file.name) != file.name:
             log.warning("%r waits for the next run: in the archive it is named like %r", file.name, places[place])

@@ -1,9 +1,11 @@
 """The proof: every file, byte, record and row of a run accounted for."""
 
+import functools
 import hashlib
 import importlib.metadata
 import os
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 
@@ -214,14 +216,15 @@ def _archive_gaps(run: Run, committed: Manifest) -> Iterator[str]:
 
 
 def _output_gaps(run: Run, committed: Manifest) -> Iterator[str]:
-    expected = {run.manifest_path.name}
-    for output in committed.outputs.values():
-        path = run.feed.data_dir / output.path
-        expected.add(path.name)
-        if not path.is_file():
+    outputs = list(committed.outputs.values())
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        intact = list(threads.map(functools.partial(is_as_published, run.feed), outputs))
+    for output, is_intact in zip(outputs, intact, strict=True):
+        if not (run.feed.data_dir / output.path).is_file():
             yield f"{output.path!r} is missing: expected {output.rows} rows"
-        elif not is_as_published(run.feed, output):
+        elif not is_intact:
             yield f"{output.path!r} is changed: expected sha256 {output.sha256}"
+    expected = {run.manifest_path.name, *(Path(output.path).name for output in outputs)}
     for name in sorted(path.name for path in run.output_dir.iterdir()) if run.output_dir.is_dir() else ():
         if name not in expected:
             yield f"{f'{run.output}/{name}'!r} is extra: no output of the run"

@@ -16,10 +16,8 @@ from typing import NamedTuple
 import psutil
 
 from fanfold import runs
-from fanfold.airflow import home
 from fanfold.airflow.embedded import PRELOAD
-from fanfold.airflow.processes import MARK
-from fanfold.airflow.server import COMPONENTS, EmbeddedAirflow
+from fanfold.airflow.server import EmbeddedAirflow
 from fanfold.recount import recount
 from tests.conftest import FeedDir, new_feed
 from tests.torture.matrix import Result
@@ -59,7 +57,9 @@ class Killed(NamedTuple):
 
 
 class RestartedAirflow(EmbeddedAirflow):
-    """An Airflow whose scheduler is started again when it ends, with all that it had started ended: as systemd does."""
+    """An Airflow whose scheduler is started again whenever it ends."""
+
+    MOST_RESTARTS = 1000
 
     def workers(self) -> list[psutil.Process]:
         """Return the workers that run a task now."""
@@ -72,17 +72,11 @@ class RestartedAirflow(EmbeddedAirflow):
         return found
 
     def kill_scheduler(self) -> None:
-        """Kill the scheduler, and start it again."""
+        """Kill the scheduler; the server starts it again."""
         scheduler = self._children["scheduler"]
-        group = psutil.Process(scheduler.pid).children(recursive=True)
         scheduler.kill()
         scheduler.wait()
-        for process in group:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-        psutil.wait_procs(group, timeout=10)
-        token = {MARK: self._record["token"], "FANFOLD_PRELOAD": self._preload}
-        self._spawn("scheduler", COMPONENTS["scheduler"], home.environment(self._home) | token | self._environ)
+        self._check_children()
 
 
 class Killer:

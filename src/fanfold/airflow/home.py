@@ -159,6 +159,12 @@ def close_runs(home: Path) -> None:
         database.executescript(SETTLE)
 
 
+def end_jobs(home: Path) -> None:
+    """Note that no scheduler runs: the next one then takes the tasks of the one before at once."""
+    with contextlib.closing(sqlite3.connect(home / "airflow.db", timeout=30)) as database, database:
+        database.execute("UPDATE job SET state = 'failed' WHERE state = 'running' AND job_type = 'SchedulerJob'")
+
+
 def write(file: Path, text: str) -> None:
     """Write a file that only its owner may read, whole or not at all."""
     new = file.with_name(f"{file.name}.new")

@@ -62,6 +62,17 @@ def end_recorded(home: Path, children: Mapping[str, subprocess.Popen[bytes]]) ->
     file.unlink()
 
 
+def end_session(pid: int) -> None:
+    """Kill what is left of the session that a process, which has ended, had begun."""
+    left = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if os.getsid(process.pid) == pid:
+                process.kill()
+                left.append(process)
+    psutil.wait_procs(left, timeout=GRACE_SECONDS)
+
+
 def _signal_until_gone(record: Mapping[str, Any], number: signal.Signals, *, again: bool) -> list[psutil.Process]:
     """Signal the processes of a record, once or again and again, and return those alive at the end of the grace."""
     deadline = time.monotonic() + GRACE_SECONDS

@@ -30,7 +30,7 @@ import psutil
 
 from fanfold.airflow import home
 from fanfold.airflow.home import ServerError
-from fanfold.airflow.processes import MARK, end_recorded
+from fanfold.airflow.processes import MARK, end_recorded, end_session
 
 COMPONENTS = {
     "api-server": ["api-server"],
@@ -83,8 +83,11 @@ class RunOutcome:
 class EmbeddedAirflow:
     """Context manager: Airflow runs between enter and exit, and no process of it outlives the exit.
 
-    Inside the context SIGTERM raises SystemExit(143), where it is entered in the main thread.
+    Inside the context SIGTERM raises SystemExit(143), where it is entered in the main thread. A scheduler that ends is
+    started again, some times.
     """
+
+    MOST_RESTARTS = 5
 
     def __init__(
         self,
@@ -111,6 +114,7 @@ class EmbeddedAirflow:
         self._preload = " ".join(preload)
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._record: dict[str, Any] = {}
+        self._restarts = 0
         self._on_exit = contextlib.ExitStack()
 
     def __enter__(self) -> Self:
@@ -281,12 +285,10 @@ class EmbeddedAirflow:
         self.url = f"http://127.0.0.1:{port}"
         home.write_settings(self._home, port)
         self._record = {"owner": os.getpid(), "token": secrets.token_hex(16), "sessions": []}
-        environ = home.environment(self._home) | {MARK: self._record["token"]} | self._environ
-        self._migrate(environ)
+        self._migrate(self._environ_of("db-migrate"))
         home.close_runs(self._home)
         for component, arguments in COMPONENTS.items():
-            preload = {"FANFOLD_PRELOAD": self._preload if component == "scheduler" else ""}
-            self._spawn(component, arguments, environ | preload)
+            self._spawn(component, arguments, self._environ_of(component))
         self._await_parse(port)
 
     def _spawn(self, component: str, arguments: Sequence[str], environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
@@ -343,10 +345,26 @@ class EmbeddedAirflow:
         raise ServerError(msg)
 
     def _check_children(self) -> None:
-        for component, child in self._children.items():
-            if child.poll() is not None:
+        for component, child in list(self._children.items()):
+            if child.poll() is None:
+                continue
+            if component == "scheduler" and self._restarts < self.MOST_RESTARTS:
+                self._restart_scheduler(child.pid)
+            else:
                 msg = f"Airflow's {component} ended with exit code {child.returncode}; see {self._log(component)}"
                 raise ServerDiedError(msg)
+
+    def _restart_scheduler(self, pid: int) -> None:
+        """Start the scheduler again, as systemd would: on SQLite it can die of two clears at once."""
+        self._restarts += 1
+        self._log("scheduler").replace(self._log(f"scheduler.{self._restarts}"))
+        end_session(pid)
+        home.end_jobs(self._home)
+        self._spawn("scheduler", COMPONENTS["scheduler"], self._environ_of("scheduler"))
+
+    def _environ_of(self, component: str) -> dict[str, str]:
+        preload = {"FANFOLD_PRELOAD": self._preload if component == "scheduler" else ""}
+        return home.environment(self._home) | {MARK: self._record["token"]} | self._environ | preload
 
     def _log(self, component: str) -> Path:
         return self._home / "logs" / f"{component}.log"

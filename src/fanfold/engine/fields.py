@@ -127,6 +127,7 @@ class Field:
 def union(fields: list[Field]) -> Field:
     """Return the tree of what was seen in all files, in their order."""
     root = Field("")
-    for field in fields:
+    # Files of one shape share it.
+    for field in {id(field): field for field in fields}.values():
         root.widen(field)
     return root

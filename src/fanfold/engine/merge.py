@@ -1,7 +1,7 @@
 """Merge: every record joined with its references. Nesting is kept."""
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -85,7 +85,14 @@ def _sort_out(value: str, node: Node, plain: list[str], arrays: list[tuple[str, 
 
 
 def merge(  # noqa: PLR0913, PLR0917 - what is read, by which rules, and where it goes
-    run: Run, n: int, files: Mapping[str, Path], clean: Clean | None, schema: RunSchema, record_bytes: int, target: Path
+    run: Run,
+    n: int,
+    files: Mapping[str, Path],
+    clean: Clean | None,
+    schema: RunSchema,
+    record_bytes: int,
+    target: Path,
+    joined: Sequence[Path] = (),
 ) -> int:
     """Write the records of files as Parquet: a struct `record`, and one for each reference.
 
@@ -100,6 +107,7 @@ def merge(  # noqa: PLR0913, PLR0917 - what is read, by which rules, and where i
         schema: of the run.
         record_bytes: how large a record is, on average; those of some group may be larger.
         target: where to write.
+        joined: records of further files of JSON, one a line, that come before all others.
 
     Returns:
         The number of records.
@@ -108,7 +116,7 @@ def merge(  # noqa: PLR0913, PLR0917 - what is read, by which rules, and where i
         duckdb.Error: DuckDB cannot read a file.
     """
     spec = run.feed.spec
-    sources = relations(files.values(), schema.record, spec, clean) or [_nothing(schema)]
+    sources = relations(files.values(), schema.record, spec, clean, joined) or [_nothing(schema)]
     lineage = ""
     if spec.output.lineage:
         lineage = (
@@ -131,7 +139,8 @@ def merge(  # noqa: PLR0913, PLR0917 - what is read, by which rules, and where i
     # Few rows at a time, and little space for each dictionary, where there are many columns.
     rows = max(CHUNK_ROWS, min(ROW_GROUP_ROWS, ROW_GROUP_VALUES // max(1, len(schema.flat))))
     rows = max(FEWEST_ROWS, min(rows, ROW_GROUP_BYTES // max(1, record_bytes)))
-    with _connect(run, len(files), n, len(schema.flat), clean, record_bytes) as connection:
+    read = len(files) + len(joined)
+    with _connect(run, read, n, len(schema.flat), clean, record_bytes) as connection:
         if lineage:
             _number_records(connection, files, schema, spec)
         connection.execute(
@@ -281,7 +290,9 @@ def _fits(value: str, kind: str, read_type: str) -> str | None:
         precision, scale = map(int, kind[8:-1].split(","))
         if read_type == "DOUBLE":
             most = 10.0 ** (min(precision, DOUBLE_DIGITS) - scale)
-            return f"abs({value}) < {most!r}::DOUBLE AND try_cast({value} AS {kind})::DOUBLE = {value}"
+            # The quotient is the double of the decimal, if any is.
+            rounded = f"round({value} * 1e{scale}) / 1e{scale}"
+            return f"abs({value}) < {most!r}::DOUBLE AND {rounded} = {value}"
         number = f"[-+]?[0-9]{{1,{max(1, precision - scale)}}}([.][0-9]{{0,{scale}}})?"
         return f"regexp_full_match({value}, '{number}') AND try_cast({value} AS {kind}) IS NOT NULL"
     if kind == "DOUBLE":

@@ -139,11 +139,10 @@ class _Scanner:
                 self._look_with_care(name)
             else:
                 plain[kind].append(name)
-        self._layouts = {name: json_layout(self._files[name]) for name in plain["json"]}
         self._prove(plain["json"])
         for layout in LAYOUTS:
             left = [name for name in plain["json"] if name not in self._proved]
-            self._look_at_json([name for name in left if self._layouts[name] == layout])
+            self._look_at_json([name for name in left if self._layout(name) == layout])
         self._look_at_csv(plain["csv"])
         for name in plain["parquet"]:
             self._look_at_parquet(name)
@@ -152,17 +151,22 @@ class _Scanner:
         """Set aside the files with which the run would have too many fields: of all files those with the most."""
         if not self._limited:
             return
+        sharing: dict[int, list[str]] = {}
+        for name, scanned in self.found.items():
+            sharing.setdefault(id(scanned.fields), []).append(name)
+        sized = [(self.found[names[0]].fields.size(self._whole), sorted(names)) for names in sharing.values()]
         root, most = Field(""), 0
-        sizes = {name: scanned.fields.size(self._whole) for name, scanned in self.found.items()}
-        for name in sorted(sizes, key=lambda name: (sizes[name], name)):
-            most += sizes[name]
+        for size, names in sorted(sized):
+            fields = self.found[names[0]].fields
+            most += size
             if most <= MAX_FIELDS:
-                root.widen(self.found[name].fields)
+                root.widen(fields)
                 continue
-            # Files share fields: only now it is worth to count them.
-            wider = union([root, self.found[name].fields])
+            # Files have fields in common: only now it is worth to count them.
+            wider = union([root, fields])
             if (found := wider.size(self._whole)) > MAX_FIELDS:
-                self._exclude(name, UnreadableError("too_many_fields", f"{too_many_fields(found)} in a run"))
+                for name in names:
+                    self._exclude(name, UnreadableError("too_many_fields", f"{too_many_fields(found)} in a run"))
             else:
                 root = wider
             most = root.size(self._whole)
@@ -205,10 +209,15 @@ class _Scanner:
         """Look at the files whose records are all of one shape."""
         if self._spec.input.max_record_bytes < WINDOW_BYTES or self._whole:
             return
-        files = {name: (self._files[name], self._layouts[name] == "array") for name in names}
+        files = {name: self._files[name] for name in names}
         for name, proved in prove(files, measured=self._limited, processes=self._threads).items():
             self.found[name] = FileScan(proved.records, proved.fields)
             self._proved.add(name)
+
+    def _layout(self, name: str) -> str:
+        if name not in self._layouts:
+            self._layouts[name] = json_layout(self._files[name])
+        return self._layouts[name]
 
     def _look_at_json(self, names: list[str]) -> None:
         """Look at files of one layout in one query; where one is refused, at the others without it."""
@@ -259,7 +268,7 @@ class _Scanner:
 
     def _objects(self, names: list[str]) -> str:
         paths = ", ".join(text(pattern(self._files[name])) for name in names)
-        layout, cap = self._layouts[names[0]], self._spec.input.max_record_bytes
+        layout, cap = self._layout(names[0]), self._spec.input.max_record_bytes
         return (
             f"read_json_objects([{paths}], format = '{layout}', filename = true, hive_partitioning = false, "
             f"maximum_object_size = {cap})"
@@ -374,22 +383,17 @@ class _Scanner:
         while True:
             whole = union([scanned.fields for scanned in self.found.values()])
             names = [name for name, one in self.found.items() if not one.careful and input_format(name) == "json"]
-            mixed = [name for name in names if is_hidden(self.found[name].fields, whole)]
+            trees = {id(self.found[name].fields): self.found[name].fields for name in names}
+            hidden = {key for key, fields in trees.items() if is_hidden(fields, whole)}
+            measured = {key for key, fields in trees.items() if not measure_all and _is_measured(fields, whole)}
+            mixed = [name for name in names if id(self.found[name].fields) in hidden]
             for name in mixed:
                 self._look_with_care(name)
-            names = [name for name in names if name not in mixed and not self._is_measured(name, whole, measure_all)]
-            parts = [[name for name in names if self._layouts[name] == layout] for layout in LAYOUTS]
+            known = {name for name in self._proved if id(self.found[name].fields) in measured}
+            names = [name for name in names if name not in known and name not in mixed]
+            parts = [[name for name in names if self._layout(name) == layout] for layout in LAYOUTS]
             if all(self._measure(part, whole, measure_all=measure_all) for part in parts if part):
                 return
-
-    def _is_measured(self, name: str, whole: Field, measure_all: bool) -> bool:  # noqa: FBT001 - passed on
-        """Say whether a file is proved, and the digits of all numbers are known that are beside decimals somewhere."""
-        if name not in self._proved or measure_all:
-            return False
-        fields = self.found[name].fields
-        ways = (fields.find(way) for way, _ in numbers(whole, [], measure_all=False))
-        kinds = (field.through_arrays().kinds for field in ways if field)
-        return all("DECIMAL" in found or not found for found in kinds)
 
     def _measure(self, names: list[str], whole: Field, *, measure_all: bool) -> bool:
         """Measure files in one query; False where one was refused, and now takes the careful path."""
@@ -404,7 +408,7 @@ class _Scanner:
         for _, steps in wanted:
             asked += [f"max({most_digits(steps, counted)})" for counted in (WHOLE, FRACTION)]
         listed = ", ".join(text(pattern(self._files[name])) for name in names)
-        buffers, layout = json_buffer_bytes(len(names), cap) + CHUNK_BYTES, self._layouts[names[0]]
+        buffers, layout = json_buffer_bytes(len(names), cap) + CHUNK_BYTES, self._layout(names[0])
         try:
             size, threads = whole.size(()), self._threads
             with connect(self._data_dir, threads=threads, buffers=buffers, columns=size) as connection:
@@ -426,7 +430,7 @@ class _Scanner:
                 field = self.found[paths[path]].fields.find(way)
                 if field is not None and digits_before is not None:
                     field = field.through_arrays() if field.element else field
-                    field.whole, field.fraction = digits_before, digits_after
+                    field.whole, field.fraction = max(field.whole, digits_before), max(field.fraction, digits_after)
         return True
 
 
@@ -438,3 +442,10 @@ def file_fault(name: str, place: tuple[int, int], fault: Fault) -> BadFile:
 
 def _without_texts() -> str:
     return "regexp_replace(json, $texts, '\"\"', 'g')"
+
+
+def _is_measured(fields: Field, whole: Field) -> bool:
+    """Say whether a file that is proved has been measured wherever its numbers are beside decimals."""
+    ways = (fields.find(way) for way, _ in numbers(whole, [], measure_all=False))
+    kinds = (field.through_arrays().kinds for field in ways if field)
+    return all("DECIMAL" in found or not found for found in kinds)

@@ -17,6 +17,7 @@ CHUNK_ROWS = 2048
 CHUNK_BYTES = 32 * 1024 * 1024
 # What DuckDB says of a call to the system that failed ends in the system's reason.
 SYSTEM_FAULT = re.compile(r'IO Error: .*"(?P<path>.*)": (?P<reason>[^"]+)')
+SPECIAL = re.compile(r"[*?\[]")
 REASONS = {os.strerror(number): number for number in errno.errorcode}
 
 
@@ -105,4 +106,4 @@ def text(value: str) -> str:
 
 def pattern(path: Path) -> str:
     """Return a path as DuckDB's readers take it: `*`, `?` and `[` stand for themselves."""
-    return "".join(f"[{char}]" if char in "*?[" else char for char in str(path))
+    return SPECIAL.sub(r"[\g<0>]", str(path))

@@ -5,6 +5,7 @@ as it decodes them: the same keys, each with a value of its kinds. It is stricte
 with other records, or with numbers that a double may not hold, is left to the scan.
 """
 
+import contextlib
 import functools
 import itertools
 import json
@@ -12,9 +13,9 @@ import multiprocessing
 import operator
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Union
+from typing import IO, Any, NamedTuple, Union
 
 import duckdb
 import msgspec
@@ -23,18 +24,24 @@ from fanfold import workers
 from fanfold.engine.fields import Field
 from fanfold.engine.session import connect_to_nothing
 from fanfold.engine.strict import NUMBER, has_long_keys, is_blind, is_vague, survives
+from fanfold.layout import COMPRESSIONS
 from fanfold.records.faults import UnreadableError
 from fanfold.records.limits import MAX_FIELDS, MAX_VALUES
+from fanfold.records.read import is_array
 from fanfold.records.window import Stream, decompressed
 
 # No record in a window has too many values.
 WINDOW_BYTES = MAX_VALUES
-READ_BYTES = WINDOW_BYTES // 2
+READ_BYTES = 256 * 1024
+# So much is looked at together for what a double may not hold.
+CHECKED_BYTES = 256 * 1024
 # With less than this, to start processes takes longer than they save.
 PARALLEL_BYTES = 64 * 1024 * 1024
 PARTS_OF_A_PROCESS = 4
 # Of the first window, to learn the shape from.
 SAMPLED_RECORDS = 64
+# Of a file that waits for others.
+SMALL_BYTES = 64 * 1024
 # So often may a file have other kinds of values than was thought.
 MOST_SURPRISES = 16
 # Where records lie in records, a window is cut so many of them earlier.
@@ -44,12 +51,15 @@ FIRST_KEY = re.compile(rb'[ \t\r\n]*\[[ \t\r\n]*(\{[ \t\r\n]*"(?:[^"\\]|\\.)*"[ 
 DIGITS, DIGITS_AND_POINT = (
     bytes(ord("0") if chr(byte) in zeros else byte for byte in range(256)) for zeros in ("0123456789", "0123456789.")
 )
+FIRST_DIGIT = bytes(ord("1") if chr(byte) in "23456789" else byte for byte in range(256))
 LONG_NUMBER = re.compile(rb"[0-9.]{16}")
 NEGATIVE_ZERO = re.compile(rb"-0[,\]} \t\r\n]")
 TEXTS = re.compile(rb'"(?:[^"\\]|\\.)*"')
 SURPRISE = re.compile(r"\$\[(\d+)\]")
 OTHER_KEYS = ("missing required field", "unknown field")
 SCALARS = {"BIGINT": int, "DECIMAL": float, "VARCHAR": str, "BOOLEAN": bool}
+# By the identity of a field: itself, and how many digits its numbers have before and after the point.
+_Digits = dict[int, tuple[Field, int, int]]
 DECODED_RAW = msgspec.json.Decoder(list[msgspec.Raw])
 LINES_RAW = msgspec.json.Decoder(msgspec.Raw)
 
@@ -61,18 +71,18 @@ class Proved(NamedTuple):
     fields: Field
 
 
-def prove(files: Mapping[str, tuple[Path, bool]], *, measured: bool, processes: int) -> dict[str, Proved]:
+def prove(files: Mapping[str, Path], *, measured: bool, processes: int) -> dict[str, Proved]:
     """Prove what can be proved of files: their records have one shape.
 
     In the order of names, since the first file gives the order of the fields.
 
     Args:
-        files: by name the path, and whether the records are in an array; else each has a line of its own.
+        files: by name.
         measured: whether the digits of decimals are counted.
         processes: so many work beside each other, where there is much to read.
     """
     names = sorted(files)
-    size = sum(files[name][0].stat().st_size for name in names)
+    size = sum(files[name].stat().st_size for name in names)
     if processes == 1 or size < PARALLEL_BYTES or sys.platform != "linux":
         return _prove_some(files, names, measured=measured)
     found: dict[str, Proved] = {}
@@ -85,14 +95,33 @@ def prove(files: Mapping[str, tuple[Path, bool]], *, measured: bool, processes: 
     return found
 
 
-def _prove_some(files: Mapping[str, tuple[Path, bool]], names: list[str], *, measured: bool) -> dict[str, Proved]:
+def _prove_some(files: Mapping[str, Path], names: list[str], *, measured: bool) -> dict[str, Proved]:
     with connect_to_nothing() as connection:
         prover = _Prover(connection, measured=measured)
-        proved = ((name, prover.prove(name, files[name][0], is_array=files[name][1])) for name in names)
-        return {name: found for name, found in proved if found}
+        for name in names:
+            prover.look_at(name, files[name])
+        return prover.settle()
 
 
-class _OtherError(Exception):
+def join(paths: Iterable[Path], arrays: IO[bytes], others: IO[bytes]) -> None:
+    """Write the records of files of JSON one a line, those of arrays apart, in the order of the files.
+
+    Raises:
+        UnreadableError, ValueError: a file is none whose records were proved.
+    """
+    for path in paths:
+        with decompressed(path) as stream:
+            head = _full(stream)
+            target = arrays if is_array(head) else others
+            for records in _windows(head, stream, _Raw()):
+                lines = b"\n".join(records)
+                if lines.count(b"\n") >= len(records):
+                    # Only between the values of a record are there line ends.
+                    lines = b"\n".join(bytes(record).replace(b"\n", b" ") for record in records)
+                target.write(lines + b"\n")
+
+
+class _OtherError(ValueError):
     """The file is none of records of one shape."""
 
 
@@ -105,37 +134,67 @@ class _SurpriseError(Exception):
 
 
 class _Prover:
-    """Proves one file after the other; the next one mostly has the shape of the one before."""
+    """Looks at one file after the other; the next one mostly has the shape of the one before.
+
+    Of small files, many together are looked at for what a double may not hold, and measured.
+    """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, *, measured: bool) -> None:
         """Begin; with `measured`, the digits of decimals are counted."""
         self._connection, self._measured = connection, measured
         self._shape: _Shape | None = None
+        self._waiting: dict[str, tuple[Path, int]] = {}
+        self._found: dict[str, Proved] = {}
 
-    def prove(self, name: str, path: Path, *, is_array: bool) -> Proved | None:
-        """Return what a file holds; None where it needs another look."""
-        try:
-            shape, is_own = self._shape, False
+    def look_at(self, name: str, path: Path) -> None:
+        """Find out whether the records of a file have one shape; files of one shape share their fields."""
+        alone = path.suffix in COMPRESSIONS or path.stat().st_size > SMALL_BYTES
+        if alone:
+            self.settle()
+        shape, is_own = self._shape, False
+        with contextlib.suppress(_OtherError, UnreadableError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             for _ in range(MOST_SURPRISES):
                 try:
-                    shape, is_own = (shape, is_own) if shape else (self._learn(path, is_array=is_array), True)
-                    proved = self._read(name, path, shape, is_array=is_array)
+                    if shape is None:
+                        shape, is_own = self._learn(name, path), True
+                    records = shape.read(path)
                 except _SurpriseError as surprise:
                     # A shape that comes from another file says nothing of this one.
                     structures = shape.structures | self._structures([surprise.record]) if shape and is_own else None
-                    shape = _Shape(structures, measured=self._measured) if structures else None
+                    shape = _Shape(name, structures, measured=self._measured) if structures else None
                 else:
-                    self._shape = shape
-                    return proved
-        except (_OtherError, UnreadableError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            pass
-        return None
+                    if shape is not self._shape:
+                        self.settle()
+                        self._shape = shape
+                    self._waiting[name] = path, records
+                    break
+        if alone or (self._shape and self._shape.unchecked_bytes > CHECKED_BYTES):
+            self.settle()
 
-    def _learn(self, path: Path, *, is_array: bool) -> "_Shape":
+    def settle(self) -> dict[str, Proved]:
+        """Decide about the files that wait; return all that is proved so far."""
+        waiting, self._waiting = self._waiting, {}
+        if not waiting or not self._shape:
+            return self._found
+        try:
+            self._shape.settle()
+        except _OtherError:
+            self._shape = None
+            if len(waiting) > 1:
+                # It is one of them.
+                for name, (path, _) in waiting.items():
+                    self.look_at(name, path)
+                    self.settle()
+        else:
+            fields = self._shape.fields
+            self._found |= {name: Proved(records, fields) for name, (_, records) in waiting.items()}
+        return self._found
+
+    def _learn(self, name: str, path: Path) -> "_Shape":
         with decompressed(path) as stream:
-            records = next(_windows(stream, _Raw(), is_array=is_array), [])
+            records = next(_windows(_full(stream), stream, _Raw()), [])
         few = range(0, len(records), max(1, len(records) // SAMPLED_RECORDS))
-        return _Shape(self._structures([bytes(records[i]) for i in few]), measured=self._measured)
+        return _Shape(name, self._structures([bytes(records[i]) for i in few]), measured=self._measured)
 
     def _structures(self, records: list[bytes]) -> frozenset[str]:
         texts = [record.decode() for record in records]
@@ -148,32 +207,23 @@ class _Prover:
             raise _OtherError from None
         return frozenset(structure for (structure,) in rows)
 
-    def _read(self, name: str, path: Path, shape: "_Shape", *, is_array: bool) -> Proved:
-        fields, records = shape.fields(name), 0
-        with decompressed(path) as stream:
-            for window in _windows(stream, shape, is_array=is_array):
-                records += len(window)
-                if self._measured:
-                    _measure(fields, window)
-        if not records:
-            raise _OtherError
-        return Proved(records, fields)
-
 
 class _Raw:
     """Decodes windows of any records, to their bytes."""
 
     @staticmethod
-    def decode(window: bytes, *, lines: bool) -> list[Any]:
+    def decode(window: memoryview, *, lines: bool) -> list[Any]:
         return LINES_RAW.decode_lines(window) if lines else DECODED_RAW.decode(window)
 
 
 class _Shape(_Raw):
     """What decodes windows of records that have just the keys of some structures, with values of their kinds."""
 
-    def __init__(self, structures: frozenset[str], *, measured: bool) -> None:
+    def __init__(self, name: str, structures: frozenset[str], *, measured: bool) -> None:
         self.structures = structures
-        fields = self.fields("")
+        self.fields = fields = Field(name)
+        for structure in sorted(structures):
+            fields.absorb(json.loads(structure))
         if is_blind(fields) or not fields.is_object or fields.size(()) > MAX_FIELDS:
             raise _OtherError
         for structure in map(json.loads, structures):
@@ -189,20 +239,62 @@ class _Shape(_Raw):
             raise _OtherError from None
         self._array = msgspec.json.Decoder(list[record])  # type: ignore[valid-type]
         self._lines = msgspec.json.Decoder(record)
+        self._measured = measured
+        self._unchecked: list[tuple[memoryview, list[Any]]] = []
+        self._digits: _Digits = {}
 
-    def fields(self, first_file: str) -> Field:
-        """Return the fields, as those of a file."""
-        fields = Field(first_file)
-        for structure in sorted(self.structures):
-            fields.absorb(json.loads(structure))
-        return fields
+    @property
+    def unchecked_bytes(self) -> int:
+        """How much has been read since `settle`."""
+        return sum(len(window) for window, _ in self._unchecked)
 
-    def decode(self, window: bytes, *, lines: bool) -> list[Any]:  # type: ignore[override]
+    def read(self, path: Path) -> int:
+        """Return the number of records of a file, all of which have the shape; `settle` says whether that is all.
+
+        Raises:
+            _SurpriseError, _OtherError, UnreadableError, msgspec.DecodeError: it has not; nothing is kept of it.
+        """
+        before, records = len(self._unchecked), 0
+        try:
+            with decompressed(path) as stream:
+                for window in _windows(_full(stream), stream, self):
+                    records += len(window)
+                    # So much is of one file that is looked at alone.
+                    if self.unchecked_bytes > CHECKED_BYTES + SMALL_BYTES:
+                        self._check()
+        except BaseException:
+            del self._unchecked[before:]
+            if not before:
+                self._digits.clear()
+            raise
+        if not records:
+            raise _OtherError
+        return records
+
+    def settle(self) -> None:
+        """Widen the fields by the digits of all that was read.
+
+        Raises:
+            _OtherError: a number is among it that a double may not hold.
+        """
+        self._check()
+        for field, whole, fraction in self._digits.values():
+            field.whole, field.fraction = whole, fraction
+        self._digits.clear()
+
+    def _check(self) -> None:
+        windows, records = zip(*self._unchecked, strict=True) if self._unchecked else ((), ())
+        self._unchecked = []
+        _check(b"\n".join(windows))
+        if self._measured:
+            _count_digits(self.fields, list(itertools.chain.from_iterable(records)), self._digits)
+
+    def decode(self, window: memoryview, *, lines: bool) -> list[Any]:  # type: ignore[override]
         """Return the records of a window.
 
         Raises:
             _SurpriseError: one has a value of another kind.
-            _OtherError: one has other keys, or a number that a double may not hold.
+            _OtherError: one has other keys.
             msgspec.DecodeError: it is no JSON.
         """
         try:
@@ -212,7 +304,7 @@ class _Shape(_Raw):
             if at is None or any(keys in str(error) for keys in OTHER_KEYS):
                 raise _OtherError from None
             raise _SurpriseError(bytes(super().decode(window, lines=lines)[int(at[1])])) from None
-        _check(window)
+        self._unchecked.append((window, records))
         return records
 
 
@@ -264,26 +356,26 @@ def _attribute(n: int) -> str:
     return f"field_{n}"
 
 
-def _windows(stream: Stream, decoder: _Raw, *, is_array: bool) -> Iterator[list[Any]]:
-    """Yield the records of a file, many at a time."""
-    pending = _full(stream)
-    opening = FIRST_KEY.match(pending) if is_array else None
-    if is_array:
-        if opening is None:
-            raise _OtherError
-        pending = pending[opening.start(1) :]
+def _windows(head: bytes, stream: Stream, decoder: _Raw) -> Iterator[list[Any]]:
+    """Yield the records of a file, many at a time; `head` is what was read of it before."""
+    opening = FIRST_KEY.match(head) if is_array(head) else None
+    if is_array(head) and opening is None:
+        raise _OtherError
+    # A window is decoded where it lies, between brackets of its own.
+    pending = bytearray(b"[" + head[opening.start(1) :] if opening else head)
     while more := _full(stream):
-        if len(pending) > READ_BYTES:
+        if len(pending) > WINDOW_BYTES - READ_BYTES:
             # So large a record may have too many values.
             raise _OtherError
         pending += more
         cut = _cut_array(pending, opening[1], decoder) if opening else _cut_lines(pending, decoder)
         if cut:
-            records, pending = cut
+            records, start = cut
+            following = bytearray(b"[" if opening else b"")
+            following += memoryview(pending)[start:]
+            pending = following
             yield records
-    if opening:
-        pending = b"[" + pending
-    yield decoder.decode(pending, lines=not is_array)
+    yield decoder.decode(memoryview(pending), lines=opening is None)
 
 
 def _full(stream: Stream) -> bytes:
@@ -295,66 +387,73 @@ def _full(stream: Stream) -> bytes:
     return b"".join(pieces)
 
 
-def _cut_lines(pending: bytes, decoder: _Raw) -> tuple[list[Any], bytes] | None:
+def _cut_lines(pending: bytearray, decoder: _Raw) -> tuple[list[Any], int] | None:
+    """Return the records of all whole lines, and where the rest begins; None without a whole line."""
     end = pending.rfind(b"\n") + 1
-    if not end:
-        return None
-    return decoder.decode(pending[:end], lines=True), pending[end:]
+    return (decoder.decode(memoryview(pending)[:end], lines=True), end) if end else None
 
 
-def _cut_array(pending: bytes, opening: bytes, decoder: _Raw) -> tuple[list[Any], bytes] | None:
-    """Return the records before the last one that begins like the first; what is nested in another is no JSON."""
+def _cut_array(pending: bytearray, opening: bytes, decoder: _Raw) -> tuple[list[Any], int] | None:
+    """Return the records before the last one, and where that begins; None without one before it.
+
+    It begins like the first one; what is nested in another record may do so too, but what is before it is no JSON.
+    """
     start = len(pending)
     for _ in range(MOST_CUTS):
-        start = pending.rfind(opening, 0, start)
+        start = pending.rfind(opening, 1, start)
         end = start - 1
         while end > 0 and pending[end] in BLANKS:
             end -= 1
         if end <= 0:
             break
         if pending[end] == ord(","):
+            pending[end] = ord("]")
             try:
-                return decoder.decode(b"[" + pending[:end] + b"]", lines=False), pending[start:]
+                return decoder.decode(memoryview(pending)[: end + 1], lines=False), start
             except msgspec.ValidationError:
                 raise
             except msgspec.DecodeError:
-                continue
+                pending[end] = ord(",")
     return None
 
 
-def _measure(field: Field, values: list[Any]) -> None:
-    """Widen fields by the digits of the decimals in them.
+def _count_digits(field: Field, values: list[Any], digits: _Digits) -> None:
+    """Count the most digits of the decimals in a field, before and after the point.
 
     Raises:
         _OtherError: a number is so large or so small that it is not written plainly.
     """
     if field.kinds == {"array"}:
-        _measure(field.element or Field(""), list(itertools.chain.from_iterable(filter(None, values))))
+        inner = list(itertools.chain.from_iterable(filter(None, values)))
+        _count_digits(field.element or Field(""), inner, digits)
     elif field.is_object:
-        objects = [value for value in values if value is not None]
-        for n, inner in enumerate(field.fields.values()):
-            if _has_decimals(inner):
-                _measure(inner, list(map(operator.attrgetter(_attribute(n)), objects)))
+        objects = [value for value in values if value is not None] if None in values else values
+        for n, one in enumerate(field.fields.values()):
+            if _has_decimals(one):
+                _count_digits(one, list(map(operator.attrgetter(_attribute(n)), objects)), digits)
     elif "DECIMAL" in field.kinds and field.kinds <= {"BIGINT", "DECIMAL"}:
-        numbers = [value for value in values if value is not None]
-        if numbers:
-            field.fraction = max(field.fraction, _fraction(numbers))
-            largest = sorted((max(numbers), -min(numbers)))[1]
-            field.whole = max(field.whole, len(str(int(largest))))
+        _, whole, fraction = digits.get(id(field), (field, field.whole, field.fraction))
+        digits[id(field)] = field, *_most_digits(values, whole, fraction)
+
+
+def _most_digits(values: list[float | None], whole: int, fraction: int) -> tuple[int, int]:
+    """Return how many digits there are at most, and at least so many: 1.0 has none after the point."""
+    written = msgspec.json.encode(values)
+    if b"null" in written:
+        written = msgspec.json.encode([value for value in values if value is not None])
+    digits = written.translate(DIGITS)
+    # 1e16; what is no number of JSON is null.
+    if b"e" in digits or b"n" in digits:
+        raise _OtherError
+    while b"0" * (whole + 1) + b"." in digits:
+        whole += 1
+    if not fraction and b".1" in written.translate(FIRST_DIGIT):
+        fraction = 1
+    while b"." + b"0" * (max(fraction, 1) + 1) in digits:
+        fraction = max(fraction, 1) + 1
+    return whole, fraction
 
 
 def _has_decimals(field: Field) -> bool:
     inner = [*field.fields.values(), *([field.element] if field.element else [])]
     return "DECIMAL" in field.kinds or any(map(_has_decimals, inner))
-
-
-def _fraction(numbers: list[float]) -> int:
-    """Return the most digits after the point, in the shortest form of each; 1.0 has none."""
-    written = msgspec.json.encode(numbers).translate(DIGITS)
-    # 1e16, and what is no number of JSON, come out as null.
-    if b"e" in written or b"n" in written:
-        raise _OtherError
-    most = 1
-    while b"." + b"0" * (most + 1) in written:
-        most += 1
-    return 0 if most == 1 and all(map(float.is_integer, numbers)) else most

@@ -67,7 +67,9 @@ def record_type(nodes: list[Node], *, rescue: bool) -> str:
     return sql_type(Node("", "object", fields=nodes), rescue=rescue)
 
 
-def relations(files: Iterable[Path], nodes: list[Node], spec: Spec, clean: Clean | None = None) -> list[str]:
+def relations(
+    files: Iterable[Path], nodes: list[Node], spec: Spec, clean: Clean | None = None, joined: Iterable[Path] = ()
+) -> list[str]:
     """Return queries that give all records of the files.
 
     In this order: arrays of JSON, other JSON, CSV, Parquet, what was made clean. Each gives `record`, of the type of
@@ -78,6 +80,7 @@ def relations(files: Iterable[Path], nodes: list[Node], spec: Spec, clean: Clean
         nodes: the fields of the records.
         spec: largest record, and whether there is `_rescued`.
         clean: the lines that `canonical` has made.
+        joined: records of further files of JSON, one a line, that come before all others.
     """
     rescue = spec.input.schema_mode == "declared"
     target = record_type(nodes, rescue=rescue)
@@ -86,7 +89,8 @@ def relations(files: Iterable[Path], nodes: list[Node], spec: Spec, clean: Clean
         kind = input_format(path.name)
         by_format[json_layout(path) if kind == "json" else kind].append(path)
     layouts = ("array", "unstructured")
-    found = [_json(by_format[layout], layout, nodes, spec, target) for layout in layouts if by_format[layout]]
+    found = [_json([path], "newline_delimited", nodes, spec, target) for path in joined]
+    found += [_json(by_format[layout], layout, nodes, spec, target) for layout in layouts if by_format[layout]]
     headers: dict[tuple[str, ...], list[Path]] = {}
     for path in by_format["csv"]:
         headers.setdefault(tuple(csv_names(path)), []).append(path)

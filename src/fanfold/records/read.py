@@ -46,11 +46,16 @@ def json_layout(path: Path) -> Literal["array", "unstructured"]:
     """
     with decompressed(path) as stream:
         try:
-            first = stream.read(SNIFFED_BYTES).lstrip(b" \t\r\n")
+            head = stream.read(SNIFFED_BYTES)
         except UnreadableError:
             # Damaged: whoever reads it says so.
-            first = b""
-    return "array" if first.startswith(b"[") else "unstructured"
+            head = b""
+    return "array" if is_array(head) else "unstructured"
+
+
+def is_array(head: bytes) -> bool:
+    """Say whether the records of a JSON file that begins like this are in an array."""
+    return head[:SNIFFED_BYTES].lstrip(b" \t\r\n").startswith(b"[")
 
 
 def begins_with_blank_line(path: Path) -> bool:
