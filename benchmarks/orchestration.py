@@ -14,8 +14,9 @@ import sys
 import tempfile
 from pathlib import Path
 
+from fanfold.airflow.client import RunOutcome
 from fanfold.airflow.embedded import PRELOAD
-from fanfold.airflow.server import EmbeddedAirflow, RunOutcome
+from fanfold.airflow.server import EmbeddedAirflow
 
 SPEC = """
 version: 1

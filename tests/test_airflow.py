@@ -19,8 +19,9 @@ from urllib.parse import quote
 import psutil
 import pytest
 
+from fanfold.airflow.client import RunOutcome
 from fanfold.airflow.home import ServerError
-from fanfold.airflow.server import EmbeddedAirflow, RunOutcome
+from fanfold.airflow.server import EmbeddedAirflow
 from fanfold.layout import format_ts, parse_ts
 from tests.conftest import CUSTOMERS, FeedDir, tree
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from fanfold.engine import scan, shape
 from fanfold.engine.fields import union
 from fanfold.engine.shape import Proved, prove
+from fanfold.records import batches
 from tests.conftest import TS, FeedDir, new_feed
 
 FIELDS = {
@@ -110,7 +111,7 @@ def test_with_and_without_a_proof_the_tables_are_the_same(declared: bool, texts:
     if declared:
         keys["input"] = {"schema": "declared", "fields": FIELDS}
     made = []
-    for bytes_ in (shape.WINDOW_BYTES, 1 << 60):
+    for bytes_ in (batches.WINDOW_BYTES, 1 << 60):
         with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
             patched.setattr(scan, "WINDOW_BYTES", bytes_)
             feed = new_feed(Path(folder), {f"{n}.json": text for n, (text, _) in enumerate(texts)}, **keys)
@@ -144,7 +145,7 @@ def test_where_a_file_is_cut_changes_nothing(
     assert price is not None
     assert (price.kinds, price.whole, price.fraction) == ({"DECIMAL"}, 2, 3)
     for read_bytes in (150, 163, 500, 1021):
-        monkeypatch.setattr(shape, "READ_BYTES", read_bytes)
+        monkeypatch.setattr(batches, "READ_BYTES", read_bytes)
         assert proved(tmp_path, text) == whole
 
 
@@ -160,7 +161,7 @@ def test_several_processes_find_what_one_finds(tmp_path: Path, monkeypatch: pyte
 
 def test_a_record_that_may_have_too_many_values_is_not_proved(tmp_path: Path) -> None:
     """A record as long as it takes to have too many values is left to the scan, which counts them."""
-    notes = ["n", "n" * shape.WINDOW_BYTES, *["n" * 10_000] * 80]
+    notes = ["n", "n" * batches.WINDOW_BYTES, *["n" * 10_000] * 80]
     text = json.dumps([{"id": 1, "note": note} for note in notes])
     assert proved(tmp_path, text) == {}
 

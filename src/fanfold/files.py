@@ -22,7 +22,7 @@ from fanfold.layout import Run
 
 log = logging.getLogger(__name__)
 
-# So many are put on disk together.
+# So many are worth to be treated together.
 MANY_FILES = 64
 UNFINISHED = (".part", ".tmp", ".crdownload", "~")
 

@@ -19,17 +19,17 @@ from fanfold.engine import merge as engine
 from fanfold.engine import schema as engine_schema
 from fanfold.engine.careful import Cleaned, Cleaner
 from fanfold.engine.denormalize import denormalize
-from fanfold.engine.shape import join
 from fanfold.engine.source import DATA_FAULTS, Clean
 from fanfold.errors import DataError, StillWrittenError
 from fanfold.layout import COMPRESSIONS, Run, input_format
 from fanfold.manifest import BadFile, BadRecord, Input, Inputs, Progress, Published, RunSchema
+from fanfold.records.batches import join
 from fanfold.records.faults import OF_SIZE, UnreadableError
 
 log = logging.getLogger(__name__)
 
-# DuckDB takes a millisecond for each file that it opens.
-MANY_FILES, SMALL_BYTES = 64, 256 * 1024
+# DuckDB takes a millisecond for each file that it opens; many of such a size are read into one.
+SMALL_BYTES = 256 * 1024
 # What compression makes of records, about.
 USUAL_RATIO = 10
 
@@ -130,11 +130,10 @@ def _merge_exact(run: Run, n: int, known: Mapping[str, Input], schema: RunSchema
     _clean(run, n, {}, schema, {})
     try:
         paths = {name: run.subdir_dir(n) / name for name in known}
-        small = _join_small(run, n, known, paths)
-        joined = [path for path in run.joined_paths(n) if path.exists()] if small else []
-        left = _without(paths, small)
+        joined = _join_small(run, n, known, paths)
+        left = {name: path for name, path in paths.items() if not joined or input_format(name) != "json"}
         records = engine.merge(run, n, left, None, schema, _record_bytes(known.values()), target, joined)
-    except (*DATA_FAULTS, UnreadableError, ValueError):
+    except DATA_FAULTS:
         return None
     if not engine.keeps_digits(run, n, target, schema):
         return None
@@ -142,20 +141,21 @@ def _merge_exact(run: Run, n: int, known: Mapping[str, Input], schema: RunSchema
     return None if found else _Merged(records, unmatched, {}, as_declared=True)
 
 
-def _join_small(run: Run, n: int, known: Mapping[str, Input], paths: Mapping[str, Path]) -> set[str]:
-    """Write the records of many small files of JSON to a few; return the names of all of them: none, or all."""
-    of_json = {name for name in known if input_format(name) == "json"}
-    size = sum(known[name].size_bytes * _content_ratio(name) for name in of_json)
-    # Each row tells the file that it comes from, or DuckDB opens few files.
-    if run.feed.spec.output.lineage or len(of_json) < MANY_FILES or size > len(of_json) * SMALL_BYTES:
-        return set()
+def _join_small(run: Run, n: int, known: Mapping[str, Input], paths: Mapping[str, Path]) -> list[Path]:
+    """Write the records of many small files of JSON, all of them, to a few files, which are returned, or to none."""
+    names = [name for name in known if input_format(name) == "json"]
+    size = sum(known[name].size_bytes * _content_ratio(name) for name in names)
+    # With lineage, each row tells the file that it comes from.
+    if run.feed.spec.output.lineage or len(names) < files.MANY_FILES or size > len(names) * SMALL_BYTES:
+        return []
     with contextlib.ExitStack() as stack:
         arrays, others = (stack.enter_context(path.open("wb")) for path in run.joined_paths(n))
-        join((paths[name] for name in known if name in of_json), arrays, others)
-    for path in run.joined_paths(n):
-        if not path.stat().st_size:
-            path.unlink()
-    return of_json
+        try:
+            join((paths[name] for name in names), arrays, others)
+        except (UnreadableError, ValueError):
+            # It is scanned, but is not proved: in another layout.
+            return []
+    return [path for path in run.joined_paths(n) if path.stat().st_size]
 
 
 def _record_bytes(inputs: Iterable[Input]) -> int:

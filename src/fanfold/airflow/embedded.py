@@ -10,7 +10,8 @@ from typing import Any
 from rich.console import Console
 
 from fanfold import display, manifest
-from fanfold.airflow.server import EmbeddedAirflow, RunOutcome, TaskState
+from fanfold.airflow.client import RunOutcome, TaskState
+from fanfold.airflow.server import EmbeddedAirflow
 from fanfold.layout import Feed, Run, format_ts, parse_ts
 from fanfold.manifest import Manifest, Summary
 from fanfold.runs import empty_summary

@@ -1,11 +1,12 @@
 """What was seen in the records: the tree of all fields, with the kinds of value that each had."""
 
 import dataclasses
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from fanfold.records.canonical import BIGINT, digits
 from fanfold.records.json_records import Number
+from fanfold.records.limits import MAX_FIELDS
 
 # In the words of DuckDB's json_structure.
 INTEGERS = {"UBIGINT", "BIGINT", "HUGEINT"}
@@ -131,3 +132,30 @@ def union(fields: list[Field]) -> Field:
     for field in {id(field): field for field in fields}.values():
         root.widen(field)
     return root
+
+
+def crowded(trees: Mapping[str, Field], whole: Collection[str]) -> dict[str, int]:
+    """Return the files with which a run would have too many fields, and how many: of all files those with the most.
+
+    Args:
+        trees: the fields of each file by its name; files of one shape share them.
+        whole: as `Field.size`.
+    """
+    sharing: dict[int, list[str]] = {}
+    for name, fields in trees.items():
+        sharing.setdefault(id(fields), []).append(name)
+    found: dict[str, int] = {}
+    root, most = Field(""), 0
+    for size, names in sorted((trees[names[0]].size(whole), sorted(names)) for names in sharing.values()):
+        most += size
+        if most <= MAX_FIELDS:
+            root.widen(trees[names[0]])
+            continue
+        # Files have fields in common: only now it is worth to count them.
+        wider = union([root, trees[names[0]]])
+        if (together := wider.size(whole)) > MAX_FIELDS:
+            found |= dict.fromkeys(names, together)
+        else:
+            root = wider
+        most = root.size(whole)
+    return found

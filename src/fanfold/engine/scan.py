@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import duckdb
 
-from fanfold.engine.fields import Field, union
+from fanfold.engine.fields import Field, crowded, union
 from fanfold.engine.session import (
     CHUNK_BYTES,
     connect,
@@ -23,7 +23,7 @@ from fanfold.engine.session import (
     pattern,
     text,
 )
-from fanfold.engine.shape import WINDOW_BYTES, prove
+from fanfold.engine.shape import prove
 from fanfold.engine.source import DATA_FAULTS, ORIGIN, careful_records, csv_reader, parquet_field, parquet_types
 from fanfold.engine.strict import (
     FRACTION,
@@ -40,6 +40,7 @@ from fanfold.engine.strict import (
 )
 from fanfold.layout import input_format
 from fanfold.manifest import BadFile
+from fanfold.records.batches import WINDOW_BYTES
 from fanfold.records.canonical import ESCAPES, encode
 from fanfold.records.faults import Fault, UnreadableError
 from fanfold.records.limits import MAX_FIELDS, MAX_KEY_CHARACTERS, MAX_VALUES, key_too_long, too_many_fields
@@ -151,25 +152,9 @@ class _Scanner:
         """Set aside the files with which the run would have too many fields: of all files those with the most."""
         if not self._limited:
             return
-        sharing: dict[int, list[str]] = {}
-        for name, scanned in self.found.items():
-            sharing.setdefault(id(scanned.fields), []).append(name)
-        sized = [(self.found[names[0]].fields.size(self._whole), sorted(names)) for names in sharing.values()]
-        root, most = Field(""), 0
-        for size, names in sorted(sized):
-            fields = self.found[names[0]].fields
-            most += size
-            if most <= MAX_FIELDS:
-                root.widen(fields)
-                continue
-            # Files have fields in common: only now it is worth to count them.
-            wider = union([root, fields])
-            if (found := wider.size(self._whole)) > MAX_FIELDS:
-                for name in names:
-                    self._exclude(name, UnreadableError("too_many_fields", f"{too_many_fields(found)} in a run"))
-            else:
-                root = wider
-            most = root.size(self._whole)
+        trees = {name: scanned.fields for name, scanned in self.found.items()}
+        for name, most in crowded(trees, self._whole).items():
+            self._exclude(name, UnreadableError(TOO_MANY_FIELDS, f"{too_many_fields(most)} in a run"))
 
     def _exclude(self, name: str, fault: UnreadableError) -> None:
         self.found[name] = FileScan(0, Field(name), careful=True, fault=BadFile(name, fault.code, str(fault)))

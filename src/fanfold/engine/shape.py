@@ -10,29 +10,25 @@ import functools
 import itertools
 import json
 import multiprocessing
-import operator
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Union
+from typing import Any, NamedTuple, Union
 
 import duckdb
 import msgspec
 
 from fanfold import workers
+from fanfold.engine.digits import Digits, attribute, count_digits
 from fanfold.engine.fields import Field
 from fanfold.engine.session import connect_to_nothing
 from fanfold.engine.strict import NUMBER, has_long_keys, is_blind, is_vague, survives
 from fanfold.layout import COMPRESSIONS
+from fanfold.records.batches import OtherError, RawDecoder, batches
 from fanfold.records.faults import UnreadableError
-from fanfold.records.limits import MAX_FIELDS, MAX_VALUES
-from fanfold.records.read import is_array
-from fanfold.records.window import Stream, decompressed
+from fanfold.records.limits import MAX_FIELDS
 
-# No record in a window has too many values.
-WINDOW_BYTES = MAX_VALUES
-READ_BYTES = 256 * 1024
 # So much is looked at together for what a double may not hold.
 CHECKED_BYTES = 256 * 1024
 # With less than this, to start processes takes longer than they save.
@@ -44,24 +40,13 @@ SAMPLED_RECORDS = 64
 SMALL_BYTES = 64 * 1024
 # So often may a file have other kinds of values than was thought.
 MOST_SURPRISES = 16
-# Where records lie in records, a window is cut so many of them earlier.
-MOST_CUTS = 64
-BLANKS = b" \t\r\n"
-FIRST_KEY = re.compile(rb'[ \t\r\n]*\[[ \t\r\n]*(\{[ \t\r\n]*"(?:[^"\\]|\\.)*"[ \t\r\n]*:)')
-DIGITS, DIGITS_AND_POINT = (
-    bytes(ord("0") if chr(byte) in zeros else byte for byte in range(256)) for zeros in ("0123456789", "0123456789.")
-)
-FIRST_DIGIT = bytes(ord("1") if chr(byte) in "23456789" else byte for byte in range(256))
+DIGITS_AND_POINT = bytes(ord("0") if chr(byte) in "0123456789." else byte for byte in range(256))
 LONG_NUMBER = re.compile(rb"[0-9.]{16}")
 NEGATIVE_ZERO = re.compile(rb"-0[,\]} \t\r\n]")
 TEXTS = re.compile(rb'"(?:[^"\\]|\\.)*"')
 SURPRISE = re.compile(r"\$\[(\d+)\]")
 OTHER_KEYS = ("missing required field", "unknown field")
 SCALARS = {"BIGINT": int, "DECIMAL": float, "VARCHAR": str, "BOOLEAN": bool}
-# By the identity of a field: itself, and how many digits its numbers have before and after the point.
-_Digits = dict[int, tuple[Field, int, int]]
-DECODED_RAW = msgspec.json.Decoder(list[msgspec.Raw])
-LINES_RAW = msgspec.json.Decoder(msgspec.Raw)
 
 
 class Proved(NamedTuple):
@@ -103,28 +88,6 @@ def _prove_some(files: Mapping[str, Path], names: list[str], *, measured: bool) 
         return prover.settle()
 
 
-def join(paths: Iterable[Path], arrays: IO[bytes], others: IO[bytes]) -> None:
-    """Write the records of files of JSON one a line, those of arrays apart, in the order of the files.
-
-    Raises:
-        UnreadableError, ValueError: a file is none whose records were proved.
-    """
-    for path in paths:
-        with decompressed(path) as stream:
-            head = _full(stream)
-            target = arrays if is_array(head) else others
-            for records in _windows(head, stream, _Raw()):
-                lines = b"\n".join(records)
-                if lines.count(b"\n") >= len(records):
-                    # Only between the values of a record are there line ends.
-                    lines = b"\n".join(bytes(record).replace(b"\n", b" ") for record in records)
-                target.write(lines + b"\n")
-
-
-class _OtherError(ValueError):
-    """The file is none of records of one shape."""
-
-
 class _SurpriseError(Exception):
     """A record has a key with a value of another kind."""
 
@@ -152,7 +115,7 @@ class _Prover:
         if alone:
             self.settle()
         shape, is_own = self._shape, False
-        with contextlib.suppress(_OtherError, UnreadableError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        with contextlib.suppress(OtherError, UnreadableError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             for _ in range(MOST_SURPRISES):
                 try:
                     if shape is None:
@@ -178,7 +141,7 @@ class _Prover:
             return self._found
         try:
             self._shape.settle()
-        except _OtherError:
+        except OtherError:
             self._shape = None
             if len(waiting) > 1:
                 # It is one of them.
@@ -191,8 +154,7 @@ class _Prover:
         return self._found
 
     def _learn(self, name: str, path: Path) -> "_Shape":
-        with decompressed(path) as stream:
-            records = next(_windows(_full(stream), stream, _Raw()), [])
+        records = next(batches(path, RawDecoder()), [])
         few = range(0, len(records), max(1, len(records) // SAMPLED_RECORDS))
         return _Shape(name, self._structures([bytes(records[i]) for i in few]), measured=self._measured)
 
@@ -204,19 +166,11 @@ class _Prover:
                 [texts],
             ).fetchall()
         except duckdb.Error:
-            raise _OtherError from None
+            raise OtherError from None
         return frozenset(structure for (structure,) in rows)
 
 
-class _Raw:
-    """Decodes windows of any records, to their bytes."""
-
-    @staticmethod
-    def decode(window: memoryview, *, lines: bool) -> list[Any]:
-        return LINES_RAW.decode_lines(window) if lines else DECODED_RAW.decode(window)
-
-
-class _Shape(_Raw):
+class _Shape(RawDecoder):
     """What decodes windows of records that have just the keys of some structures, with values of their kinds."""
 
     def __init__(self, name: str, structures: frozenset[str], *, measured: bool) -> None:
@@ -225,23 +179,23 @@ class _Shape(_Raw):
         for structure in sorted(structures):
             fields.absorb(json.loads(structure))
         if is_blind(fields) or not fields.is_object or fields.size(()) > MAX_FIELDS:
-            raise _OtherError
+            raise OtherError
         for structure in map(json.loads, structures):
             if is_vague(structure) or has_long_keys(structure) or not _has_all(structure, fields):
-                raise _OtherError
+                raise OtherError
         if not measured and _has_decimals_in_arrays(fields):
             # Nobody looks at them again.
-            raise _OtherError
+            raise OtherError
         try:
             record = _type_of(fields, nullable=False)
         except ValueError:
             # msgspec has no names with quotes, backslashes or control characters.
-            raise _OtherError from None
+            raise OtherError from None
         self._array = msgspec.json.Decoder(list[record])  # type: ignore[valid-type]
         self._lines = msgspec.json.Decoder(record)
         self._measured = measured
         self._unchecked: list[tuple[memoryview, list[Any]]] = []
-        self._digits: _Digits = {}
+        self._digits: Digits = {}
 
     @property
     def unchecked_bytes(self) -> int:
@@ -252,30 +206,29 @@ class _Shape(_Raw):
         """Return the number of records of a file, all of which have the shape; `settle` says whether that is all.
 
         Raises:
-            _SurpriseError, _OtherError, UnreadableError, msgspec.DecodeError: it has not; nothing is kept of it.
+            _SurpriseError, OtherError, UnreadableError, msgspec.DecodeError: it has not; nothing is kept of it.
         """
         before, records = len(self._unchecked), 0
         try:
-            with decompressed(path) as stream:
-                for window in _windows(_full(stream), stream, self):
-                    records += len(window)
-                    # So much is of one file that is looked at alone.
-                    if self.unchecked_bytes > CHECKED_BYTES + SMALL_BYTES:
-                        self._check()
+            for batch in batches(path, self):
+                records += len(batch)
+                # So much is of one file that is looked at alone.
+                if self.unchecked_bytes > CHECKED_BYTES + SMALL_BYTES:
+                    self._check()
         except BaseException:
             del self._unchecked[before:]
             if not before:
                 self._digits.clear()
             raise
         if not records:
-            raise _OtherError
+            raise OtherError
         return records
 
     def settle(self) -> None:
         """Widen the fields by the digits of all that was read.
 
         Raises:
-            _OtherError: a number is among it that a double may not hold.
+            OtherError: a number is among it that a double may not hold.
         """
         self._check()
         for field, whole, fraction in self._digits.values():
@@ -287,14 +240,14 @@ class _Shape(_Raw):
         self._unchecked = []
         _check(b"\n".join(windows))
         if self._measured:
-            _count_digits(self.fields, list(itertools.chain.from_iterable(records)), self._digits)
+            count_digits(self.fields, list(itertools.chain.from_iterable(records)), self._digits)
 
-    def decode(self, window: memoryview, *, lines: bool) -> list[Any]:  # type: ignore[override]
+    def decode(self, window: memoryview, *, lines: bool) -> list[Any]:
         """Return the records of a window.
 
         Raises:
             _SurpriseError: one has a value of another kind.
-            _OtherError: one has other keys.
+            OtherError: one has other keys.
             msgspec.DecodeError: it is no JSON.
         """
         try:
@@ -302,7 +255,7 @@ class _Shape(_Raw):
         except msgspec.ValidationError as error:
             at = SURPRISE.search(str(error))
             if at is None or any(keys in str(error) for keys in OTHER_KEYS):
-                raise _OtherError from None
+                raise OtherError from None
             raise _SurpriseError(bytes(super().decode(window, lines=lines)[int(at[1])])) from None
         self._unchecked.append((window, records))
         return records
@@ -319,7 +272,7 @@ def _check(window: bytes) -> None:
     if (is_long or NEGATIVE_ZERO.search(window)) and not all(
         map(survives, NUMBER.findall(TEXTS.sub(b'""', window).decode()))
     ):
-        raise _OtherError
+        raise OtherError
 
 
 def _has_all(structure: Any, field: Field) -> bool:
@@ -344,116 +297,9 @@ def _type_of(field: Field, *, nullable: bool = True) -> Any:
     if float in kinds and int in kinds:
         kinds.remove(int)
     if "object" in field.kinds:
-        typed = [(_attribute(n), _type_of(inner)) for n, inner in enumerate(field.fields.values())]
-        keys = {_attribute(n): key for n, key in enumerate(field.fields)}
+        typed = [(attribute(n), _type_of(inner)) for n, inner in enumerate(field.fields.values())]
+        keys = {attribute(n): key for n, key in enumerate(field.fields)}
         kinds.append(msgspec.defstruct("Object", typed, rename=keys, forbid_unknown_fields=True, gc=False))
     if "array" in field.kinds:
         kinds.append(list[_type_of(field.element or Field(""))])  # type: ignore[misc]
     return Union[(*kinds, None) if nullable else tuple(kinds)]  # noqa: UP007 - of as many as there are
-
-
-def _attribute(n: int) -> str:
-    return f"field_{n}"
-
-
-def _windows(head: bytes, stream: Stream, decoder: _Raw) -> Iterator[list[Any]]:
-    """Yield the records of a file, many at a time; `head` is what was read of it before."""
-    opening = FIRST_KEY.match(head) if is_array(head) else None
-    if is_array(head) and opening is None:
-        raise _OtherError
-    # A window is decoded where it lies, between brackets of its own.
-    pending = bytearray(b"[" + head[opening.start(1) :] if opening else head)
-    while more := _full(stream):
-        if len(pending) > WINDOW_BYTES - READ_BYTES:
-            # So large a record may have too many values.
-            raise _OtherError
-        pending += more
-        cut = _cut_array(pending, opening[1], decoder) if opening else _cut_lines(pending, decoder)
-        if cut:
-            records, start = cut
-            following = bytearray(b"[" if opening else b"")
-            following += memoryview(pending)[start:]
-            pending = following
-            yield records
-    yield decoder.decode(memoryview(pending), lines=opening is None)
-
-
-def _full(stream: Stream) -> bytes:
-    """Return the next bytes: half a window of them, but for the last."""
-    pieces, wanted = [], READ_BYTES
-    while wanted and (piece := stream.read(wanted)):
-        pieces.append(piece)
-        wanted -= len(piece)
-    return b"".join(pieces)
-
-
-def _cut_lines(pending: bytearray, decoder: _Raw) -> tuple[list[Any], int] | None:
-    """Return the records of all whole lines, and where the rest begins; None without a whole line."""
-    end = pending.rfind(b"\n") + 1
-    return (decoder.decode(memoryview(pending)[:end], lines=True), end) if end else None
-
-
-def _cut_array(pending: bytearray, opening: bytes, decoder: _Raw) -> tuple[list[Any], int] | None:
-    """Return the records before the last one, and where that begins; None without one before it.
-
-    It begins like the first one; what is nested in another record may do so too, but what is before it is no JSON.
-    """
-    start = len(pending)
-    for _ in range(MOST_CUTS):
-        start = pending.rfind(opening, 1, start)
-        end = start - 1
-        while end > 0 and pending[end] in BLANKS:
-            end -= 1
-        if end <= 0:
-            break
-        if pending[end] == ord(","):
-            pending[end] = ord("]")
-            try:
-                return decoder.decode(memoryview(pending)[: end + 1], lines=False), start
-            except msgspec.ValidationError:
-                raise
-            except msgspec.DecodeError:
-                pending[end] = ord(",")
-    return None
-
-
-def _count_digits(field: Field, values: list[Any], digits: _Digits) -> None:
-    """Count the most digits of the decimals in a field, before and after the point.
-
-    Raises:
-        _OtherError: a number is so large or so small that it is not written plainly.
-    """
-    if field.kinds == {"array"}:
-        inner = list(itertools.chain.from_iterable(filter(None, values)))
-        _count_digits(field.element or Field(""), inner, digits)
-    elif field.is_object:
-        objects = [value for value in values if value is not None] if None in values else values
-        for n, one in enumerate(field.fields.values()):
-            if _has_decimals(one):
-                _count_digits(one, list(map(operator.attrgetter(_attribute(n)), objects)), digits)
-    elif "DECIMAL" in field.kinds and field.kinds <= {"BIGINT", "DECIMAL"}:
-        _, whole, fraction = digits.get(id(field), (field, field.whole, field.fraction))
-        digits[id(field)] = field, *_most_digits(values, whole, fraction)
-
-
-def _most_digits(values: list[float | None], whole: int, fraction: int) -> tuple[int, int]:
-    """Return how many digits there are at most, and at least so many: 1.0 has none after the point."""
-    written = msgspec.json.encode(values)
-    if b"null" in written:
-        written = msgspec.json.encode([value for value in values if value is not None])
-    digits = written.translate(DIGITS)
-    # 1e16; what is no number of JSON is null.
-    if b"e" in digits or b"n" in digits:
-        raise _OtherError
-    while b"0" * (whole + 1) + b"." in digits:
-        whole += 1
-    if not fraction and b".1" in written.translate(FIRST_DIGIT):
-        fraction = 1
-    while b"." + b"0" * (max(fraction, 1) + 1) in digits:
-        fraction = max(fraction, 1) + 1
-    return whole, fraction
-
-
-def _has_decimals(field: Field) -> bool:
-    inner = [*field.fields.values(), *([field.element] if field.element else [])]
-    return "DECIMAL" in field.kinds or any(map(_has_decimals, inner))
