@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from fanfold.engine import scan, shape
 from fanfold.engine.fields import union
 from fanfold.engine.shape import Proved, prove
+from fanfold.layout import Place
 from fanfold.records import batches
 from tests.conftest import TS, FeedDir, new_feed
 
@@ -103,7 +104,7 @@ def tables(feed: FeedDir) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("declared", [False, True], ids=["inferred", "declared"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(texts=st.lists(documents(), min_size=1, max_size=3))
 def test_with_and_without_a_proof_the_tables_are_the_same(declared: bool, texts: list[tuple[str, bool]]) -> None:  # noqa: FBT001
     """Whatever the files hold, the tables and the bad records are those of the scan that reads everything."""
@@ -111,23 +112,25 @@ def test_with_and_without_a_proof_the_tables_are_the_same(declared: bool, texts:
     if declared:
         keys["input"] = {"schema": "declared", "fields": FIELDS}
     made = []
-    for bytes_ in (batches.WINDOW_BYTES, 1 << 60):
+    at_once, in_windows, not_at_all = (64 * 1024, batches.WINDOW_BYTES), (0, batches.WINDOW_BYTES), (0, 1 << 60)
+    for small_bytes, window_bytes in (at_once, in_windows, not_at_all):
         with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
-            patched.setattr(scan, "WINDOW_BYTES", bytes_)
+            patched.setattr(shape, "SMALL_BYTES", small_bytes)
+            patched.setattr(scan, "WINDOW_BYTES", window_bytes)
             feed = new_feed(Path(folder), {f"{n}.json": text for n, (text, _) in enumerate(texts)}, **keys)
             try:
                 made.append(tables(feed))
             except Exception as error:  # noqa: BLE001 - any is to be the same
                 made.append({"error": str(error).replace(folder, "").encode()})
-    assert made[0] == made[1]
+    assert made[0] == made[1] == made[2]
 
 
 def proved(folder: Path, text: str, processes: int = 1) -> dict[str, Proved]:
     """Prove three files of one text."""
     files = {}
     for n in range(3):
-        files[f"{n}.json"] = folder / f"{n}.json"
-        (folder / f"{n}.json").write_text(text, encoding="utf-8")
+        path = folder / f"{n}.json"
+        files[path.name] = Place(str(path), path.write_text(text, encoding="utf-8"))
     return prove(files, measured=True, processes=processes)
 
 
@@ -144,9 +147,11 @@ def test_where_a_file_is_cut_changes_nothing(
     price = whole["0.json"].fields.find(["inner", "price"])
     assert price is not None
     assert (price.kinds, price.whole, price.fraction) == ({"DECIMAL"}, 2, 3)
+    monkeypatch.setattr(shape, "SMALL_BYTES", 0)
     for read_bytes in (150, 163, 500, 1021):
         monkeypatch.setattr(batches, "READ_BYTES", read_bytes)
-        assert proved(tmp_path, text) == whole
+        cut = proved(tmp_path, text)
+        assert {name: one[:2] for name, one in cut.items()} == {name: one[:2] for name, one in whole.items()}
 
 
 def test_several_processes_find_what_one_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,8 +177,9 @@ def test_one_of_many_small_files_that_needs_another_look_takes_none_with_it(tmp_
     files = {}
     for n, price in enumerate(prices):
         text = json.dumps([{"id": n, "price": price}])
-        files[f"{n:02}.json"] = tmp_path / f"{n:02}.json"
-        files[f"{n:02}.json"].write_text(text.replace("0.5", "0.12345678901234567") if n == 7 else text)
+        path = tmp_path / f"{n:02}.json"
+        written = path.write_text(text.replace("0.5", "0.12345678901234567") if n == 7 else text)
+        files[path.name] = Place(str(path), written)
     found = prove(files, measured=True, processes=1)
     assert set(found) == set(files) - {"07.json"}
     assert {(one.records, one.fields.fields["price"].fraction) for one in found.values()} == {(1, 1)}

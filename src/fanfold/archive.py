@@ -18,7 +18,7 @@ from typing import IO, Any
 import zstandard
 
 from fanfold.errors import DataError
-from fanfold.files import make_dirs, publish, sync_dirs, sync_file, sync_files, temporary
+from fanfold.files import discard_temporary, make_dirs, publish, sync_dirs, sync_file, sync_files, temporary
 from fanfold.files import sha256 as file_sha256
 from fanfold.layout import packing
 
@@ -61,7 +61,7 @@ def original_sha256(place: Path, name: str) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def is_archived(staged: Path, place: Path) -> bool:
+def is_archived(staged: str, place: str) -> bool:
     """Say whether an original is at its last place, be it that its staged name is still to be removed.
 
     Raises:
@@ -69,13 +69,13 @@ def is_archived(staged: Path, place: Path) -> bool:
     """
     if not os.path.lexists(place):
         return False
-    if os.path.lexists(staged) and not _is_same(staged, place):
-        msg = f"{str(place)!r} exists and is another file, expected the name to be free: nothing is overwritten"
+    if os.path.lexists(staged) and not _is_same(Path(staged), Path(place)):
+        msg = f"{place!r} exists and is another file, expected the name to be free: nothing is overwritten"
         raise DataError(msg)
     return True
 
 
-def archive(places: Mapping[Path, Path]) -> None:
+def archive(places: Mapping[str, str]) -> None:
     """Move originals to their last places. Nothing is ever overwritten.
 
     All are whole at their new place before the first loses its old one. A second call completes a first one.
@@ -89,27 +89,31 @@ def archive(places: Mapping[Path, Path]) -> None:
         OSError: what was written is not what is read back; a file system has no hard links.
     """
     left = {staged: place for staged, place in places.items() if not is_archived(staged, place)}
-    for directory in sorted({place.parent for place in left.values()}):
-        make_dirs(directory)
+    directories = set(map(os.path.dirname, places.values()))
+    for directory in sorted(directories):
+        make_dirs(Path(directory))
     sync_files(left)
-    for staged, place in left.items():
-        put(staged, place)
-    sync_dirs({place.parent for place in places.values()})
+    linked = {staged for staged, place in left.items() if put(staged, place)}
+    sync_dirs(directories)
     for staged, place in places.items():
-        if os.path.lexists(staged):
-            temporary(place).unlink(missing_ok=True)
-            staged.unlink()
-    sync_dirs({staged.parent for staged in places if staged.parent.is_dir()})
+        if staged not in linked:
+            discard_temporary(Path(place))
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(staged)  # noqa: PTH108 - as a Path it takes twice as long
+    sync_dirs([directory for directory in set(map(os.path.dirname, places)) if Path(directory).is_dir()])
 
 
-def put(source: Path, place: Path) -> None:
+def put(source: str, place: str) -> bool:
     """Give a file a second place: by hard link where it stays as it is, else as a copy that is compared.
+
+    Returns:
+        Whether it is a link.
 
     Raises:
         FileExistsError: the place is taken.
         OSError: what was written is not what is read back.
     """
-    packed = packing(source.name, place.name)
+    packed = packing(source, place)
     if not packed:
         try:
             os.link(source, place, follow_symlinks=False)
@@ -117,7 +121,12 @@ def put(source: Path, place: Path) -> None:
             if error.errno != errno.EXDEV:
                 raise
         else:
-            return
+            return True
+    _copy(Path(source), Path(place), packed)
+    return False
+
+
+def _copy(source: Path, place: Path, packed: str | None) -> None:
     written = temporary(place)
     with source.open("rb") as file, written.open("wb") as copied, _packed(copied, packed) as target:
         shutil.copyfileobj(file, target, CHUNK_BYTES)

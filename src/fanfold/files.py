@@ -10,6 +10,7 @@ import fnmatch
 import hashlib
 import logging
 import os
+import re
 import shutil
 import stat
 import time
@@ -19,6 +20,9 @@ from typing import BinaryIO, NamedTuple
 
 from fanfold.errors import DataError, MissingError
 from fanfold.layout import Run
+
+# Of what there is one for each file of a run: a Path takes longer to make than to look at.
+AnyPath = str | os.PathLike[str]
 
 log = logging.getLogger(__name__)
 
@@ -59,9 +63,10 @@ def scan_landing(
     now = time.time()
     ready: list[LandedFile] = []
     settling: dict[str, float] = {}
-    entries = {os.path.relpath(entry.path, landing_dir): entry for entry in _walk(landing_dir)}
+    entries = dict(_walk(str(landing_dir), ""))
+    wanted = re.compile("|".join(map(fnmatch.translate, patterns)))
     for name, entry in entries.items():
-        if not any(fnmatch.fnmatchcase(entry.name, pattern) for pattern in patterns):
+        if not patterns or not wanted.match(entry.name):
             continue
         if done_suffix and (name.endswith(done_suffix) or name + done_suffix not in entries):
             continue
@@ -81,25 +86,27 @@ def scan_landing(
     return Landing(sorted(ready), settling)
 
 
-def _walk(directory: Path) -> Iterator[os.DirEntry[str]]:
+def _walk(directory: str, folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield files with their names: `folder`, which ends in a slash, is what those of a directory begin with."""
     try:
         found = os.scandir(directory)
     except (PermissionError, FileNotFoundError) as error:
-        log.warning("%a stays in landing: %s", str(directory), error.strerror)
+        log.warning("%a stays in landing: %s", directory, error.strerror)
         return
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:
             raise
-        log.warning("%a stays in landing: %s", str(directory), error.strerror)
+        log.warning("%a stays in landing: %s", directory, error.strerror)
         return
     with found as entries:
         for entry in entries:
             if entry.name.startswith(".") or entry.name.endswith(UNFINISHED):
                 continue
+            name = folder + entry.name
             if entry.is_dir(follow_symlinks=False):
-                yield from _walk(Path(entry.path))
+                yield from _walk(entry.path, f"{name}/")
             elif entry.is_file(follow_symlinks=False):
-                yield entry
+                yield name, entry
 
 
 def _is_utf8(name: str) -> bool:
@@ -139,28 +146,29 @@ def claim(run: Run, files: Iterable[tuple[str, int]]) -> set[str]:
     """
     vanished: set[str] = set()
     touched: set[Path] = set()
+    there: dict[tuple[int, str], set[str]] = {}
     for name, n in files:
-        staged, folder = run.subdir_dir(n), name.rpartition("/")[0]
-        if (target := staged / folder) not in touched:
-            make_dirs(target)
-            touched |= {run.feed.landing_dir / folder, target}
+        folder, _, last = name.rpartition("/")
+        if (n, folder) not in there:
+            make_dirs(run.subdir_dir(n) / folder)
+            touched |= {run.feed.landing_dir / folder, run.subdir_dir(n) / folder}
+            there[n, folder] = {path.name for path in (run.subdir_dir(n) / folder).iterdir()}
         marker = run.marker(name)
-        if marker and not _move(f"{run.feed.landing_dir}/{marker}", f"{staged}/{marker}"):
+        if marker and marker.rpartition("/")[2] not in there[n, folder] and not _take(run, n, marker):
             vanished.add(name)
-        elif not _move(f"{run.feed.landing_dir}/{name}", f"{staged}/{name}"):
+        elif last not in there[n, folder] and not _take(run, n, name):
             vanished.add(name)
             if marker:
-                (staged / marker).rename(run.feed.landing_dir / marker)
+                (run.subdir_dir(n) / marker).rename(run.feed.landing_dir / marker)
     sync_dirs(touched)
     return vanished
 
 
-def _move(source: str, target: str) -> bool:
-    if not os.path.lexists(target):
-        try:
-            os.rename(source, target)  # noqa: PTH104 - as a Path it takes twice as long
-        except FileNotFoundError:
-            return False
+def _take(run: Run, n: int, name: str) -> bool:
+    try:
+        os.rename(f"{run.feed.landing_dir}/{name}", f"{run.subdir_dir(n)}/{name}")  # noqa: PTH104 - twice as fast
+    except FileNotFoundError:
+        return False
     return True
 
 
@@ -327,6 +335,15 @@ def write_empty(path: Path) -> int:
     return 0
 
 
+def size(path: AnyPath) -> int | None:
+    """Return the size of a regular file in bytes; None where there is none."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 - as a Path it takes twice as long
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
@@ -339,7 +356,7 @@ def sync_file(path: Path) -> None:
         os.fsync(file.fileno())
 
 
-def sync_files(paths: Collection[Path]) -> None:
+def sync_files(paths: Collection[AnyPath]) -> None:
     """Put the bytes of files on disk: of many, by one call for all of their file system, where Linux has it.
 
     A call for each file waits for the disk each time. Since Linux 5.8 syncfs reports what could not be written.
@@ -347,9 +364,9 @@ def sync_files(paths: Collection[Path]) -> None:
     syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None) if len(paths) >= MANY_FILES else None
     if syncfs is None:
         for path in paths:
-            sync_file(path)
+            sync_file(Path(path))
         return
-    for path in {path.lstat().st_dev: path for path in paths}.values():
+    for path in {os.lstat(path).st_dev: path for path in paths}.values():
         descriptor = os.open(path, os.O_RDONLY)
         try:
             if syncfs(descriptor):
@@ -358,9 +375,9 @@ def sync_files(paths: Collection[Path]) -> None:
             os.close(descriptor)
 
 
-def sync_dirs(directories: set[Path]) -> None:
+def sync_dirs(directories: Collection[AnyPath]) -> None:
     """Put the names in directories on disk."""
-    for directory in sorted(directories):
+    for directory in sorted({str(directory) for directory in directories}):
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)

@@ -37,14 +37,15 @@ USUAL_RATIO = 10
 class _Merged(NamedTuple):
     """What came of merging.
 
-    Good records, those of them without a match, what the careful path made of files, and whether all others were read
-    as the types that are declared.
+    Good records, those of them without a match, what the careful path made of files, whether all others were read as
+    the types that are declared, and the SHA-256 of files that were read for it here.
     """
 
     records: int
     unmatched: int
     cleaned: dict[str, Cleaned]
-    as_declared: bool = False
+    as_declared: bool
+    hashes: dict[str, str]
 
 
 def is_kept(run: Run, n: int, progress: Progress) -> bool:
@@ -67,10 +68,10 @@ def merge(run: Run, n: int) -> Progress:
     inputs = manifest.read(run.inputs_path(n), Inputs).files
     schema = runs.schema_of(run)
     before = {file.name: files.claimed_file(run, n, file.name) for file in inputs}
-    known = {file.name: file for file in prepare.scanned(run, n, inputs, schema)}
+    known = {file.name: file for file in prepare.scanned(run, n, inputs, before, schema)}
     read_now = {name: file for name, file in known.items() if not file.duplicate_of and not file.fault}
     merged = _merge(run, n, read_now, schema)
-    hashes = {name: _sha256(run.subdir_dir(n) / name, file) for name, file in known.items()}
+    hashes = {name: merged.hashes.get(name) or _sha256(run, n, file) for name, file in known.items()}
     for name, state in before.items():
         if files.version(files.claimed_file(run, n, name)) != files.version(state):
             msg = f"{name!r} changed while it was read: somebody still writes it"
@@ -93,32 +94,32 @@ def merge(run: Run, n: int) -> Progress:
 
 def _merge(run: Run, n: int, known: Mapping[str, Input], schema: RunSchema) -> _Merged:
     """Merge, and once more with those files on the careful path that turn out to need it."""
-    if merged := _merge_exact(run, n, known, engine_schema.as_declared(schema)):
-        return merged
+    if exact := _merge_exact(run, n, known, engine_schema.as_declared(schema)):
+        return exact
     paths = {name: run.subdir_dir(n) / name for name in known}
     careful = {name for name, file in known.items() if file.careful}
     careful |= engine.misfits(run, _without(paths, careful), schema)
     keys: dict[int, set[str | None]] = {}
     size = _record_bytes(known.values())
-    target = files.temporary(run.merged_path(n))
     while True:
         cleaned = _clean(run, n, {name: paths[name] for name in paths if name in careful}, schema, keys)
         lines = Clean(run.clean_path(n), max((one.line_bytes for one in cleaned.values()), default=0))
         clean = lines if any(one.good for one in cleaned.values()) else None
         fast = _without(paths, careful)
         try:
-            records = engine.merge(run, n, fast, clean, schema, size, target)
+            merged = engine.merge(
+                run, n, engine.Sources(fast, size, clean), schema, files.temporary(run.merged_path(n))
+            )
         except DATA_FAULTS:
             refused = set(engine.faulty(run, fast, schema))
             if not refused:
                 raise
             careful |= refused
             continue
-        unmatched, found = engine.unmatched(run, n, target, schema)
-        if not found:
-            return _Merged(records, unmatched, cleaned)
-        keys |= found
-        for index in found:
+        if not merged.lacking:
+            return _Merged(merged.records, merged.unmatched, cleaned, as_declared=False, hashes={})
+        keys |= merged.lacking
+        for index in merged.lacking:
             careful |= engine.files_with(run, n, fast, schema, index)
 
 
@@ -126,36 +127,38 @@ def _merge_exact(run: Run, n: int, known: Mapping[str, Input], schema: RunSchema
     """Merge files whose values are all of the types that are declared; None where some turn out not to be."""
     if not known or not all(file.exact for file in known.values()):
         return None
-    target = files.temporary(run.merged_path(n))
     _clean(run, n, {}, schema, {})
     try:
-        paths = {name: run.subdir_dir(n) / name for name in known}
-        joined = _join_small(run, n, known, paths)
-        left = {name: path for name, path in paths.items() if not joined or input_format(name) != "json"}
-        records = engine.merge(run, n, left, None, schema, _record_bytes(known.values()), target, joined)
-    except DATA_FAULTS:
+        hashes, joined = _join_small(run, n, known)
+        left = {name: run.subdir_dir(n) / name for name in known if not joined or input_format(name) != "json"}
+        sources = engine.Sources(left, _record_bytes(known.values()), joined=joined)
+        merged = engine.merge(run, n, sources, schema, files.temporary(run.merged_path(n)), exact=True)
+    except (*DATA_FAULTS, engine.InexactError):
         return None
-    if not engine.keeps_digits(run, n, target, schema):
+    if merged.lacking:
         return None
-    unmatched, found = engine.unmatched(run, n, target, schema)
-    return None if found else _Merged(records, unmatched, {}, as_declared=True)
+    return _Merged(merged.records, merged.unmatched, {}, as_declared=True, hashes=hashes)
 
 
-def _join_small(run: Run, n: int, known: Mapping[str, Input], paths: Mapping[str, Path]) -> list[Path]:
-    """Write the records of many small files of JSON, all of them, to a few files, which are returned, or to none."""
+def _join_small(run: Run, n: int, known: Mapping[str, Input]) -> tuple[dict[str, str], list[Path]]:
+    """Write the records of many small files of JSON, all of them, to a few files, or to none.
+
+    Returns:
+        The hashes of those that were read at once, and the files that were written.
+    """
     names = [name for name in known if input_format(name) == "json"]
     size = sum(known[name].size_bytes * _content_ratio(name) for name in names)
     # With lineage, each row tells the file that it comes from.
     if run.feed.spec.output.lineage or len(names) < files.MANY_FILES or size > len(names) * SMALL_BYTES:
-        return []
+        return {}, []
     with contextlib.ExitStack() as stack:
         arrays, others = (stack.enter_context(path.open("wb")) for path in run.joined_paths(n))
         try:
-            join((paths[name] for name in names), arrays, others)
+            hashes = join({name: run.feed.place(run.staged_name(n, name)) for name in names}, arrays, others)
         except (UnreadableError, ValueError):
             # It is scanned, but is not proved: in another layout.
-            return []
-    return [path for path in run.joined_paths(n) if path.stat().st_size]
+            return {}, []
+    return hashes, [path for path in run.joined_paths(n) if path.stat().st_size]
 
 
 def _record_bytes(inputs: Iterable[Input]) -> int:
@@ -168,8 +171,9 @@ def _content_ratio(name: str) -> int:
     return USUAL_RATIO if name.endswith(COMPRESSIONS) or input_format(name) == "parquet" else 1
 
 
-def _sha256(path: Path, file: Input) -> str:
-    return "" if file.fault and file.fault.code in OF_SIZE else files.sha256(path)
+def _sha256(run: Run, n: int, file: Input) -> str:
+    is_read = not file.fault or file.fault.code not in OF_SIZE
+    return files.sha256(run.subdir_dir(n) / file.name) if is_read else ""
 
 
 def _without(paths: Mapping[str, Path], careful: Iterable[str]) -> dict[str, Path]:
@@ -280,7 +284,7 @@ def archive(run: Run, n: int, progress: Progress) -> None:
             files.write(run.feed.data_dir / run.reason_name(n, file.name), manifest.encode(file.fault))
     places = {}
     for file in progress.files:
-        places[run.subdir_dir(n) / file.name] = runs.last_place(run, n, file)
+        places[run.feed.place(run.staged_name(n, file.name))] = run.feed.place(runs.last_name(run, n, file))
         if (marker := run.marker(file.name)) and (archived := run.archived_marker_path(file.name)):
-            places[run.subdir_dir(n) / marker] = archived
+            places[run.feed.place(run.staged_name(n, marker))] = str(archived)
     vault.archive(places)

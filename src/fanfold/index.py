@@ -6,10 +6,12 @@ there are each time it is opened; gone, damaged or stale, it is made again from 
 
 import contextlib
 import hashlib
+import json
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -20,6 +22,7 @@ from fanfold.manifest import ArchivedFile
 # Of what is kept below; another number makes it again.
 VERSION = 1
 WAIT_SECONDS = 60
+KEPT_MANIFESTS = 16
 TABLES = """
     CREATE TABLE runs (ts TEXT PRIMARY KEY, size_bytes INTEGER, mtime_ns INTEGER) WITHOUT ROWID;
     CREATE TABLE files (size_bytes INTEGER, sha256 TEXT, ts TEXT, name TEXT, duplicate INTEGER);
@@ -42,15 +45,23 @@ class Index:
         """Open the index of a feed, at `path` or in the cache directory, and bring it up to date."""
         self._feed, self._path = feed, path or _path(feed)
         self._connection = self._opened()
+        # By their ts: name, size and hash of each file.
+        self._manifests: dict[str, set[tuple[str, int, str]]] = {}
 
-    def has_size(self, size: int) -> bool:
-        """Say whether some file of so many bytes is known."""
-        found = self._connection.execute("SELECT 1 FROM files WHERE size_bytes = ? AND NOT duplicate LIMIT 1", [size])
-        return found.fetchone() is not None
+    def sizes(self, among: Collection[int]) -> set[int]:
+        """Return those of some sizes, in bytes, that a known file has."""
+        return self._known("size_bytes", among, "AND NOT duplicate")
 
-    def has_name(self, name: str) -> bool:
-        """Say whether some file of that name is known."""
-        return self._connection.execute("SELECT 1 FROM files WHERE name = ? LIMIT 1", [name]).fetchone() is not None
+    def names(self, among: Collection[str]) -> set[str]:
+        """Return those of some names that a known file has."""
+        return self._known("name", among, "")
+
+    def _known(self, column: str, among: Collection[Any], condition: str) -> set[Any]:
+        found = self._connection.execute(
+            f"SELECT value FROM json_each(?) WHERE EXISTS (SELECT 1 FROM files WHERE {column} = value {condition})",
+            [json.dumps(list(among))],
+        )
+        return {value for (value,) in found}
 
     def first(self, size: int, sha256: str) -> str | None:
         """Return the first file with these bytes as `<ts>/<name>`, once its manifest has confirmed it."""
@@ -61,14 +72,21 @@ class Index:
         if found is None:
             return None
         ts, name = found
-        for file in _published(self._feed, ts):
-            if (file.name, file.size_bytes, file.sha256) == (name, size, sha256):
-                return f"{ts}/{name}"
+        if (name, size, sha256) in self._contents(ts):
+            return f"{ts}/{name}"
         # An index that says what no manifest says is none.
         self._connection.close()
         self._path.unlink(missing_ok=True)
         self._connection = self._opened()
+        self._manifests.clear()
         return self.first(size, sha256)
+
+    def _contents(self, ts: str) -> set[tuple[str, int, str]]:
+        if ts not in self._manifests:
+            if len(self._manifests) >= KEPT_MANIFESTS:
+                self._manifests.clear()
+            self._manifests[ts] = {(file.name, file.size_bytes, file.sha256) for file in _published(self._feed, ts)}
+        return self._manifests[ts]
 
     def _opened(self) -> sqlite3.Connection:
         try:

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from fanfold.errors import MissingError
 from fanfold.spec import Spec
@@ -84,6 +84,13 @@ def _split(name: str) -> tuple[str, str]:
     return (name[:dot], name[dot:]) if 0 < dot < len(name) - 1 else (name, "")
 
 
+class Place(NamedTuple):
+    """Where a file lies, and how large it is."""
+
+    path: str
+    size_bytes: int
+
+
 @dataclasses.dataclass(frozen=True)
 class Feed:
     """The folders of one feed."""
@@ -124,6 +131,10 @@ class Feed:
     def archive_dir(self) -> Path:
         """Where originals end."""
         return self.data_dir / self.spec.archive.path
+
+    def place(self, name: str) -> str:
+        """Return the path of a name relative to data_dir; a text, since a Path takes longer to make than to look at."""
+        return f"{self.data_dir}/{name}"
 
     def run(self, ts: str) -> "Run":
         """Return the folders of the run named `ts`, which must be in the form of `format_ts`."""
@@ -199,6 +210,10 @@ class Run:
     def _subdir_dirs(self) -> dict[int, Path]:
         return {}
 
+    def staged_name(self, n: int, name: str) -> str:
+        """Return where the file that landed as `name` is staged, relative to data_dir."""
+        return f"{self.subdir(n)}/{name}"
+
     def inputs_path(self, n: int) -> Path:
         """Return the list of the files of one subdirectory, as the schema scan saw them."""
         return self.work_dir / str(n) / "inputs.json"
@@ -262,7 +277,15 @@ class Run:
 
     def archived(self, name: str) -> str:
         """Return where the original that landed as `name` ends, relative to the archive."""
-        return archived_name(name, self.ts, PACKED_SUFFIX[self.feed.spec.archive.compression])
+        return archived_name(name, self.ts, self._packed_suffix)
+
+    def archived_name(self, name: str) -> str:
+        """Return where the original that landed as `name` ends, relative to data_dir."""
+        return f"{self.feed.spec.archive.path}/{self.archived(name)}"
+
+    @functools.cached_property
+    def _packed_suffix(self) -> str:
+        return PACKED_SUFFIX[self.feed.spec.archive.compression]
 
     def archived_marker_path(self, name: str) -> Path | None:
         """Return where the marker of a file that landed as `name` ends."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from fanfold import archive, files, manifest, quarantine, runs
 from fanfold.index import Index
-from fanfold.layout import Feed, Run
+from fanfold.layout import Feed, Place, Run
 from fanfold.manifest import Input, Inputs, Progress, Release
 
 
@@ -21,6 +21,9 @@ class Decision(NamedTuple):
     decision: str
     duplicate_of: str | None = None
     replay_of: str | None = None
+
+
+NEW, NEW_CONTENT = Decision("new"), Decision("new_content")
 
 
 class Ledger:
@@ -73,33 +76,36 @@ class Ledger:
                     self._sizes.add(size)
                     break
 
-    def _has_name(self, name: str) -> bool:
-        return name in self._names or self._index.has_name(name)
-
-    def decide(self, found: Mapping[str, tuple[Path, int]], unreadable: Collection[str] = ()) -> dict[str, Decision]:
+    def decide(
+        self, found: Mapping[str, Place], unreadable: Collection[str] = (), hashes: Mapping[str, str] = {}
+    ) -> dict[str, Decision]:
         """Say of each file, by its name, what it is. Of files with the same bytes the first by name is no duplicate.
 
         Only files that share their size with another are read. What was replayed from quarantine is a duplicate of
         nothing: it made no rows before.
 
         Args:
-            found: path and size in bytes of each.
+            found: where each lies.
             unreadable: those that go to quarantine as a whole; nothing is decided of them, but for replays.
+            hashes: the SHA-256 of those that were read already, by name.
         """
+        names = self._names | self._index.names(found.keys() - self._names)
+        indexed = self._index.sizes({size for _, size in found.values()})
         counts = Counter(size for name, (_, size) in found.items() if name not in unreadable)
         decisions = {}
         for name in sorted(found):
             path, size = found[name]
-            if name in self._replays and not self._has_name(name):
+            if name in self._replays and name not in names:
                 decisions[name] = Decision("replay", replay_of=self._replays[name])
                 continue
             if name in unreadable:
                 continue
-            decisions[name] = Decision("new_content" if self._has_name(name) else "new")
+            decisions[name] = NEW_CONTENT if name in names else NEW
             self._hash_staged(size)
-            if size in self._sizes or counts[size] > 1 or self._index.has_size(size):
-                sha256 = files.sha256(path)
-                of = self._index.first(size, sha256) or self._first.setdefault((size, sha256), f"{self._ts}/{name}")
+            if size in self._sizes or counts[size] > 1 or size in indexed:
+                sha256 = hashes.get(name) or files.sha256(Path(path))
+                of = self._index.first(size, sha256) if size in indexed else None
+                of = of or self._first.setdefault((size, sha256), f"{self._ts}/{name}")
                 if of != f"{self._ts}/{name}":
                     decisions[name] = Decision("duplicate", of)
         return decisions

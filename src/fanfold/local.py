@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from fanfold import lease, runs, steps, workers
 from fanfold.errors import EmptySubdir
+from fanfold.files import LandedFile
 from fanfold.layout import Feed, Run, format_ts, parse_ts
 from fanfold.manifest import Summary
 
@@ -54,10 +55,9 @@ def run(feed: Feed, ts: str, on_step: OnStep) -> LocalRun:
     # It imports while this process stages and scans.
     multiprocessing.get_context("forkserver").set_forkserver_preload(["fanfold.steps"])
     multiprocessing.forkserver.ensure_running()
-    if ts not in runs.unfinished(feed) and not runs.is_complete(feed.run(ts)):
-        _let_settle(feed)
+    is_new = ts not in runs.unfinished(feed) and not runs.is_complete(feed.run(ts))
     seconds: dict[str, float] = {}
-    staged = steps.stage_files(feed, ts)
+    staged = steps.stage_files(feed, ts, _ready(feed) if is_new else None)
     with _driver(feed.run(ts)):
         if staged:
             groups = steps.create_dynamic_taskgroups(feed.data_dir, ts, feed.spec.subdirs)
@@ -73,12 +73,14 @@ def _driver(run: Run) -> contextlib.AbstractContextManager[None]:
     return lease.hold(run.driver_path, does="fanfold run")
 
 
-def _let_settle(feed: Feed) -> None:
-    """Wait, once, until the files that lie in landing now may be ready."""
-    settling = steps.list_files(feed).settling
-    soon = [wait for wait in settling.values() if wait <= feed.spec.input.settle_seconds]
+def _ready(feed: Feed) -> list[LandedFile]:
+    """List what is ready in landing, once the files that lie there now may be."""
+    landing = steps.list_files(feed)
+    soon = [wait for wait in landing.settling.values() if wait <= feed.spec.input.settle_seconds]
     if soon:
         time.sleep(max(soon) + 0.01)
+        landing = steps.list_files(feed)
+    return landing.ready
 
 
 def _run_groups(feed: Feed, ts: str, groups: Mapping[str, str], on_step: OnStep) -> dict[str, float]:

@@ -12,7 +12,7 @@ from ruamel.yaml.util import load_yaml_guess_indent
 from fanfold import files, manifest, prepare, runs, steps
 from fanfold.balance import balance
 from fanfold.engine.scan import FileScan, scan
-from fanfold.layout import Feed
+from fanfold.layout import Feed, Place
 from fanfold.manifest import BadFile, Column, FrozenReference, Manifest, Node, RunSchema
 from fanfold.spec import parse_spec
 
@@ -70,11 +70,12 @@ def plan(feed: Feed) -> Plan:
         opened = prepare.open_reference(feed, index)
         sha256 = files.sha256(feed.data_dir / merged.reference)
         references.append((FrozenReference(merged.reference, sha256, opened.check()), opened.columns))
-    scans = scan(feed.data_dir, {n: feed.landing_dir / n for n in sizes}, feed.spec, os.cpu_count() or 1)
+    places = {name: Place(f"{feed.landing_dir}/{name}", size) for name, size in sizes.items()}
+    scans = scan(feed.data_dir, places, feed.spec, os.cpu_count() or 1)
     declared = feed.spec.input.schema_mode == "declared"
     fixed = prepare.fix_schema(feed.spec, {} if declared else scans, references) if sizes else None
     columns = fixed.columns if fixed else []
-    decisions = prepare.decide(feed, "landing", {n: (feed.landing_dir / n, sizes[n]) for n in sizes}, scans)
+    decisions = prepare.decide(feed, "landing", places, scans)
     duplicates = {name: decision.duplicate_of for name, decision in decisions.items() if decision.duplicate_of}
     records = {name: 0 if name in duplicates else found.records for name, found in scans.items()}
     waiting = runs.unfinished(feed)

@@ -4,17 +4,16 @@ import contextlib
 import logging
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import msgspec
 
 from fanfold import files, ledger, manifest, quarantine, runs
 from fanfold.engine import expressions, schema
-from fanfold.engine.fields import union
+from fanfold.engine.fields import Field, union
 from fanfold.engine.reference import Reference
 from fanfold.engine.scan import FileScan, scan
 from fanfold.errors import DataError, MissingError, StillWrittenError, nearest
-from fanfold.layout import Feed, Run
+from fanfold.layout import Feed, Place, Run
 from fanfold.manifest import BadFile, Column, FrozenReference, Input, Inputs, RunSchema, StagedFile
 from fanfold.spec import Spec
 
@@ -158,14 +157,18 @@ def prepare(run: Run, staged: list[StagedFile]) -> None:
             states[file.name] = files.claimed_file(run, file.subdir, file.name)
         except DataError as error:
             log.info("its group will fail: %s", error)
-    paths = {file.name: run.subdir_dir(file.subdir) / file.name for file in staged if file.name in states}
-    if staged and not paths:
+    places = {
+        file.name: Place(run.feed.place(run.staged_name(file.subdir, file.name)), states[file.name].st_size)
+        for file in staged
+        if file.name in states
+    }
+    if staged and not places:
         # A schema of nothing would be frozen, and the files, once put back, would not fit it.
         files.claimed_file(run, staged[0].subdir, staged[0].name)
     declared = run.feed.spec.input.schema_mode == "declared"
-    scans = {} if declared else scan(run.feed.data_dir, paths, run.feed.spec, os.cpu_count() or 1)
+    scans = {} if declared else scan(run.feed.data_dir, places, run.feed.spec, os.cpu_count() or 1)
     fixed = fix_schema(run.feed.spec, scans, references)
-    places = {name: (path, states[name].st_size) for name, path in paths.items()}
+    judge = _Judge(fixed, run.feed.spec)
     # Two runs that decide at once could each take the same bytes for new, or each for those of the other.
     with runs.one_by_one(run.feed):
         given = {f.name: ledger.Decision(f.decision, f.duplicate_of, f.replay_of) for f in staged if f.decision}
@@ -174,7 +177,7 @@ def prepare(run: Run, staged: list[StagedFile]) -> None:
         for file in staged:
             found = Input(file.name, file.size_bytes)
             if file.name in scans:
-                found = _as_scanned(file.name, states[file.name], scans[file.name], fixed, run.feed.spec)
+                found = judge.input(file.name, states[file.name], scans[file.name])
             if file.name in states and (decision := decisions.get(file.name)):
                 found = _decided(run, found, states[file.name], decision)
             inputs[file.subdir].append(found)
@@ -184,16 +187,18 @@ def prepare(run: Run, staged: list[StagedFile]) -> None:
 
 
 def decide(
-    feed: Feed, ts: str, found: Mapping[str, tuple[Path, int]], scans: Mapping[str, FileScan]
+    feed: Feed, ts: str, found: Mapping[str, Place], scans: Mapping[str, FileScan]
 ) -> dict[str, ledger.Decision]:
-    """Say of each file of the run `ts`, given with path and size, whether it is new; nothing of unreadable ones.
+    """Say of each file of the run `ts`, whether it is new; nothing of unreadable ones.
 
     Raises:
         DataError: a file is a duplicate, under `duplicates: fail`.
     """
     if feed.spec.input.duplicates == "process" and not quarantine.replays(feed).keys() & found.keys():
         return {}
-    decisions = ledger.Ledger(feed, ts).decide(found, {name for name, scanned in scans.items() if scanned.unreadable})
+    unreadable = {name for name, scanned in scans.items() if scanned.unreadable}
+    hashes = {name: scanned.sha256 for name, scanned in scans.items() if scanned.sha256}
+    decisions = ledger.Ledger(feed, ts).decide(found, unreadable, hashes)
     if feed.spec.input.duplicates == "process":
         return {name: decision for name, decision in decisions.items() if decision.replay_of}
     duplicates = {name: decision.duplicate_of for name, decision in decisions.items() if decision.duplicate_of}
@@ -225,28 +230,56 @@ def _decided(run: Run, found: Input, state: os.stat_result, decision: ledger.Dec
     )
 
 
-def _as_scanned(name: str, state: os.stat_result, found: FileScan, fixed: RunSchema, spec: Spec) -> Input:
-    if found.fault and not found.records:
-        # Why, depends on more than the file: on the disk, on the other files. It is decided once.
-        return Input(name, state.st_size, state.st_ctime_ns, records=0, fault=found.fault)
-    careful = found.careful or schema.needs_care(found.fields, fixed.record, rescue=fixed.rescued)
-    exact = not careful and schema.is_exact(found.fields, fixed.record, {merged.record_key for merged in spec.merge})
-    return Input(name, state.st_size, state.st_ctime_ns, found.records, careful=careful, exact=exact)
+class _Judge:
+    """Says of files how they are to be read; those of one shape have their fields in common."""
+
+    def __init__(self, fixed: RunSchema, spec: Spec) -> None:
+        self._fixed, self._keys = fixed, {merged.record_key for merged in spec.merge}
+        self._judged: dict[int, tuple[Field, bool, bool]] = {}
+
+    def input(self, name: str, state: os.stat_result, found: FileScan) -> Input:
+        """Return a file as it was scanned."""
+        if found.fault and not found.records:
+            # Why, depends on more than the file: on the disk, on the other files. It is decided once.
+            return Input(name, state.st_size, state.st_ctime_ns, records=0, fault=found.fault)
+        if id(found.fields) not in self._judged:
+            needs_care = schema.needs_care(found.fields, self._fixed.record, rescue=self._fixed.rescued)
+            is_exact = schema.is_exact(found.fields, self._fixed.record, self._keys)
+            # As long as they are kept, no other fields have their identity.
+            self._judged[id(found.fields)] = found.fields, needs_care, is_exact
+        _, needs_care, is_exact = self._judged[id(found.fields)]
+        careful = found.careful or needs_care
+        exact = is_exact and not careful
+        return Input(name, state.st_size, state.st_ctime_ns, found.records, careful=careful, exact=exact)
 
 
-def scanned(run: Run, n: int, inputs: list[Input], fixed: RunSchema) -> list[Input]:
+def scanned(
+    run: Run, n: int, inputs: list[Input], states: Mapping[str, os.stat_result], fixed: RunSchema
+) -> list[Input]:
     """Return the files of a group as they are now; those that are not as they were scanned are scanned again.
+
+    Args:
+        run: the run.
+        n: number of the group.
+        inputs: its files as they were scanned.
+        states: what they are now, by name.
+        fixed: the schema of the run.
 
     Raises:
         DataError: a file that changed does not fit the run's schema.
     """
-    known = {f.name: f for f in inputs if f.records is not None and runs.is_as_read(run, n, f)}
-    paths = {f.name: run.subdir_dir(n) / f.name for f in inputs if f.name not in known}
+    known = {f.name: f for f in inputs if f.records is not None and runs.is_unchanged(f, states[f.name])}
+    judge = _Judge(fixed, run.feed.spec)
+    left = {
+        f.name: Place(run.feed.place(run.staged_name(n, f.name)), states[f.name].st_size)
+        for f in inputs
+        if f.name not in known
+    }
     decided = {f.name: f for f in inputs if not f.duplicate_of}
-    for name, found in scan(run.feed.data_dir, paths, run.feed.spec, measure_all=not fixed.rescued).items():
+    for name, found in scan(run.feed.data_dir, left, run.feed.spec, measure_all=not fixed.rescued).items():
         if not fixed.rescued:
             schema.check_covers(fixed.record, found.fields)
-        known[name] = _as_scanned(name, files.claimed_file(run, n, name), found, fixed, run.feed.spec)
+        known[name] = judge.input(name, states[name], found)
         if before := decided.get(name):
             known[name] = msgspec.structs.replace(known[name], decision=before.decision, replay_of=before.replay_of)
     return [known[file.name] for file in inputs]

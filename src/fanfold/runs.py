@@ -11,6 +11,7 @@ import msgspec
 
 from fanfold import archive, files, lease, manifest
 from fanfold.errors import DataError, MissingError, SpecError, nearest
+from fanfold.files import AnyPath
 from fanfold.layout import Feed, Run, format_ts, parse_ts
 from fanfold.manifest import (
     Files,
@@ -25,8 +26,6 @@ from fanfold.manifest import (
     Summary,
 )
 from fanfold.spec import Spec, allowed_roots, check_allowed, load_spec
-
-AnyPath = str | os.PathLike[str]
 
 # What is done one by one is short, but for the hashes of files that may be duplicates.
 WAIT_SECONDS = 60
@@ -267,18 +266,22 @@ def _stands(run: Run, n: int) -> bool:
 
 def is_as_read(run: Run, n: int, file: Input) -> bool:
     """Say whether a staged original is as it was when it was read."""
-    found = files.claimed_file(run, n, file.name)
-    return (found.st_size, found.st_ctime_ns) == (file.size_bytes, file.ctime_ns)
+    return is_unchanged(file, files.claimed_file(run, n, file.name))
 
 
-def last_place(run: Run, n: int, file: Input) -> Path:
-    """Return where an original ends: in the archive or, where it is bad as a whole, in quarantine."""
-    return run.feed.data_dir / run.quarantined_name(n, file.name) if file.fault else run.archive_path(file.name)
+def is_unchanged(file: Input, state: os.stat_result) -> bool:
+    """Say whether a file that was read is in the state that it had then."""
+    return (state.st_size, state.st_ctime_ns) == (file.size_bytes, file.ctime_ns)
+
+
+def last_name(run: Run, n: int, file: Input) -> str:
+    """Return where an original ends, relative to data_dir: in quarantine where it is bad as a whole."""
+    return run.quarantined_name(n, file.name) if file.fault else run.archived_name(file.name)
 
 
 def is_archived(run: Run, n: int, file: Input) -> bool:
     """Say whether an original is at its last place."""
-    return archive.is_archived(run.subdir_dir(n) / file.name, last_place(run, n, file))
+    return archive.is_archived(run.feed.place(run.staged_name(n, file.name)), run.feed.place(last_name(run, n, file)))
 
 
 def is_complete(run: Run) -> bool:

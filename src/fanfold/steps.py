@@ -12,9 +12,9 @@ from fanfold import files, groups, lease, manifest, prepare, runs, verify
 from fanfold.balance import balance
 from fanfold.engine.reference import check_header
 from fanfold.errors import DataError, EmptySubdir, MissingError, PathError, nearest
+from fanfold.files import AnyPath
 from fanfold.layout import Feed, Run, format_ts, packing, parse_subdir, parse_ts
 from fanfold.manifest import Files, Manifest, StagedFile, Summary
-from fanfold.runs import AnyPath
 
 log = logging.getLogger(__name__)
 
@@ -66,12 +66,17 @@ def list_run(feed: Feed, ts: str) -> list[files.LandedFile]:
     return list_files(feed).ready
 
 
-def stage_files(feed: Feed, ts: str) -> int:
+def stage_files(feed: Feed, ts: str, listed: list[files.LandedFile] | None = None) -> int:
     """Claim the ready files: rename them into `staging/<ts>/1` … `N`, evenly.
 
     The distribution is on disk (files.json) before the first file moves. A second call completes the moves of the
     first and claims nothing new. Without a ready file nothing is written. A release that was cut short is completed.
     A file whose name is too long to take its timestamp, or its reason, stays in landing, with a warning.
+
+    Args:
+        feed: the feed.
+        ts: execution timestamp of the run.
+        listed: the ready files, where they were listed just now.
 
     Returns:
         The number of files of the run.
@@ -84,8 +89,8 @@ def stage_files(feed: Feed, ts: str) -> int:
     if run.release_path.exists() and not runs.is_complete(run):
         # The decision to give the run up is on disk: it is carried out before anything else.
         release(feed, run.ts)
-    ready = [] if run.files_path.exists() or runs.is_complete(run) else list_files(feed).ready
-    ready = list(_apart(run, ready))
+    is_new = not run.files_path.exists() and not runs.is_complete(run)
+    ready = list(_apart(run, (list_files(feed).ready if listed is None else listed) if is_new else []))
     if ready or run.staging_dir.is_dir():
         runs.claim_data_dir(feed)
         files.make_dirs(run.work_dir)

@@ -92,11 +92,11 @@ def _totals(run: Run, columns: list[Column], tables: Iterable[Published]) -> dic
 
 
 def _ended(run: Run, n: int, file: Input) -> ArchivedFile:
-    place = runs.last_place(run, n, file)
+    name = runs.last_name(run, n, file)
     packed = None
-    if packing(file.name, place.name) and place.is_file():
+    if packing(file.name, name) and (place := run.feed.data_dir / name).is_file():
         if archive.original_sha256(place, file.name) != file.sha256:
-            msg = f"{relative(run, place)!r} is changed: it is not {file.name!r}, compressed"
+            msg = f"{name!r} is changed: it is not {file.name!r}, compressed"
             raise DataError(msg)
         packed = Packed(place.stat().st_size, files.sha256(place))
     return ArchivedFile(
@@ -105,7 +105,7 @@ def _ended(run: Run, n: int, file: Input) -> ArchivedFile:
         file.size_bytes,
         file.sha256 or "",
         file.records or 0,
-        relative(run, place),
+        name,
         file.records_quarantined,
         file.careful,
         file.fault.code if file.fault else None,
@@ -201,12 +201,11 @@ def _gaps(run: Run, committed: Manifest) -> Iterator[str]:
 
 def _archive_gaps(run: Run, committed: Manifest) -> Iterator[str]:
     for file in committed.files:
-        path = run.feed.data_dir / file.archived_as
-        if not path.is_file():
+        size, expected = files.size(run.feed.place(file.archived_as)), lies_as(file).size_bytes
+        if size is None:
             yield f"{file.archived_as!r} is missing: the original of {file.name!r}"
-        elif path.stat().st_size != lies_as(file).size_bytes:
-            size = lies_as(file).size_bytes
-            yield f"{file.archived_as!r} is changed: {path.stat().st_size} bytes, expected {size}"
+        elif size != expected:
+            yield f"{file.archived_as!r} is changed: {size} bytes, expected {expected}"
         if (marker := run.archived_marker_path(file.name)) and not marker.is_file():
             yield f"{relative(run, marker)!r} is missing: it says that {file.name!r} was done"
     for reference in committed.summary.references:

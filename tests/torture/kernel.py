@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.conftest import TS
@@ -18,7 +19,10 @@ CALLS = (
     "link,linkat,symlink,symlinkat,unlink,unlinkat,mkdir,mkdirat,rmdir,fsync,fdatasync,sendfile,copy_file_range"
 )
 KINDS = {"pwrite64": "pwrite", "openat": "open", "renameat2": "rename", "linkat": "link", "mkdirat": "mkdir"}
-CALL = re.compile(r"\d+ +(?P<call>\w+)\((?P<rest>.*)")
+CALL = re.compile(r"\d+ +(?P<call>\w+)\(")
+# A call that another process's cuts in two.
+UNFINISHED = re.compile(r"(?P<pid>\d+) .*(?= <unfinished \.\.\.>)")
+RESUMED = re.compile(r"(?P<pid>\d+) <\.\.\. \w+ resumed>(?P<rest>.*)")
 
 
 def compare(library: Path, spec: Path, folder: Path) -> Result:
@@ -36,7 +40,7 @@ def compare(library: Path, spec: Path, folder: Path) -> Result:
         check=True,
     )
     by_kernel: Counter[str] = Counter()
-    for line in trace.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in _calls(trace.read_text(encoding="utf-8", errors="replace")):
         call = CALL.match(line)
         if call and str(data_dir) in line and "O_RDONLY" not in line and "EEXIST" not in line:
             kind = KINDS.get(call["call"], call["call"])
@@ -47,3 +51,15 @@ def compare(library: Path, spec: Path, folder: Path) -> Result:
         f"{k}: {by_shim[k]} by the shim, {by_kernel[k]} by the kernel" for k in kinds if by_kernel[k] != by_shim[k]
     ]
     return Result(by_kernel.total(), wrong)
+
+
+def _calls(trace: str) -> Iterator[str]:
+    begun: dict[str, str] = {}
+    for line in trace.splitlines():
+        if unfinished := UNFINISHED.match(line):
+            begun[unfinished["pid"]] = unfinished[0]
+        elif resumed := RESUMED.match(line):
+            yield begun.pop(resumed["pid"], "") + resumed["rest"]
+        else:
+            yield line
+    yield from begun.values()

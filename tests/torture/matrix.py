@@ -164,7 +164,7 @@ class Matrix:
         """Kill a run before each of these changes, and run it again."""
 
         def do(runner: Runner, spec: Path, at: int) -> None:
-            self._is_killed(runner.run(spec, Strike(at)))
+            self._is_killed(runner.run(spec, Strike(at)), spec, at)
             self._recovers(runner, spec)
 
         return self._each(points, "killed before change", do)
@@ -173,7 +173,7 @@ class Matrix:
         """Kill a run in the middle of each of these changes that is a write, and run it again."""
 
         def do(runner: Runner, spec: Path, at: int) -> None:
-            self._is_killed(runner.run(spec, Strike(at, TEAR)))
+            self._is_killed(runner.run(spec, Strike(at, TEAR)), spec, at)
             self._recovers(runner, spec)
 
         writes = [at for at in points if self.changes[at - 1].startswith(("write ", "pwrite "))]
@@ -187,7 +187,7 @@ class Matrix:
         def do(runner: Runner, spec: Path, case: tuple[int, float]) -> None:
             at, share = case
             second = 1 + int(share * (len(self.changes) - at))
-            self._is_killed(runner.run(spec, Strike(at)))
+            self._is_killed(runner.run(spec, Strike(at)), spec, at)
             # A mending run may have fewer changes than are left: then it ends, and is run once more.
             ended = runner.run(spec, Strike(second))
             assert ended.code in {SIGKILLED, 0}, f"the second run ends with {ended}"
@@ -218,8 +218,10 @@ class Matrix:
         return self.fail(((at, errno.EIO, False) for at in points), reads=reads)
 
     @staticmethod
-    def _is_killed(ended: Ended) -> None:
-        assert ended == Ended(SIGKILLED, ""), f"not killed, it ends with {ended}"
+    def _is_killed(ended: Ended, spec: Path, at: int) -> None:
+        # Once in some twenty runs DuckDB writes a table with one write less than usual: there is no last change then.
+        done = len(operations(spec.with_name("data")))
+        assert ended == Ended(SIGKILLED, "") or (ended.code == 0 and done < at), f"not killed, it ends with {ended}"
 
 
 def not_durable(changes: Iterable[str]) -> list[str]:

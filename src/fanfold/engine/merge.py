@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 
@@ -57,13 +58,6 @@ def misfits(run: Run, files: Mapping[str, Path], schema: RunSchema) -> set[str]:
         return set().union(*(misfits(run, {name: files[name] for name in half}, schema) for half in halves))
 
 
-def keeps_digits(run: Run, n: int, merged: Path, schema: RunSchema) -> bool:
-    """Say whether merged records, read `as_declared`, have only values that their declared types hold as they are."""
-    with _connect(run, 0, n, len(schema.flat)) as connection:
-        records = f"SELECT {identifier(RECORD)} AS e FROM {_merged(merged)}"
-        return _keep_digits(connection, records, Node("", "object", fields=schema.record))
-
-
 def _keep_digits(connection: duckdb.DuckDBPyConnection, values: str, node: Node) -> bool:
     """Look at the values `e` that a query gives, objects or not, and then into the arrays in them."""
     plain: list[str] = []
@@ -84,16 +78,38 @@ def _sort_out(value: str, node: Node, plain: list[str], arrays: list[tuple[str, 
         plain.append(misfit)
 
 
-def merge(  # noqa: PLR0913, PLR0917 - what is read, by which rules, and where it goes
-    run: Run,
-    n: int,
-    files: Mapping[str, Path],
-    clean: Clean | None,
-    schema: RunSchema,
-    record_bytes: int,
-    target: Path,
-    joined: Sequence[Path] = (),
-) -> int:
+class InexactError(Exception):
+    """A value is not held as it is by the type that is declared for it."""
+
+
+class Sources(NamedTuple):
+    """What is read for a group.
+
+    Attributes:
+        files: what the fast path reads, by name.
+        record_bytes: how large a record is, on average; those of some group may be larger.
+        clean: what the careful path has made.
+        joined: records of further files of JSON, one a line, that come before all others.
+    """
+
+    files: Mapping[str, Path]
+    record_bytes: int
+    clean: Clean | None = None
+    joined: Sequence[Path] = ()
+
+
+class Merged(NamedTuple):
+    """Records, those of them that some reference has no match for, and the keys that `on_missing: quarantine` lacks.
+
+    The keys are given by the index of their reference, where it lacks some.
+    """
+
+    records: int
+    unmatched: int
+    lacking: dict[int, set[str | None]]
+
+
+def merge(run: Run, n: int, sources: Sources, schema: RunSchema, target: Path, *, exact: bool = False) -> Merged:
     """Write the records of files as Parquet: a struct `record`, and one for each reference.
 
     In the order of the files: those of JSON, of CSV, of Parquet, then those of the careful path. The struct of a
@@ -102,21 +118,22 @@ def merge(  # noqa: PLR0913, PLR0917 - what is read, by which rules, and where i
     Args:
         run: the run.
         n: number of the subdirectory.
-        files: what the fast path reads, by name.
-        clean: what the careful path has made.
+        sources: what is read.
         schema: of the run.
-        record_bytes: how large a record is, on average; those of some group may be larger.
         target: where to write.
-        joined: records of further files of JSON, one a line, that come before all others.
+        exact: whether to look, in what was read as the types that are declared, for values that these do not hold.
 
     Returns:
-        The number of records.
+        What was written.
 
     Raises:
+        InexactError: with `exact`, there is such a value.
         duckdb.Error: DuckDB cannot read a file.
+        DataError: a record has no match in a reference with `on_missing: fail`.
     """
+    files = sources.files
     spec = run.feed.spec
-    sources = relations(files.values(), schema.record, spec, clean, joined) or [_nothing(schema)]
+    found = relations(files.values(), schema.record, spec, sources.clean, sources.joined) or [_nothing(schema)]
     lineage = ""
     if spec.output.lineage:
         lineage = (
@@ -129,7 +146,7 @@ def merge(  # noqa: PLR0913, PLR0917 - what is read, by which rules, and where i
         frozen = f"read_parquet({text(pattern(run.reference_path(index)))}, hive_partitioning = false)"
         joins += f" LEFT JOIN {frozen} AS reference_{index} ON reference_{index}.key = {key}"
         selected += f", reference_{index}.row AS {reference_name(index)}"
-    records = " UNION ALL ".join(sources)
+    records = " UNION ALL ".join(found)
     # A join that does not fit into memory loses the order of its rows.
     ordered = " ORDER BY ordinal" if _spills(run) else ""
     if lineage or ordered:
@@ -138,9 +155,9 @@ def merge(  # noqa: PLR0913, PLR0917 - what is read, by which rules, and where i
         joins = f" LEFT JOIN starts ON starts.path = {identifier(ORIGIN)}" + joins
     # Few rows at a time, and little space for each dictionary, where there are many columns.
     rows = max(CHUNK_ROWS, min(ROW_GROUP_ROWS, ROW_GROUP_VALUES // max(1, len(schema.flat))))
-    rows = max(FEWEST_ROWS, min(rows, ROW_GROUP_BYTES // max(1, record_bytes)))
-    read = len(files) + len(joined)
-    with _connect(run, read, n, len(schema.flat), clean, record_bytes) as connection:
+    rows = max(FEWEST_ROWS, min(rows, ROW_GROUP_BYTES // max(1, sources.record_bytes)))
+    read = len(files) + len(sources.joined)
+    with _connect(run, read, n, len(schema.flat), sources.clean, sources.record_bytes) as connection:
         if lineage:
             _number_records(connection, files, schema, spec)
         connection.execute(
@@ -150,41 +167,31 @@ def merge(  # noqa: PLR0913, PLR0917 - what is read, by which rules, and where i
                 STRING_DICTIONARY_PAGE_SIZE_LIMIT {16 * rows}, USE_TMP_FILE false)
             """
         )
-        counted = connection.execute(f"SELECT count(*) FROM {_merged(target)}").fetchone()
-    return int(counted[0]) if counted else 0
+        if exact:
+            merged = f"SELECT {identifier(RECORD)} AS e FROM {_merged(target)}"
+            if not _keep_digits(connection, merged, Node("", "object", fields=schema.record)):
+                raise InexactError
+        return _count(connection, target, schema, spec)
 
 
-def unmatched(run: Run, n: int, merged: Path, schema: RunSchema) -> tuple[int, dict[int, set[str | None]]]:
-    """Count the merged records that some reference has no match for.
-
-    Returns:
-        Their number, and for each reference with `on_missing: quarantine` that has some, what their keys are.
-
-    Raises:
-        DataError: there are some for a reference with `on_missing: fail`.
-    """
-    merges = run.feed.spec.merge
-    missing = [f"{reference_name(index)} IS NULL" for index in range(len(merges))]
-    keys: dict[int, set[str | None]] = {}
-    with _connect(run, 0, n, len(schema.flat)) as connection:
-        counted = connection.execute(
-            f"SELECT count(*) FILTER (WHERE {' OR '.join(missing) or 'false'}) FROM {_merged(merged)}"
-        ).fetchone()
-        for index, reference in enumerate(merges):
-            if reference.on_missing == "keep":
-                continue
-            query = (
-                f"SELECT DISTINCT {_key(reference.record_key, schema)} FROM {_merged(merged)} WHERE {missing[index]}"
-            )
-            if reference.on_missing == "fail":
-                found = connection.execute(f"{query} LIMIT 1").fetchone()
-                if found:
-                    msg = f"{reference.record_key} {found[0]!r} is not in {reference.reference!r}, expected a match"
-                    raise DataError(msg)
-            else:
-                found_keys = {key for (key,) in connection.execute(query).fetchall()}
-                keys |= {index: found_keys} if found_keys else {}
-    return (int(counted[0]) if counted else 0), keys
+def _count(connection: duckdb.DuckDBPyConnection, merged: Path, schema: RunSchema, spec: Spec) -> Merged:
+    missing = [f"{reference_name(index)} IS NULL" for index in range(len(spec.merge))]
+    lacking: dict[int, set[str | None]] = {}
+    counted = connection.execute(
+        f"SELECT count(*), count(*) FILTER (WHERE {' OR '.join(missing) or 'false'}) FROM {_merged(merged)}"
+    ).fetchone()
+    records, unmatched = counted or (0, 0)
+    for index, reference in enumerate(spec.merge):
+        if reference.on_missing == "keep" or not unmatched:
+            continue
+        query = f"SELECT DISTINCT {_key(reference.record_key, schema)} FROM {_merged(merged)} WHERE {missing[index]}"
+        if reference.on_missing == "fail":
+            if first := connection.execute(f"{query} LIMIT 1").fetchone():
+                msg = f"{reference.record_key} {first[0]!r} is not in {reference.reference!r}, expected a match"
+                raise DataError(msg)
+        elif keys := {key for (key,) in connection.execute(query).fetchall()}:
+            lacking[index] = keys
+    return Merged(int(records), int(unmatched), lacking)
 
 
 def files_with(run: Run, n: int, files: Mapping[str, Path], schema: RunSchema, index: int) -> set[str]:

@@ -14,7 +14,7 @@ from fanfold.engine.schema import Builder, Declared, needs_care
 from fanfold.engine.session import connect, pattern, text
 from fanfold.engine.source import Clean, careful_records, relations, sql_type
 from fanfold.errors import DataError, MissingError, nearest
-from fanfold.layout import input_format
+from fanfold.layout import Place, input_format
 from fanfold.manifest import BadFile, BadRecord, Column, Node, RunSchema
 from fanfold.records.faults import UnreadableError
 from fanfold.records.read import csv_names
@@ -36,7 +36,8 @@ class Reference:
         self._data_dir, self._source, self._merge = data_dir, source, merge
         settings = Input(path="reference", max_record_bytes=max_record_bytes)
         self._spec = Spec(version=1, name="reference", input=settings).model_copy(update={"merge": [_keyed(merge)]})
-        self._scan = scan(data_dir, {merge.reference: source}, self._spec)[merge.reference]
+        place = Place(str(source), source.stat().st_size)
+        self._scan = scan(data_dir, {merge.reference: place}, self._spec)[merge.reference]
         self._refuse(self._scan.fault)
         self._check_names()
         builder = Builder(self._spec, [])

@@ -38,7 +38,7 @@ from fanfold.engine.strict import (
     strict_type,
     survives,
 )
-from fanfold.layout import input_format
+from fanfold.layout import Place, input_format
 from fanfold.manifest import BadFile
 from fanfold.records.batches import WINDOW_BYTES
 from fanfold.records.canonical import ESCAPES, encode
@@ -69,6 +69,7 @@ class FileScan:
         careful: whether the file takes the careful path.
         bad: the number of records that cannot be read.
         fault: the first of their faults; with no record that can be read, why the whole file is bad.
+        sha256: of its bytes, where they were read at once.
     """
 
     records: int
@@ -76,6 +77,7 @@ class FileScan:
     careful: bool = False
     bad: int = 0
     fault: BadFile | None = None
+    sha256: str | None = None
 
     @property
     def unreadable(self) -> bool:
@@ -94,13 +96,13 @@ class _Row(NamedTuple):
 
 
 def scan(
-    data_dir: Path, files: Mapping[str, Path], spec: Spec, threads: int = 1, *, measure_all: bool = False
+    data_dir: Path, files: Mapping[str, Place], spec: Spec, threads: int = 1, *, measure_all: bool = False
 ) -> dict[str, FileScan]:
     """Read files from end to end: how many records, with which fields.
 
     Args:
         data_dir: nothing outside of it is read.
-        files: path of each file by its name.
+        files: where each lies, by its name.
         spec: gives the largest record, and where records are.
         threads: the answer does not depend on it.
         measure_all: count the digits of all numbers, not only where one of them has decimals.
@@ -111,6 +113,8 @@ def scan(
     Raises:
         duckdb.Error: DuckDB failed in another way than by the files (memory, disk).
     """
+    if not files:
+        return {}
     scanner = _Scanner(data_dir, files, spec, threads)
     scanner.look()
     scanner.limit()
@@ -119,7 +123,7 @@ def scan(
 
 
 class _Scanner:
-    def __init__(self, data_dir: Path, files: Mapping[str, Path], spec: Spec, threads: int) -> None:
+    def __init__(self, data_dir: Path, files: Mapping[str, Place], spec: Spec, threads: int) -> None:
         self._data_dir, self._files, self._spec, self._threads = data_dir, files, spec, threads
         self._layouts: dict[str, str] = {}
         # Whatever is inside of a field that is declared to be JSON is one value.
@@ -131,9 +135,8 @@ class _Scanner:
     def look(self) -> None:
         """Find the fields of all files."""
         plain: dict[str, list[str]] = {"json": [], "csv": [], "parquet": []}
-        for name, path in self._files.items():
-            kind = input_format(name)
-            fault = self._content_fault(path)
+        for name, place in self._files.items():
+            kind, fault = input_format(name), self._content_fault(place)
             if fault and fault.code != "truncated":
                 self._exclude(name, fault)
             elif fault or (kind == "json" and self._spec.input.records_at):
@@ -159,17 +162,20 @@ class _Scanner:
     def _exclude(self, name: str, fault: UnreadableError) -> None:
         self.found[name] = FileScan(0, Field(name), careful=True, fault=BadFile(name, fault.code, str(fault)))
 
-    def _content_fault(self, path: Path) -> UnreadableError | None:
+    def _content_fault(self, place: Place) -> UnreadableError | None:
         try:
-            check_content(path)
+            check_content(*place)
         except UnreadableError as error:
             return error
         return None
 
+    def _path(self, name: str) -> Path:
+        return Path(self._files[name].path)
+
     def _look_with_care(self, name: str) -> None:
         scanned = FileScan(0, Field(name, {"object"}), careful=True)
         try:
-            for number, found in enumerate(careful_records(self._data_dir, self._files[name], self._spec), start=1):
+            for number, found in enumerate(careful_records(self._data_dir, self._path(name), self._spec), start=1):
                 scanned.records = number
                 if found.fault:
                     scanned.bad += 1
@@ -196,12 +202,12 @@ class _Scanner:
             return
         files = {name: self._files[name] for name in names}
         for name, proved in prove(files, measured=self._limited, processes=self._threads).items():
-            self.found[name] = FileScan(proved.records, proved.fields)
+            self.found[name] = FileScan(proved.records, proved.fields, sha256=proved.sha256)
             self._proved.add(name)
 
     def _layout(self, name: str) -> str:
         if name not in self._layouts:
-            self._layouts[name] = json_layout(self._files[name])
+            self._layouts[name] = json_layout(self._path(name))
         return self._layouts[name]
 
     def _look_at_json(self, names: list[str]) -> None:
@@ -224,12 +230,12 @@ class _Scanner:
     def _refused(self, error: duckdb.Error, names: list[str]) -> list[str]:
         """Return the file that DuckDB names as the one at fault, or the only one; none where it cannot be told."""
         named = NAMED_FILE.search(str(error))
-        at_fault = [name for name in names if named and str(self._files[name]) == named[1]]
+        at_fault = [name for name in names if named and self._files[name].path == named[1]]
         return at_fault or (names if len(names) == 1 else [])
 
     def _structures(self, names: list[str]) -> None:
         cap = self._spec.input.max_record_bytes
-        paths = {str(self._files[name]): name for name in names}
+        paths = {self._files[name].path: name for name in names}
         # A fresh DuckDB for each attempt: what goes wrong in the worst way leaves one that answers nothing any more.
         buffers = json_buffer_bytes(len(names), cap) + CHUNK_BYTES
         with connect(self._data_dir, threads=self._threads, buffers=buffers) as connection:
@@ -252,7 +258,7 @@ class _Scanner:
             self._look_with_care(name)
 
     def _objects(self, names: list[str]) -> str:
-        paths = ", ".join(text(pattern(self._files[name])) for name in names)
+        paths = ", ".join(text(pattern(self._path(name))) for name in names)
         layout, cap = self._layout(names[0]), self._spec.input.max_record_bytes
         return (
             f"read_json_objects([{paths}], format = '{layout}', filename = true, hive_partitioning = false, "
@@ -305,12 +311,12 @@ class _Scanner:
         headers: dict[tuple[str, ...], list[str]] = {}
         for name in names:
             try:
-                header = tuple(csv_names(self._files[name]))
+                header = tuple(csv_names(self._path(name)))
             except UnreadableError:
                 self._look_with_care(name)
                 continue
             # With one column, DuckDB takes a blank line for a record.
-            if len(header) == 1 or begins_with_blank_line(self._files[name]) or tuple(map(encode, header)) != header:
+            if len(header) == 1 or begins_with_blank_line(self._path(name)) or tuple(map(encode, header)) != header:
                 self._look_with_care(name)
             else:
                 headers.setdefault(header, []).append(name)
@@ -318,8 +324,8 @@ class _Scanner:
             self._count_csv(list(header), group)
 
     def _count_csv(self, header: list[str], names: list[str]) -> None:
-        paths = {str(self._files[name]): name for name in names}
-        reader = csv_reader([self._files[name] for name in names], header, self._spec.input.max_record_bytes)
+        paths = {self._files[name].path: name for name in names}
+        reader = csv_reader([self._path(name) for name in names], header, self._spec.input.max_record_bytes)
         # Every value is asked for: what is not asked for is not checked.
         asked = ", ".join(f"count({identifier(name)})" for name in header)
         try:
@@ -341,7 +347,7 @@ class _Scanner:
             self.found[name] = FileScan(counts.get(name, 0), Field(name, {"object"}, fields))
 
     def _look_at_parquet(self, name: str) -> None:
-        path = self._files[name]
+        path = self._path(name)
         try:
             with connect(self._data_dir) as connection:
                 types = parquet_types(connection, path)
@@ -382,7 +388,7 @@ class _Scanner:
 
     def _measure(self, names: list[str], whole: Field, *, measure_all: bool) -> bool:
         """Measure files in one query; False where one was refused, and now takes the careful path."""
-        paths = {str(self._files[name]): name for name in names}
+        paths = {self._files[name].path: name for name in names}
         wanted = list(numbers(whole, [], measure_all=measure_all))
         cap = self._spec.input.max_record_bytes
         columns = ", ".join(f"{text(encode(key))}: {text(strict_type(field))}" for key, field in whole.fields.items())
@@ -392,7 +398,7 @@ class _Scanner:
         asked = [f"count({identifier(encode(key))})" for key in whole.fields]
         for _, steps in wanted:
             asked += [f"max({most_digits(steps, counted)})" for counted in (WHOLE, FRACTION)]
-        listed = ", ".join(text(pattern(self._files[name])) for name in names)
+        listed = ", ".join(text(pattern(self._path(name))) for name in names)
         buffers, layout = json_buffer_bytes(len(names), cap) + CHUNK_BYTES, self._layout(names[0])
         try:
             size, threads = whole.size(()), self._threads

@@ -7,6 +7,7 @@ with other records, or with numbers that a double may not hold, is left to the s
 
 import contextlib
 import functools
+import hashlib
 import itertools
 import json
 import multiprocessing
@@ -24,15 +25,15 @@ from fanfold.engine.digits import Digits, attribute, count_digits
 from fanfold.engine.fields import Field
 from fanfold.engine.session import connect_to_nothing
 from fanfold.engine.strict import NUMBER, has_long_keys, is_blind, is_vague, survives
-from fanfold.layout import COMPRESSIONS
-from fanfold.records.batches import OtherError, RawDecoder, batches
+from fanfold.layout import COMPRESSIONS, Place
+from fanfold.records.batches import OtherError, RawDecoder, batches, content_of, records_of
 from fanfold.records.faults import UnreadableError
 from fanfold.records.limits import MAX_FIELDS
 
 # So much is looked at together for what a double may not hold.
 CHECKED_BYTES = 256 * 1024
-# With less than this, to start processes takes longer than they save.
-PARALLEL_BYTES = 64 * 1024 * 1024
+# With less than this, to start processes takes longer than they save; to open a file takes as long as to prove so much.
+PARALLEL_BYTES, FILE_BYTES = 64 * 1024 * 1024, 8 * 1024
 PARTS_OF_A_PROCESS = 4
 # Of the first window, to learn the shape from.
 SAMPLED_RECORDS = 64
@@ -50,13 +51,17 @@ SCALARS = {"BIGINT": int, "DECIMAL": float, "VARCHAR": str, "BOOLEAN": bool}
 
 
 class Proved(NamedTuple):
-    """A file of records of one shape: their number, and their fields, with the digits of decimals."""
+    """A file of records of one shape: their number, and their fields, with the digits of decimals.
+
+    The hash is that of a small file, which is read at once.
+    """
 
     records: int
     fields: Field
+    sha256: str | None
 
 
-def prove(files: Mapping[str, Path], *, measured: bool, processes: int) -> dict[str, Proved]:
+def prove(files: Mapping[str, Place], *, measured: bool, processes: int) -> dict[str, Proved]:
     """Prove what can be proved of files: their records have one shape.
 
     In the order of names, since the first file gives the order of the fields.
@@ -66,26 +71,34 @@ def prove(files: Mapping[str, Path], *, measured: bool, processes: int) -> dict[
         measured: whether the digits of decimals are counted.
         processes: so many work beside each other, where there is much to read.
     """
-    names = sorted(files)
-    size = sum(files[name].stat().st_size for name in names)
-    if processes == 1 or size < PARALLEL_BYTES or sys.platform != "linux":
-        return _prove_some(files, names, measured=measured)
+    places = [(name, files[name].path) for name in sorted(files)]
+    work = sum(place.size_bytes + FILE_BYTES for place in files.values())
+    if processes == 1 or work < PARALLEL_BYTES or sys.platform != "linux":
+        return _prove_some(places, measured=measured)
     found: dict[str, Proved] = {}
     # Nothing else runs in this process that a fork would cut short, and a fork has everything imported.
     with workers.pool(processes, multiprocessing.get_context("fork")) as pool:
-        share = -(-len(names) // (processes * PARTS_OF_A_PROCESS))
-        parts = [names[start : start + share] for start in range(0, len(names), share)]
-        for some in pool.map(functools.partial(_prove_some, files, measured=measured), parts):
+        share = -(-len(places) // (processes * PARTS_OF_A_PROCESS))
+        parts = [places[start : start + share] for start in range(0, len(places), share)]
+        for some in pool.map(functools.partial(_prove_some, measured=measured), parts):
             found |= some
     return found
 
 
-def _prove_some(files: Mapping[str, Path], names: list[str], *, measured: bool) -> dict[str, Proved]:
+def _prove_some(places: list[tuple[str, str]], *, measured: bool) -> dict[str, Proved]:
     with connect_to_nothing() as connection:
         prover = _Prover(connection, measured=measured)
-        for name in names:
-            prover.look_at(name, files[name])
+        for name, path in places:
+            prover.look_at(name, path)
         return prover.settle()
+
+
+class _Waiting(NamedTuple):
+    """A file whose records have the shape, but whose numbers are not looked at yet."""
+
+    path: str
+    records: int
+    sha256: str | None
 
 
 class _SurpriseError(Exception):
@@ -106,13 +119,13 @@ class _Prover:
         """Begin; with `measured`, the digits of decimals are counted."""
         self._connection, self._measured = connection, measured
         self._shape: _Shape | None = None
-        self._waiting: dict[str, tuple[Path, int]] = {}
+        self._waiting: dict[str, _Waiting] = {}
         self._found: dict[str, Proved] = {}
 
-    def look_at(self, name: str, path: Path) -> None:
+    def look_at(self, name: str, path: str) -> None:
         """Find out whether the records of a file have one shape; files of one shape share their fields."""
-        alone = path.suffix in COMPRESSIONS or path.stat().st_size > SMALL_BYTES
-        if alone:
+        content = None if path.endswith(COMPRESSIONS) else content_of(path, SMALL_BYTES)
+        if content is None:
             self.settle()
         shape, is_own = self._shape, False
         with contextlib.suppress(OtherError, UnreadableError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -120,7 +133,7 @@ class _Prover:
                 try:
                     if shape is None:
                         shape, is_own = self._learn(name, path), True
-                    records = shape.read(path)
+                    records = shape.read(path, content)
                 except _SurpriseError as surprise:
                     # A shape that comes from another file says nothing of this one.
                     structures = shape.structures | self._structures([surprise.record]) if shape and is_own else None
@@ -129,9 +142,10 @@ class _Prover:
                     if shape is not self._shape:
                         self.settle()
                         self._shape = shape
-                    self._waiting[name] = path, records
+                    sha256 = None if content is None else hashlib.sha256(content).hexdigest()
+                    self._waiting[name] = _Waiting(path, records, sha256)
                     break
-        if alone or (self._shape and self._shape.unchecked_bytes > CHECKED_BYTES):
+        if content is None or (self._shape and self._shape.unchecked_bytes > CHECKED_BYTES):
             self.settle()
 
     def settle(self) -> dict[str, Proved]:
@@ -145,16 +159,16 @@ class _Prover:
             self._shape = None
             if len(waiting) > 1:
                 # It is one of them.
-                for name, (path, _) in waiting.items():
-                    self.look_at(name, path)
+                for name, one in waiting.items():
+                    self.look_at(name, one.path)
                     self.settle()
         else:
             fields = self._shape.fields
-            self._found |= {name: Proved(records, fields) for name, (_, records) in waiting.items()}
+            self._found |= {name: Proved(one.records, fields, one.sha256) for name, one in waiting.items()}
         return self._found
 
-    def _learn(self, name: str, path: Path) -> "_Shape":
-        records = next(batches(path, RawDecoder()), [])
+    def _learn(self, name: str, path: str) -> "_Shape":
+        records = next(batches(Path(path), RawDecoder()), [])
         few = range(0, len(records), max(1, len(records) // SAMPLED_RECORDS))
         return _Shape(name, self._structures([bytes(records[i]) for i in few]), measured=self._measured)
 
@@ -195,28 +209,30 @@ class _Shape(RawDecoder):
         self._lines = msgspec.json.Decoder(record)
         self._measured = measured
         self._unchecked: list[tuple[memoryview, list[Any]]] = []
+        # How much has been read since `settle`.
+        self.unchecked_bytes = 0
         self._digits: Digits = {}
 
-    @property
-    def unchecked_bytes(self) -> int:
-        """How much has been read since `settle`."""
-        return sum(len(window) for window, _ in self._unchecked)
-
-    def read(self, path: Path) -> int:
+    def read(self, path: str, content: bytes | None) -> int:
         """Return the number of records of a file, all of which have the shape; `settle` says whether that is all.
+
+        Args:
+            path: of the file.
+            content: of a small file.
 
         Raises:
             _SurpriseError, OtherError, UnreadableError, msgspec.DecodeError: it has not; nothing is kept of it.
         """
-        before, records = len(self._unchecked), 0
+        before, bytes_before, records = len(self._unchecked), self.unchecked_bytes, 0
         try:
-            for batch in batches(path, self):
+            for batch in batches(Path(path), self) if content is None else [records_of(content, self)]:
                 records += len(batch)
                 # So much is of one file that is looked at alone.
                 if self.unchecked_bytes > CHECKED_BYTES + SMALL_BYTES:
                     self._check()
         except BaseException:
             del self._unchecked[before:]
+            self.unchecked_bytes = bytes_before
             if not before:
                 self._digits.clear()
             raise
@@ -237,7 +253,7 @@ class _Shape(RawDecoder):
 
     def _check(self) -> None:
         windows, records = zip(*self._unchecked, strict=True) if self._unchecked else ((), ())
-        self._unchecked = []
+        self._unchecked, self.unchecked_bytes = [], 0
         _check(b"\n".join(windows))
         if self._measured:
             count_digits(self.fields, list(itertools.chain.from_iterable(records)), self._digits)
@@ -258,6 +274,7 @@ class _Shape(RawDecoder):
                 raise OtherError from None
             raise _SurpriseError(bytes(super().decode(window, lines=lines)[int(at[1])])) from None
         self._unchecked.append((window, records))
+        self.unchecked_bytes += len(window)
         return records
 
 

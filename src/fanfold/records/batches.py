@@ -1,12 +1,15 @@
 """Many records of a JSON file at a time, by a decoder that checks what it decodes."""
 
+import hashlib
+import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 import msgspec
 
+from fanfold.layout import COMPRESSIONS
 from fanfold.records.limits import MAX_VALUES
 from fanfold.records.read import is_array
 from fanfold.records.window import Stream, decompressed
@@ -46,22 +49,63 @@ def batches(path: Path, decoder: RawDecoder) -> Iterator[list[Any]]:
         yield from _windows(_some(stream), stream, decoder)
 
 
-def join(paths: Iterable[Path], arrays: IO[bytes], others: IO[bytes]) -> None:
+def content_of(path: str, most_bytes: int) -> bytes | None:
+    """Return what is in a file; None where it is more than so much."""
+    # For a small file this takes a third of the time that a file object does.
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        pieces, left = [], most_bytes + 1
+        while left and (piece := os.read(descriptor, left)):
+            pieces.append(piece)
+            left -= len(piece)
+    finally:
+        os.close(descriptor)
+    return b"".join(pieces) if left else None
+
+
+def records_of(content: bytes, decoder: RawDecoder) -> list[Any]:
+    """Return the records of a small file, given its content.
+
+    Raises:
+        msgspec.DecodeError: it is no JSON; whatever the decoder raises.
+    """
+    return decoder.decode(memoryview(content), lines=not is_array(content))
+
+
+def join(files: Mapping[str, str], arrays: IO[bytes], others: IO[bytes]) -> dict[str, str]:
     """Write the records of files of JSON one a line, those of arrays apart, in the order of the files.
+
+    Args:
+        files: the path of each, by name.
+        arrays: what is written of those that are an array.
+        others: what is written of the others.
+
+    Returns:
+        The SHA-256 of each file that was read at once, by name.
 
     Raises:
         UnreadableError, ValueError: a file is none whose records were proved.
     """
-    for path in paths:
-        with decompressed(path) as stream:
+    decoder, hashes = RawDecoder(), {}
+    for name, path in files.items():
+        content = None if path.endswith(COMPRESSIONS) else content_of(path, WINDOW_BYTES)
+        if content is not None:
+            hashes[name] = hashlib.sha256(content).hexdigest()
+            _write_lines(records_of(content, decoder), arrays if is_array(content) else others)
+            continue
+        with decompressed(Path(path)) as stream:
             head = _some(stream)
-            target = arrays if is_array(head) else others
-            for records in _windows(head, stream, RawDecoder()):
-                lines = b"\n".join(records)
-                if lines.count(b"\n") >= len(records):
-                    # Only between the values of a record are there line ends.
-                    lines = b"\n".join(bytes(record).replace(b"\n", b" ") for record in records)
-                target.write(lines + b"\n")
+            for records in _windows(head, stream, decoder):
+                _write_lines(records, arrays if is_array(head) else others)
+    return hashes
+
+
+def _write_lines(records: list[Any], target: IO[bytes]) -> None:
+    lines = b"\n".join(records)
+    if lines.count(b"\n") >= len(records):
+        # Only between the values of a record are there line ends.
+        lines = b"\n".join(bytes(record).replace(b"\n", b" ") for record in records)
+    target.write(lines + b"\n")
 
 
 def _windows(head: bytes, stream: Stream, decoder: RawDecoder) -> Iterator[list[Any]]:

@@ -115,21 +115,20 @@ def _gzip_member() -> Decompressor:
     return member
 
 
-def check_content(path: Path) -> None:
+def check_content(path: str, size: int) -> None:
     """Read a compressed file to its end, checksums included; of another file look at its size only.
 
     Raises:
         UnreadableError: it is damaged or cut short, is a bomb, or has more compressed in it than the disk is free.
     """
-    size = path.stat().st_size
-    if path.suffix in {".gz", ".zst"}:
+    if path.endswith((".gz", ".zst")):
         size = 0
-        with decompressed(path) as stream:
+        with decompressed(Path(path)) as stream:
             while read := stream.read(CHUNK_BYTES):
                 size += len(read)
-                _check_room(path, size)
+                _check_room(Path(path), size)
     elif size > BOMB_BYTES:
-        _check_ratio(size, _written_bytes(path, size // BOMB_RATIO))
+        _check_ratio(size, _written_bytes(Path(path), size // BOMB_RATIO))
 
 
 def _check_ratio(content_bytes: int, written_bytes: int) -> None:
