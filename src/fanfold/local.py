@@ -2,8 +2,6 @@
 
 import concurrent.futures
 import contextlib
-import multiprocessing
-import multiprocessing.forkserver
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -52,9 +50,7 @@ def run(feed: Feed, ts: str, on_step: OnStep) -> LocalRun:
         ExceptionGroup: groups failed; the others have published and archived.
     """
     began = time.monotonic()
-    # It imports while this process stages and scans.
-    multiprocessing.get_context("forkserver").set_forkserver_preload(["fanfold.steps"])
-    multiprocessing.forkserver.ensure_running()
+    workers.forkserver()
     is_new = ts not in runs.unfinished(feed) and not runs.is_complete(feed.run(ts))
     seconds: dict[str, float] = {}
     staged = steps.stage_files(feed, ts, _ready(feed) if is_new else None)
@@ -84,13 +80,12 @@ def _ready(feed: Feed) -> list[LandedFile]:
 
 
 def _run_groups(feed: Feed, ts: str, groups: Mapping[str, str], on_step: OnStep) -> dict[str, float]:
-    context = multiprocessing.get_context("forkserver")
     at_once = min(feed.spec.concurrent_tasks, len(groups))
     todo = deque((int(n), 0) for n in groups)
     began: dict[int, float] = {}
     seconds: dict[str, float] = {}
     errors: dict[int, Exception] = {}
-    with workers.pool(at_once, context) as pool:
+    with workers.pool(at_once, workers.forkserver()) as pool:
         running: dict[Future[Any], tuple[int, int]] = {}
         while todo or running:
             while todo and len(running) < at_once:

@@ -5,11 +5,23 @@ import contextlib
 import logging
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.forkserver
 import os
 import signal
 import threading
 from collections.abc import Iterator
 from typing import Any
+
+
+def forkserver() -> Any:
+    """Return the context of processes that have imported everything.
+
+    What they come from is started by the first call, and imports while this process does other things.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["fanfold.steps"])
+    multiprocessing.forkserver.ensure_running()
+    return context
 
 
 @contextlib.contextmanager

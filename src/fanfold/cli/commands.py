@@ -14,7 +14,6 @@ from rich.text import Text
 from fanfold.cli.options import DATA_DIR, JSON, SPEC, absolute, print_json
 from fanfold.cli.quarantine import quarantine
 from fanfold.errors import FanfoldError
-from fanfold.spec import json_schema, load_spec
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -46,6 +45,10 @@ def run(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str | N
     but the check that all is in place. With --from-archive the same spec gives the same output, byte for byte, and a
     changed one what the run would have been; nothing of the feed itself is changed.
     """
+    from fanfold import workers
+
+    # It imports what the tasks need while this process does.
+    workers.forkserver()
     from fanfold import display, local, steps
 
     if from_archive is not None:
@@ -244,6 +247,8 @@ cli.add_command(quarantine)
 @click.argument("specs", metavar="SPEC...", type=click.Path(path_type=Path), nargs=-1, required=True)
 def lint(specs: tuple[Path, ...]) -> None:
     """Check specs; nothing else is read (plan checks the folders and files that they name)."""
+    from fanfold.spec import load_spec
+
     errors = []
     for path in specs:
         try:
@@ -260,6 +265,8 @@ def lint(specs: tuple[Path, ...]) -> None:
 @cli.command()
 def schema() -> None:
     """Print the JSON Schema of the spec, for editors."""
+    from fanfold.spec import json_schema
+
     click.echo(json.dumps(json_schema(), indent=2))
 
 

@@ -198,7 +198,7 @@ class _Scanner:
 
     def _prove(self, names: list[str]) -> None:
         """Look at the files whose records are all of one shape."""
-        if self._spec.input.max_record_bytes < WINDOW_BYTES or self._whole:
+        if not names or self._spec.input.max_record_bytes < WINDOW_BYTES or self._whole:
             return
         files = {name: self._files[name] for name in names}
         for name, proved in prove(files, measured=self._limited, processes=self._threads).items():
