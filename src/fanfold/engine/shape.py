@@ -31,7 +31,7 @@ from fanfold.records.faults import UnreadableError
 from fanfold.records.limits import MAX_FIELDS
 
 # So much is looked at together for what a double may not hold.
-CHECKED_BYTES = 256 * 1024
+CHECKED_BYTES = 128 * 1024
 # With less than this, to start processes takes longer than they save; to open a file takes as long as to prove so much.
 PARALLEL_BYTES, FILE_BYTES = 64 * 1024 * 1024, 8 * 1024
 PARTS_OF_A_PROCESS = 4
