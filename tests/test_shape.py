@@ -1,5 +1,6 @@
 """What is proved in one fast reading is what the scan finds, and makes the same tables: the proof saves time only."""
 
+import copy
 import json
 import random
 import tempfile
@@ -11,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fanfold.engine import scan, shape
-from fanfold.engine.fields import union
-from fanfold.engine.shape import Proved, prove
+from fanfold.engine.fields import Field, union
+from fanfold.engine.shape import Proved, confirm, prove
 from fanfold.layout import Place
 from fanfold.records import batches
 from tests.conftest import TS, FeedDir, new_feed
@@ -53,6 +54,8 @@ SURPRISES: dict[str, Any] = {
     "decimal": lambda one: one | {"id": one["id"] + 0.125},
     "missing": lambda one: {key: value for key, value in one.items() if key != "paid"},
     "further": lambda one: one | {"note": "n"},
+    "item without quantity": lambda one: one | {"items": [{"qty": 1, "price": 0.5}, {"price": 0.125}]},
+    "item with a note": lambda one: one | {"items": [{"note": {"by": 1}, "qty": 1}, {"qty": 1, "price": 0.25}]},
     "order": lambda one: dict(reversed(one.items())),
     "large": lambda one: one | {"id": 12345678901234567890},
     "long text": lambda one: one | {"customer_id": "12345678901234567890"},
@@ -152,6 +155,27 @@ def test_where_a_file_is_cut_changes_nothing(
         monkeypatch.setattr(batches, "READ_BYTES", read_bytes)
         cut = proved(tmp_path, text)
         assert {name: one[:2] for name, one in cut.items()} == {name: one[:2] for name, one in whole.items()}
+
+
+def test_a_known_file_is_confirmed_and_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records that have some of the fields are confirmed, with their digits; not those with a field or a kind more."""
+    monkeypatch.setattr(shape, "SMALL_BYTES", 0)
+    fields = Field("a.json")
+    fields.absorb({"id": "UBIGINT", "price": "DOUBLE", "inner": {"note": "VARCHAR", "rate": "DOUBLE"}})
+    texts = {
+        "a.json": '[{"id":1},{"price":10.25},{"inner":{"rate":0.125}},{"inner":null,"price":1}]',
+        "more.json": '[{"id":1},{"other":1}]',
+        "kind.json": '[{"id":1},{"price":"1"}]',
+        "digits.json": '[{"id":1},{"price":0.12345678901234567}]',
+        "scalar.json": '[{"id":1},null]',
+    }
+    files = {}
+    for name, text in texts.items():
+        files[name] = Place(str(tmp_path / name), (tmp_path / name).write_text(text, encoding="utf-8"))
+    found = confirm(files, {name: copy.deepcopy(fields) for name in files}, processes=1)
+    assert {name: one.records for name, one in found.items()} == {"a.json": 4}
+    digits = [found["a.json"].fields.find(way) for way in (["price"], ["inner", "rate"], ["id"])]
+    assert [(field.whole, field.fraction) for field in digits if field] == [(2, 2), (1, 3), (1, 0)]
 
 
 def test_several_processes_find_what_one_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

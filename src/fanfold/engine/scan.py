@@ -23,7 +23,7 @@ from fanfold.engine.session import (
     pattern,
     text,
 )
-from fanfold.engine.shape import prove
+from fanfold.engine.shape import confirm, prove
 from fanfold.engine.source import DATA_FAULTS, ORIGIN, careful_records, csv_reader, parquet_field, parquet_types
 from fanfold.engine.strict import (
     FRACTION,
@@ -198,12 +198,16 @@ class _Scanner:
 
     def _prove(self, names: list[str]) -> None:
         """Look at the files whose records are all of one shape."""
-        if not names or self._spec.input.max_record_bytes < WINDOW_BYTES or self._whole:
+        if not names or not self._is_provable:
             return
         files = {name: self._files[name] for name in names}
         for name, proved in prove(files, measured=self._limited, processes=self._threads).items():
             self.found[name] = FileScan(proved.records, proved.fields, sha256=proved.sha256)
             self._proved.add(name)
+
+    @property
+    def _is_provable(self) -> bool:
+        return self._spec.input.max_record_bytes >= WINDOW_BYTES and not self._whole
 
     def _layout(self, name: str) -> str:
         if name not in self._layouts:
@@ -371,6 +375,7 @@ class _Scanner:
 
     def measure(self, *, measure_all: bool) -> None:
         """Count the digits of numbers of JSON, and find objects that have one key twice, by a strict typed reading."""
+        self._confirm()
         while True:
             whole = union([scanned.fields for scanned in self.found.values()])
             names = [name for name, one in self.found.items() if not one.careful and input_format(name) == "json"]
@@ -385,6 +390,17 @@ class _Scanner:
             parts = [[name for name in names if self._layout(name) == layout] for layout in LAYOUTS]
             if all(self._measure(part, whole, measure_all=measure_all) for part in parts if part):
                 return
+
+    def _confirm(self) -> None:
+        """Prove of larger files that their records are as the scan has found them: it measures them much faster."""
+        scanned = {name: one for name, one in self.found.items() if not one.careful and input_format(name) == "json"}
+        files = {name: self._files[name] for name in scanned.keys() - self._proved}
+        if not files or not self._is_provable:
+            return
+        for name, proved in confirm(files, {name: scanned[name].fields for name in files}, self._threads).items():
+            if proved.records == scanned[name].records:
+                scanned[name].fields = proved.fields
+                self._proved.add(name)
 
     def _measure(self, names: list[str], whole: Field, *, measure_all: bool) -> bool:
         """Measure files in one query; False where one was refused, and now takes the careful path."""

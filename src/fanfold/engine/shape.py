@@ -13,7 +13,7 @@ import json
 import multiprocessing
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Union
 
@@ -47,6 +47,8 @@ NEGATIVE_ZERO = re.compile(rb"-0[,\]} \t\r\n]")
 TEXTS = re.compile(rb'"(?:[^"\\]|\\.)*"')
 SURPRISE = re.compile(r"\$\[(\d+)\]")
 OTHER_KEYS = ("missing required field", "unknown field")
+# Of a file that is not one that is proved like this.
+OTHER_FAULTS = (OtherError, UnreadableError, msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 SCALARS = {"BIGINT": int, "DECIMAL": float, "VARCHAR": str, "BOOLEAN": bool}
 
 
@@ -72,15 +74,37 @@ def prove(files: Mapping[str, Place], *, measured: bool, processes: int) -> dict
         processes: so many work beside each other, where there is much to read.
     """
     places = [(name, files[name].path) for name in sorted(files)]
+    return _in_parts(functools.partial(_prove_some, measured=measured), places, files, processes)
+
+
+def confirm(files: Mapping[str, Place], fields: Mapping[str, Field], processes: int) -> dict[str, Proved]:
+    """Prove of files, of which some is known, that it is all there is to know.
+
+    Records may have some of the fields only; the digits of decimals are counted. Small files are left out.
+
+    Args:
+        files: by name.
+        fields: of all their records.
+        processes: as `prove`.
+    """
+    # A decoder is made for each: of a small file it would be most of the work.
+    known = [
+        (name, place.path, fields[name]) for name, place in sorted(files.items()) if place.size_bytes > SMALL_BYTES
+    ]
+    return _in_parts(_confirm_some, known, files, processes)
+
+
+def _in_parts(
+    prove_some: Callable[[list[Any]], dict[str, Proved]], known: list[Any], files: Mapping[str, Place], processes: int
+) -> dict[str, Proved]:
     work = sum(place.size_bytes + FILE_BYTES for place in files.values())
     if processes == 1 or work < PARALLEL_BYTES or sys.platform != "linux":
-        return _prove_some(places, measured=measured)
+        return prove_some(known)
     found: dict[str, Proved] = {}
     # Nothing else runs in this process that a fork would cut short, and a fork has everything imported.
     with workers.pool(processes, multiprocessing.get_context("fork")) as pool:
-        share = -(-len(places) // (processes * PARTS_OF_A_PROCESS))
-        parts = [places[start : start + share] for start in range(0, len(places), share)]
-        for some in pool.map(functools.partial(_prove_some, measured=measured), parts):
+        share = -(-len(known) // (processes * PARTS_OF_A_PROCESS))
+        for some in pool.map(prove_some, [known[start : start + share] for start in range(0, len(known), share)]):
             found |= some
     return found
 
@@ -91,6 +115,17 @@ def _prove_some(places: list[tuple[str, str]], *, measured: bool) -> dict[str, P
         for name, path in places:
             prover.look_at(name, path)
         return prover.settle()
+
+
+def _confirm_some(known: list[tuple[str, str, Field]]) -> dict[str, Proved]:
+    found = {}
+    for name, path, fields in known:
+        with contextlib.suppress(*OTHER_FAULTS, _SurpriseError):
+            shape = _Shape(fields, frozenset(), measured=True, partial=True)
+            records = shape.read(path, None)
+            shape.settle()
+            found[name] = Proved(records, shape.fields, None)
+    return found
 
 
 class _Waiting(NamedTuple):
@@ -128,7 +163,7 @@ class _Prover:
         if content is None:
             self.settle()
         shape, is_own = self._shape, False
-        with contextlib.suppress(OtherError, UnreadableError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        with contextlib.suppress(*OTHER_FAULTS):
             for _ in range(MOST_SURPRISES):
                 try:
                     if shape is None:
@@ -137,7 +172,7 @@ class _Prover:
                 except _SurpriseError as surprise:
                     # A shape that comes from another file says nothing of this one.
                     structures = shape.structures | self._structures([surprise.record]) if shape and is_own else None
-                    shape = _Shape(name, structures, measured=self._measured) if structures else None
+                    shape = _shape(name, structures, measured=self._measured) if structures else None
                 else:
                     if shape is not self._shape:
                         self.settle()
@@ -170,7 +205,7 @@ class _Prover:
     def _learn(self, name: str, path: str) -> "_Shape":
         records = next(batches(Path(path), RawDecoder()), [])
         few = range(0, len(records), max(1, len(records) // SAMPLED_RECORDS))
-        return _Shape(name, self._structures([bytes(records[i]) for i in few]), measured=self._measured)
+        return _shape(name, self._structures([bytes(records[i]) for i in few]), measured=self._measured)
 
     def _structures(self, records: list[bytes]) -> frozenset[str]:
         texts = [record.decode() for record in records]
@@ -184,24 +219,33 @@ class _Prover:
         return frozenset(structure for (structure,) in rows)
 
 
-class _Shape(RawDecoder):
-    """What decodes windows of records that have just the keys of some structures, with values of their kinds."""
+def _shape(name: str, structures: frozenset[str], *, measured: bool) -> "_Shape":
+    """Return the shape of records of a file, each of which has all the keys.
 
-    def __init__(self, name: str, structures: frozenset[str], *, measured: bool) -> None:
-        self.structures = structures
-        self.fields = fields = Field(name)
-        for structure in sorted(structures):
-            fields.absorb(json.loads(structure))
-        if is_blind(fields) or not fields.is_object or fields.size(()) > MAX_FIELDS:
+    Raises:
+        OtherError: they are not of one shape, or of one that nothing is proved of.
+    """
+    fields = Field(name)
+    for structure in sorted(structures):
+        fields.absorb(json.loads(structure))
+    if is_blind(fields) or not fields.is_object or fields.size(()) > MAX_FIELDS:
+        raise OtherError
+    for structure in map(json.loads, structures):
+        if is_vague(structure) or has_long_keys(structure) or not _has_all(structure, fields):
             raise OtherError
-        for structure in map(json.loads, structures):
-            if is_vague(structure) or has_long_keys(structure) or not _has_all(structure, fields):
-                raise OtherError
-        if not measured and _has_decimals_in_arrays(fields):
-            # Nobody looks at them again.
-            raise OtherError
+    if not measured and _has_decimals_in_arrays(fields):
+        # Nobody looks at them again.
+        raise OtherError
+    return _Shape(fields, structures, measured=measured)
+
+
+class _Shape(RawDecoder):
+    """What decodes windows of records that have no other keys than some fields, and all of them unless `partial`."""
+
+    def __init__(self, fields: Field, structures: frozenset[str], *, measured: bool, partial: bool = False) -> None:
+        self.fields, self.structures = fields, structures
         try:
-            record = _type_of(fields, nullable=False)
+            record = _type_of(fields, nullable=False, partial=partial)
         except ValueError:
             # msgspec has no names with quotes, backslashes or control characters.
             raise OtherError from None
@@ -308,15 +352,18 @@ def _has_decimals_in_arrays(field: Field) -> bool:
     return any(map(_has_decimals_in_arrays, [*field.fields.values(), *([inner] if inner else [])]))
 
 
-def _type_of(field: Field, *, nullable: bool = True) -> Any:
+def _type_of(field: Field, *, partial: bool, nullable: bool = True) -> Any:
     """Return the type by which msgspec decodes a field. Decimals may have integers among them."""
     kinds: list[Any] = [SCALARS[kind] for kind in sorted(field.kinds & SCALARS.keys())]
     if float in kinds and int in kinds:
         kinds.remove(int)
     if "object" in field.kinds:
-        typed = [(attribute(n), _type_of(inner)) for n, inner in enumerate(field.fields.values())]
+        default = (None,) if partial else ()
+        typed = [
+            (attribute(n), _type_of(inner, partial=partial), *default) for n, inner in enumerate(field.fields.values())
+        ]
         keys = {attribute(n): key for n, key in enumerate(field.fields)}
         kinds.append(msgspec.defstruct("Object", typed, rename=keys, forbid_unknown_fields=True, gc=False))
     if "array" in field.kinds:
-        kinds.append(list[_type_of(field.element or Field(""))])  # type: ignore[misc]
+        kinds.append(list[_type_of(field.element or Field(""), partial=partial)])  # type: ignore[misc]
     return Union[(*kinds, None) if nullable else tuple(kinds)]  # noqa: UP007 - of as many as there are
