@@ -3,10 +3,11 @@
 import sqlite3
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from fanfold import files, runs
+from fanfold import files, manifest, runs
 from fanfold.index import Index
 from tests.conftest import TS, FeedDir, MakeFeed, tree
 
@@ -45,6 +46,26 @@ def test_content_of_complete_runs_is_known(feed: FeedDir, tmp_path: Path) -> Non
     index = Index(feed.open(), tmp_path / "new" / "index")
     assert index.sizes({3, 1, 4}) == {3}
     assert index.names({"again.json", "bad.json", "[]"}) == {"again.json"}
+
+
+def test_many_duplicates_of_a_run_ask_for_its_manifest_once(
+    feed: FeedDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A day of files that is delivered again costs one reading of the manifest that knows them, not one for each."""
+    index = Index(feed.open(), tmp_path / "index")
+    digest = feed.data_dir / "digest"
+    digest.write_text("[]")
+    sha256 = files.sha256(digest)
+    asked: list[Path] = []
+    read = manifest.read_if_there
+
+    def counted(path: Path, kind: Any) -> Any:
+        asked.append(path)
+        return read(path, kind)
+
+    monkeypatch.setattr(manifest, "read_if_there", counted)
+    assert {index.first(2, sha256) for _ in range(5)} == {f"{TS}/a.json"}
+    assert asked == [feed.at().commit_path]
 
 
 def test_it_follows_the_manifests(feed: FeedDir, tmp_path: Path) -> None:
