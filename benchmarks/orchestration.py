@@ -77,15 +77,15 @@ print(time.perf_counter() - began)
 """
 
 
-def land(folder: Path, turn: int) -> None:
-    """Put 20 files of about 5 KB, other ones each turn, into landing, and the reference beside it."""
+def land(folder: Path, turn: int, files: int = 20) -> None:
+    """Put files of about 5 KB, other ones each turn, into landing, and the reference beside it."""
     landing = folder / "tiny" / "transactions"
     landing.mkdir(parents=True, exist_ok=True)
     lines = ["customer_id,name", *(f"{n},Customer {n}" for n in range(100))]
     (folder / "tiny" / "customers.csv").write_text("\n".join(lines), encoding="utf-8")
     items = [{"sku": f"S{n}", "quantity": n, "price": n / 4} for n in range(5)]
-    for n in range(20):
-        records = [{"id": 10_000 * turn + 100 * n + k, "customer_id": str(k), "items": items} for k in range(22)]
+    for n in range(files):
+        records = [{"id": 100 * files * turn + 100 * n + k, "customer_id": str(k), "items": items} for k in range(22)]
         (landing / f"{n}.json").write_text(json.dumps(records), encoding="utf-8")
 
 
