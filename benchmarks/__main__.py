@@ -120,7 +120,7 @@ def main() -> int:
     parser.add_argument("--peers", default="usual", help="usual, all, none, or names: " + ", ".join(ALL_PEERS))
     parser.add_argument("--layouts", default=",".join(data.LAYOUTS))
     parser.add_argument("--files", type=int, default=200)
-    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--slow-turns", type=int, default=1, help="of peers that take over a minute")
     parser.add_argument("--against", default="duckdb_tuned", help="whose wall time is 1")
     parser.add_argument("--dir", type=Path, default=Path(tempfile.gettempdir()) / "fanfold-bench")
