@@ -16,6 +16,7 @@ from fanfold.engine.fields import Field, union
 from fanfold.engine.shape import Proved, confirm, prove
 from fanfold.layout import Place
 from fanfold.records import batches
+from fanfold.spec import Spec
 from tests.conftest import TS, FeedDir, new_feed
 
 FIELDS = {
@@ -176,6 +177,21 @@ def test_a_known_file_is_confirmed_and_measured(tmp_path: Path, monkeypatch: pyt
     assert {name: one.records for name, one in found.items()} == {"a.json": 4}
     digits = [found["a.json"].fields.find(way) for way in (["price"], ["inner", "rate"], ["id"])]
     assert [(field.whole, field.fraction) for field in digits if field] == [(2, 2), (1, 3), (1, 0)]
+
+
+def test_small_files_that_lack_fields_are_scanned_be_there_ever_so_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is confirmed of small files, however much they are together; the scan measures them."""
+    monkeypatch.setattr(shape, "PARALLEL_BYTES", 0)
+    files = {}
+    for n in range(3):
+        path = tmp_path / f"{n}.json"
+        files[path.name] = Place(str(path), path.write_text('[{"id":1},{"price":10.25}]', encoding="utf-8"))
+    assert confirm(files, {name: Field(name) for name in files}, processes=2) == {}
+    found = scan.scan(tmp_path, files, Spec(version=1, name="small"), threads=2)
+    prices = [one.fields.fields["price"] for one in found.values()]
+    assert [(price.whole, price.fraction) for price in prices] == [(2, 2)] * 3
 
 
 def test_several_processes_find_what_one_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The REST API of an embedded Airflow: start a run, follow it, ask for anything else."""
 
+import abc
 import contextlib
 import json
 import time
@@ -42,17 +43,18 @@ class RunOutcome:
     errors: Mapping[str, str]
 
 
-class Client:
+class Client(abc.ABC):
     """Asks the server at `url`; whoever runs it says with each request whether it is alive, and where its logs are."""
 
     url = ""
 
+    @abc.abstractmethod
     def _check_children(self) -> None:
         """Raise ServerError where a process of the server ended."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _log(self, component: str) -> Path:
-        raise NotImplementedError
+        """Return the log of a process of the server."""
 
     def run_once(
         self,

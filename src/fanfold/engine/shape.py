@@ -88,17 +88,16 @@ def confirm(files: Mapping[str, Place], fields: Mapping[str, Field], processes: 
         processes: as `prove`.
     """
     # A decoder is made for each: of a small file it would be most of the work.
-    known = [
-        (name, place.path, fields[name]) for name, place in sorted(files.items()) if place.size_bytes > SMALL_BYTES
-    ]
-    return _in_parts(_confirm_some, known, files, processes)
+    large = {name: files[name] for name in sorted(files) if files[name].size_bytes > SMALL_BYTES}
+    known = [(name, place.path, fields[name]) for name, place in large.items()]
+    return _in_parts(_confirm_some, known, large, processes)
 
 
 def _in_parts(
     prove_some: Callable[[list[Any]], dict[str, Proved]], known: list[Any], files: Mapping[str, Place], processes: int
 ) -> dict[str, Proved]:
     work = sum(place.size_bytes + FILE_BYTES for place in files.values())
-    if processes == 1 or work < PARALLEL_BYTES or sys.platform != "linux":
+    if processes == 1 or len(known) <= 1 or work < PARALLEL_BYTES or sys.platform != "linux":
         return prove_some(known)
     found: dict[str, Proved] = {}
     # Nothing else runs in this process that a fork would cut short, and a fork has everything imported.
