@@ -4,14 +4,15 @@ import copy
 import json
 import random
 import tempfile
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from fanfold.engine import scan, shape
+from fanfold.engine import decoder, scan, shape
 from fanfold.engine.fields import Field, union
 from fanfold.engine.shape import Proved, confirm, prove
 from fanfold.layout import Place
@@ -156,6 +157,75 @@ def test_where_a_file_is_cut_changes_nothing(
         monkeypatch.setattr(batches, "READ_BYTES", read_bytes)
         cut = proved(tmp_path, text)
         assert {name: one[:2] for name, one in cut.items()} == {name: one[:2] for name, one in whole.items()}
+
+
+NUMBERS = st.one_of(
+    st.tuples(st.integers(-(10**6), 10**6), st.integers(0, 4)).map(lambda n: str(Decimal(n[0]) / 10 ** n[1])),
+    st.sampled_from(["0", "7", "1.50", "10.0", "125e-3", "1.25E-2", "-2.5e1", "123456789.25", "null"]),
+)
+
+
+@pytest.fixture
+def little_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at some hundred bytes at a time, not at a hundred thousand."""
+    for module in (decoder, shape):
+        monkeypatch.setattr(module, "CHECKED_BYTES", 100)
+        monkeypatch.setattr(module, "SMALL_BYTES", 0)
+    monkeypatch.setattr(batches, "READ_BYTES", 150)
+
+
+@pytest.mark.usefixtures("little_at_once")
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(NUMBERS, NUMBERS, st.sampled_from(["e", "7e-5,", "1.23456", "-0]"])), min_size=1))
+@example([("0.5", "0.5", "")] * 20 + [("125e-3", "1.25E-2", "")])
+def test_digits_are_those_of_all_numbers_wherever_they_grow(columns: list[tuple[str, str, str]]) -> None:
+    """However numbers grow from one look to the next, each field has the digits of its own, whatever texts hold."""
+    lines = [f'{{"a":{a},"in":[{{"b":{b}}}],"note":"{note}"}}' for a, b, note in columns]
+    # The first record makes both of them decimals.
+    lines.insert(0, '{"a":0.5,"in":[{"b":0.5}],"note":""}')
+    with tempfile.TemporaryDirectory() as folder:
+        found = proved(Path(folder), "\n".join(lines))
+    assert [one.records for one in found.values()] == [len(lines)] * 3
+    for n, way in enumerate((["a"], ["in", "b"])):
+        numbers = [Decimal(one[n]) for one in columns if one[n] != "null"] + [Decimal("0.5")]
+        plain = [format(abs(number.normalize()), "f").partition(".") for number in numbers]
+        field = found["2.json"].fields.find(way)
+        assert field is not None
+        digits = max(len(whole) for whole, _, _ in plain), max(len(fraction) for _, _, fraction in plain)
+        assert (field.whole, field.fraction) == digits
+
+
+@pytest.mark.usefixtures("little_at_once")
+@pytest.mark.parametrize(
+    "late",
+    [
+        '"id":-0,"rate":0.5', '"id":1,"rate":-0', '"id":9223372036854775808,"rate":0.5',
+        '"id":1,"rate":0.12345678901234567', '"id":1,"rate":12345678901234.567',
+        '"id":1,"rate":1234567890123456789e-3', '"id":1,"rate":1e-400', '"id":1,"rate":987654321.12345671',
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("rates", [[0.25], [123456789.5, 0.12345678]], ids=["few digits", "many digits"])
+def test_a_number_that_is_not_held_is_seen_after_many_that_are(tmp_path: Path, late: str, rates: list[float]) -> None:
+    """Neither in the last record nor in the middle of many does such a number slip through; a 64-bit one may."""
+    held = [f'{{"id":{2**63 - 1 - n},"rate":{rates[n % len(rates)]}}}' for n in range(100)]
+    assert len(proved(tmp_path, "\n".join(held))) == 3
+    assert proved(tmp_path, "\n".join([*held, f"{{{late}}}"])) == {}
+    assert proved(tmp_path, "\n".join([*held, f"{{{late}}}", *held])) == {}
+
+
+@pytest.mark.usefixtures("little_at_once")
+def test_what_is_learned_of_a_file_that_is_not_proved_is_forgotten(tmp_path: Path) -> None:
+    """Large numbers of a file that turns out to be none of JSON do not stand for those of the next."""
+    texts = {
+        "1.json": '{"rate":0.5}',
+        "2.json": "\n".join(['{"rate":12345.5}'] * 100 + ['{"rate":']),
+        "3.json": "\n".join(['{"rate":123.5}'] * 100),
+    }
+    files = {}
+    for name, text in texts.items():
+        files[name] = Place(str(tmp_path / name), (tmp_path / name).write_text(text, encoding="utf-8"))
+    found = prove(files, measured=True, processes=1)
+    assert {name: one.fields.fields["rate"].whole for name, one in found.items()} == {"1.json": 3, "3.json": 3}
 
 
 def test_a_known_file_is_confirmed_and_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,8 @@
 
 import itertools
 import operator
+import re
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import msgspec
@@ -9,8 +11,9 @@ import msgspec
 from fanfold.engine.fields import Field
 from fanfold.records.batches import OtherError
 
-# By the identity of a field: itself, and how many digits its numbers have before and after the point.
-Digits = dict[int, tuple[Field, int, int]]
+# Of any number of so many digits, a double holds each.
+HELD_DIGITS = 15
+COUNTABLE = {"BIGINT", "DECIMAL"}
 AS_ZERO = bytes(ord("0") if chr(byte) in "0123456789" else byte for byte in range(256))
 AS_ONE = bytes(ord("1") if chr(byte) in "23456789" else byte for byte in range(256))
 
@@ -20,23 +23,74 @@ def attribute(n: int) -> str:
     return f"field_{n}"
 
 
-def count_digits(field: Field, values: list[Any], digits: Digits) -> None:
-    """Count the most digits of the decimals in a field, before and after the point.
+class Digits:
+    """The most digits that the decimals of a shape have, before and after the point."""
 
-    Raises:
-        OtherError: a number is so large or so small that it is not written plainly.
-    """
-    if field.kinds == {"array"}:
-        inner = list(itertools.chain.from_iterable(filter(None, values)))
-        count_digits(field.element or Field(""), inner, digits)
-    elif field.is_object:
-        objects = [value for value in values if value is not None] if None in values else values
-        for n, one in enumerate(field.fields.values()):
-            if has_decimals(one):
-                count_digits(one, list(map(operator.attrgetter(attribute(n)), objects)), digits)
-    elif "DECIMAL" in field.kinds and field.kinds <= {"BIGINT", "DECIMAL"}:
-        _, whole, fraction = digits.get(id(field), (field, field.whole, field.fraction))
-        digits[id(field)] = field, *_most_digits(values, whole, fraction)
+    def __init__(self, root: Field) -> None:
+        """Begin with what the fields themselves say."""
+        self._root = root
+        decimals = list(_decimals(root))
+        self._decimals = [field for field in decimals if field.kinds <= COUNTABLE]
+        self.exist = bool(decimals)
+        # Among texts they will be texts, and are not counted.
+        self.are_countable = len(self._decimals) == len(decimals)
+        self._found: dict[int, tuple[int, int]] = {}
+        # So many digits follow a point in all that was read, or fewer.
+        self._after_point = 0
+
+    def of(self, field: Field) -> tuple[int, int]:
+        """Return how many there are at most, before and after the point."""
+        return self._found.get(id(field), (field.whole, field.fraction))
+
+    def count(self, records: list[Any], text: bytes | None = None) -> bool:
+        """Count the digits of records, and say whether a double surely holds each of their numbers.
+
+        Args:
+            records: decoded.
+            text: theirs, if no number in it has more digits before its point than were counted, nor an exponent
+                below 0. Then mostly nothing is left to count.
+
+        Raises:
+            OtherError: a number is so large or so small that it is not written plainly.
+        """
+        if not self.exist:
+            return text is not None
+        wanted = self._decimals
+        is_known = text is not None and self._look_behind_points(text)
+        if is_known:
+            wanted = [field for field in wanted if self.of(field)[1] < self._after_point]
+        if wanted:
+            self._count(self._root, records, {id(field) for field in wanted})
+        return is_known and all(self.of(field)[0] + self._after_point <= HELD_DIGITS for field in self._decimals)
+
+    def _look_behind_points(self, text: bytes) -> bool:
+        while re.search(rb"\.[0-9]{%d}[0-9]" % self._after_point, text):
+            if self._after_point > HELD_DIGITS:
+                return False
+            self._after_point += 1
+        return True
+
+    def _count(self, field: Field, values: list[Any], wanted: Collection[int]) -> None:
+        if id(field) in wanted:
+            self._found[id(field)] = _most_digits(values, *self.of(field))
+        elif field.kinds == {"array"}:
+            inner = list(itertools.chain.from_iterable(filter(None, values)))
+            self._count(field.element or Field(""), inner, wanted)
+        elif field.is_object:
+            objects = [value for value in values if value is not None] if None in values else values
+            for n, one in enumerate(field.fields.values()):
+                if any(id(decimal) in wanted for decimal in _decimals(one)):
+                    self._count(one, list(map(operator.attrgetter(attribute(n)), objects)), wanted)
+
+    def settle(self) -> None:
+        """Widen the fields by what was counted."""
+        for field in self._decimals:
+            field.whole, field.fraction = self.of(field)
+        self.forget()
+
+    def forget(self) -> None:
+        """Go back to what the fields say."""
+        self._found.clear()
 
 
 def _most_digits(values: list[float | None], whole: int, fraction: int) -> tuple[int, int]:
@@ -57,7 +111,9 @@ def _most_digits(values: list[float | None], whole: int, fraction: int) -> tuple
     return whole, fraction
 
 
-def has_decimals(field: Field) -> bool:
-    """Say whether a field has decimals, or one in it."""
-    inner = [*field.fields.values(), *([field.element] if field.element else [])]
-    return "DECIMAL" in field.kinds or any(map(has_decimals, inner))
+def _decimals(field: Field) -> Iterator[Field]:
+    """Yield the fields that have decimals, this one or those in it."""
+    if "DECIMAL" in field.kinds:
+        yield field
+    for inner in (*field.fields.values(), *([field.element] if field.element else [])):
+        yield from _decimals(inner)

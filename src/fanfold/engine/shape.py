@@ -8,48 +8,35 @@ with other records, or with numbers that a double may not hold, is left to the s
 import contextlib
 import functools
 import hashlib
-import itertools
 import json
 import multiprocessing
-import re
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple
 
 import duckdb
 import msgspec
 
 from fanfold import workers
-from fanfold.engine.digits import Digits, attribute, count_digits
+from fanfold.engine.decoder import CHECKED_BYTES, SMALL_BYTES, ShapeDecoder, SurpriseError
 from fanfold.engine.fields import Field
 from fanfold.engine.session import connect_to_nothing
-from fanfold.engine.strict import NUMBER, has_long_keys, is_blind, is_vague, survives
+from fanfold.engine.strict import has_long_keys, is_blind, is_vague
 from fanfold.layout import COMPRESSIONS, Place
-from fanfold.records.batches import OtherError, RawDecoder, batches, content_of, records_of
+from fanfold.records.batches import OtherError, RawDecoder, batches, content_of
 from fanfold.records.faults import UnreadableError
 from fanfold.records.limits import MAX_FIELDS
 
-# So much is looked at together for what a double may not hold.
-CHECKED_BYTES = 128 * 1024
 # With less than this, to start processes takes longer than they save; to open a file takes as long as to prove so much.
 PARALLEL_BYTES, FILE_BYTES = 64 * 1024 * 1024, 8 * 1024
 PARTS_OF_A_PROCESS = 4
 # Of the first window, to learn the shape from.
 SAMPLED_RECORDS = 64
-# Of a file that waits for others.
-SMALL_BYTES = 64 * 1024
 # So often may a file have other kinds of values than was thought.
 MOST_SURPRISES = 16
-DIGITS_AND_POINT = bytes(ord("0") if chr(byte) in "0123456789." else byte for byte in range(256))
-LONG_NUMBER = re.compile(rb"[0-9.]{16}")
-NEGATIVE_ZERO = re.compile(rb"-0[,\]} \t\r\n]")
-TEXTS = re.compile(rb'"(?:[^"\\]|\\.)*"')
-SURPRISE = re.compile(r"\$\[(\d+)\]")
-OTHER_KEYS = ("missing required field", "unknown field")
 # Of a file that is not one that is proved like this.
 OTHER_FAULTS = (OtherError, UnreadableError, msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-SCALARS = {"BIGINT": int, "DECIMAL": float, "VARCHAR": str, "BOOLEAN": bool}
 
 
 class Proved(NamedTuple):
@@ -119,8 +106,8 @@ def _prove_some(places: list[tuple[str, str]], *, measured: bool) -> dict[str, P
 def _confirm_some(known: list[tuple[str, str, Field]]) -> dict[str, Proved]:
     found = {}
     for name, path, fields in known:
-        with contextlib.suppress(*OTHER_FAULTS, _SurpriseError):
-            shape = _Shape(fields, frozenset(), measured=True, partial=True)
+        with contextlib.suppress(*OTHER_FAULTS, SurpriseError):
+            shape = ShapeDecoder(fields, frozenset(), measured=True, partial=True)
             records = shape.read(path, None)
             shape.settle()
             found[name] = Proved(records, shape.fields, None)
@@ -135,14 +122,6 @@ class _Waiting(NamedTuple):
     sha256: str | None
 
 
-class _SurpriseError(Exception):
-    """A record has a key with a value of another kind."""
-
-    def __init__(self, record: bytes) -> None:
-        super().__init__()
-        self.record = record
-
-
 class _Prover:
     """Looks at one file after the other; the next one mostly has the shape of the one before.
 
@@ -152,7 +131,7 @@ class _Prover:
     def __init__(self, connection: duckdb.DuckDBPyConnection, *, measured: bool) -> None:
         """Begin; with `measured`, the digits of decimals are counted."""
         self._connection, self._measured = connection, measured
-        self._shape: _Shape | None = None
+        self._shape: ShapeDecoder | None = None
         self._waiting: dict[str, _Waiting] = {}
         self._found: dict[str, Proved] = {}
 
@@ -168,7 +147,7 @@ class _Prover:
                     if shape is None:
                         shape, is_own = self._learn(name, path), True
                     records = shape.read(path, content)
-                except _SurpriseError as surprise:
+                except SurpriseError as surprise:
                     # A shape that comes from another file says nothing of this one.
                     structures = shape.structures | self._structures([surprise.record]) if shape and is_own else None
                     shape = _shape(name, structures, measured=self._measured) if structures else None
@@ -201,7 +180,7 @@ class _Prover:
             self._found |= {name: Proved(one.records, fields, one.sha256) for name, one in waiting.items()}
         return self._found
 
-    def _learn(self, name: str, path: str) -> "_Shape":
+    def _learn(self, name: str, path: str) -> ShapeDecoder:
         records = next(batches(Path(path), RawDecoder()), [])
         few = range(0, len(records), max(1, len(records) // SAMPLED_RECORDS))
         return _shape(name, self._structures([bytes(records[i]) for i in few]), measured=self._measured)
@@ -218,7 +197,7 @@ class _Prover:
         return frozenset(structure for (structure,) in rows)
 
 
-def _shape(name: str, structures: frozenset[str], *, measured: bool) -> "_Shape":
+def _shape(name: str, structures: frozenset[str], *, measured: bool) -> ShapeDecoder:
     """Return the shape of records of a file, each of which has all the keys.
 
     Raises:
@@ -235,104 +214,7 @@ def _shape(name: str, structures: frozenset[str], *, measured: bool) -> "_Shape"
     if not measured and _has_decimals_in_arrays(fields):
         # Nobody looks at them again.
         raise OtherError
-    return _Shape(fields, structures, measured=measured)
-
-
-class _Shape(RawDecoder):
-    """What decodes windows of records that have no other keys than some fields, and all of them unless `partial`."""
-
-    def __init__(self, fields: Field, structures: frozenset[str], *, measured: bool, partial: bool = False) -> None:
-        self.fields, self.structures = fields, structures
-        try:
-            record = _type_of(fields, nullable=False, partial=partial)
-        except ValueError:
-            # msgspec has no names with quotes, backslashes or control characters.
-            raise OtherError from None
-        self._array = msgspec.json.Decoder(list[record])  # type: ignore[valid-type]
-        self._lines = msgspec.json.Decoder(record)
-        self._measured = measured
-        self._unchecked: list[tuple[memoryview, list[Any]]] = []
-        # How much has been read since `settle`.
-        self.unchecked_bytes = 0
-        self._digits: Digits = {}
-
-    def read(self, path: str, content: bytes | None) -> int:
-        """Return the number of records of a file, all of which have the shape; `settle` says whether that is all.
-
-        Args:
-            path: of the file.
-            content: of a small file.
-
-        Raises:
-            _SurpriseError, OtherError, UnreadableError, msgspec.DecodeError: it has not; nothing is kept of it.
-        """
-        before, bytes_before, records = len(self._unchecked), self.unchecked_bytes, 0
-        try:
-            for batch in batches(Path(path), self) if content is None else [records_of(content, self)]:
-                records += len(batch)
-                # So much is of one file that is looked at alone.
-                if self.unchecked_bytes > CHECKED_BYTES + SMALL_BYTES:
-                    self._check()
-        except BaseException:
-            del self._unchecked[before:]
-            self.unchecked_bytes = bytes_before
-            if not before:
-                self._digits.clear()
-            raise
-        if not records:
-            raise OtherError
-        return records
-
-    def settle(self) -> None:
-        """Widen the fields by the digits of all that was read.
-
-        Raises:
-            OtherError: a number is among it that a double may not hold.
-        """
-        self._check()
-        for field, whole, fraction in self._digits.values():
-            field.whole, field.fraction = whole, fraction
-        self._digits.clear()
-
-    def _check(self) -> None:
-        windows, records = zip(*self._unchecked, strict=True) if self._unchecked else ((), ())
-        self._unchecked, self.unchecked_bytes = [], 0
-        _check(b"\n".join(windows))
-        if self._measured:
-            count_digits(self.fields, list(itertools.chain.from_iterable(records)), self._digits)
-
-    def decode(self, window: memoryview, *, lines: bool) -> list[Any]:
-        """Return the records of a window.
-
-        Raises:
-            _SurpriseError: one has a value of another kind.
-            OtherError: one has other keys.
-            msgspec.DecodeError: it is no JSON.
-        """
-        try:
-            records = self._lines.decode_lines(window) if lines else self._array.decode(window)
-        except msgspec.ValidationError as error:
-            at = SURPRISE.search(str(error))
-            if at is None or any(keys in str(error) for keys in OTHER_KEYS):
-                raise OtherError from None
-            raise _SurpriseError(bytes(super().decode(window, lines=lines)[int(at[1])])) from None
-        self._unchecked.append((window, records))
-        self.unchecked_bytes += len(window)
-        return records
-
-
-def _check(window: bytes) -> None:
-    """Look for what a double, or 64 bits, may not hold: in texts too, so what is found is looked at without them.
-
-    Every fourth byte tells whether somewhere 16 digits follow each other.
-    """
-    if not window.isascii():
-        window.decode()
-    is_long = b"0000" in window[::4].translate(DIGITS_AND_POINT) and LONG_NUMBER.search(window)
-    if (is_long or NEGATIVE_ZERO.search(window)) and not all(
-        map(survives, NUMBER.findall(TEXTS.sub(b'""', window).decode()))
-    ):
-        raise OtherError
+    return ShapeDecoder(fields, structures, measured=measured)
 
 
 def _has_all(structure: Any, field: Field) -> bool:
@@ -349,20 +231,3 @@ def _has_decimals_in_arrays(field: Field) -> bool:
     if inner is not None and "DECIMAL" in inner.kinds:
         return True
     return any(map(_has_decimals_in_arrays, [*field.fields.values(), *([inner] if inner else [])]))
-
-
-def _type_of(field: Field, *, partial: bool, nullable: bool = True) -> Any:
-    """Return the type by which msgspec decodes a field. Decimals may have integers among them."""
-    kinds: list[Any] = [SCALARS[kind] for kind in sorted(field.kinds & SCALARS.keys())]
-    if float in kinds and int in kinds:
-        kinds.remove(int)
-    if "object" in field.kinds:
-        default = (None,) if partial else ()
-        typed = [
-            (attribute(n), _type_of(inner, partial=partial), *default) for n, inner in enumerate(field.fields.values())
-        ]
-        keys = {attribute(n): key for n, key in enumerate(field.fields)}
-        kinds.append(msgspec.defstruct("Object", typed, rename=keys, forbid_unknown_fields=True, gc=False))
-    if "array" in field.kinds:
-        kinds.append(list[_type_of(field.element or Field(""), partial=partial)])  # type: ignore[misc]
-    return Union[(*kinds, None) if nullable else tuple(kinds)]  # noqa: UP007 - of as many as there are
