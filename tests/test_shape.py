@@ -98,7 +98,8 @@ def documents(draw: st.DrawFn) -> tuple[str, bool]:
         records.insert(draw(st.integers(0, len(records))), text)
     if draw(st.booleans()):
         return "[" + draw(st.sampled_from([",", ",\n", " , "])).join(records) + "]", True
-    return "\n".join(records) + draw(st.sampled_from(["", "\n", "\n\n"])), False
+    between = draw(st.sampled_from(["\n", "\r\n", "\n\n", "\n \t\n", " ", "\r"]))
+    return between.join(records) + draw(st.sampled_from(["", "\n", "\n\n", "\r\n"])), False
 
 
 def tables(feed: FeedDir) -> dict[str, bytes]:

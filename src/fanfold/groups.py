@@ -108,7 +108,7 @@ def _merge(run: Run, n: int, known: Mapping[str, Input], schema: RunSchema) -> _
         fast = _without(paths, careful)
         try:
             merged = engine.merge(
-                run, n, engine.Sources(fast, size, clean), schema, files.temporary(run.merged_path(n))
+                run, n, engine.Sources(fast, size, clean=clean), schema, files.temporary(run.merged_path(n))
             )
         except DATA_FAULTS:
             refused = set(engine.faulty(run, fast, schema))
@@ -131,7 +131,8 @@ def _merge_exact(run: Run, n: int, known: Mapping[str, Input], schema: RunSchema
     try:
         hashes, joined = _join_small(run, n, known)
         left = {name: run.subdir_dir(n) / name for name in known if not joined or input_format(name) != "json"}
-        sources = engine.Sources(left, _record_bytes(known.values()), joined=joined)
+        proved = all(file.proved for name, file in known.items() if input_format(name) == "json")
+        sources = engine.Sources(left, _record_bytes(known.values()), lines=proved, joined=joined)
         merged = engine.merge(run, n, sources, schema, files.temporary(run.merged_path(n)), exact=True)
     except (*DATA_FAULTS, engine.InexactError):
         return None

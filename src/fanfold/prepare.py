@@ -250,7 +250,9 @@ class _Judge:
         _, needs_care, is_exact = self._judged[id(found.fields)]
         careful = found.careful or needs_care
         exact = is_exact and not careful
-        return Input(name, state.st_size, state.st_ctime_ns, found.records, careful=careful, exact=exact)
+        return Input(
+            name, state.st_size, state.st_ctime_ns, found.records, careful=careful, exact=exact, proved=found.proved
+        )
 
 
 def scanned(

@@ -88,12 +88,14 @@ class Sources(NamedTuple):
     Attributes:
         files: what the fast path reads, by name.
         record_bytes: how large a record is, on average; those of some group may be larger.
+        lines: whether each record of the JSON among them that is no array surely is a line.
         clean: what the careful path has made.
         joined: records of further files of JSON, one a line, that come before all others.
     """
 
     files: Mapping[str, Path]
     record_bytes: int
+    lines: bool = False
     clean: Clean | None = None
     joined: Sequence[Path] = ()
 
@@ -133,7 +135,9 @@ def merge(run: Run, n: int, sources: Sources, schema: RunSchema, target: Path, *
     """
     files = sources.files
     spec = run.feed.spec
-    found = relations(files.values(), schema.record, spec, sources.clean, sources.joined) or [_nothing(schema)]
+    found = relations(
+        files.values(), schema.record, spec, lines=sources.lines, clean=sources.clean, joined=sources.joined
+    ) or [_nothing(schema)]
     lineage = ""
     if spec.output.lineage:
         lineage = (

@@ -113,7 +113,7 @@ class Reference:
         return Clean(Path(clean.name), cleaned.line_bytes)
 
     def _rows(self, clean: Clean | None) -> str:
-        queries = relations([] if clean else [self._source], self._nodes, self._spec, clean)
+        queries = relations([] if clean else [self._source], self._nodes, self._spec, clean=clean)
         final = sql_type(Node("", "object", fields=self._nodes), "final")
         key = f"struct_extract(record, {text(self._merge.reference_key)})::VARCHAR" if self._nodes else "NULL::VARCHAR"
         rows = f"SELECT {key} AS key, record::{final} AS row FROM ({queries[0]})"

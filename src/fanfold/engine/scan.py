@@ -69,6 +69,7 @@ class FileScan:
         careful: whether the file takes the careful path.
         bad: the number of records that cannot be read.
         fault: the first of their faults; with no record that can be read, why the whole file is bad.
+        proved: whether each of its records was decoded, in an array or a line of its own.
         sha256: of its bytes, where they were read at once.
     """
 
@@ -77,6 +78,7 @@ class FileScan:
     careful: bool = False
     bad: int = 0
     fault: BadFile | None = None
+    proved: bool = False
     sha256: str | None = None
 
     @property
@@ -202,7 +204,7 @@ class _Scanner:
             return
         files = {name: self._files[name] for name in names}
         for name, proved in prove(files, measured=self._limited, processes=self._threads).items():
-            self.found[name] = FileScan(proved.records, proved.fields, sha256=proved.sha256)
+            self.found[name] = FileScan(proved.records, proved.fields, proved=True, sha256=proved.sha256)
             self._proved.add(name)
 
     @property
@@ -399,7 +401,7 @@ class _Scanner:
             return
         for name, proved in confirm(files, {name: scanned[name].fields for name in files}, self._threads).items():
             if proved.records == scanned[name].records:
-                scanned[name].fields = proved.fields
+                scanned[name].fields, scanned[name].proved = proved.fields, True
                 self._proved.add(name)
 
     def _measure(self, names: list[str], whole: Field, *, measure_all: bool) -> bool:

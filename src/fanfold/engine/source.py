@@ -68,7 +68,13 @@ def record_type(nodes: list[Node], *, rescue: bool) -> str:
 
 
 def relations(
-    files: Iterable[Path], nodes: list[Node], spec: Spec, clean: Clean | None = None, joined: Iterable[Path] = ()
+    files: Iterable[Path],
+    nodes: list[Node],
+    spec: Spec,
+    *,
+    lines: bool = False,
+    clean: Clean | None = None,
+    joined: Iterable[Path] = (),
 ) -> list[str]:
     """Return queries that give all records of the files.
 
@@ -79,6 +85,7 @@ def relations(
         files: what the fast path reads.
         nodes: the fields of the records.
         spec: largest record, and whether there is `_rescued`.
+        lines: whether each record of the other JSON is a line: DuckDB has less to look for.
         clean: the lines that `canonical` has made.
         joined: records of further files of JSON, one a line, that come before all others.
     """
@@ -88,9 +95,9 @@ def relations(
     for path in files:
         kind = input_format(path.name)
         by_format[json_layout(path) if kind == "json" else kind].append(path)
-    layouts = ("array", "unstructured")
+    layouts = {"array": "array", "unstructured": "newline_delimited" if lines else "unstructured"}
     found = [_json([path], "newline_delimited", nodes, spec, target) for path in joined]
-    found += [_json(by_format[layout], layout, nodes, spec, target) for layout in layouts if by_format[layout]]
+    found += [_json(by_format[key], layout, nodes, spec, target) for key, layout in layouts.items() if by_format[key]]
     headers: dict[tuple[str, ...], list[Path]] = {}
     for path in by_format["csv"]:
         headers.setdefault(tuple(csv_names(path)), []).append(path)
