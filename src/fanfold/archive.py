@@ -75,7 +75,16 @@ def is_archived(staged: str, place: str) -> bool:
     return True
 
 
-def archive(places: Mapping[str, str]) -> None:
+def not_archived(places: Mapping[str, str]) -> dict[str, str]:
+    """Return those of the places, as `archive` takes them, at which the original is not yet.
+
+    Raises:
+        DataError: another file has the name there already.
+    """
+    return {staged: place for staged, place in places.items() if not is_archived(staged, place)}
+
+
+def archive(places: Mapping[str, str], left: Mapping[str, str]) -> None:
     """Move originals to their last places. Nothing is ever overwritten.
 
     All are whole at their new place before the first loses its old one. A second call completes a first one.
@@ -83,12 +92,11 @@ def archive(places: Mapping[str, str]) -> None:
     Args:
         places: for each original where it lies staged, its path in the archive or in quarantine; a name there that has
             a suffix of compression more is written compressed.
+        left: those of them that `not_archived` has found.
 
     Raises:
-        DataError: another file has the name there already.
         OSError: what was written is not what is read back; a file system has no hard links.
     """
-    left = {staged: place for staged, place in places.items() if not is_archived(staged, place)}
     directories = set(map(os.path.dirname, places.values()))
     for directory in sorted(directories):
         make_dirs(Path(directory))

@@ -273,19 +273,21 @@ def archive(run: Run, n: int, progress: Progress) -> None:
     Raises:
         DataError: an original changed after it was read, is gone, or its name is taken.
     """
-    for file in progress.files:
-        if not runs.is_archived(run, n, file) and not runs.is_as_read(run, n, file):
+    staged = {run.feed.place(run.staged_name(n, file.name)): file for file in progress.files}
+    places = {path: run.feed.place(runs.last_name(run, n, file)) for path, file in staged.items()}
+    left = vault.not_archived(places)
+    for path in left:
+        if not runs.is_as_read(run, n, staged[path]):
             msg = (
-                f"{file.name!r} changed after it was read: its writer still held it. It stays staged: "
+                f"{staged[path].name!r} changed after it was read: its writer still held it. It stays staged: "
                 "run this group again, from merge_data, to read it as it is now"
             )
             raise DataError(msg)
     for file in progress.files:
         if isinstance(file.fault, BadFile):
             files.write(run.feed.data_dir / run.reason_name(n, file.name), manifest.encode(file.fault))
-    places = {}
+    markers = {}
     for file in progress.files:
-        places[run.feed.place(run.staged_name(n, file.name))] = run.feed.place(runs.last_name(run, n, file))
         if (marker := run.marker(file.name)) and (archived := run.archived_marker_path(file.name)):
-            places[run.feed.place(run.staged_name(n, marker))] = str(archived)
-    vault.archive(places)
+            markers[run.feed.place(run.staged_name(n, marker))] = str(archived)
+    vault.archive(places | markers, left | vault.not_archived(markers))

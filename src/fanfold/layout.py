@@ -52,23 +52,27 @@ def archived_name(name: str, ts: str, packed: str = "") -> str:
         packed: the suffix of the compression of the archive, for files that are not compressed yet.
     """
     folder, slash, last = name.rpartition("/")
-    if packed and _split(last)[1] not in PACKED_ALREADY:
+    stem, suffix = _split(last)
+    if packed and suffix not in PACKED_ALREADY:
         return archived_name(name, ts) + packed
-    inner, compression = _split(last)
-    if compression not in COMPRESSIONS:
-        inner, compression = last, ""
-    stem, suffix = _split(inner)
+    compression = ""
+    if suffix in COMPRESSIONS:
+        compression = suffix
+        stem, suffix = _split(stem)
     return f"{folder}{slash}{stem}_{ts}{suffix}{compression}"
 
 
 def packing(name: str, archived: str) -> str | None:
     """Return the suffix of the compression that the archive has added to a file that landed as `name`."""
-    suffix = _suffix(archived)
-    return suffix if suffix in COMPRESSIONS and _suffix(name) != suffix else None
+    suffix = _suffix(archived) if archived.endswith(COMPRESSIONS) else ""
+    return suffix if suffix and _suffix(name) != suffix else None
 
 
 def input_format(name: str) -> Literal["json", "csv", "parquet"]:
     """Return what a file is read as, by its name: `.csv`, `.parquet`, anything else is JSON."""
+    # Asked for each of many files, several times.
+    if name.endswith(".json"):
+        return "json"
     stem, suffix = _split(name.rpartition("/")[2])
     suffix = _split(stem)[1] if suffix in COMPRESSIONS else suffix
     return "csv" if suffix == ".csv" else "parquet" if suffix == ".parquet" else "json"
