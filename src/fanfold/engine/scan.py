@@ -24,7 +24,7 @@ from fanfold.engine.session import (
     text,
 )
 from fanfold.engine.shape import confirm, prove
-from fanfold.engine.source import DATA_FAULTS, ORIGIN, careful_records, csv_reader, parquet_field, parquet_types
+from fanfold.engine.source import DATA_FAULTS, ORIGIN, careful_records
 from fanfold.engine.strict import (
     FRACTION,
     NUMBER,
@@ -38,13 +38,14 @@ from fanfold.engine.strict import (
     strict_type,
     survives,
 )
+from fanfold.engine.tables import Table, csv_tables, parquet_table
 from fanfold.layout import Place, input_format
 from fanfold.manifest import BadFile
 from fanfold.records.batches import WINDOW_BYTES
-from fanfold.records.canonical import ESCAPES, encode
+from fanfold.records.canonical import encode
 from fanfold.records.faults import Fault, UnreadableError
-from fanfold.records.limits import MAX_FIELDS, MAX_KEY_CHARACTERS, MAX_VALUES, key_too_long, too_many_fields
-from fanfold.records.read import begins_with_blank_line, csv_names, json_layout
+from fanfold.records.limits import MAX_FIELDS, MAX_VALUES, TOO_MANY_FIELDS, too_many_fields
+from fanfold.records.read import json_layout
 from fanfold.records.window import check_content
 from fanfold.spec import Spec
 
@@ -53,7 +54,6 @@ SUSPECT = r"[0-9][0-9.]{15}|[0-9][eE][-+]?[0-9]{2}|-0[,\]} \t\r\n]|,[ \t\r\n]*[\
 TEXTS = r'"(?:[^"\\]|\\.)*"'
 TRAILING_COMMA = re.compile(r",\s*[\]}]")
 NAMED_FILE = re.compile(r'in file "(.*?)", (?:in|at)')
-TOO_MANY_FIELDS = "too_many_fields"
 # After so many records of a file its fields are counted.
 COUNTED_RECORDS = 256
 LAYOUTS = ("array", "unstructured")
@@ -314,64 +314,21 @@ class _Scanner:
     # --- CSV and Parquet
 
     def _look_at_csv(self, names: list[str]) -> None:
-        headers: dict[tuple[str, ...], list[str]] = {}
-        for name in names:
-            try:
-                header = tuple(csv_names(self._path(name)))
-            except UnreadableError:
-                self._look_with_care(name)
-                continue
-            # With one column, DuckDB takes a blank line for a record.
-            if len(header) == 1 or begins_with_blank_line(self._path(name)) or tuple(map(encode, header)) != header:
-                self._look_with_care(name)
-            else:
-                headers.setdefault(header, []).append(name)
-        for header, group in headers.items():
-            self._count_csv(list(header), group)
-
-    def _count_csv(self, header: list[str], names: list[str]) -> None:
-        paths = {self._files[name].path: name for name in names}
-        reader = csv_reader([self._path(name) for name in names], header, self._spec.input.max_record_bytes)
-        # Every value is asked for: what is not asked for is not checked.
-        asked = ", ".join(f"count({identifier(name)})" for name in header)
-        try:
-            with connect(self._data_dir, columns=len(header)) as connection:
-                rows = connection.execute(
-                    f"SELECT {identifier(ORIGIN)}, count(*), {asked} FROM {reader} GROUP BY 1"
-                ).fetchall()
-        except DATA_FAULTS:
-            if len(names) == 1:
-                self._look_with_care(names[0])
-                return
-            half = len(names) // 2
-            self._count_csv(header, names[:half])
-            self._count_csv(header, names[half:])
-            return
-        counts = {paths[path]: count for path, count, *_ in rows}
-        for name in names:
-            fields = {column: Field(name, {"VARCHAR"}) for column in header}
-            self.found[name] = FileScan(counts.get(name, 0), Field(name, {"object"}, fields))
+        paths = {name: self._path(name) for name in names}
+        for name, table in csv_tables(self._data_dir, paths, self._spec.input.max_record_bytes).items():
+            self._note(name, table)
 
     def _look_at_parquet(self, name: str) -> None:
-        path = self._path(name)
         try:
-            with connect(self._data_dir) as connection:
-                types = parquet_types(connection, path)
-                fields = parquet_field(name, types)
-                counted = connection.execute(
-                    "SELECT sum(num_rows)::BIGINT FROM parquet_file_metadata($path)", {"path": pattern(path)}
-                ).fetchone()
-        except DATA_FAULTS:
+            self._note(name, parquet_table(self._data_dir, name, self._path(name)))
+        except UnreadableError as error:
+            self._exclude(name, error)
+
+    def _note(self, name: str, table: Table | None) -> None:
+        if table is None:
             self._look_with_care(name)
-            return
-        if any(column.startswith(ESCAPES) for column, _ in types):
-            self._look_with_care(name)
-        elif fields.size(()) > MAX_FIELDS:
-            self._exclude(name, UnreadableError("too_many_fields", too_many_fields(fields.size(()))))
-        elif (longest := max(map(len, fields.paths()), default=0)) > MAX_KEY_CHARACTERS:
-            self._exclude(name, UnreadableError("key_too_long", key_too_long(longest)))
         else:
-            self.found[name] = FileScan(counted[0] if counted else 0, fields)
+            self.found[name] = FileScan(table.records, table.fields)
 
     # --- digits, and keys that stand twice
 

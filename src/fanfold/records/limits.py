@@ -10,6 +10,7 @@ MAX_VALUES = 1_000_000
 MAX_FIELDS = 1_000
 # Of a key with those of the objects around it: it is to be the name of a column.
 MAX_KEY_CHARACTERS = 4_096
+TOO_MANY_FIELDS, KEY_TOO_LONG = "too_many_fields", "key_too_long"
 # Possessive: to be able to go back would take 100 bytes of memory for each character of a text.
 TEXT = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 LONG_TEXT = re.compile(rf'"(?:[^"\\]|\\.){{{MAX_KEY_CHARACTERS // 128},}}+"\s*:', re.DOTALL)
@@ -57,9 +58,9 @@ def shape_fault(raw: str, record: dict[str, Any], whole: Collection[str]) -> Fau
     shape: Shape = {}
     longest = _add(record, shape, "", whole)
     if longest > MAX_KEY_CHARACTERS:
-        return Fault("key_too_long", 0, "", key_too_long(longest))
+        return Fault(KEY_TOO_LONG, 0, "", key_too_long(longest))
     if (found := count_fields(shape)) > MAX_FIELDS:
-        return Fault("too_many_fields", 0, "", too_many_fields(found))
+        return Fault(TOO_MANY_FIELDS, 0, "", too_many_fields(found))
     return None
 
 

@@ -1,0 +1,108 @@
+"""What files of CSV and Parquet hold: their columns are known beforehand, and their records are counted."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from fanfold.engine.fields import Field
+from fanfold.engine.session import connect, identifier, pattern
+from fanfold.engine.source import DATA_FAULTS, ORIGIN, csv_reader, parquet_field, parquet_types
+from fanfold.records.canonical import ESCAPES, encode
+from fanfold.records.faults import UnreadableError
+from fanfold.records.limits import (
+    KEY_TOO_LONG,
+    MAX_FIELDS,
+    MAX_KEY_CHARACTERS,
+    TOO_MANY_FIELDS,
+    key_too_long,
+    too_many_fields,
+)
+from fanfold.records.read import begins_with_blank_line, csv_names
+
+
+class Table(NamedTuple):
+    """The number of records of a file, and the tree of their fields."""
+
+    records: int
+    fields: Field
+
+
+def csv_tables(data_dir: Path, files: Mapping[str, Path], max_line_bytes: int) -> dict[str, Table | None]:
+    """Read files of CSV from end to end, those of one header together.
+
+    Args:
+        data_dir: nothing outside of it is read.
+        files: where each lies, by its name.
+        max_line_bytes: of a record.
+
+    Returns:
+        What each holds; None for one that DuckDB refuses, or would read wrongly.
+    """
+    tables: dict[str, Table | None] = {}
+    headers: dict[tuple[str, ...], dict[str, Path]] = {}
+    for name, path in files.items():
+        try:
+            header = tuple(csv_names(path))
+        except UnreadableError:
+            tables[name] = None
+            continue
+        # With one column, DuckDB takes a blank line for a record.
+        if len(header) == 1 or begins_with_blank_line(path) or tuple(map(encode, header)) != header:
+            tables[name] = None
+        else:
+            headers.setdefault(header, {})[name] = path
+    for header, group in headers.items():
+        tables |= _of_one_header(data_dir, list(header), group, max_line_bytes)
+    return tables
+
+
+def _of_one_header(
+    data_dir: Path, header: list[str], files: Mapping[str, Path], max_line_bytes: int
+) -> dict[str, Table | None]:
+    reader = csv_reader(list(files.values()), header, max_line_bytes)
+    # Every value is asked for: what is not asked for is not checked.
+    asked = ", ".join(f"count({identifier(name)})" for name in header)
+    try:
+        with connect(data_dir, columns=len(header)) as connection:
+            rows = connection.execute(
+                f"SELECT {identifier(ORIGIN)}, count(*), {asked} FROM {reader} GROUP BY 1"
+            ).fetchall()
+    except DATA_FAULTS:
+        if len(files) == 1:
+            return dict.fromkeys(files)
+        tables: dict[str, Table | None] = {}
+        names, half = list(files), len(files) // 2
+        for part in (names[:half], names[half:]):
+            tables |= _of_one_header(data_dir, header, {name: files[name] for name in part}, max_line_bytes)
+        return tables
+    counts = {path: count for path, count, *_ in rows}
+    return {
+        name: Table(
+            counts.get(str(path), 0), Field(name, {"object"}, {column: Field(name, {"VARCHAR"}) for column in header})
+        )
+        for name, path in files.items()
+    }
+
+
+def parquet_table(data_dir: Path, name: str, path: Path) -> Table | None:
+    """Return what a file of Parquet says of itself; None for one that DuckDB refuses, or would read wrongly.
+
+    Raises:
+        UnreadableError: it has more fields, or longer names, than anything is read with.
+    """
+    try:
+        with connect(data_dir) as connection:
+            types = parquet_types(connection, path)
+            fields = parquet_field(name, types)
+            counted = connection.execute(
+                "SELECT sum(num_rows)::BIGINT FROM parquet_file_metadata($path)", {"path": pattern(path)}
+            ).fetchone()
+    except DATA_FAULTS:
+        return None
+    if any(column.startswith(ESCAPES) for column, _ in types):
+        return None
+    if fields.size(()) > MAX_FIELDS:
+        raise UnreadableError(TOO_MANY_FIELDS, too_many_fields(fields.size(())))
+    if (longest := max(map(len, fields.paths()), default=0)) > MAX_KEY_CHARACTERS:
+        raise UnreadableError(KEY_TOO_LONG, key_too_long(longest))
+    return Table(counted[0] if counted else 0, fields)
