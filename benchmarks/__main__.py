@@ -24,7 +24,12 @@ from benchmarks.measure import Cost, Spread, run, spread
 
 HERE = Path(__file__).parent
 PEERS = ("duckdb_tuned", "duckdb_auto", "polars_once", "pandas_by_hand")
-SLOW_SECONDS = 60
+# What is done at least: no peers, but limits that DuckDB has on these cores.
+LIMITS = ("limit_parse", "limit_csv")
+# What a peer writes between input and output.
+BETWEEN = {"dlt_load": "pipelines/**/*"}
+# At scale 1, and at least.
+SLOW_SECONDS, LEAST_SLOW_SECONDS = 60, 5
 ALL_PEERS = (*PEERS, "pyspark_local", "dlt_load")
 # What each has to write, rows and sums: dlt makes two tables of it and joins nothing.
 SUMS = ("quantity", "price", "balance")
@@ -44,9 +49,25 @@ INPUTS = {
 class Contestant:
     """Something that makes the flat table: Fanfold with some spec, or a peer."""
 
-    def __init__(self, name: str, place: Path, prepare: Callable[[Path], None], command: list[str | Path]) -> None:
-        """Note how it is started; `prepare` is given the folder that each run begins with, and is not timed."""
+    def __init__(
+        self,
+        name: str,
+        place: Path,
+        prepare: Callable[[Path], None],
+        command: list[str | Path],
+        between: str | None = None,
+    ) -> None:
+        """Note how it is started.
+
+        Args:
+            name: in the tables.
+            place: the folder that is made for each run.
+            prepare: is given it before, and is not timed.
+            command: what is timed.
+            between: the pattern of what it writes there between input and output.
+        """
         self.name, self._place, self._prepare, self._command = name, place, prepare, command
+        self._between = (place, between) if between else None
         self.costs: list[Cost] = []
 
     def run(self) -> None:
@@ -54,7 +75,7 @@ class Contestant:
         shutil.rmtree(self._place, ignore_errors=True)
         self._place.mkdir(parents=True)
         self._prepare(self._place)
-        self.costs.append(run(self._command, log=self._place.with_suffix(".log")))
+        self.costs.append(run(self._command, log=self._place.with_suffix(".log"), between=self._between))
 
     def result(self) -> tuple[str, ...] | None:
         """Return the number of rows and the exact sums of what the last run has written; None where that is no CSV."""
@@ -69,8 +90,8 @@ class Contestant:
             query = f"SELECT count(*)::VARCHAR, {sums} FROM read_csv([{listed}], all_varchar = true)"
             return connection.execute(query).fetchone()
 
-    def spreads(self) -> tuple[Spread, Spread, Spread]:
-        """Return wall seconds, CPU seconds, peak bytes."""
+    def spreads(self) -> tuple[Spread, Spread, Spread, Spread]:
+        """Return wall seconds, CPU seconds, peak bytes, and bytes between input and output."""
         return tuple(spread(values) for values in zip(*self.costs, strict=True))  # type: ignore[return-value]
 
 
@@ -90,25 +111,31 @@ def fanfold(name: str, folder: Path, orders: Path, customers: Path, spec: dict[s
         shutil.copytree(orders, place / "transactions", copy_function=os.link)
         shutil.copy(customers, place / "customers.csv")
 
-    return Contestant(name, place, prepare, [sys.executable, "-m", "fanfold", "run", spec_path])
+    merged = "staging/*/.fanfold/*/merged.parquet"
+    return Contestant(name, place, prepare, [sys.executable, "-m", "fanfold", "run", spec_path], merged)
 
 
 def peer(name: str, folder: Path, orders: Path, customers: Path, layout: str) -> Contestant:
     """Return a peer, in the environment of the peers."""
     place, python = folder / name, HERE / ".venv/bin/python"
     command: list[str | Path] = [python, HERE / f"peers/{name}.py", orders, customers, layout, place]
-    return Contestant(name, place, lambda _: None, command)
+    return Contestant(name, place, lambda _: None, command, BETWEEN.get(name))
 
 
 def table(contestants: list[Contestant], against: str) -> Table:
     """Return medians, with least and most, and ratios."""
     base = next((one for one in contestants if one.name == against), contestants[0]).spreads()[0].median
-    shown = Table("", "wall s", "ratio", "CPU s", "peak MB", box=None)
+    shown = Table("", "wall s", "ratio", "CPU s", "peak MB", "between MB", box=None)
     for one in contestants:
-        wall, cpu, peak = one.spreads()
+        wall, cpu, peak, between = one.spreads()
         seconds = f"{wall.median:.2f} ({wall.least:.2f}-{wall.most:.2f})"
         shown.add_row(
-            one.name, seconds, f"{wall.median / base:.2f}", f"{cpu.median:.2f}", f"{peak.median / 1_000_000:.0f}"
+            one.name,
+            seconds,
+            f"{wall.median / base:.2f}",
+            f"{cpu.median:.2f}",
+            f"{peak.median / 1_000_000:.0f}",
+            f"{between.median / 1_000_000:.0f}",
         )
     return shown
 
@@ -121,7 +148,7 @@ def main() -> int:
     parser.add_argument("--layouts", default=",".join(data.LAYOUTS))
     parser.add_argument("--files", type=int, default=200)
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--slow-turns", type=int, default=1, help="of peers that take over a minute")
+    parser.add_argument("--slow-turns", type=int, default=1, help="of peers that take over a minute at scale 1")
     parser.add_argument("--against", default="duckdb_tuned", help="whose wall time is 1")
     parser.add_argument("--dir", type=Path, default=Path(tempfile.gettempdir()) / "fanfold-bench")
     options = parser.parse_args()
@@ -130,18 +157,19 @@ def main() -> int:
     named = {"usual": PEERS, "all": ALL_PEERS, "none": ()}
     peers = named.get(options.peers, tuple(options.peers.split(",")))
     made = data.make(options.dir, options.scale)
+    data.flat(made)
     (made / "runs").mkdir(exist_ok=True)
-    differ = False
+    slow_seconds, differ = max(LEAST_SLOW_SECONDS, SLOW_SECONDS * options.scale), False
     for layout in options.layouts.split(","):
         orders, customers = data.files(made, layout, options.files), made / "customers.csv"
         size = sum(path.stat().st_size for path in orders.iterdir())
         contestants = [
             fanfold(f"fanfold_{name}", made / "runs", orders, customers, {"input": given})
             for name, given in INPUTS.items()
-        ] + [peer(name, made / "runs", orders, customers, layout) for name in peers]
+        ] + [peer(name, made / "runs", orders, customers, layout) for name in (*peers, *(LIMITS if peers else ()))]
         for turn in range(options.turns):
             for one in contestants:
-                if turn < options.slow_turns or one.costs[0].wall < SLOW_SECONDS:
+                if turn < options.slow_turns or one.costs[0].wall < slow_seconds:
                     one.run()
         results = {one.name: result for one in contestants if (result := one.result())}
         differ |= len(set(results.values())) > 1

@@ -14,11 +14,15 @@ import psutil
 
 
 class Cost(NamedTuple):
-    """Of one run: wall and CPU seconds, and the peak of the resident memory of its largest process, in bytes."""
+    """Of one run: wall and CPU seconds, the peak of the resident memory of its largest process, in bytes.
+
+    `between` is how many bytes it has written that are neither input nor output.
+    """
 
     wall: float
     cpu: float
     peak: int
+    between: int = 0
 
 
 class Spread(NamedTuple):
@@ -29,8 +33,19 @@ class Spread(NamedTuple):
     most: float
 
 
-def run(command: Sequence[str | Path], environ: Mapping[str, str] = {}, log: Path | None = None) -> Cost:
+def run(
+    command: Sequence[str | Path],
+    environ: Mapping[str, str] = {},
+    log: Path | None = None,
+    between: tuple[Path, str] | None = None,
+) -> Cost:
     """Run a command to its end.
+
+    Args:
+        command: what is run.
+        environ: what is added to the environment.
+        log: where all goes that it says.
+        between: a folder, and the pattern of what is written there between input and output.
 
     Raises:
         CalledProcessError: it failed; what it said is in the log.
@@ -42,7 +57,8 @@ def run(command: Sequence[str | Path], environ: Mapping[str, str] = {}, log: Pat
         )
         # A process that nobody waits for is in no usage but its own.
         seen: dict[int, tuple[float, int]] = {}
-        watcher = threading.Thread(target=_watch, args=(process.pid, seen), daemon=True)
+        sizes: dict[Path, int] = {}
+        watcher = threading.Thread(target=_watch, args=(process.pid, seen, between, sizes), daemon=True)
         watcher.start()
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - began
@@ -53,7 +69,7 @@ def run(command: Sequence[str | Path], environ: Mapping[str, str] = {}, log: Pat
     cpu = sum(cpu for cpu, _ in seen.values())
     # The usage would count what this process had when it forked.
     peak = max((peak for _, peak in seen.values()), default=0)
-    return Cost(wall, max(cpu, usage.ru_utime + usage.ru_stime), peak)
+    return Cost(wall, max(cpu, usage.ru_utime + usage.ru_stime), peak, sum(sizes.values()))
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -61,8 +77,13 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(min(values), statistics.median(values), max(values))
 
 
-def _watch(pid: int, seen: dict[int, tuple[float, int]]) -> None:
-    """Note CPU seconds and the peak of memory of a process and all below it, as they were last seen."""
+def _watch(
+    pid: int, seen: dict[int, tuple[float, int]], between: tuple[Path, str] | None, sizes: dict[Path, int]
+) -> None:
+    """Note CPU seconds and the peak of memory of a process and all below it, as they were last seen.
+
+    And the largest size of each file that matches a pattern in a folder.
+    """
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(pid)
         while process.status() != psutil.STATUS_ZOMBIE:
@@ -70,7 +91,17 @@ def _watch(pid: int, seen: dict[int, tuple[float, int]]) -> None:
                 with contextlib.suppress(psutil.Error, OSError):
                     times, before = one.cpu_times(), seen.get(one.pid, (0.0, 0))
                     seen[one.pid] = times.user + times.system, max(before[1], _peak(one.pid))
-            time.sleep(0.2)
+            if between:
+                _note_sizes(*between, sizes)
+            time.sleep(0.1)
+
+
+def _note_sizes(folder: Path, pattern: str, sizes: dict[Path, int]) -> None:
+    # What is removed meanwhile has been seen, or is seen next time.
+    with contextlib.suppress(OSError):
+        for path in folder.glob(pattern):
+            if path.is_file():
+                sizes[path] = max(sizes.get(path, 0), path.stat().st_size)
 
 
 def _peak(pid: int) -> int:
