@@ -157,7 +157,9 @@ def main() -> int:
     named = {"usual": PEERS, "all": ALL_PEERS, "none": ()}
     peers = named.get(options.peers, tuple(options.peers.split(",")))
     made = data.make(options.dir, options.scale)
-    data.flat(made)
+    limits = LIMITS if peers else ()
+    if limits:
+        data.flat(made)
     (made / "runs").mkdir(exist_ok=True)
     slow_seconds, differ = max(LEAST_SLOW_SECONDS, SLOW_SECONDS * options.scale), False
     for layout in options.layouts.split(","):
@@ -166,7 +168,7 @@ def main() -> int:
         contestants = [
             fanfold(f"fanfold_{name}", made / "runs", orders, customers, {"input": given})
             for name, given in INPUTS.items()
-        ] + [peer(name, made / "runs", orders, customers, layout) for name in (*peers, *(LIMITS if peers else ()))]
+        ] + [peer(name, made / "runs", orders, customers, layout) for name in (*peers, *limits)]
         for turn in range(options.turns):
             for one in contestants:
                 if turn < options.slow_turns or one.costs[0].wall < slow_seconds:

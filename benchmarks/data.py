@@ -46,24 +46,23 @@ def make(folder: Path, scale: float) -> Path:
     return place
 
 
-def flat(place: Path) -> Path:
-    """Return the flat table that all make of the orders and customers, as Parquet, made once.
+def flat(place: Path) -> None:
+    """Make `flat.parquet`, once: the table that all make of the orders and customers.
 
     Args:
         place: what `make` returned.
     """
-    path = place / "flat.parquet"
+    path, building = place / "flat.parquet", place / "flat.building"
     if not path.exists():
         with duckdb.connect() as connection:
             connection.execute(
                 f"""
                 COPY (SELECT o.* EXCLUDE (items), c.* EXCLUDE (customer_id), unnest(o.items, recursive := true)
                       FROM '{place}/nested.parquet' AS o LEFT JOIN '{place}/customers.csv' AS c USING (customer_id))
-                TO '{path}.building' (FORMAT parquet)
+                TO '{building}' (FORMAT parquet)
                 """
             )
-        path.with_name("flat.parquet.building").rename(path)
-    return path
+        building.rename(path)
 
 
 def files(place: Path, layout: str, number: int, share: float = 1.0) -> Path:

@@ -9,14 +9,7 @@ from fanfold.engine.session import connect, identifier, pattern
 from fanfold.engine.source import DATA_FAULTS, ORIGIN, csv_reader, parquet_field, parquet_types
 from fanfold.records.canonical import ESCAPES, encode
 from fanfold.records.faults import UnreadableError
-from fanfold.records.limits import (
-    KEY_TOO_LONG,
-    MAX_FIELDS,
-    MAX_KEY_CHARACTERS,
-    TOO_MANY_FIELDS,
-    key_too_long,
-    too_many_fields,
-)
+from fanfold.records.limits import check_columns
 from fanfold.records.read import begins_with_blank_line, csv_names
 
 
@@ -101,8 +94,5 @@ def parquet_table(data_dir: Path, name: str, path: Path) -> Table | None:
         return None
     if any(column.startswith(ESCAPES) for column, _ in types):
         return None
-    if fields.size(()) > MAX_FIELDS:
-        raise UnreadableError(TOO_MANY_FIELDS, too_many_fields(fields.size(())))
-    if (longest := max(map(len, fields.paths()), default=0)) > MAX_KEY_CHARACTERS:
-        raise UnreadableError(KEY_TOO_LONG, key_too_long(longest))
+    check_columns(fields.size(()), max(map(len, fields.paths()), default=0))
     return Table(counted[0] if counted else 0, fields)

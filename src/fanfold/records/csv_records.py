@@ -6,14 +6,7 @@ from collections.abc import Iterator
 from fanfold.records.diagnose import token
 from fanfold.records.faults import Fault, UnreadableError
 from fanfold.records.json_records import Found
-from fanfold.records.limits import (
-    KEY_TOO_LONG,
-    MAX_FIELDS,
-    MAX_KEY_CHARACTERS,
-    TOO_MANY_FIELDS,
-    key_too_long,
-    too_many_fields,
-)
+from fanfold.records.limits import MAX_FIELDS, check_columns
 from fanfold.records.window import Window
 
 # Possessive: to be able to go back would take 100 bytes of memory for each character of a field.
@@ -42,10 +35,7 @@ class CsvRecords:
             raise UnreadableError("empty_file", "found nothing, expected a header line")
         header = self._line(MAX_FIELDS)
         names = [name or "" for name in header[0]]
-        if len(names) > MAX_FIELDS:
-            raise UnreadableError(TOO_MANY_FIELDS, too_many_fields(f"{len(names)} or more"))
-        if (longest := max(map(len, names), default=0)) > MAX_KEY_CHARACTERS:
-            raise UnreadableError(KEY_TOO_LONG, key_too_long(longest))
+        check_columns(len(names), max(map(len, names), default=0), more=" or more")
         window.advance(header[1])
         if header[2] or not all(names) or len({name.lower() for name in names}) < len(names):
             raise UnreadableError("bad_header", f"found the header {names!r}, expected a name for each column, once")

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from fanfold.records.faults import Fault
+from fanfold.records.faults import Fault, UnreadableError
 
 MAX_VALUES = 1_000_000
 MAX_FIELDS = 1_000
@@ -81,3 +81,20 @@ def _add(value: Any, shape: Shape, path: str, whole: Collection[str]) -> int:
 def count_fields(shape: Shape) -> int:
     """Return the number of fields, those inside of others included."""
     return len(shape) + sum(map(count_fields, shape.values()))
+
+
+def check_columns(found: int, longest: int, more: str = "") -> None:
+    """Check of a table how many columns it has, and how long their names are.
+
+    Args:
+        found: how many there are.
+        longest: the characters of the longest name.
+        more: what is said behind their number.
+
+    Raises:
+        UnreadableError: there are too many, or a name is too long.
+    """
+    if found > MAX_FIELDS:
+        raise UnreadableError(TOO_MANY_FIELDS, too_many_fields(f"{found}{more}"))
+    if longest > MAX_KEY_CHARACTERS:
+        raise UnreadableError(KEY_TOO_LONG, key_too_long(longest))
