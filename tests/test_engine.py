@@ -15,6 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fanfold import steps
+from fanfold.engine import denormalize
+from fanfold.engine.denormalize import flat_rows
 from fanfold.errors import DataError, FanfoldError, MissingError
 from tests.conftest import FeedDir, MakeFeed
 
@@ -45,6 +47,23 @@ VALUES = {
     "column order is that of the record": ('[{"z":1,"a":2,"m":3}]', "z,a,m\n1,2,3\n"),
     "names as they are": ('[{"sp ace":1,"a.b":2,"q\\"x":3,"filename":4,"item":5,"column_0":6,"ü":7}]', None),
 }
+
+
+@pytest.mark.parametrize("lost", ["LIMIT 3", 'WHERE "items_sku" IS NOT NULL', "UNION ALL SELECT 1, 'x'"])
+def test_rows_that_are_too_few_or_too_many_are_not_published(
+    make_feed: MakeFeed, monkeypatch: pytest.MonkeyPatch, lost: str
+) -> None:
+    """A table is published only with one row for each element, and one for each record that has none."""
+    records = [{"id": 1, "items": [{"sku": "a"}, {"sku": "b"}]}, {"id": 2, "items": []}, {"id": 3, "items": None}]
+    feed = make_feed({"a.json": records}, **ITEMS)
+    subdir = feed.stage()["1"]
+    steps.merge_data(subdir, feed.data_dir)
+    with monkeypatch.context() as broken:
+        broken.setattr(denormalize, "flat_rows", lambda *given: f"SELECT * FROM ({flat_rows(*given)}) {lost}")
+        with pytest.raises(DataError, match="expected 4: the output is not published"):
+            steps.denormalize_data(subdir, feed.data_dir)
+    assert not list(feed.data_dir.glob("denormalized/*/*.csv"))
+    assert steps.denormalize_data(subdir, feed.data_dir)["rows"] == 4
 
 
 def cells(text: str) -> list[list[str]]:

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fanfold import runs
 from fanfold.manifest import ArchivedFile, Manifest
 from fanfold.recount import recount
-from tests.conftest import FeedDir, MakeFeed
+from tests.conftest import FeedDir, MakeFeed, new_feed
 
 LENIENT: dict[str, Any] = {"subdirs": 1, "merge": [], "quarantine": {"max_bad_records_percent": 100}}
 FIELD = re.compile(r'"((?:[^"]|"")*)"(,|\n)|([^",\n]*)(,|\n)')
@@ -82,15 +82,6 @@ def same(cell: str | None, value: Any, *, as_json: bool) -> bool:
     if isinstance(value, bool):
         return cell == ("true" if value else "false")
     return Decimal(cell) == Decimal(value) if isinstance(value, Raw) else cell == value
-
-
-def new_feed(folder: Path, files: dict[str, bytes], **keys: Any) -> FeedDir:
-    feed = FeedDir(folder / "feed.yaml", folder / "data")
-    feed.landing_dir.mkdir(parents=True)
-    feed.write_spec(**{**LENIENT, **keys})
-    for name, content in files.items():
-        (feed.landing_dir / name).write_bytes(content)
-    return feed
 
 
 def published(feed: FeedDir) -> tuple[Manifest, list[list[str | None]]]:
@@ -169,7 +160,7 @@ def test_every_value_is_in_its_cell(documents: list[dict[str, Any]], form: str) 
     """Every value of any record, in any form of file, is in its cell: numbers exactly, text by its characters."""
     name, write = FORMS[form]
     with tempfile.TemporaryDirectory() as folder:
-        feed = new_feed(Path(folder), {name: write(documents)}, denormalize={})
+        feed = new_feed(Path(folder), {name: write(documents)}, **LENIENT, denormalize={})
         summary = feed.run()
         made, rows = published(feed)
         assert recount(*runs.open_complete(feed.open(), None)).gaps == []
@@ -215,7 +206,7 @@ def test_every_value_of_an_item_is_in_its_row(documents: list[dict[str, Any]], f
     """Every element of an exploded array has its row, with all of its values and those of its record."""
     name, write = FORMS[form]
     with tempfile.TemporaryDirectory() as folder:
-        feed = new_feed(Path(folder), {name: write(documents)}, denormalize={"explode": ["items"]})
+        feed = new_feed(Path(folder), {name: write(documents)}, **LENIENT)
         feed.run()
         made, rows = published(feed)
         assert recount(*runs.open_complete(feed.open(), None)).gaps == []
@@ -261,6 +252,40 @@ def test_decimals_of_many_digits_on_both_sides_are_exact(make_feed: MakeFeed) ->
     assert [Decimal(row[0] or "") for row in rows] == list(map(Decimal, numbers))
 
 
+@settings(max_examples=20, deadline=None)
+@given(
+    size=st.integers(1, 20).flatmap(lambda p: st.tuples(st.just(p), st.integers(0, p))),
+    numbers=st.lists(
+        st.tuples(st.integers(-(10**17), 10**17) | st.integers(-2000, 2000), st.integers(0, 6)), min_size=1
+    ),
+)
+@example(size=(5, 2), numbers=[(12550, 2)])
+@example(size=(5, 2), numbers=[(5, 1), (100000, 2)])
+@example(size=(5, 2), numbers=[(5, 1), (125, 3)])
+@example(size=(4, 2), numbers=[(1, 0), (100, 0)])
+@example(size=(18, 2), numbers=[(1234567890123456, 2)])
+def test_a_declared_decimal_holds_each_number_or_its_record_is_bad(
+    size: tuple[int, int], numbers: list[tuple[int, int]]
+) -> None:
+    """Numbers that a declared decimal holds are published as they are; only the records of others are bad."""
+    precision, scale = size
+    written = [format(Decimal(n).scaleb(-places), "f") for n, places in numbers]
+    lines = "\n".join(f'{{"i":{i},"d":{number}}}' for i, number in enumerate(written))
+    held = {}
+    for i, number in enumerate(map(Decimal, written)):
+        whole, _, fraction = format(abs(number.normalize()), "f").partition(".")
+        if len(fraction) <= scale and len(whole.lstrip("0")) <= precision - scale:
+            held[i] = number
+    fields = {"i": "BIGINT", "d": f"DECIMAL({precision},{scale})"}
+    with tempfile.TemporaryDirectory() as folder:
+        keys = LENIENT | {"denormalize": {}, "input": {"schema": "declared", "fields": fields}}
+        feed = new_feed(Path(folder), {"a.json": lines}, **keys)
+        summary = feed.run()
+        rows = parse_csv(feed.read(1))[1:]
+    assert {int(i or ""): Decimal(d or "") for i, d, _ in rows} == held
+    assert summary.records_quarantined == len(numbers) - len(held)
+
+
 # Both paths.
 
 CARE: dict[str, bytes] = {
@@ -301,7 +326,7 @@ def with_care(feed: FeedDir, folder: Path, name: str) -> FeedDir:
 def test_both_paths_give_one_table(documents: list[dict[str, Any]]) -> None:
     """The same records give the same columns, types and cells, with a bad record among them or without."""
     with tempfile.TemporaryDirectory() as folder:
-        plain = new_feed(Path(folder, "plain"), {"a.jsonl": lines(documents)}, denormalize={})
+        plain = new_feed(Path(folder, "plain"), {"a.jsonl": lines(documents)}, **LENIENT, denormalize={})
         plain.run()
         careful = with_care(plain, Path(folder, "careful"), "a.jsonl")
         summary = careful.run()

@@ -163,6 +163,7 @@ def test_where_a_file_is_cut_changes_nothing(
 NUMBERS = st.one_of(
     st.tuples(st.integers(-(10**6), 10**6), st.integers(0, 4)).map(lambda n: str(Decimal(n[0]) / 10 ** n[1])),
     st.sampled_from(["0", "7", "1.50", "10.0", "125e-3", "1.25E-2", "-2.5e1", "123456789.25", "null"]),
+    st.sampled_from(["1.23456e1", "1.234567E1", "1.2345 ", "1.23456\t"]),
 )
 
 
@@ -177,8 +178,14 @@ def little_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("little_at_once")
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.tuples(NUMBERS, NUMBERS, st.sampled_from(["e", "7e-5,", "1.23456", "-0]"])), min_size=1))
+@given(
+    st.lists(
+        st.tuples(NUMBERS, NUMBERS, st.sampled_from(["e", "7e-5,", "1.23456,", "-0]", "12:00:00.1234567Z"])), min_size=1
+    )
+)
 @example([("0.5", "0.5", "")] * 20 + [("125e-3", "1.25E-2", "")])
+@example([("12.5", "12.5", "")] * 20 + [("1.23456e1", "1.23456E1", "")])
+@example([("12.5", "12.5", "")] * 20 + [("1.2345 ", "0.5", "")])
 def test_digits_are_those_of_all_numbers_wherever_they_grow(columns: list[tuple[str, str, str]]) -> None:
     """However numbers grow from one look to the next, each field has the digits of its own, whatever texts hold."""
     lines = [f'{{"a":{a},"in":[{{"b":{b}}}],"note":"{note}"}}' for a, b, note in columns]

@@ -133,7 +133,8 @@ def _merge_exact(run: Run, n: int, known: Mapping[str, Input], schema: RunSchema
         left = {name: run.subdir_dir(n) / name for name in known if not joined or input_format(name) != "json"}
         proved = all(file.proved for name, file in known.items() if input_format(name) == "json")
         sources = engine.Sources(left, _record_bytes(known.values()), lines=proved, joined=joined)
-        merged = engine.merge(run, n, sources, schema, files.temporary(run.merged_path(n)), exact=True)
+        fit = all(file.fits for file in known.values())
+        merged = engine.merge(run, n, sources, schema, files.temporary(run.merged_path(n)), checked=not fit)
     except (*DATA_FAULTS, engine.InexactError):
         return None
     if merged.lacking:

@@ -235,7 +235,7 @@ class _Judge:
 
     def __init__(self, fixed: RunSchema, spec: Spec) -> None:
         self._fixed, self._keys = fixed, {merged.record_key for merged in spec.merge}
-        self._judged: dict[int, tuple[Field, bool, bool]] = {}
+        self._judged: dict[int, tuple[Field, bool, bool, bool]] = {}
 
     def input(self, name: str, state: os.stat_result, found: FileScan) -> Input:
         """Return a file as it was scanned."""
@@ -245,13 +245,21 @@ class _Judge:
         if id(found.fields) not in self._judged:
             needs_care = schema.needs_care(found.fields, self._fixed.record, rescue=self._fixed.rescued)
             is_exact = schema.is_exact(found.fields, self._fixed.record, self._keys)
+            fits = schema.fits(found.fields, self._fixed.record)
             # As long as they are kept, no other fields have their identity.
-            self._judged[id(found.fields)] = found.fields, needs_care, is_exact
-        _, needs_care, is_exact = self._judged[id(found.fields)]
-        careful = found.careful or needs_care
+            self._judged[id(found.fields)] = found.fields, needs_care, is_exact, fits
+        _, needs_care, is_exact, fits = self._judged[id(found.fields)]
+        careful, proved = found.careful or needs_care, found.proved
         exact = is_exact and not careful
         return Input(
-            name, state.st_size, state.st_ctime_ns, found.records, careful=careful, exact=exact, proved=found.proved
+            name,
+            state.st_size,
+            state.st_ctime_ns,
+            found.records,
+            careful=careful,
+            exact=exact,
+            fits=exact and fits and proved,
+            proved=proved,
         )
 
 

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 import duckdb
 
-from fanfold.engine.denormalize import flat_rows, rows_of
+from fanfold.engine.denormalize import flat_rows
+from fanfold.engine.merge import field_of
 from fanfold.engine.schema import NAMELESS, RECORD
 from fanfold.engine.session import chunk_bytes, connect, identifier, json_buffer_bytes, pattern, text
 from fanfold.engine.source import relations
@@ -98,13 +99,32 @@ def count_originals(
         for relation in relations(sources, nodes, spec):
             counted = connection.execute(
                 f"""
-                SELECT count(*), coalesce(sum({rows_of(identifier(RECORD), [], explode)}), 0)::BIGINT FROM ({relation})
+                SELECT count(*), coalesce(sum({_rows_of(identifier(RECORD), [], explode)}), 0)::BIGINT FROM ({relation})
                 """
             ).fetchone()
             records, rows = (records + counted[0], rows + counted[1]) if counted else (records, rows)
             if columns:
                 sums = add(sums, _sums(connection, f"({flat_rows(f'({relation})', schema, plain)})", columns)[1])
     return Counts(records, rows, sums)
+
+
+def _rows_of(items: str, above: list[str], arrays: list[list[str]]) -> str:
+    """Return the SQL for the number of rows that a record becomes, by the lengths of its arrays.
+
+    Args:
+        items: the SQL for the record, or for an element of the array at the path `above`.
+        above: that path; nothing for the record.
+        arrays: the paths of the arrays inside of it that explode, from the outermost.
+    """
+    if not arrays:
+        return "1"
+    array, *further = arrays
+    value = field_of(items, array[len(above) :])
+    if not further:
+        return f"greatest(coalesce(len({value}), 0), 1)"
+    variable = f"e{len(further)}"
+    inner = f"list_sum(list_transform({value}, lambda {variable}: {_rows_of(variable, array, further)}))"
+    return f"CASE WHEN len({value}) > 0 THEN {inner} ELSE 1 END"
 
 
 def _sums(connection: duckdb.DuckDBPyConnection, rows: str, columns: list[Column]) -> tuple[int, Sums]:

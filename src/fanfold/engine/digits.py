@@ -64,7 +64,8 @@ class Digits:
         return is_known and all(self.of(field)[0] + self._after_point <= HELD_DIGITS for field in self._decimals)
 
     def _look_behind_points(self, text: bytes) -> bool:
-        while re.search(rb"\.[0-9]{%d}[0-9]" % self._after_point, text):
+        # In a text, digits mostly end in something else: a timestamp in Z, or a quote.
+        while re.search(rb"\.[0-9]{%d}[0-9]+[eE,\]} \t\r\n]" % self._after_point, text):
             if self._after_point > HELD_DIGITS:
                 return False
             self._after_point += 1

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import duckdb
 
-from fanfold.engine.schema import DOUBLE_DIGITS, RECORD
+from fanfold.engine.schema import DOUBLE_DIGITS, RECORD, decimal_size
 from fanfold.engine.session import CHUNK_ROWS, chunk_bytes, connect, identifier, json_buffer_bytes, pattern, text
 from fanfold.engine.source import DATA_FAULTS, ORIGIN, Clean, record_type, relations
 from fanfold.errors import DataError
@@ -111,7 +111,7 @@ class Merged(NamedTuple):
     lacking: dict[int, set[str | None]]
 
 
-def merge(run: Run, n: int, sources: Sources, schema: RunSchema, target: Path, *, exact: bool = False) -> Merged:
+def merge(run: Run, n: int, sources: Sources, schema: RunSchema, target: Path, *, checked: bool = False) -> Merged:
     """Write the records of files as Parquet: a struct `record`, and one for each reference.
 
     In the order of the files: those of JSON, of CSV, of Parquet, then those of the careful path. The struct of a
@@ -123,13 +123,13 @@ def merge(run: Run, n: int, sources: Sources, schema: RunSchema, target: Path, *
         sources: what is read.
         schema: of the run.
         target: where to write.
-        exact: whether to look, in what was read as the types that are declared, for values that these do not hold.
+        checked: whether to look, in what was read as the types that are declared, for values that these do not hold.
 
     Returns:
         What was written.
 
     Raises:
-        InexactError: with `exact`, there is such a value.
+        InexactError: with `checked`, there is such a value.
         duckdb.Error: DuckDB cannot read a file.
         DataError: a record has no match in a reference with `on_missing: fail`.
     """
@@ -171,7 +171,7 @@ def merge(run: Run, n: int, sources: Sources, schema: RunSchema, target: Path, *
                 STRING_DICTIONARY_PAGE_SIZE_LIMIT {16 * rows}, USE_TMP_FILE false)
             """
         )
-        if exact:
+        if checked:
             merged = f"SELECT {identifier(RECORD)} AS e FROM {_merged(target)}"
             if not _keep_digits(connection, merged, Node("", "object", fields=schema.record)):
                 raise InexactError
@@ -298,7 +298,7 @@ def _misfit(value: str, node: Node) -> str | None:
 def _fits(value: str, kind: str, read_type: str) -> str | None:
     """Return the SQL that says whether a text, or a double, surely is of a type; None where each is."""
     if kind.startswith("DECIMAL"):
-        precision, scale = map(int, kind[8:-1].split(","))
+        precision, scale = decimal_size(kind)
         if read_type == "DOUBLE":
             most = 10.0 ** (min(precision, DOUBLE_DIGITS) - scale)
             # The quotient is the double of the decimal, if any is.

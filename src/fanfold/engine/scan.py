@@ -131,6 +131,7 @@ class _Scanner:
         # Whatever is inside of a field that is declared to be JSON is one value.
         self._whole = {path for path, declared in spec.input.fields.items() if declared == "JSON"}
         self._limited = spec.input.schema_mode == "infer"
+        self._measured = self._limited or any(kind.startswith("DECIMAL") for kind in spec.input.fields.values())
         self._proved: set[str] = set()
         self.found: dict[str, FileScan] = {}
 
@@ -203,7 +204,7 @@ class _Scanner:
         if not names or not self._is_provable:
             return
         files = {name: self._files[name] for name in names}
-        for name, proved in prove(files, measured=self._limited, processes=self._threads).items():
+        for name, proved in prove(files, measured=self._measured, processes=self._threads).items():
             self.found[name] = FileScan(proved.records, proved.fields, proved=True, sha256=proved.sha256)
             self._proved.add(name)
 

@@ -266,29 +266,59 @@ def _differs(field: Field, node: Node, *, rescue: bool) -> bool:
 EXACT_KINDS = {"BIGINT": {"BIGINT"}, "BOOLEAN": {"BOOLEAN"}, "DOUBLE": {"BIGINT", "DECIMAL"}}
 
 
-def is_exact(seen: Field, nodes: list[Node], keys: Collection[str], path: tuple[str, ...] = ()) -> bool:
+def is_exact(seen: Field, nodes: list[Node], keys: Collection[str]) -> bool:
     """Say whether the declared values of a file may be read as their types are, and not as texts.
 
     Args:
         seen: the fields of the file.
         nodes: those of the schema.
         keys: the paths that are compared with a reference, as texts.
-        path: where both are.
     """
+    for field, node, path in _declared_values(seen, nodes):
+        kind = _exact_kind(node)
+        as_text = kind == "DOUBLE" and path in keys
+        if as_text or not field.kinds <= EXACT_KINDS.get(kind, {"VARCHAR"}):
+            return False
+    return True
+
+
+def fits(seen: Field, nodes: list[Node]) -> bool:
+    """Say whether the declared types surely hold all values of a file that is exact, and proved, as they are.
+
+    That is so where no text is to become another type, and where as many digits as were counted fit.
+    """
+    for field, node, _ in _declared_values(seen, nodes):
+        if node.type.startswith("DECIMAL"):
+            precision, scale = decimal_size(node.type)
+            is_counted = "DECIMAL" in field.kinds or not field.kinds
+            if not is_counted or field.fraction > scale or field.whole + scale > min(precision, DOUBLE_DIGITS):
+                return False
+        elif node.type != "VARCHAR" and node.type not in EXACT_KINDS:
+            return False
+    return True
+
+
+def _declared_values(seen: Field, nodes: list[Node], path: tuple[str, ...] = ()) -> Iterator[tuple[Field, Node, str]]:
+    """Yield what was seen of each value whose type is declared, its node, and its dotted path."""
     for node in nodes:
         field, place, inner = seen.fields.get(node.name), (*path, node.name), node
         if field is not None and node.kind == "list":
             field, inner = field.element, node.element or node
-        if field is None:
-            continue
-        if inner.kind == "object" and not is_exact(field, inner.fields, keys, place):
-            return False
-        if inner.kind == "value" and inner.declared and inner.read_type != "JSON":
-            kind = "DOUBLE" if inner.type.startswith("DECIMAL") else inner.type
-            as_text = kind == "DOUBLE" and ".".join(place) in keys
-            if as_text or not field.kinds <= EXACT_KINDS.get(kind, {"VARCHAR"}):
-                return False
-    return True
+        if field is not None and inner.kind == "object":
+            yield from _declared_values(field, inner.fields, place)
+        elif field is not None and inner.kind == "value" and inner.declared and inner.read_type != "JSON":
+            yield field, inner, ".".join(place)
+
+
+def _exact_kind(node: Node) -> str:
+    """Return the type that an exact value is read as, if JSON has it."""
+    return "DOUBLE" if node.type.startswith("DECIMAL") else node.type
+
+
+def decimal_size(kind: str) -> tuple[int, int]:
+    """Return the digits of a `DECIMAL(p,s)`: p in all, s of them after the point."""
+    precision, scale = kind.removeprefix("DECIMAL(").removesuffix(")").split(",")
+    return int(precision), int(scale)
 
 
 def as_declared(schema: RunSchema) -> RunSchema:
@@ -302,8 +332,7 @@ def as_declared(schema: RunSchema) -> RunSchema:
 def _as_declared(node: Node) -> Node:
     read_type = node.read_type
     if node.declared and node.kind == "value" and read_type != "JSON":
-        kind = "DOUBLE" if node.type.startswith("DECIMAL") else node.type
-        read_type = kind if kind in EXACT_KINDS else read_type
+        read_type = _exact_kind(node) if _exact_kind(node) in EXACT_KINDS else read_type
     element = _as_declared(node.element) if node.element else None
     fields = [_as_declared(field) for field in node.fields]
     return msgspec.structs.replace(node, read_type=read_type, element=element, fields=fields)
@@ -336,7 +365,7 @@ def _holds(node: Node, field: Field) -> bool:
     if node.read_type == "JSON":
         return True
     if node.type.startswith("DECIMAL"):
-        precision, scale = map(int, node.type[8:-1].split(","))
+        precision, scale = decimal_size(node.type)
         size = DOUBLE_DIGITS if node.read_type != "VARCHAR" else precision
         fits = field.fraction <= scale and field.whole + scale <= size
         return field.kinds <= {"BIGINT", "DECIMAL"} and fits
