@@ -21,8 +21,9 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+# Two at a time: the tests of Airflow mostly wait.
 test: setup
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
 # Options: make torture TORTURE="--kills 50 --seed 2".
 torture: setup

@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import HealthCheck, settings
 
 from fanfold import files, steps
 from fanfold.errors import EmptySubdir
@@ -32,6 +33,10 @@ CUSTOMERS = "customer_id,name\n1,Ann\n2,Bob\n007,James\n"
 GROUP_STEPS = (steps.merge_data, steps.denormalize_data, steps.archive_files)
 
 MakeFeed = Callable[..., "FeedDir"]
+
+# An example takes as long as the machine lets it.
+settings.register_profile("fanfold", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("fanfold")
 
 # In CI nothing is skipped: where a file system cannot be mounted there, the test fails.
 needs_root = pytest.mark.skipif(os.geteuid() != 0 and not os.environ.get("CI"), reason="only root mounts a file system")

@@ -392,7 +392,7 @@ def test_bad_references_are_refused(
 SCALARS = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(st.characters(exclude_categories=["Cs"]))
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(st.lists(st.lists(SCALARS, max_size=3), min_size=1, max_size=5))
 def test_every_scalar_reaches_the_output(records: list[list[Any]]) -> None:
     """Whatever lies in the exploded arrays, every scalar is a cell, in order, as many rows as the records call for."""

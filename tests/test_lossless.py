@@ -154,7 +154,7 @@ FORMS: dict[str, tuple[str, Callable[[list[dict[str, Any]]], bytes]]] = {
 }  # fmt: skip
 
 
-@settings(max_examples=14, deadline=None)
+@settings(max_examples=14)
 @given(records(), st.sampled_from(sorted(FORMS)))
 def test_every_value_is_in_its_cell(documents: list[dict[str, Any]], form: str) -> None:
     """Every value of any record, in any form of file, is in its cell: numbers exactly, text by its characters."""
@@ -200,7 +200,7 @@ def with_items(draw: st.DrawFn) -> list[dict[str, Any]]:
     return [*documents, {"items": []}]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(with_items(), st.sampled_from(["array", "NDJSON", "gzip"]))
 def test_every_value_of_an_item_is_in_its_row(documents: list[dict[str, Any]], form: str) -> None:
     """Every element of an exploded array has its row, with all of its values and those of its record."""
@@ -252,7 +252,7 @@ def test_decimals_of_many_digits_on_both_sides_are_exact(make_feed: MakeFeed) ->
     assert [Decimal(row[0] or "") for row in rows] == list(map(Decimal, numbers))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     size=st.integers(1, 20).flatmap(lambda p: st.tuples(st.just(p), st.integers(0, p))),
     numbers=st.lists(
@@ -321,7 +321,7 @@ def with_care(feed: FeedDir, folder: Path, name: str) -> FeedDir:
     return copy
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(records())
 def test_both_paths_give_one_table(documents: list[dict[str, Any]]) -> None:
     """The same records give the same columns, types and cells, with a bad record among them or without."""

@@ -144,7 +144,7 @@ def mutated(draw: st.DrawFn) -> str:
     return content
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(mutated())
 def test_a_text_has_no_fault_exactly_when_it_is_json(content: str) -> None:
     """A text has a fault exactly when a strict parser refuses it, and the fault lies within the text."""
@@ -153,7 +153,7 @@ def test_a_text_has_no_fault_exactly_when_it_is_json(content: str) -> None:
     assert fault is None or 0 <= fault.position <= len(content)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.dictionaries(TEXT, JSON, max_size=5), st.none() | st.just(2), st.booleans())
 def test_a_pointer_leads_to_its_value(record: dict[str, Any], indent: int | None, ascii_only: bool) -> None:  # noqa: FBT001
     """The place of every value of a record is found by its JSON pointer."""
@@ -430,7 +430,7 @@ def with_one_broken(draw: st.DrawFn) -> tuple[str, list[dict[str, Any]]]:
     return content, expected
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(with_one_broken())
 def test_good_records_around_a_broken_one_survive(made: tuple[str, list[dict[str, Any]]]) -> None:
     """Whatever is wrong with one record, all others of the file are read, in their order, at their places."""
@@ -445,7 +445,7 @@ def test_good_records_around_a_broken_one_survive(made: tuple[str, list[dict[str
         assert raw[offset:].startswith(one.raw.encode("utf-8", "surrogateescape"))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(mutated(), st.booleans())
 def test_reading_any_text_ends(content: str, in_array: bool) -> None:  # noqa: FBT001
     """Any text at all is read to its end, and nothing of it but blanks, commas and brackets is outside of a record."""
@@ -460,7 +460,7 @@ def test_reading_any_text_ends(content: str, in_array: bool) -> None:  # noqa: F
     assert set(b"".join([*covered, raw[end:]])) <= set(b"[], \t\r\n")
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(st.text('{}[]"\\ax,', max_size=30), st.lists(st.integers(1, 7), max_size=30))
 @example('""\\', [1, 2])
 def test_the_end_of_a_large_record_is_found_piece_by_piece(tail: str, sizes: list[int]) -> None:
@@ -587,7 +587,7 @@ def test_a_header_names_each_column_once(content: bytes, code: str) -> None:
 CELLS = st.none() | st.text(st.sampled_from('ab",\n\r é😀0 '), max_size=6)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(CELLS, CELLS), max_size=6), st.sampled_from(["\n", "\r\n"]), st.booleans())
 def test_csv_is_read_as_it_was_written(rows: list[tuple[str | None, str | None]], newline: str, quoted: bool) -> None:  # noqa: FBT001
     """Any cells, written by RFC 4180, are read as they were."""
@@ -698,7 +698,7 @@ def test_a_declared_type_holds_a_value_exactly_or_not_at_all(kind: str, value: A
         assert (misfit.code, misfit.pointer) == (expected, "/a")  # noqa: PT017 - refusing is one of the answers
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @given(
     st.from_regex(r"\A-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,12})?([eE][-+]?[0-9]{1,2})?\Z"),
     st.integers(1, 38).flatmap(lambda precision: st.tuples(st.just(precision), st.integers(0, precision))),

@@ -110,7 +110,7 @@ def tables(feed: FeedDir) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("declared", [False, True], ids=["inferred", "declared"])
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(texts=st.lists(documents(), min_size=1, max_size=3))
 def test_with_and_without_a_proof_the_tables_are_the_same(declared: bool, texts: list[tuple[str, bool]]) -> None:  # noqa: FBT001
     """Whatever the files hold, the tables and the bad records are those of the scan that reads everything."""
@@ -177,7 +177,7 @@ def little_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("little_at_once")
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.tuples(NUMBERS, NUMBERS, st.sampled_from(["e", "7e-5,", "1.23456,", "-0]", "12:00:00.1234567Z"])), min_size=1
