@@ -46,7 +46,7 @@ def record(chance: random.Random, number: int) -> dict[str, Any]:
         "paid": chance.choice([True, False, None]),
         "day": f"2017-01-{chance.randrange(1, 29):02}",
         "at": f"2017-01-02T03:04:{chance.randrange(60):02}",
-        "rate": chance.choice([0.5, 1, 1e-3, None, 123456.75]),
+        "rate": chance.choice([0.5, 1, 1e-3, None, 123456.75, 1e-7]),
         "items": [item(chance) for _ in range(chance.randrange(4))],
     }
 
@@ -137,7 +137,7 @@ def proved(folder: Path, text: str, processes: int = 1) -> dict[str, Proved]:
     for n in range(3):
         path = folder / f"{n}.json"
         files[path.name] = Place(str(path), path.write_text(text, encoding="utf-8"))
-    return prove(files, measured=True, processes=processes)
+    return prove(files, must_count=True, processes=processes)
 
 
 @pytest.mark.parametrize("is_array", [True, False])
@@ -232,8 +232,22 @@ def test_what_is_learned_of_a_file_that_is_not_proved_is_forgotten(tmp_path: Pat
     files = {}
     for name, text in texts.items():
         files[name] = Place(str(tmp_path / name), (tmp_path / name).write_text(text, encoding="utf-8"))
-    found = prove(files, measured=True, processes=1)
+    found = prove(files, must_count=True, processes=1)
     assert {name: one.fields.fields["rate"].whole for name, one in found.items()} == {"1.json": 3, "3.json": 3}
+
+
+@pytest.mark.usefixtures("little_at_once")
+def test_where_digits_need_not_be_counted_a_tiny_number_is_proved(tmp_path: Path) -> None:
+    """A number that is not written plainly leaves its file proved, with digits that nothing holds, or with none."""
+    path = tmp_path / "a.json"
+    lines = ['{"price":0.5,"rate":0.5}'] * 50 + ['{"price":0.5,"rate":1e-7}'] + ['{"price":0.25,"rate":0.5}'] * 50
+    files = {"a.json": Place(str(path), path.write_text("\n".join(lines), encoding="utf-8"))}
+    assert prove(files, must_count=True, processes=1) == {}
+    found = prove(files, must_count=False, processes=1)["a.json"]
+    assert found.records == 101
+    assert found.fields.fields["price"].whole > 38
+    path.write_text('{"rates":[0.5,1e-7]}', encoding="utf-8")
+    assert prove(files, must_count=False, processes=1) == {}
 
 
 def test_a_known_file_is_confirmed_and_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,6 +312,6 @@ def test_one_of_many_small_files_that_needs_another_look_takes_none_with_it(tmp_
         path = tmp_path / f"{n:02}.json"
         written = path.write_text(text.replace("0.5", "0.12345678901234567") if n == 7 else text)
         files[path.name] = Place(str(path), written)
-    found = prove(files, measured=True, processes=1)
+    found = prove(files, must_count=True, processes=1)
     assert set(found) == set(files) - {"07.json"}
     assert {(one.records, one.fields.fields["price"].fraction) for one in found.values()} == {(1, 1)}

@@ -16,9 +16,9 @@ from fanfold import archive as vault
 from fanfold import files, manifest, prepare, runs
 from fanfold.engine import counts
 from fanfold.engine import merge as engine
-from fanfold.engine import schema as engine_schema
 from fanfold.engine.careful import Cleaned, Cleaner
 from fanfold.engine.denormalize import denormalize
+from fanfold.engine.fit import as_declared
 from fanfold.engine.source import DATA_FAULTS, Clean
 from fanfold.errors import DataError, StillWrittenError
 from fanfold.layout import COMPRESSIONS, Run, input_format
@@ -94,7 +94,7 @@ def merge(run: Run, n: int) -> Progress:
 
 def _merge(run: Run, n: int, known: Mapping[str, Input], schema: RunSchema) -> _Merged:
     """Merge, and once more with those files on the careful path that turn out to need it."""
-    if exact := _merge_exact(run, n, known, engine_schema.as_declared(schema)):
+    if exact := _merge_exact(run, n, known, as_declared(schema)):
         return exact
     paths = {name: run.subdir_dir(n) / name for name in known}
     careful = {name for name, file in known.items() if file.careful}
@@ -133,8 +133,8 @@ def _merge_exact(run: Run, n: int, known: Mapping[str, Input], schema: RunSchema
         left = {name: run.subdir_dir(n) / name for name in known if not joined or input_format(name) != "json"}
         proved = all(file.proved for name, file in known.items() if input_format(name) == "json")
         sources = engine.Sources(left, _record_bytes(known.values()), lines=proved, joined=joined)
-        fit = all(file.fits for file in known.values())
-        merged = engine.merge(run, n, sources, schema, files.temporary(run.merged_path(n)), checked=not fit)
+        checked = not all(file.fits for file in known.values())
+        merged = engine.merge(run, n, sources, schema, files.temporary(run.merged_path(n)), checked=checked)
     except (*DATA_FAULTS, engine.InexactError):
         return None
     if merged.lacking:
@@ -236,7 +236,7 @@ def publish(run: Run, n: int, progress: Progress) -> Published:
     """Publish what is bad, then the rows of what is good; both are in progress.json when this returns."""
     schema, target = runs.schema_of(run), run.feed.data_dir / run.output_name(n)
     if progress.as_declared:
-        schema = engine_schema.as_declared(schema)
+        schema = as_declared(schema)
     quarantined = None
     if progress.records_quarantined:
         listed = run.feed.data_dir / run.quarantined_records_name(n)

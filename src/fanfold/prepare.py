@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import msgspec
 
 from fanfold import files, ledger, manifest, quarantine, runs
-from fanfold.engine import expressions, schema
+from fanfold.engine import expressions, fit, schema
 from fanfold.engine.fields import Field, union
 from fanfold.engine.reference import Reference
 from fanfold.engine.scan import FileScan, scan
@@ -243,9 +243,9 @@ class _Judge:
             # Why, depends on more than the file: on the disk, on the other files. It is decided once.
             return Input(name, state.st_size, state.st_ctime_ns, records=0, fault=found.fault)
         if id(found.fields) not in self._judged:
-            needs_care = schema.needs_care(found.fields, self._fixed.record, rescue=self._fixed.rescued)
-            is_exact = schema.is_exact(found.fields, self._fixed.record, self._keys)
-            fits = schema.fits(found.fields, self._fixed.record)
+            needs_care = fit.needs_care(found.fields, self._fixed.record, rescue=self._fixed.rescued)
+            is_exact = fit.is_exact(found.fields, self._fixed.record, self._keys)
+            fits = fit.fits(found.fields, self._fixed.record)
             # As long as they are kept, no other fields have their identity.
             self._judged[id(found.fields)] = found.fields, needs_care, is_exact, fits
         _, needs_care, is_exact, fits = self._judged[id(found.fields)]
@@ -288,7 +288,7 @@ def scanned(
     decided = {f.name: f for f in inputs if not f.duplicate_of}
     for name, found in scan(run.feed.data_dir, left, run.feed.spec, measure_all=not fixed.rescued).items():
         if not fixed.rescued:
-            schema.check_covers(fixed.record, found.fields)
+            fit.check_covers(fixed.record, found.fields)
         known[name] = judge.input(name, states[name], found)
         if before := decided.get(name):
             known[name] = msgspec.structs.replace(known[name], decision=before.decision, replay_of=before.replay_of)

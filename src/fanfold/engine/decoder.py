@@ -47,8 +47,8 @@ class SurpriseError(Exception):
 class ShapeDecoder(RawDecoder):
     """Decodes records that have no other keys than some fields, and all of them unless `partial`."""
 
-    def __init__(self, fields: Field, structures: frozenset[str], *, measured: bool, partial: bool = False) -> None:
-        """Begin; with `measured`, the digits of decimals are counted.
+    def __init__(self, fields: Field, structures: frozenset[str], *, must_count: bool, partial: bool = False) -> None:
+        """Begin; with `must_count`, digits of decimals that cannot be counted are an error.
 
         Raises:
             OtherError: msgspec has no names with quotes, backslashes or control characters.
@@ -59,8 +59,7 @@ class ShapeDecoder(RawDecoder):
         self._unchecked: list[tuple[memoryview, list[Any]]] = []
         self._partial = partial
         self._digits = Digits(fields)
-        self._is_counted = measured or not self._digits.exist
-        self._is_limitable = self._is_counted and self._digits.are_countable
+        self._must_count, self._is_counted = must_count, True
         try:
             self._any = _Decoders(fields, None, partial=partial)
         except ValueError:
@@ -145,9 +144,7 @@ class ShapeDecoder(RawDecoder):
             text.decode()
         is_odd = ODD_NUMBER.search(text) is not None
         is_limited = self._limited is not None and not is_odd
-        is_held = self._is_counted and self._digits.count(
-            list(itertools.chain.from_iterable(records)), text if is_limited else None
-        )
+        is_held = self._count(list(itertools.chain.from_iterable(records)), text if is_limited else None)
         is_suspect = is_odd and LOSSY_NUMBER.search(text) is not None
         if not is_held:
             # Every fourth byte tells whether somewhere 16 digits follow each other.
@@ -155,9 +152,20 @@ class ShapeDecoder(RawDecoder):
         # It may be in a text.
         if is_suspect and not all(map(survives, NUMBER.findall(TEXTS.sub(b'""', text).decode()))):
             raise OtherError
-        if self._limited is None and self._is_limitable:
+        if self._limited is None and self._is_counted and self._digits.are_countable:
             self._times_unlimited += 1
             self._is_limited_next = self._times_unlimited & (self._times_unlimited - 1) == 0
+
+    def _count(self, records: list[Any], text: bytes | None) -> bool:
+        """Count digits, and say whether a double surely holds each number."""
+        try:
+            return self._is_counted and self._digits.count(records, text)
+        except OtherError:
+            if self._must_count:
+                raise
+            self._digits.give_up()
+            self._is_counted, self._limited = False, None
+            return False
 
 
 class _Decoders:

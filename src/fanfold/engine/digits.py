@@ -14,6 +14,8 @@ from fanfold.records.batches import OtherError
 # Of any number of so many digits, a double holds each.
 HELD_DIGITS = 15
 COUNTABLE = {"BIGINT", "DECIMAL"}
+# More than anything holds: they could not be counted.
+UNCOUNTED = 1_000
 AS_ZERO = bytes(ord("0") if chr(byte) in "0123456789" else byte for byte in range(256))
 AS_ONE = bytes(ord("1") if chr(byte) in "23456789" else byte for byte in range(256))
 
@@ -37,6 +39,7 @@ class Digits:
         self._found: dict[int, tuple[int, int]] = {}
         # So many digits follow a point in all that was read, or fewer.
         self._after_point = 0
+        self._is_given_up = False
 
     def of(self, field: Field) -> tuple[int, int]:
         """Return how many there are at most, before and after the point."""
@@ -86,8 +89,18 @@ class Digits:
     def settle(self) -> None:
         """Widen the fields by what was counted."""
         for field in self._decimals:
-            field.whole, field.fraction = self.of(field)
+            field.whole, field.fraction = (UNCOUNTED, UNCOUNTED) if self._is_given_up else self.of(field)
         self.forget()
+
+    def give_up(self) -> None:
+        """Count no more: nothing is known of any field.
+
+        Raises:
+            OtherError: an array has decimals, whose digits nobody else looks at.
+        """
+        if _has_decimals_in_arrays(self._root):
+            raise OtherError
+        self._is_given_up = True
 
     def forget(self) -> None:
         """Go back to what the fields say."""
@@ -118,3 +131,10 @@ def _decimals(field: Field) -> Iterator[Field]:
         yield field
     for inner in (*field.fields.values(), *([field.element] if field.element else [])):
         yield from _decimals(inner)
+
+
+def _has_decimals_in_arrays(field: Field) -> bool:
+    inner = field.element
+    if inner is not None and "DECIMAL" in inner.kinds:
+        return True
+    return any(map(_has_decimals_in_arrays, [*field.fields.values(), *([inner] if inner else [])]))

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from fanfold.records.canonical import BIGINT, digits
 from fanfold.records.json_records import Number
@@ -123,6 +123,13 @@ class Field:
         for name, inner in self.through_arrays().fields.items():
             yield above + name
             yield from inner.paths(f"{above}{name}.")
+
+
+class Contents(NamedTuple):
+    """What a file holds: the number of its records, and the tree of their fields."""
+
+    records: int
+    fields: Field
 
 
 def union(fields: list[Field]) -> Field:

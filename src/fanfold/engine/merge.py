@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import duckdb
 
-from fanfold.engine.schema import DOUBLE_DIGITS, RECORD, decimal_size
+from fanfold.engine.fit import decimal_size
+from fanfold.engine.schema import DOUBLE_DIGITS, RECORD
 from fanfold.engine.session import CHUNK_ROWS, chunk_bytes, connect, identifier, json_buffer_bytes, pattern, text
 from fanfold.engine.source import DATA_FAULTS, ORIGIN, Clean, record_type, relations
 from fanfold.errors import DataError

@@ -9,8 +9,9 @@ import msgspec
 
 from fanfold.engine.careful import Cleaner
 from fanfold.engine.fields import CONTAINERS
+from fanfold.engine.fit import needs_care
 from fanfold.engine.scan import scan
-from fanfold.engine.schema import Builder, Declared, needs_care
+from fanfold.engine.schema import Builder, Declared
 from fanfold.engine.session import connect, pattern, text
 from fanfold.engine.source import Clean, careful_records, relations, sql_type
 from fanfold.errors import DataError, MissingError, nearest

@@ -1,59 +1,30 @@
 """A full scan of files: how many records, with which fields, and which files have to be read with care.
 
-What DuckDB would read wrongly without a word is looked for: values that are no objects, numbers that a double does not
-hold, trailing commas, NaN, keys that stand twice, checksums. A file with any of it takes the careful path, and so does
-one that DuckDB refuses.
+A file takes the careful path where DuckDB refuses it, or would read it wrongly without a word: that is what
+structures.py and tables.py look for; keys that stand twice, and damaged content, are found here.
 """
 
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
-import duckdb
-
-from fanfold.engine.fields import Field, crowded, union
-from fanfold.engine.session import (
-    CHUNK_BYTES,
-    connect,
-    identifier,
-    json_buffer_bytes,
-    pattern,
-    text,
-)
+from fanfold.engine.fields import Contents, Field, crowded, union
+from fanfold.engine.session import CHUNK_BYTES, connect, identifier, json_buffer_bytes, pattern, text
 from fanfold.engine.shape import confirm, prove
 from fanfold.engine.source import DATA_FAULTS, ORIGIN, careful_records
-from fanfold.engine.strict import (
-    FRACTION,
-    NUMBER,
-    WHOLE,
-    has_long_keys,
-    is_blind,
-    is_hidden,
-    is_vague,
-    most_digits,
-    numbers,
-    strict_type,
-    survives,
-)
-from fanfold.engine.tables import Table, csv_tables, parquet_table
+from fanfold.engine.strict import FRACTION, WHOLE, is_hidden, most_digits, numbers, strict_type
+from fanfold.engine.structures import Structures, refused
+from fanfold.engine.tables import csv_tables, parquet_table
 from fanfold.layout import Place, input_format
 from fanfold.manifest import BadFile
 from fanfold.records.batches import WINDOW_BYTES
 from fanfold.records.canonical import encode
 from fanfold.records.faults import Fault, UnreadableError
-from fanfold.records.limits import MAX_FIELDS, MAX_VALUES, TOO_MANY_FIELDS, too_many_fields
+from fanfold.records.limits import MAX_FIELDS, TOO_MANY_FIELDS, too_many_fields
 from fanfold.records.read import json_layout
 from fanfold.records.window import check_content
 from fanfold.spec import Spec
 
-# A number that may lose digits, -0, or what is not JSON; in texts too, so a hit is looked at again without them.
-SUSPECT = r"[0-9][0-9.]{15}|[0-9][eE][-+]?[0-9]{2}|-0[,\]} \t\r\n]|,[ \t\r\n]*[\]}]|[:,\[][ \t\r\n]*-?(?i:nan|inf)"
-TEXTS = r'"(?:[^"\\]|\\.)*"'
-TRAILING_COMMA = re.compile(r",\s*[\]}]")
-NAMED_FILE = re.compile(r'in file "(.*?)", (?:in|at)')
 # After so many records of a file its fields are counted.
 COUNTED_RECORDS = 256
 LAYOUTS = ("array", "unstructured")
@@ -85,16 +56,6 @@ class FileScan:
     def unreadable(self) -> bool:
         """Whether no record of the file can be read, though it is not empty of them."""
         return self.fault is not None and self.bad == self.records
-
-
-class _Row(NamedTuple):
-    """The records of one structure in one file."""
-
-    structure: str
-    records: int
-    suspects: int
-    largest_bytes: int
-    most_values: int | None
 
 
 def scan(
@@ -131,7 +92,6 @@ class _Scanner:
         # Whatever is inside of a field that is declared to be JSON is one value.
         self._whole = {path for path, declared in spec.input.fields.items() if declared == "JSON"}
         self._limited = spec.input.schema_mode == "infer"
-        self._measured = self._limited or any(kind.startswith("DECIMAL") for kind in spec.input.fields.values())
         self._proved: set[str] = set()
         self.found: dict[str, FileScan] = {}
 
@@ -149,7 +109,7 @@ class _Scanner:
         self._prove(plain["json"])
         for layout in LAYOUTS:
             left = [name for name in plain["json"] if name not in self._proved]
-            self._look_at_json([name for name in left if self._layout(name) == layout])
+            self._look_at_json([name for name in left if self._layout(name) == layout], layout)
         self._look_at_csv(plain["csv"])
         for name in plain["parquet"]:
             self._look_at_parquet(name)
@@ -204,7 +164,7 @@ class _Scanner:
         if not names or not self._is_provable:
             return
         files = {name: self._files[name] for name in names}
-        for name, proved in prove(files, measured=self._measured, processes=self._threads).items():
+        for name, proved in prove(files, must_count=self._limited, processes=self._threads).items():
             self.found[name] = FileScan(proved.records, proved.fields, proved=True, sha256=proved.sha256)
             self._proved.add(name)
 
@@ -217,100 +177,12 @@ class _Scanner:
             self._layouts[name] = json_layout(self._path(name))
         return self._layouts[name]
 
-    def _look_at_json(self, names: list[str]) -> None:
-        """Look at files of one layout in one query; where one is refused, at the others without it."""
-        while names:
-            try:
-                self._structures(names)
-            except DATA_FAULTS as error:
-                refused = self._refused(error, names)
-                for name in refused:
-                    self._look_with_care(name)
-                if not refused:
-                    half = len(names) // 2
-                    self._look_at_json(names[:half])
-                    names = names[half:]
-                names = [name for name in names if name not in refused]
-            else:
-                return
-
-    def _refused(self, error: duckdb.Error, names: list[str]) -> list[str]:
-        """Return the file that DuckDB names as the one at fault, or the only one; none where it cannot be told."""
-        named = NAMED_FILE.search(str(error))
-        at_fault = [name for name in names if named and self._files[name].path == named[1]]
-        return at_fault or (names if len(names) == 1 else [])
-
-    def _structures(self, names: list[str]) -> None:
-        cap = self._spec.input.max_record_bytes
-        paths = {self._files[name].path: name for name in names}
-        # A fresh DuckDB for each attempt: what goes wrong in the worst way leaves one that answers nothing any more.
-        buffers = json_buffer_bytes(len(names), cap) + CHUNK_BYTES
-        with connect(self._data_dir, threads=self._threads, buffers=buffers) as connection:
-            rows = connection.execute(
-                f"""
-                SELECT filename, json_structure(json)::VARCHAR, count(*),
-                       count(*) FILTER (WHERE CASE WHEN regexp_matches(json, $suspect)
-                                              THEN regexp_matches({_without_texts()}, $suspect) ELSE false END),
-                       max(strlen(json)),
-                       max(CASE WHEN strlen(json) > $values THEN length(json) - length(translate(json, ',[{{', '')) END)
-                FROM {self._objects(names)} GROUP BY ALL
-                """,
-                {"suspect": SUSPECT, "texts": TEXTS, "values": MAX_VALUES},
-            ).fetchall()
-            found: dict[str, list[_Row]] = {name: [] for name in names}
-            for path, *row in rows:
-                found[paths[path]].append(_Row(*row))
-            careful = [name for name, structures in found.items() if not self._judge(connection, name, structures)]
-        for name in careful:
-            self._look_with_care(name)
-
-    def _objects(self, names: list[str]) -> str:
-        paths = ", ".join(text(pattern(self._path(name))) for name in names)
-        layout, cap = self._layout(names[0]), self._spec.input.max_record_bytes
-        return (
-            f"read_json_objects([{paths}], format = '{layout}', filename = true, hive_partitioning = false, "
-            f"maximum_object_size = {cap})"
-        )
-
-    def _judge(self, connection: duckdb.DuckDBPyConnection, name: str, rows: list[_Row]) -> bool:
-        """Note what a file has, and say whether the fast path reads it without loss."""
-        rows.sort(key=lambda row: (-row.records, row.structure))
-        # A record that is no object has no fields; "{}" alone is described as "JSON".
-        if any(not row.structure.startswith("{") and row.structure != '"JSON"' for row in rows):
-            return False
-        # An empty file is none of JSON, an empty array is one.
-        if not rows or any(map(self._is_large, rows)):
-            return False
-        fields = Field(name, {"object"})
-        for row in rows:
-            structure = json.loads(row.structure)
-            if is_vague(structure) or has_long_keys(structure):
-                return False
-            fields.absorb(structure)
-        # A record of them may have too many alone.
-        crowded = self._limited and fields.size(self._whole) > MAX_FIELDS
-        suspect = any(row.suspects for row in rows)
-        if crowded or is_blind(fields) or (suspect and not self._is_exact(connection, name)):
-            return False
-        self.found[name] = FileScan(sum(row.records for row in rows), fields)
-        return True
-
-    def _is_large(self, row: _Row) -> bool:
-        return row.largest_bytes > self._spec.input.max_record_bytes or (row.most_values or 0) >= MAX_VALUES
-
-    def _is_exact(self, connection: duckdb.DuckDBPyConnection, name: str) -> bool:
-        """Say whether DuckDB reads all numbers of a file as they are, and everything is JSON."""
-        reader = connection.execute(
-            f"""
-            SELECT {_without_texts()} AS numbers FROM {self._objects([name])} WHERE regexp_matches(numbers, $suspect)
-            """,
-            {"suspect": SUSPECT, "texts": TEXTS},
-        )
-        while records := reader.fetchmany(1000):
-            for (record,) in records:
-                if TRAILING_COMMA.search(record) or not all(map(survives, NUMBER.findall(record))):
-                    return False
-        return True
+    def _look_at_json(self, names: list[str], layout: str) -> None:
+        """Look at files of one layout; a file that is crowded has records that may have too many fields alone."""
+        structures = Structures(self._data_dir, layout, self._spec.input.max_record_bytes, self._threads)
+        for name, contents in structures.contents({name: self._path(name) for name in names}).items():
+            is_crowded = contents and self._limited and contents.fields.size(self._whole) > MAX_FIELDS
+            self._note(name, None if is_crowded else contents)
 
     # --- CSV and Parquet
 
@@ -325,11 +197,11 @@ class _Scanner:
         except UnreadableError as error:
             self._exclude(name, error)
 
-    def _note(self, name: str, table: Table | None) -> None:
-        if table is None:
+    def _note(self, name: str, contents: Contents | None) -> None:
+        if contents is None:
             self._look_with_care(name)
         else:
-            self.found[name] = FileScan(table.records, table.fields)
+            self.found[name] = FileScan(contents.records, contents.fields)
 
     # --- digits, and keys that stand twice
 
@@ -388,7 +260,7 @@ class _Scanner:
                     """
                 ).fetchall()
         except DATA_FAULTS as error:
-            for name in self._refused(error, names) or names:
+            for name in refused(error, {name: self._path(name) for name in names}) or names:
                 self._look_with_care(name)
             return False
         for path, *answers in rows:
@@ -405,10 +277,6 @@ def file_fault(name: str, place: tuple[int, int], fault: Fault) -> BadFile:
     """Describe a file by the fault of one of its records."""
     line, offset = place
     return BadFile(name, fault.code, fault.message, line, offset + fault.position, fault.pointer)
-
-
-def _without_texts() -> str:
-    return "regexp_replace(json, $texts, '\"\"', 'g')"
 
 
 def _is_measured(fields: Field, whole: Field) -> bool:

@@ -50,18 +50,18 @@ class Proved(NamedTuple):
     sha256: str | None
 
 
-def prove(files: Mapping[str, Place], *, measured: bool, processes: int) -> dict[str, Proved]:
+def prove(files: Mapping[str, Place], *, must_count: bool, processes: int) -> dict[str, Proved]:
     """Prove what can be proved of files: their records have one shape.
 
     In the order of names, since the first file gives the order of the fields.
 
     Args:
         files: by name.
-        measured: whether the digits of decimals are counted.
+        must_count: whether a file is none of them whose decimals cannot be counted; else nothing is known of these.
         processes: so many work beside each other, where there is much to read.
     """
     places = [(name, files[name].path) for name in sorted(files)]
-    return _in_parts(functools.partial(_prove_some, measured=measured), places, files, processes)
+    return _in_parts(functools.partial(_prove_some, must_count=must_count), places, files, processes)
 
 
 def confirm(files: Mapping[str, Place], fields: Mapping[str, Field], processes: int) -> dict[str, Proved]:
@@ -95,9 +95,9 @@ def _in_parts(
     return found
 
 
-def _prove_some(places: list[tuple[str, str]], *, measured: bool) -> dict[str, Proved]:
+def _prove_some(places: list[tuple[str, str]], *, must_count: bool) -> dict[str, Proved]:
     with connect_to_nothing() as connection:
-        prover = _Prover(connection, measured=measured)
+        prover = _Prover(connection, must_count=must_count)
         for name, path in places:
             prover.look_at(name, path)
         return prover.settle()
@@ -107,7 +107,7 @@ def _confirm_some(known: list[tuple[str, str, Field]]) -> dict[str, Proved]:
     found = {}
     for name, path, fields in known:
         with contextlib.suppress(*OTHER_FAULTS, SurpriseError):
-            shape = ShapeDecoder(fields, frozenset(), measured=True, partial=True)
+            shape = ShapeDecoder(fields, frozenset(), must_count=True, partial=True)
             records = shape.read(path, None)
             shape.settle()
             found[name] = Proved(records, shape.fields, None)
@@ -128,9 +128,9 @@ class _Prover:
     Of small files, many together are looked at for what a double may not hold, and measured.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, *, measured: bool) -> None:
-        """Begin; with `measured`, the digits of decimals are counted."""
-        self._connection, self._measured = connection, measured
+    def __init__(self, connection: duckdb.DuckDBPyConnection, *, must_count: bool) -> None:
+        """Begin; with `must_count`, a file whose decimals cannot be counted is not proved."""
+        self._connection, self._must_count = connection, must_count
         self._shape: ShapeDecoder | None = None
         self._waiting: dict[str, _Waiting] = {}
         self._found: dict[str, Proved] = {}
@@ -150,7 +150,7 @@ class _Prover:
                 except SurpriseError as surprise:
                     # A shape that comes from another file says nothing of this one.
                     structures = shape.structures | self._structures([surprise.record]) if shape and is_own else None
-                    shape = _shape(name, structures, measured=self._measured) if structures else None
+                    shape = _shape(name, structures, must_count=self._must_count) if structures else None
                 else:
                     if shape is not self._shape:
                         self.settle()
@@ -183,7 +183,7 @@ class _Prover:
     def _learn(self, name: str, path: str) -> ShapeDecoder:
         records = next(batches(Path(path), RawDecoder()), [])
         few = range(0, len(records), max(1, len(records) // SAMPLED_RECORDS))
-        return _shape(name, self._structures([bytes(records[i]) for i in few]), measured=self._measured)
+        return _shape(name, self._structures([bytes(records[i]) for i in few]), must_count=self._must_count)
 
     def _structures(self, records: list[bytes]) -> frozenset[str]:
         texts = [record.decode() for record in records]
@@ -197,7 +197,7 @@ class _Prover:
         return frozenset(structure for (structure,) in rows)
 
 
-def _shape(name: str, structures: frozenset[str], *, measured: bool) -> ShapeDecoder:
+def _shape(name: str, structures: frozenset[str], *, must_count: bool) -> ShapeDecoder:
     """Return the shape of records of a file, each of which has all the keys.
 
     Raises:
@@ -211,10 +211,7 @@ def _shape(name: str, structures: frozenset[str], *, measured: bool) -> ShapeDec
     for structure in map(json.loads, structures):
         if is_vague(structure) or has_long_keys(structure) or not _has_all(structure, fields):
             raise OtherError
-    if not measured and _has_decimals_in_arrays(fields):
-        # Nobody looks at them again.
-        raise OtherError
-    return ShapeDecoder(fields, structures, measured=measured)
+    return ShapeDecoder(fields, structures, must_count=must_count)
 
 
 def _has_all(structure: Any, field: Field) -> bool:
@@ -224,10 +221,3 @@ def _has_all(structure: Any, field: Field) -> bool:
     if isinstance(structure, list):
         return all(_has_all(inner, field.element or Field("")) for inner in structure)
     return True
-
-
-def _has_decimals_in_arrays(field: Field) -> bool:
-    inner = field.element
-    if inner is not None and "DECIMAL" in inner.kinds:
-        return True
-    return any(map(_has_decimals_in_arrays, [*field.fields.values(), *([inner] if inner else [])]))

@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
 
-from fanfold.engine.fields import Field
+from fanfold.engine.fields import Contents, Field
 from fanfold.engine.session import connect, identifier, pattern
 from fanfold.engine.source import DATA_FAULTS, ORIGIN, csv_reader, parquet_field, parquet_types
 from fanfold.records.canonical import ESCAPES, encode
@@ -13,14 +12,7 @@ from fanfold.records.limits import check_columns
 from fanfold.records.read import begins_with_blank_line, csv_names
 
 
-class Table(NamedTuple):
-    """The number of records of a file, and the tree of their fields."""
-
-    records: int
-    fields: Field
-
-
-def csv_tables(data_dir: Path, files: Mapping[str, Path], max_line_bytes: int) -> dict[str, Table | None]:
+def csv_tables(data_dir: Path, files: Mapping[str, Path], max_line_bytes: int) -> dict[str, Contents | None]:
     """Read files of CSV from end to end, those of one header together.
 
     Args:
@@ -31,7 +23,7 @@ def csv_tables(data_dir: Path, files: Mapping[str, Path], max_line_bytes: int) -
     Returns:
         What each holds; None for one that DuckDB refuses, or would read wrongly.
     """
-    tables: dict[str, Table | None] = {}
+    tables: dict[str, Contents | None] = {}
     headers: dict[tuple[str, ...], dict[str, Path]] = {}
     for name, path in files.items():
         try:
@@ -51,7 +43,7 @@ def csv_tables(data_dir: Path, files: Mapping[str, Path], max_line_bytes: int) -
 
 def _of_one_header(
     data_dir: Path, header: list[str], files: Mapping[str, Path], max_line_bytes: int
-) -> dict[str, Table | None]:
+) -> dict[str, Contents | None]:
     reader = csv_reader(list(files.values()), header, max_line_bytes)
     # Every value is asked for: what is not asked for is not checked.
     asked = ", ".join(f"count({identifier(name)})" for name in header)
@@ -63,21 +55,21 @@ def _of_one_header(
     except DATA_FAULTS:
         if len(files) == 1:
             return dict.fromkeys(files)
-        tables: dict[str, Table | None] = {}
+        tables: dict[str, Contents | None] = {}
         names, half = list(files), len(files) // 2
         for part in (names[:half], names[half:]):
             tables |= _of_one_header(data_dir, header, {name: files[name] for name in part}, max_line_bytes)
         return tables
     counts = {path: count for path, count, *_ in rows}
     return {
-        name: Table(
+        name: Contents(
             counts.get(str(path), 0), Field(name, {"object"}, {column: Field(name, {"VARCHAR"}) for column in header})
         )
         for name, path in files.items()
     }
 
 
-def parquet_table(data_dir: Path, name: str, path: Path) -> Table | None:
+def parquet_table(data_dir: Path, name: str, path: Path) -> Contents | None:
     """Return what a file of Parquet says of itself; None for one that DuckDB refuses, or would read wrongly.
 
     Raises:
@@ -95,4 +87,4 @@ def parquet_table(data_dir: Path, name: str, path: Path) -> Table | None:
     if any(column.startswith(ESCAPES) for column, _ in types):
         return None
     check_columns(fields.size(()), max(map(len, fields.paths()), default=0))
-    return Table(counted[0] if counted else 0, fields)
+    return Contents(counted[0] if counted else 0, fields)
