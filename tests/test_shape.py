@@ -137,7 +137,7 @@ def proved(folder: Path, text: str, processes: int = 1) -> dict[str, Proved]:
     for n in range(3):
         path = folder / f"{n}.json"
         files[path.name] = Place(str(path), path.write_text(text, encoding="utf-8"))
-    return prove(files, must_count=True, processes=processes)
+    return prove(files, inferred=True, processes=processes)
 
 
 @pytest.mark.parametrize("is_array", [True, False])
@@ -232,7 +232,7 @@ def test_what_is_learned_of_a_file_that_is_not_proved_is_forgotten(tmp_path: Pat
     files = {}
     for name, text in texts.items():
         files[name] = Place(str(tmp_path / name), (tmp_path / name).write_text(text, encoding="utf-8"))
-    found = prove(files, must_count=True, processes=1)
+    found = prove(files, inferred=True, processes=1)
     assert {name: one.fields.fields["rate"].whole for name, one in found.items()} == {"1.json": 3, "3.json": 3}
 
 
@@ -242,12 +242,59 @@ def test_where_digits_need_not_be_counted_a_tiny_number_is_proved(tmp_path: Path
     path = tmp_path / "a.json"
     lines = ['{"price":0.5,"rate":0.5}'] * 50 + ['{"price":0.5,"rate":1e-7}'] + ['{"price":0.25,"rate":0.5}'] * 50
     files = {"a.json": Place(str(path), path.write_text("\n".join(lines), encoding="utf-8"))}
-    assert prove(files, must_count=True, processes=1) == {}
-    found = prove(files, must_count=False, processes=1)["a.json"]
+    assert prove(files, inferred=True, processes=1) == {}
+    found = prove(files, inferred=False, processes=1)["a.json"]
     assert found.records == 101
     assert found.fields.fields["price"].whole > 38
     path.write_text('{"rates":[0.5,1e-7]}', encoding="utf-8")
-    assert prove(files, must_count=False, processes=1) == {}
+    assert prove(files, inferred=False, processes=1) == {}
+
+
+def test_records_that_share_a_line_take_the_fast_path(tmp_path: Path) -> None:
+    """Two records in a line are read as what is declared, like those that have a line each."""
+    texts = {"a.json": '{"id":1,"rate":0.5} {"id":2,"rate":1e-7}\n\n', "b.json": '{"id":3,"rate":0.5}\n'}
+    keys: dict[str, Any] = {
+        "input": {"schema": "declared", "fields": {"id": "BIGINT", "rate": "DOUBLE"}},
+        "merge": [],
+        "denormalize": {},
+    }
+    feed = new_feed(tmp_path, texts, subdirs=1, **keys)
+    feed.run()
+    assert feed.read(1) == "id,rate,_rescued\n1,0.5,\n2,1e-07,\n3,0.5,\n"
+    made = json.loads((feed.data_dir / f"denormalized/{TS}/_manifest.json").read_bytes())
+    assert [file["careful"] for file in made["files"]] == [False, False]
+
+
+LACKING = {
+    "a key": '{"id":1,"price":0.5}\n{"id":2}\n{"price":0.25,"id":3}\n',
+    "all keys": '{"id":1,"price":0.5}\n{}\n{"price":0.25,"id":3}\n',
+    "a key of an object": '{"id":1,"o":{"x":1}}\n{"id":2,"o":{}}\n{"id":3,"o":null}\n',
+    "a key of an item": '{"id":1,"items":[{"x":1},{"x":1,"y":2}]}\n{"id":2,"items":[]}\n{"id":3,"items":[{"y":1}]}\n',
+}
+
+
+@pytest.mark.parametrize("text", LACKING.values(), ids=LACKING)
+def test_records_that_lack_fields_are_proved_where_the_schema_is_declared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """Records may lack what others of their file have, seen early or late; each file has the fields of its own."""
+    monkeypatch.setattr(shape, "SMALL_BYTES", 0)
+    monkeypatch.setattr(batches, "READ_BYTES", 150)
+    whole = text.splitlines()[0] + "\n"
+    texts = {"early.json": text, "late.json": whole * 100 + text, "note.json": whole + '{"id":2,"note":"n"}\n'}
+    texts |= {"whole.json": whole, "odd.json": text + '{"id":"x"}\n{"id":true}\n{"id":[1]}\n'}
+    files = {}
+    for name, content in texts.items():
+        files[name] = Place(str(tmp_path / name), (tmp_path / name).write_text(content, encoding="utf-8"))
+    found = prove(files, inferred=False, processes=1)
+    assert {name: one.records for name, one in found.items()} == {
+        "early.json": 3, "late.json": 103, "note.json": 2, "whole.json": 1,
+    }  # fmt: skip
+    paths = sorted(found["early.json"].fields.paths())
+    assert sorted(found["late.json"].fields.paths()) == paths
+    assert "note" in found["note.json"].fields.fields
+    assert "note" not in found["whole.json"].fields.fields
+    assert set(prove(files, inferred=True, processes=1)) <= {"whole.json"}
 
 
 def test_a_known_file_is_confirmed_and_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,6 +359,6 @@ def test_one_of_many_small_files_that_needs_another_look_takes_none_with_it(tmp_
         path = tmp_path / f"{n:02}.json"
         written = path.write_text(text.replace("0.5", "0.12345678901234567") if n == 7 else text)
         files[path.name] = Place(str(path), written)
-    found = prove(files, must_count=True, processes=1)
+    found = prove(files, inferred=True, processes=1)
     assert set(found) == set(files) - {"07.json"}
     assert {(one.records, one.fields.fields["price"].fraction) for one in found.values()} == {(1, 1)}

@@ -4,6 +4,7 @@ Every function may run again at any moment, also after `kill -9`, with the same 
 """
 
 import contextlib
+import functools
 import logging
 import os
 from collections.abc import Iterable, Mapping
@@ -131,10 +132,17 @@ def _merge_exact(run: Run, n: int, known: Mapping[str, Input], schema: RunSchema
     try:
         hashes, joined = _join_small(run, n, known)
         left = {name: run.subdir_dir(n) / name for name in known if not joined or input_format(name) != "json"}
-        proved = all(file.proved for name, file in known.items() if input_format(name) == "json")
-        sources = engine.Sources(left, _record_bytes(known.values()), lines=proved, joined=joined)
+        lines = all(file.proved for name, file in known.items() if input_format(name) == "json")
+        sources = engine.Sources(left, _record_bytes(known.values()), lines=lines, joined=joined)
+        merge = functools.partial(engine.merge, run, n, schema=schema, target=files.temporary(run.merged_path(n)))
         checked = not all(file.fits for file in known.values())
-        merged = engine.merge(run, n, sources, schema, files.temporary(run.merged_path(n)), checked=checked)
+        try:
+            merged = merge(sources, checked=checked)
+        except DATA_FAULTS:
+            if not lines:
+                raise
+            # Two records may share a line.
+            merged = merge(sources._replace(lines=False), checked=checked)
     except (*DATA_FAULTS, engine.InexactError):
         return None
     if merged.lacking:

@@ -80,9 +80,9 @@ class Input(msgspec.Struct, frozen=True):
     of `duplicate_of` (`<ts>/<name>`), which has the same bytes; it makes no rows; or `replay` of the bad record or file
     `replay_of` (`<ts>/<n>:<k>`, `<ts>/<n>/<name>`).
     `careful` files are read one record at a time; the values of `exact` ones are, in JSON, of the types that are
-    declared, as far as JSON has them, and the types surely hold those of one that `fits`. Of `proved` ones, each
-    record is in an array or a line of its own. `records` counts good and bad ones, `records_quarantined` the bad; a
-    file with a `fault` is bad as a whole, and has no records.
+    declared, as far as JSON has them, and the types surely hold those of one that `fits`. Each record
+    of `proved` ones was decoded, so it is in an array, or in a line, mostly of its own. `records` counts good and bad
+    ones, `records_quarantined` the bad; a file with a `fault` is bad as a whole, and has no records.
     """
 
     name: str

@@ -249,7 +249,7 @@ class _Judge:
             # As long as they are kept, no other fields have their identity.
             self._judged[id(found.fields)] = found.fields, needs_care, is_exact, fits
         _, needs_care, is_exact, fits = self._judged[id(found.fields)]
-        careful, proved = found.careful or needs_care, found.proved
+        careful = found.careful or needs_care
         exact = is_exact and not careful
         return Input(
             name,
@@ -258,8 +258,8 @@ class _Judge:
             found.records,
             careful=careful,
             exact=exact,
-            fits=exact and fits and proved,
-            proved=proved,
+            fits=exact and fits and found.proved,
+            proved=found.proved,
         )
 
 

@@ -36,12 +36,12 @@ Limits = Callable[[Field], tuple[int, int]]
 
 
 class SurpriseError(Exception):
-    """A record has a key with a value of another kind."""
+    """Of some records, one has a value of another kind, or, `of_keys`, lacks a key or has a further one."""
 
-    def __init__(self, record: bytes) -> None:
-        """Note the record."""
+    def __init__(self, records: list[bytes], *, of_keys: bool) -> None:
+        """Note the records."""
         super().__init__()
-        self.record = record
+        self.records, self.of_keys = records, of_keys
 
 
 class ShapeDecoder(RawDecoder):
@@ -57,7 +57,7 @@ class ShapeDecoder(RawDecoder):
         # How much has been read since `settle`.
         self.unchecked_bytes = 0
         self._unchecked: list[tuple[memoryview, list[Any]]] = []
-        self._partial = partial
+        self.partial = partial
         self._digits = Digits(fields)
         self._must_count, self._is_counted = must_count, True
         try:
@@ -109,8 +109,8 @@ class ShapeDecoder(RawDecoder):
         """Return the records of a window.
 
         Raises:
-            SurpriseError: one has a value of another kind.
-            OtherError: one has other keys.
+            SurpriseError: one is not of the shape.
+            OtherError: one is no object.
             msgspec.DecodeError: it is no JSON.
         """
         records = self._decode_limited(window, lines=lines)
@@ -118,17 +118,17 @@ class ShapeDecoder(RawDecoder):
             try:
                 records = self._any.decode(window, lines=lines)
             except msgspec.ValidationError as error:
-                at = SURPRISE.search(str(error))
-                if at is None or any(keys in str(error) for keys in OTHER_KEYS):
+                of_keys = any(keys in str(error) for keys in OTHER_KEYS)
+                if not SURPRISE.search(str(error)):
                     raise OtherError from None
-                raise SurpriseError(bytes(super().decode(window, lines=lines)[int(at[1])])) from None
+                raise SurpriseError(list(map(bytes, super().decode(window, lines=lines))), of_keys=of_keys) from None
         self._unchecked.append((window, records))
         self.unchecked_bytes += len(window)
         return records
 
     def _decode_limited(self, window: memoryview, *, lines: bool) -> list[Any] | None:
         if self._is_limited_next:
-            self._limited = _Decoders(self.fields, self._digits.of, partial=self._partial)
+            self._limited = _Decoders(self.fields, self._digits.of, partial=self.partial)
             self._is_limited_next = False
         try:
             return self._limited.decode(window, lines=lines) if self._limited else None

@@ -40,7 +40,7 @@ class FileScan:
         careful: whether the file takes the careful path.
         bad: the number of records that cannot be read.
         fault: the first of their faults; with no record that can be read, why the whole file is bad.
-        proved: whether each of its records was decoded, in an array or a line of its own.
+        proved: whether each of its records was decoded.
         sha256: of its bytes, where they were read at once.
     """
 
@@ -164,7 +164,7 @@ class _Scanner:
         if not names or not self._is_provable:
             return
         files = {name: self._files[name] for name in names}
-        for name, proved in prove(files, must_count=self._limited, processes=self._threads).items():
+        for name, proved in prove(files, inferred=self._limited, processes=self._threads).items():
             self.found[name] = FileScan(proved.records, proved.fields, proved=True, sha256=proved.sha256)
             self._proved.add(name)
 
@@ -217,7 +217,8 @@ class _Scanner:
             mixed = [name for name in names if id(self.found[name].fields) in hidden]
             for name in mixed:
                 self._look_with_care(name)
-            known = {name for name in self._proved if id(self.found[name].fields) in measured}
+            # Of digits, nothing but an inferred schema is made.
+            known = {name for name in self._proved if not self._limited or id(self.found[name].fields) in measured}
             names = [name for name in names if name not in known and name not in mixed]
             parts = [[name for name in names if self._layout(name) == layout] for layout in LAYOUTS]
             if all(self._measure(part, whole, measure_all=measure_all) for part in parts if part):

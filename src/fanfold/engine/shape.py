@@ -50,18 +50,20 @@ class Proved(NamedTuple):
     sha256: str | None
 
 
-def prove(files: Mapping[str, Place], *, must_count: bool, processes: int) -> dict[str, Proved]:
+def prove(files: Mapping[str, Place], *, inferred: bool, processes: int) -> dict[str, Proved]:
     """Prove what can be proved of files: their records have one shape.
 
     In the order of names, since the first file gives the order of the fields.
 
     Args:
         files: by name.
-        must_count: whether a file is none of them whose decimals cannot be counted; else nothing is known of these.
+        inferred: whether the schema is. Then all records of a file have all of its fields, whose order counts, and
+            their decimals are counted. Else records of a larger file may lack fields, and nothing may be known of
+            decimals that cannot be counted.
         processes: so many work beside each other, where there is much to read.
     """
     places = [(name, files[name].path) for name in sorted(files)]
-    return _in_parts(functools.partial(_prove_some, must_count=must_count), places, files, processes)
+    return _in_parts(functools.partial(_prove_some, inferred=inferred), places, files, processes)
 
 
 def confirm(files: Mapping[str, Place], fields: Mapping[str, Field], processes: int) -> dict[str, Proved]:
@@ -95,9 +97,9 @@ def _in_parts(
     return found
 
 
-def _prove_some(places: list[tuple[str, str]], *, must_count: bool) -> dict[str, Proved]:
+def _prove_some(places: list[tuple[str, str]], *, inferred: bool) -> dict[str, Proved]:
     with connect_to_nothing() as connection:
-        prover = _Prover(connection, must_count=must_count)
+        prover = _Prover(connection, inferred=inferred)
         for name, path in places:
             prover.look_at(name, path)
         return prover.settle()
@@ -128,9 +130,9 @@ class _Prover:
     Of small files, many together are looked at for what a double may not hold, and measured.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, *, must_count: bool) -> None:
-        """Begin; with `must_count`, a file whose decimals cannot be counted is not proved."""
-        self._connection, self._must_count = connection, must_count
+    def __init__(self, connection: duckdb.DuckDBPyConnection, *, inferred: bool) -> None:
+        """Begin; `inferred` as in `prove`."""
+        self._connection, self._inferred = connection, inferred
         self._shape: ShapeDecoder | None = None
         self._waiting: dict[str, _Waiting] = {}
         self._found: dict[str, Proved] = {}
@@ -140,17 +142,26 @@ class _Prover:
         content = None if path.endswith(COMPRESSIONS) else content_of(path, SMALL_BYTES)
         if content is None:
             self.settle()
-        shape, is_own = self._shape, False
+        # To learn a shape that no other file has takes longer than to scan a small file.
+        may_lack = content is None and not self._inferred
+        shape, is_own, partial = self._shape, False, False
         with contextlib.suppress(*OTHER_FAULTS):
             for _ in range(MOST_SURPRISES):
                 try:
                     if shape is None:
-                        shape, is_own = self._learn(name, path), True
+                        structures, is_own = self._sample(path), True
+                        shape = self._shape_of(name, structures, may_lack=may_lack, partial=partial)
                     records = shape.read(path, content)
                 except SurpriseError as surprise:
-                    # A shape that comes from another file says nothing of this one.
-                    structures = shape.structures | self._structures([surprise.record]) if shape and is_own else None
-                    shape = _shape(name, structures, must_count=self._must_count) if structures else None
+                    if surprise.of_keys and not may_lack:
+                        break
+                    if shape is None or not is_own:
+                        # A shape that comes from another file says nothing of this one.
+                        shape = None
+                        continue
+                    partial |= surprise.of_keys
+                    structures = shape.structures | self._structures(surprise.records)
+                    shape = self._shape_of(name, structures, may_lack=may_lack, partial=partial)
                 else:
                     if shape is not self._shape:
                         self.settle()
@@ -160,6 +171,9 @@ class _Prover:
                     break
         if content is None or (self._shape and self._shape.unchecked_bytes > CHECKED_BYTES):
             self.settle()
+        if self._shape and self._shape.partial:
+            # The next file may have fewer fields.
+            self._shape = None
 
     def settle(self) -> dict[str, Proved]:
         """Decide about the files that wait; return all that is proved so far."""
@@ -180,10 +194,10 @@ class _Prover:
             self._found |= {name: Proved(one.records, fields, one.sha256) for name, one in waiting.items()}
         return self._found
 
-    def _learn(self, name: str, path: str) -> ShapeDecoder:
+    def _sample(self, path: str) -> frozenset[str]:
         records = next(batches(Path(path), RawDecoder()), [])
         few = range(0, len(records), max(1, len(records) // SAMPLED_RECORDS))
-        return _shape(name, self._structures([bytes(records[i]) for i in few]), must_count=self._must_count)
+        return self._structures([bytes(records[i]) for i in few])
 
     def _structures(self, records: list[bytes]) -> frozenset[str]:
         texts = [record.decode() for record in records]
@@ -196,22 +210,24 @@ class _Prover:
             raise OtherError from None
         return frozenset(structure for (structure,) in rows)
 
+    def _shape_of(self, name: str, structures: frozenset[str], *, may_lack: bool, partial: bool) -> ShapeDecoder:
+        """Return the shape of records of a file; with `partial`, they surely lack fields.
 
-def _shape(name: str, structures: frozenset[str], *, must_count: bool) -> ShapeDecoder:
-    """Return the shape of records of a file, each of which has all the keys.
-
-    Raises:
-        OtherError: they are not of one shape, or of one that nothing is proved of.
-    """
-    fields = Field(name)
-    for structure in sorted(structures):
-        fields.absorb(json.loads(structure))
-    if is_blind(fields) or not fields.is_object or fields.size(()) > MAX_FIELDS:
-        raise OtherError
-    for structure in map(json.loads, structures):
-        if is_vague(structure) or has_long_keys(structure) or not _has_all(structure, fields):
+        Raises:
+            OtherError: they are not of one shape, or of one that nothing is proved of.
+        """
+        fields = Field(name)
+        for structure in sorted(structures):
+            fields.absorb(json.loads(structure))
+        if is_blind(fields) or not fields.is_object or fields.size(()) > MAX_FIELDS:
             raise OtherError
-    return ShapeDecoder(fields, structures, must_count=must_count)
+        for structure in map(json.loads, structures):
+            if is_vague(structure) or has_long_keys(structure):
+                raise OtherError
+            partial |= not _has_all(structure, fields)
+        if partial and not may_lack:
+            raise OtherError
+        return ShapeDecoder(fields, structures, must_count=self._inferred, partial=partial)
 
 
 def _has_all(structure: Any, field: Field) -> bool:
