@@ -105,7 +105,7 @@ def decimal_size(kind: str) -> tuple[int, int]:
 def as_declared(schema: RunSchema) -> RunSchema:
     """Return the schema by which values that are exact are read: as the types that are declared.
 
-    A decimal is read as a double: whether it is one of so few digits that it keeps them, is looked at then.
+    A decimal is read as a double. That it has so few digits that it keeps them, is counted before, or looked at then.
     """
     return msgspec.structs.replace(schema, record=[_as_declared(node) for node in schema.record])
 

@@ -89,7 +89,7 @@ class Sources(NamedTuple):
     Attributes:
         files: what the fast path reads, by name.
         record_bytes: how large a record is, on average; those of some group may be larger.
-        lines: whether each record of the JSON among them that is no array surely is a line.
+        lines: whether each record of the JSON among them that is no array is a line; DuckDB refuses two in one.
         clean: what the careful path has made.
         joined: records of further files of JSON, one a line, that come before all others.
     """

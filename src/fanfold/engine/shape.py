@@ -33,8 +33,8 @@ PARALLEL_BYTES, FILE_BYTES = 64 * 1024 * 1024, 8 * 1024
 PARTS_OF_A_PROCESS = 4
 # Of the first window, to learn the shape from.
 SAMPLED_RECORDS = 64
-# So often may a file have other kinds of values than was thought.
-MOST_SURPRISES = 16
+# So often may a file have other kinds of values than was thought, or other keys: it is read again from its beginning.
+MOST_SURPRISES, MOST_OTHER_KEYS = 16, 4
 # Of a file that is not one that is proved like this.
 OTHER_FAULTS = (OtherError, UnreadableError, msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
@@ -144,13 +144,12 @@ class _Prover:
             self.settle()
         # To learn a shape that no other file has takes longer than to scan a small file.
         may_lack = content is None and not self._inferred
-        shape, is_own, partial = self._shape, False, False
+        shape, is_own, other_keys = self._shape, False, 0
         with contextlib.suppress(*OTHER_FAULTS):
             for _ in range(MOST_SURPRISES):
                 try:
                     if shape is None:
-                        structures, is_own = self._sample(path), True
-                        shape = self._shape_of(name, structures, may_lack=may_lack, partial=partial)
+                        shape, is_own = self._shape_of(name, self._sample(path), may_lack=may_lack), True
                     records = shape.read(path, content)
                 except SurpriseError as surprise:
                     if surprise.of_keys and not may_lack:
@@ -159,9 +158,11 @@ class _Prover:
                         # A shape that comes from another file says nothing of this one.
                         shape = None
                         continue
-                    partial |= surprise.of_keys
+                    other_keys += surprise.of_keys
+                    if other_keys > MOST_OTHER_KEYS:
+                        break
                     structures = shape.structures | self._structures(surprise.records)
-                    shape = self._shape_of(name, structures, may_lack=may_lack, partial=partial)
+                    shape = self._shape_of(name, structures, may_lack=may_lack, partial=other_keys > 0)
                 else:
                     if shape is not self._shape:
                         self.settle()
@@ -210,7 +211,9 @@ class _Prover:
             raise OtherError from None
         return frozenset(structure for (structure,) in rows)
 
-    def _shape_of(self, name: str, structures: frozenset[str], *, may_lack: bool, partial: bool) -> ShapeDecoder:
+    def _shape_of(
+        self, name: str, structures: frozenset[str], *, may_lack: bool, partial: bool = False
+    ) -> ShapeDecoder:
         """Return the shape of records of a file; with `partial`, they surely lack fields.
 
         Raises:

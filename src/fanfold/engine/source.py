@@ -85,7 +85,7 @@ def relations(
         files: what the fast path reads.
         nodes: the fields of the records.
         spec: largest record, and whether there is `_rescued`.
-        lines: whether each record of the other JSON is a line: DuckDB has less to look for.
+        lines: whether each record of the other JSON is a line: DuckDB has less to look for, and refuses two in one.
         clean: the lines that `canonical` has made.
         joined: records of further files of JSON, one a line, that come before all others.
     """
