@@ -23,7 +23,8 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, settings
 
-from fanfold import files, steps
+from fanfold import audit, files, runs, steps
+from fanfold.audit import Audit
 from fanfold.errors import EmptySubdir
 from fanfold.layout import Feed, Run
 from fanfold.manifest import Summary
@@ -115,7 +116,14 @@ class FeedDir:
         """Do all steps of a run, each once, in the order of the DAG."""
         for n in self.stage(ts):
             self.group(int(n), ts)
-        return self.verify(ts)
+        summary = self.verify(ts)
+        if self.at(ts).commit_path.exists():
+            assert self.audit(ts).findings == []
+        return summary
+
+    def audit(self, ts: str = TS) -> Audit:
+        """Account for every scalar of a complete run."""
+        return audit.audit(*runs.open_complete(self.open(), ts))
 
     def read(self, n: int = 1, ts: str = TS) -> str:
         """Return the published table of one subdirectory, every character as it is."""

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -14,6 +15,9 @@ from rich.text import Text
 from fanfold.cli.options import DATA_DIR, JSON, SPEC, absolute, print_json
 from fanfold.cli.quarantine import quarantine
 from fanfold.errors import FanfoldError
+
+if TYPE_CHECKING:
+    from fanfold.audit import Audit
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -213,21 +217,46 @@ def restore(spec: Path, ts: str, target: Path | None, data_dir: Path | None) -> 
 @SPEC
 @click.argument("ts", required=False)
 @click.option("--deep", is_flag=True, help="Also make the run again from its archive, and compare the bytes.")
+@click.option(
+    "--audit", "audited", is_flag=True, help="Also account for every scalar, by code that shares nothing with a run."
+)
+@click.option(
+    "--sample",
+    metavar="PERCENT",
+    type=click.FloatRange(0, 100, min_open=True),
+    help="With --audit: compare this share of the records, and count all.",
+)
 @DATA_DIR
 @JSON
-def verify(spec: Path, ts: str | None, data_dir: Path | None, *, deep: bool, as_json: bool) -> None:
+def verify(  # noqa: PLR0913 - one for each option
+    spec: Path,
+    ts: str | None,
+    data_dir: Path | None,
+    sample: float | None,
+    *,
+    deep: bool,
+    audited: bool,
+    as_json: bool,
+) -> None:
     """Recount a complete run (default: the newest) from archive and output.
 
-    --deep needs room for the run in the directory for temporary files (TMPDIR).
+    --deep needs room for the run in the directory for temporary files (TMPDIR). --audit reads Parquet with pyarrow
+    (pip install 'fanfold[audit]').
     """
-    from fanfold import recount, restore, runs
+    from fanfold import audit, recount, restore, runs
 
+    if sample is not None and not audited:
+        msg = "--sample goes with --audit"
+        raise click.UsageError(msg)
     opened, committed = runs.open_complete(runs.open_feed(spec, absolute(data_dir)), ts)
     found = recount.recount(opened, committed)
+    report = audit.audit(opened, committed, 100 if sample is None else sample) if audited else None
+    if report:
+        found = msgspec.structs.replace(found, gaps=[*found.gaps, *map(str, report.findings)])
     if deep and not found.gaps:
         found = msgspec.structs.replace(found, gaps=restore.differences(opened, committed))
     if as_json:
-        print_json(found)
+        print_json({**msgspec.to_builtins(found), **({"audit": report} if report else {})})
     else:
         for gap in found.gaps:
             click.echo(gap)
@@ -237,7 +266,18 @@ def verify(spec: Path, ts: str | None, data_dir: Path | None, *, deep: bool, as_
             f"{found.rows:,} rows{sums}: "
             + (f"gaps: {len(found.gaps)}" if found.gaps else "nothing lost, nothing twice")
         )
+        if report:
+            click.echo(_audited(report))
     sys.exit(1 if found.gaps else 0)
+
+
+def _audited(report: "Audit") -> str:
+    """Say what an audit compared, and what it did not."""
+    left_out = "".join(f"; not audited: {number:,} {reason}" for reason, number in report.not_audited.items())
+    return (
+        f"audited {report.scalars:,} values of {report.records:,} records in {report.files:,} files, {report.rows:,} "
+        f"rows: differences: {len(report.findings)}{left_out}"
+    )
 
 
 cli.add_command(quarantine)

@@ -1,0 +1,166 @@
+"""Values as they are written: JSON and CSV read by their standards, and whether a cell of a table holds a value.
+
+Numbers compare as exact decimals, texts by their code points.
+"""
+
+import json
+import re
+from datetime import date, datetime, time
+from decimal import Decimal, InvalidOperation
+from typing import Any, NoReturn
+
+MICROSECOND_DIGITS = 6
+QUOTED, PLAIN = re.compile(r'"((?:[^"]++|"")*+)"'), re.compile(r'[^",]*+')
+NUMBER = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?", re.ASCII)
+# In place of a value: what SQL makes of others.
+BY_SQL = object()
+
+
+class Num(str):
+    """A number of JSON, as it is written."""
+
+    __slots__ = ()
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    return members if len(members) == len(pairs) else _refuse("a key that stands twice")
+
+
+def _refuse(what: str) -> NoReturn:
+    raise ValueError(what)
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=Num, parse_int=Num, parse_constant=_refuse)
+
+
+def loads(text: str) -> Any:
+    """Return the value of a text of JSON (RFC 8259).
+
+    Raises:
+        ValueError: it is not JSON, has a key twice, or half of a surrogate pair.
+        RecursionError: it is nested too deeply.
+    """
+    value = DECODER.decode(text)
+    if not text.isascii() or "\\u" in text:
+        # Half of a surrogate pair cannot be encoded.
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
+
+
+def csv_fields(line: str) -> list[str | None] | None:
+    """Return the fields of a line of CSV by RFC 4180: null where nothing stands; None if it is not such a line."""
+    if '"' not in line:
+        return [cell or None for cell in line.split(",")]
+    cells, at = list[str | None](), 0
+    while True:
+        quoted, plain = QUOTED.match(line, at), PLAIN.match(line, at)
+        end = quoted.end() if quoted else plain.end() if plain else at
+        cells.append(quoted[1].replace('""', '"') if quoted else line[at:end] or None)
+        if end == len(line):
+            return cells
+        if line[end] != ",":
+            return None
+        at = end + 1
+
+
+def same(value: Any, text: str | None, kind: str) -> bool | None:  # noqa: PLR0911 - one for each kind of value
+    """Say whether a cell of a type holds a value; None where it does if its column is one of JSON."""
+    if value is BY_SQL or value is None or text is None:
+        return value is BY_SQL or value is text
+    if isinstance(value, bool):
+        return text == ("true" if value else "false")
+    if isinstance(value, (dict, list)):
+        return _same_json(value, text)
+    if isinstance(value, (date, datetime, time)):
+        return _moment(value.isoformat()) == _moment(text)
+    if not isinstance(value, (str, int, float, Decimal)) or value == text:
+        return True
+    if kind in {"DATE", "TIMESTAMP", "TIMESTAMPTZ"}:
+        return _moment(str(value)) == _moment(text)
+    if kind == "VARCHAR" and isinstance(value, str):
+        # A number in a column of texts is as it is written.
+        return False if isinstance(value, Num) or not _same_json(value, text) else None
+    return (number := _number(value)) is not None and number == _number(text)
+
+
+def _number(value: Any) -> Decimal | str | None:
+    try:
+        found = Decimal(repr(value) if isinstance(value, float) else value)
+    except (InvalidOperation, ValueError):
+        return None
+    # As a text, NaN is equal to itself.
+    return found if found.is_finite() else str(found)
+
+
+def _moment(text: str) -> datetime | str:
+    whole, point, rest = text.partition(".")
+    zone = rest.lstrip("0123456789")
+    digits = rest[: len(rest) - len(zone)].rstrip("0")
+    try:
+        # Python cuts off what is smaller than a microsecond.
+        is_exact = len(digits) <= MICROSECOND_DIGITS
+        return datetime.fromisoformat(whole + f".{digits:0<6}" * bool(point) + zone) if is_exact else text
+    except ValueError:
+        return text
+
+
+def _same_json(value: Any, text: str) -> bool:
+    try:
+        return _equal(value, loads(text))
+    except (ValueError, RecursionError):
+        return False
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if isinstance(one, dict) and isinstance(other, dict):
+        # Maps of Parquet may have numbers for keys.
+        named = {str(key): value for key, value in one.items()}
+        return named.keys() == other.keys() and all(_equal(named[key], other[key]) for key in named)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    if type(one) is str or one is None or isinstance(one, bool) or not isinstance(other, str):
+        return type(one) is type(other) and bool(one == other)
+    return same(one, other, "") is True
+
+
+def holds(kind: str, value: Any) -> bool:
+    """Say whether a declared type surely holds a value."""
+    number = _number(value) if isinstance(value, str) and NUMBER.fullmatch(value) else None
+    if kind in {"DATE", "TIMESTAMP", "TIMESTAMPTZ"}:
+        moment = _moment(value) if type(value) is str and (kind == "DATE") == (len(value) == len("2026-01-02")) else ""
+        return isinstance(moment, datetime) and bool(moment.tzinfo) == (kind == "TIMESTAMPTZ")
+    if kind in {"VARCHAR", "BOOLEAN", "JSON"}:
+        return not isinstance(value, (dict, list)) and (kind != "BOOLEAN" or isinstance(value, bool))
+    if not isinstance(number, Decimal):
+        return False
+    if kind == "DOUBLE":
+        return Decimal(repr(float(number))) == number
+    precision, scale = (19, 0) if kind == "BIGINT" else map(int, kind[8:-1].split(","))
+    scaled = number.scaleb(scale)
+    most = Decimal(2) ** 63 if kind == "BIGINT" else Decimal(10) ** precision
+    return scaled == scaled.to_integral_value() and -most < scaled < most
+
+
+def leaves(value: Any) -> int:
+    """Return the number of scalars in a value; null does not count."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return (value is not None) if inner is None else sum(map(leaves, inner))
+
+
+def value_at(record: Any, way: list[str]) -> Any:
+    """Return what is at the end of a way through objects; None where it leads nowhere."""
+    for name in way:
+        record = record.get(name) if isinstance(record, dict) else None
+    return record
+
+
+def text_of(value: Any) -> str | None:
+    """Return a scalar as text, as it is written; None for null, an object or an array."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (date, datetime)):
+        return value.isoformat()
+    if isinstance(value, (float, Decimal)):
+        return repr(value) if isinstance(value, float) else f"{value:f}"
+    return None if value is None or isinstance(value, (dict, list)) else str(value)
