@@ -160,7 +160,8 @@ class _Auditor:
         keys = [(one, self._rows.key(one, record)) for one in self._rows.references] if isinstance(record, dict) else []
         matched = all(key is not None and one.find(key) is not None for one, key in keys)
         if not isinstance(record, dict) or input_format(bad.file) != "json":
-            self.found.not_audited["reasons of bad records"] += bad.code not in UNREADABLE
+            # That it cannot be read is reason enough.
+            self.found.not_audited["reasons of bad records"] += raw is None or input_format(bad.file) != "json"
         elif bad.code in UNREADABLE and not bad.message.startswith("found a record, expected"):
             self.found.add("extra", (bad.file, bad.record), f"it can be read, and is in quarantine as {bad.code}")
         elif (bad.code in {"wrong_type", "inexact"} and kind and holds(kind, value)) or (

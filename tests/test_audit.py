@@ -1,0 +1,347 @@
+"""The auditor: content with what is right, and it names what is not, however well everything else was made to match."""
+
+import csv
+import hashlib
+import io
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from fanfold import audit, manifest, runs
+from fanfold.audit import Audit
+from fanfold.cli import cli
+from fanfold.manifest import Manifest
+from tests.conftest import TS, FeedDir, MakeFeed, new_feed
+
+# What a change does to the rows of a table (the first is the header), and to the records in quarantine.
+Rows = list[list[str | None]]
+Records = list[dict[str, Any]]
+
+
+def orders(first: int, count: int) -> list[dict[str, Any]]:
+    """Make orders of two or three items each; every value of a table is another one."""
+    return [
+        {
+            "id": n,
+            "customer_id": str(n % 2 + 1),
+            "note": "" if n % 3 else f'n{n}, "x"\n',
+            "paid": bool(n % 2),
+            "tags": [n, {"k": f"{n}.50"}],
+            "items": [{"sku": f"s{n}-{i}", "price": n * 100 + i + 0.25} for i in range(2 + n % 2)],
+        }
+        for n in range(first, first + count)
+    ]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> FeedDir:
+    """A complete run of two subdirectories: arrays, lines and CSV, bad records, a duplicate."""
+    bad = ['{"id": NaN, "note": "bad"}', '{"id": 1', '{"id": 1, "id": 2}']
+    feed = new_feed(
+        tmp_path_factory.mktemp("audit"),
+        {
+            "a.json": orders(1, 20),
+            "b.json": "\n".join([*(json.dumps(order) for order in orders(30, 20)), *bad]),
+            "c.csv": 'id,customer_id,note\n70,1,\n71,2,""\n72,9,x\n',
+            "d.json": orders(80, 10),
+            "e.json": orders(80, 10),
+        },
+        subdirs=2,
+        input={"duplicates": "archive"},
+        quarantine={"max_bad_records_percent": 50},
+    )
+    feed.run()
+    return feed
+
+
+@pytest.fixture
+def feed(made: FeedDir, tmp_path: Path) -> FeedDir:
+    """A copy of that run."""
+    shutil.copytree(made.data_dir.parent, tmp_path / "feed")
+    return FeedDir(tmp_path / "feed/feed.yaml", tmp_path / "feed/data")
+
+
+def read_rows(text: str) -> Rows:
+    """Read a table so that null and an empty text stay apart."""
+    rows: Rows = [[]]
+    for quoted, plain, end in csv_tokens(text):
+        rows[-1].append(quoted if quoted is not None else plain or None)
+        if end == "\n":
+            rows.append([])
+    return rows[:-1]
+
+
+def csv_tokens(text: str) -> list[tuple[str | None, str, str]]:
+    """Take CSV apart, a character at a time."""
+    found, at = [], 0
+    while at < len(text):
+        quoted = None
+        start = at
+        if text[at] == '"':
+            quoted, at = "", at + 1
+            while text[at] != '"' or text[at + 1 : at + 2] == '"':
+                quoted += text[at]
+                at += 2 if text[at] == '"' else 1
+            at += 1
+        else:
+            while text[at] not in ",\n":
+                at += 1
+        found.append((quoted, text[start:at], text[at]))
+        at += 1
+    return found
+
+
+def write_rows(rows: Rows) -> str:
+    """Write a table: null as nothing, an empty text as `""`."""
+    lines = []
+    for row in rows:
+        cells = []
+        for cell in row:
+            line = io.StringIO()
+            csv.writer(line, lineterminator="").writerow([cell, "x"])
+            cells.append('""' if cell == "" else line.getvalue()[:-2] if cell is not None else "")
+        lines.append(",".join(cells) + "\n")
+    return "".join(lines)
+
+
+def forge(feed: FeedDir, n: str, change: Callable[[Rows, Records], object]) -> None:
+    """Change the table and the quarantine of a subdirectory, and make hashes, counts and both manifests match."""
+    run, committed = runs.open_complete(feed.open(), TS)
+    documents = msgspec.to_builtins(committed)
+    table, listed = feed.data_dir / documents["outputs"][n]["path"], documents["quarantined"].get(n)
+    rows = read_rows(table.read_bytes().decode())
+    records = [json.loads(line) for line in (feed.data_dir / listed["path"]).read_text().splitlines()] if listed else []
+    before = len(records)
+    change(rows, records)
+    table.write_bytes(write_rows(rows).encode())
+    _describe(documents["outputs"][n], table, len(rows) - 1)
+    if listed:
+        path = feed.data_dir / listed["path"]
+        path.write_text("".join(json.dumps(record) + "\n" for record in records))
+        _describe(listed, path, len(records))
+    for file in documents["files"]:
+        if file["name"] == "b.json":
+            file["records"] += len(records) - before
+            file["records_quarantined"] += len(records) - before
+    summary = documents["summary"]
+    summary["subdirs"][n]["rows"] = len(rows) - 1
+    summary["rows_out"] = sum(output["rows"] for output in documents["outputs"].values())
+    summary["records_in"] += len(records) - before
+    summary["subdirs"][n]["records"] += len(records) - before
+    summary["records_quarantined"] += len(records) - before
+    for column, name in zip(documents["columns"], rows[0], strict=False):
+        column["name"] = name
+    forged = manifest.encode(msgspec.convert(documents, Manifest))
+    for place in (run.commit_path, run.manifest_path):
+        place.write_bytes(forged)
+
+
+def _describe(published: dict[str, Any], path: Path, rows: int) -> None:
+    content = path.read_bytes()
+    published |= {"rows": rows, "size_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _row(rows: Rows, chance: random.Random) -> int:
+    return chance.randrange(1, len(rows))
+
+
+def _full(rows: Rows, chance: random.Random, kinds: type[object] = str) -> tuple[int, int]:
+    cells = [(r, c) for r in range(1, len(rows)) for c, cell in enumerate(rows[r]) if isinstance(cell, kinds) and cell]
+    return chance.choice(cells)
+
+
+def change_value(rows: Rows, _records: Records, chance: random.Random) -> None:
+    r, c = _full(rows, chance)
+    rows[r][c] = str(rows[r][c])[:-1] + ("7" if str(rows[r][c])[-1] != "7" else "8")
+
+
+def round_value(rows: Rows, _records: Records, chance: random.Random) -> None:
+    r, c = chance.choice(
+        [(r, c) for r in range(1, len(rows)) for c, x in enumerate(rows[r]) if x and x.endswith(".25")]
+    )
+    rows[r][c] = str(rows[r][c]).replace(".25", ".3")
+
+
+def drop_row(rows: Rows, _records: Records, chance: random.Random) -> None:
+    rows.pop(_row(rows, chance))
+
+
+def drop_record(rows: Rows, _records: Records, chance: random.Random) -> None:
+    key = rows[_row(rows, chance)][rows[0].index("id")]
+    rows[1:] = [row for row in rows[1:] if row[rows[0].index("id")] != key]
+
+
+def double_record(rows: Rows, _records: Records, chance: random.Random) -> None:
+    at = rows[0].index("id")
+    key = rows[_row(rows, chance)][at]
+    found = [row for row in rows[1:] if row[at] == key]
+    last = max(i for i, row in enumerate(rows) if row[at] == key)
+    rows[last + 1 : last + 1] = [list(row) for row in found]
+
+
+def double_row(rows: Rows, _records: Records, chance: random.Random) -> None:
+    r = _row(rows, chance)
+    rows.insert(r, list(rows[r]))
+
+
+def wrong_match(rows: Rows, _records: Records, chance: random.Random) -> None:
+    at = rows[0].index("customer_name")
+    r = chance.choice([r for r in range(1, len(rows)) if rows[r][at]])
+    rows[r][at] = {"Ann": "Bob", "Bob": "Ann"}[str(rows[r][at])]
+
+
+def lost_match(rows: Rows, _records: Records, chance: random.Random) -> None:
+    at = rows[0].index("customer_name")
+    rows[chance.choice([r for r in range(1, len(rows)) if rows[r][at]])][at] = None
+
+
+def shift_columns(rows: Rows, _records: Records, chance: random.Random) -> None:
+    r = _row(rows, chance)
+    rows[r] = [rows[r][-1], *rows[r][:-1]]
+
+
+def null_for_empty(rows: Rows, _records: Records, chance: random.Random) -> None:
+    cells = [(r, c) for r in range(1, len(rows)) for c, cell in enumerate(rows[r]) if not cell]
+    r, c = chance.choice(cells)
+    rows[r][c] = None if rows[r][c] == "" else ""
+
+
+def swap_values(rows: Rows, _records: Records, chance: random.Random) -> None:
+    c = rows[0].index(chance.choice(["id", "tags"]))
+    r = chance.choice([r for r in range(1, len(rows) - 1) if rows[r][c] != rows[r + 1][c]])
+    rows[r][c], rows[r + 1][c] = rows[r + 1][c], rows[r][c]
+
+
+def swap_rows(rows: Rows, _records: Records, chance: random.Random) -> None:
+    r = chance.randrange(1, len(rows) - 1)
+    rows[r], rows[r + 1] = rows[r + 1], rows[r]
+
+
+def rename_column(rows: Rows, _records: Records, chance: random.Random) -> None:
+    c = chance.choice([c for c, name in enumerate(rows[0]) if name])
+    rows[0][c] = f"{rows[0][c]}x"
+
+
+def make_up_a_row(rows: Rows, _records: Records, chance: random.Random) -> None:
+    r = _row(rows, chance)
+    rows.insert(r, ["4711" if cell and cell.isdigit() else cell for cell in rows[r]])
+
+
+def change_quarantine(_rows: Rows, records: Records, chance: random.Random) -> None:
+    record = chance.choice(records)
+    record["raw"] = record["raw"].replace("id", "ie", 1)
+
+
+def drop_quarantine(_rows: Rows, records: Records, chance: random.Random) -> None:
+    records.pop(chance.randrange(len(records)))
+
+
+CHANGES = [
+    change_value, round_value, drop_row, drop_record, double_record, double_row, wrong_match, lost_match, shift_columns,
+    null_for_empty, swap_values, swap_rows, rename_column, make_up_a_row,
+]  # fmt: skip
+
+
+def audited(feed: FeedDir) -> Audit:
+    """Audit the run."""
+    return audit.audit(*runs.open_complete(feed.open(), TS))
+
+
+def tables(feed: FeedDir) -> list[str]:
+    """Return the numbers of the subdirectories whose table has rows."""
+    return [n for n, output in runs.open_complete(feed.open(), TS)[1].outputs.items() if output.rows]
+
+
+def test_a_run_that_is_right_has_no_difference(feed: FeedDir) -> None:
+    """The auditor is content with a run of every kind, and says what it has compared."""
+    found = audited(feed)
+    assert (found.findings, found.not_audited) == ([], {})
+    assert (found.files, found.records, found.rows) == (5, 20 + 23 + 3 + 10, 50 + 50 + 3 + 25)
+    assert found.scalars > found.rows * 3
+
+
+@pytest.mark.parametrize("turn", range(56))
+def test_what_is_changed_and_made_to_match_is_named(feed: FeedDir, turn: int) -> None:
+    """A value, row, record, match, column or name that was changed together with the manifests is named."""
+    chance = random.Random(turn)
+    change = CHANGES[turn % len(CHANGES)]
+    n = chance.choice(tables(feed))
+    forge(feed, n, lambda rows, records: change(rows, records, chance))
+    found = audited(feed)
+    assert found.findings, change.__name__
+    if change not in {rename_column, make_up_a_row}:
+        assert any(one.record for one in found.findings), found
+
+
+@pytest.mark.parametrize("change", [change_quarantine, drop_quarantine])
+@pytest.mark.parametrize("turn", range(3))
+def test_quarantine_changed_and_made_to_match_is_named(feed: FeedDir, change: Any, turn: int) -> None:
+    """A bad record whose text is changed or that is gone, manifests included, is named with file and number."""
+    n = next(iter(runs.open_complete(feed.open(), TS)[1].quarantined))
+    forge(feed, n, lambda rows, records: change(rows, records, random.Random(turn)))
+    assert {one.file for one in audited(feed).findings if one.record} == {"b.json"}
+
+
+def test_a_difference_is_named_with_file_record_and_pointer(feed: FeedDir) -> None:
+    """A changed value is named by the file, the number of the record, and the JSON pointer of its field."""
+
+    def change(rows: Rows, _records: Records) -> None:
+        at = rows[0].index("items_price")
+        row = next(row for row in rows if row[0] == "3")
+        row[at] = "301.26"
+
+    n = next(n for n in tables(feed) if "\n3," in feed.read(int(n)))
+    forge(feed, n, change)
+    (one,) = audited(feed).findings
+    assert (one.what, one.file, one.record, one.pointer) == ("changed", "a.json", 3, "/items/price")
+    assert "'301.26'" in one.message
+
+
+@pytest.mark.parametrize("across", [False, True])
+def test_one_content_with_rows_from_two_originals_is_named(make_feed: MakeFeed, *, across: bool) -> None:
+    """Rows of one content from two originals are named, in one run and over two, though the manifest says `new`."""
+    feed = make_feed({"a.json": [{"id": 1}]}, merge=[], denormalize={})
+    feed.land("x.json" if across else "b.json", [{"id": 1}])
+    if across:
+        (feed.landing_dir / "x.json").rename(feed.data_dir / "x.json")
+        feed.run()
+        (feed.data_dir / "x.json").rename(feed.landing_dir / "x.json")
+    ts = "20260103T000000Z" if across else TS
+    feed.run(ts)
+    run, committed = runs.open_complete(feed.open(), ts)
+    # The run was made under `duplicates: process`: now it says that it was not.
+    spec = {**committed.spec, "input": {**committed.spec["input"], "duplicates": "archive"}}
+    committed = msgspec.structs.replace(committed, spec=spec)
+    for place in (run.commit_path, run.manifest_path):
+        place.write_bytes(manifest.encode(committed))
+    found = audit.audit(*runs.open_complete(feed.open(), ts)).findings
+    assert {one.what for one in found} == {"doubled"}
+    assert "both have rows" in found[0].message
+
+
+def test_a_sample_counts_everything_and_compares_a_part(feed: FeedDir) -> None:
+    """With a sample all records are counted, a share of them is compared, and the rest is said."""
+    found = audit.audit(*runs.open_complete(feed.open(), TS), 30)
+    assert found.findings == []
+    assert found.rows == 128
+    assert 20 < found.not_audited["records out of the sample"] < 50
+
+
+def test_the_command_says_what_was_audited(feed: FeedDir) -> None:
+    """`fanfold verify --audit` prints what it compared; a difference is a line, and ends with 1."""
+    done = CliRunner().invoke(cli, ["verify", str(feed.spec_path), "--audit"])
+    assert done.exit_code == 0, done.output
+    assert "records in 5 files, 128 rows: differences: 0" in done.output
+    forge(feed, tables(feed)[0], lambda rows, _records: rows.pop())
+    done = CliRunner().invoke(cli, ["verify", str(feed.spec_path), "--audit", "--json"])
+    assert done.exit_code == 1
+    report = json.loads(done.output)
+    assert report["audit"]["findings"][0]["what"] == "missing"
+    assert any(gap.startswith("missing: ") for gap in report["gaps"])
