@@ -73,11 +73,8 @@ def merge(run: Run, n: int) -> Progress:
     read_now = {name: file for name, file in known.items() if not file.duplicate_of and not file.fault}
     merged = _merge(run, n, read_now, schema)
     hashes = {name: merged.hashes.get(name) or _sha256(run, n, file) for name, file in known.items()}
-    for name, state in before.items():
-        if files.version(files.claimed_file(run, n, name)) != files.version(state):
-            msg = f"{name!r} changed while it was read: somebody still writes it"
-            raise StillWrittenError(msg)
-    read = [_read(known[name], before[name], hashes[name], merged.cleaned.get(name)) for name in before]
+    after = {name: _unwritten(run, n, name, state, hashes[name]) for name, state in before.items()}
+    read = [_read(known[name], after[name], hashes[name], merged.cleaned.get(name)) for name in before]
     good = sum((file.records or 0) - file.records_quarantined for file in read)
     if merged.records != good:
         msg = f"{run.subdir(n)}: merged {merged.records} records, expected the {good} that its files hold"
@@ -91,6 +88,22 @@ def merge(run: Run, n: int) -> Progress:
     for path in (run.clean_path(n), *run.joined_paths(n)):
         files.remove(path)
     return progress
+
+
+def _unwritten(run: Run, n: int, name: str, before: os.stat_result, sha256: str) -> os.stat_result:
+    """Return the state of a file after it was read.
+
+    Raises:
+        StillWrittenError: its bytes may have changed in between. Another owner, mode or link is no such change.
+    """
+    after = files.claimed_file(run, n, name)
+    if files.version(after) == files.version(before):
+        return after
+    is_touched = files.version(after)[:-1] != files.version(before)[:-1]
+    if is_touched or sha256 not in {"", files.sha256(run.subdir_dir(n) / name)}:
+        msg = f"{name!r} changed while it was read: somebody still writes it"
+        raise StillWrittenError(msg)
+    return after
 
 
 def _merge(run: Run, n: int, known: Mapping[str, Input], schema: RunSchema) -> _Merged:

@@ -33,8 +33,12 @@ class Ledger:
     counts is in the notes of the runs: nothing of it can be lost without them, grow stale, or expire.
     """
 
-    def __init__(self, feed: Feed, ts: str) -> None:
-        """Read what the runs of `feed` have published, and what those but `ts` have staged."""
+    def __init__(self, feed: Feed, ts: str, merging: int | None = None) -> None:
+        """Read what the runs of `feed` have published, and what those but `ts` have staged.
+
+        Where the group `merging` of `ts` decides again, what its other groups have merged counts as published, and
+        files of the run that are as they were when it was decided about them count as staged.
+        """
         self._ts = ts
         self._replays = quarantine.replays(feed)
         self._names: set[str] = set()
@@ -46,11 +50,14 @@ class Ledger:
         for run in filter(None, (runs.open_run(feed.data_dir, other) for other in runs.unfinished(feed))):
             released = manifest.read_if_there(run.release_path, Release) or Release([])
             for n in {*range(1, run.feed.spec.subdirs + 1)} - {*released.subdirs}:
+                is_merging = merging is not None and run.ts == ts
                 progress = manifest.read_if_there(run.progress_path(n), Progress)
-                if progress and progress.published:
+                if progress and (n != merging if is_merging else progress.published):
                     self._add(run.ts, (file for file in progress.files if not file.fault))
-                elif run.ts != ts and (inputs := manifest.read_if_there(run.inputs_path(n), Inputs)):
-                    self._add_staged(run, n, inputs)
+                elif (run.ts != ts or is_merging) and (inputs := manifest.read_if_there(run.inputs_path(n), Inputs)):
+                    self._add_staged(
+                        run, n, [f for f in inputs.files if not is_merging or runs.is_as_decided(run, n, f)]
+                    )
         self._index = Index(feed)
 
     def _add(self, ts: str, published: Iterable[Input]) -> None:
@@ -60,8 +67,8 @@ class Ledger:
                 self._sizes.add(file.size_bytes)
                 self._first.setdefault((file.size_bytes, file.sha256 or ""), f"{ts}/{file.name}")
 
-    def _add_staged(self, run: Run, n: int, inputs: Inputs) -> None:
-        for file in inputs.files:
+    def _add_staged(self, run: Run, n: int, staged: Iterable[Input]) -> None:
+        for file in staged:
             self._names.add(file.name)
             if not file.duplicate_of and not file.fault:
                 places = [run.subdir_dir(n) / file.name, run.archive_path(file.name)]

@@ -14,7 +14,7 @@ from fanfold.engine.reference import Reference
 from fanfold.engine.scan import FileScan, scan
 from fanfold.errors import DataError, MissingError, StillWrittenError, nearest
 from fanfold.layout import Feed, Place, Run
-from fanfold.manifest import BadFile, Column, FrozenReference, Input, Inputs, RunSchema, StagedFile
+from fanfold.manifest import BadFile, Column, Files, FrozenReference, Input, Inputs, RunSchema, StagedFile
 from fanfold.spec import Spec
 
 log = logging.getLogger(__name__)
@@ -175,21 +175,28 @@ def prepare(run: Run, staged: list[StagedFile]) -> None:
         undecided = {name: place for name, place in places.items() if name not in given}
         decisions = given | (decide(run.feed, run.ts, undecided, scans) if undecided else {})
         for file in staged:
-            found = Input(file.name, file.size_bytes)
-            if file.name in scans:
-                found = judge.input(file.name, states[file.name], scans[file.name])
-            if file.name in states and (decision := decisions.get(file.name)):
-                found = _decided(run, found, states[file.name], decision)
-            inputs[file.subdir].append(found)
+            if state := states.get(file.name):
+                found = Input(file.name, state.st_size, state.st_ctime_ns)
+                found = judge.input(file.name, state, scans[file.name]) if file.name in scans else found
+                inputs[file.subdir].append(_decided(run, found, state, decisions.get(file.name)))
+            else:
+                inputs[file.subdir].append(Input(file.name, file.size_bytes))
         for n, listed in inputs.items():
             files.write(run.inputs_path(n), manifest.encode(Inputs(listed)))
         files.write(run.schema_path, manifest.encode(fixed))
 
 
 def decide(
-    feed: Feed, ts: str, found: Mapping[str, Place], scans: Mapping[str, FileScan]
+    feed: Feed, ts: str, found: Mapping[str, Place], scans: Mapping[str, FileScan], merging: int | None = None
 ) -> dict[str, ledger.Decision]:
     """Say of each file of the run `ts`, whether it is new; nothing of unreadable ones.
+
+    Args:
+        feed: the feed.
+        ts: the run.
+        found: where each file lies.
+        scans: what is in them, as far as they were scanned.
+        merging: the group that decides again; the other groups of the run keep what they have decided.
 
     Raises:
         DataError: a file is a duplicate, under `duplicates: fail`.
@@ -198,7 +205,7 @@ def decide(
         return {}
     unreadable = {name for name, scanned in scans.items() if scanned.unreadable}
     hashes = {name: scanned.sha256 for name, scanned in scans.items() if scanned.sha256}
-    decisions = ledger.Ledger(feed, ts).decide(found, unreadable, hashes)
+    decisions = ledger.Ledger(feed, ts, merging).decide(found, unreadable, hashes)
     if feed.spec.input.duplicates == "process":
         return {name: decision for name, decision in decisions.items() if decision.replay_of}
     duplicates = {name: decision.duplicate_of for name, decision in decisions.items() if decision.duplicate_of}
@@ -212,7 +219,9 @@ def decide(
     return decisions
 
 
-def _decided(run: Run, found: Input, state: os.stat_result, decision: ledger.Decision) -> Input:
+def _decided(run: Run, found: Input, state: os.stat_result, decision: ledger.Decision | None) -> Input:
+    if decision is None:
+        return found
     if not decision.duplicate_of:
         return msgspec.structs.replace(found, decision=decision.decision, replay_of=decision.replay_of)
     fault = None
@@ -278,18 +287,46 @@ def scanned(
     Raises:
         DataError: a file that changed does not fit the run's schema.
     """
-    known = {f.name: f for f in inputs if f.records is not None and runs.is_unchanged(f, states[f.name])}
+    changed = {f.name for f in inputs if not runs.is_unchanged(f, states[f.name])}
+    known = {f.name: f for f in inputs if f.records is not None and f.name not in changed}
     judge = _Judge(fixed, run.feed.spec)
     left = {
         f.name: Place(run.feed.place(run.staged_name(n, f.name)), states[f.name].st_size)
         for f in inputs
         if f.name not in known
     }
-    decided = {f.name: f for f in inputs if not f.duplicate_of}
-    for name, found in scan(run.feed.data_dir, left, run.feed.spec, measure_all=not fixed.rescued).items():
-        if not fixed.rescued:
-            fit.check_covers(fixed.record, found.fields)
-        known[name] = judge.input(name, states[name], found)
-        if before := decided.get(name):
-            known[name] = msgspec.structs.replace(known[name], decision=before.decision, replay_of=before.replay_of)
+    scans = scan(run.feed.data_dir, left, run.feed.spec, measure_all=not fixed.rescued)
+    again = _decide_again(run, n, {name: left[name] for name in changed}, scans)
+    for file in inputs:
+        if found := scans.get(file.name):
+            if not fixed.rescued:
+                fit.check_covers(fixed.record, found.fields)
+            before = ledger.Decision(file.decision, file.duplicate_of, file.replay_of)
+            decision = again.get(file.name) if file.name in changed else before
+            known[file.name] = _decided(
+                run, judge.input(file.name, states[file.name], found), states[file.name], decision
+            )
     return [known[file.name] for file in inputs]
+
+
+def _decide_again(
+    run: Run, n: int, changed: Mapping[str, Place], scans: Mapping[str, FileScan]
+) -> dict[str, ledger.Decision]:
+    """Decide about files that are not as they were when it was decided about them: by the bytes that they have now.
+
+    Other files of the run of such a size that have changed as well are decided with them, by their names.
+    """
+    if not changed:
+        return {}
+    places, sizes = dict(changed), {place.size_bytes for place in changed.values()}
+    staged = manifest.read(run.files_path, Files).files
+    given = {f.name: ledger.Decision(f.decision, f.duplicate_of, f.replay_of) for f in staged if f.decision}
+    with runs.one_by_one(run.feed):
+        for group in {file.subdir for file in staged if not run.progress_path(file.subdir).exists()} - {n}:
+            for file in manifest.read(run.inputs_path(group), Inputs).files:
+                place = run.feed.place(run.staged_name(group, file.name))
+                if (size := files.size(place) or 0) in sizes and not runs.is_as_decided(run, group, file):
+                    places[file.name] = Place(place, size)
+        return decide(run.feed, run.ts, places, scans, n) | {
+            name: given[name] for name in given.keys() & changed.keys()
+        }

@@ -265,12 +265,25 @@ def _stands(run: Run, n: int) -> bool:
 
 
 def is_as_read(run: Run, n: int, file: Input) -> bool:
-    """Say whether a staged original is as it was when it was read."""
-    return is_unchanged(file, files.claimed_file(run, n, file.name))
+    """Say whether a staged original has the bytes that were read. Its owner, mode, links and times may have changed."""
+    state = files.claimed_file(run, n, file.name)
+    if is_unchanged(file, state):
+        return True
+    # A file that was too large to be read has no hash.
+    same_size = state.st_size == file.size_bytes
+    return same_size and file.sha256 in {"", files.sha256(run.subdir_dir(n) / file.name)}
+
+
+def is_as_decided(run: Run, n: int, file: Input) -> bool:
+    """Say whether a file is staged, in the state that it had when it was decided whether it is a duplicate."""
+    try:
+        return is_unchanged(file, os.lstat(run.feed.place(run.staged_name(n, file.name))))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def is_unchanged(file: Input, state: os.stat_result) -> bool:
-    """Say whether a file that was read is in the state that it had then."""
+    """Say whether a file is in the state that it had when it was read: then it surely has the same bytes."""
     return (state.st_size, state.st_ctime_ns) == (file.size_bytes, file.ctime_ns)
 
 

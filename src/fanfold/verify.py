@@ -14,6 +14,7 @@ import msgspec
 from fanfold import archive, files, manifest, runs
 from fanfold.engine.counts import Counts, add, count_table, plain, totalled
 from fanfold.errors import DataError
+from fanfold.index import Index
 from fanfold.layout import REASON_SUFFIX, Feed, Run, packing
 from fanfold.manifest import (
     ArchivedFile,
@@ -75,6 +76,7 @@ def account(run: Run) -> Manifest:
     if left := files.left_in(run):
         gaps.append(f"{relative(run, left)!r} is left in staging")
     gaps += _gaps(run, committed)
+    gaps += _content_gaps(run, committed)
     if not gaps and committed.totals:
         found = {name: plain(total) for name, total in count_tables(run, committed).sums.items()}
         gaps += (
@@ -166,6 +168,7 @@ def compare(run: Run, committed: Manifest) -> None:
 def gaps(run: Run, committed: Manifest) -> Iterator[str]:
     """Yield a sentence for each file of a committed run that is missing, extra or changed, by sizes and hashes."""
     yield from _gaps(run, committed)
+    yield from _content_gaps(run, committed)
     yield from _manifest_gaps(run, committed)
 
 
@@ -197,6 +200,30 @@ def _gaps(run: Run, committed: Manifest) -> Iterator[str]:
     yield from _archive_gaps(run, committed)
     yield from _output_gaps(run, committed)
     yield from _quarantine_gaps(run, committed)
+
+
+def _content_gaps(run: Run, committed: Manifest) -> Iterator[str]:
+    """Yield a sentence for each content of which rows were made twice in the feed, or not at all."""
+    makers: dict[tuple[int, str], str] = {}
+    made = {file.name: (file.size_bytes, file.sha256) for file in committed.files if not file.code}
+    index = Index(run.feed)
+    indexed = index.sizes({size for size, _ in made.values()})
+    for file in committed.files:
+        content = (file.size_bytes, file.sha256)
+        ts, _, name = (file.duplicate_of or "").partition("/")
+        if ts == run.ts and name in made and made[name] != content:
+            yield (
+                f"{file.name!r} made no rows, as a duplicate of {name!r}, which was changed since: release the run, "
+                f"and land a copy of {file.archived_as!r}"
+            )
+        if file.code or file.duplicate_of or file.replay_of or run.feed.spec.input.duplicates == "process":
+            continue
+        own = f"{run.ts}/{file.name}"
+        of = makers.setdefault(content, own)
+        if of == own and file.size_bytes in indexed:
+            of = index.first(*content) or own
+        if of != own and of.partition("/")[0] <= run.ts:
+            yield f"{file.name!r} has the bytes of {of!r}, and both have rows"
 
 
 def _archive_gaps(run: Run, committed: Manifest) -> Iterator[str]:

@@ -70,6 +70,7 @@ class _Auditor:
         self._bad: dict[str, dict[int, BadRecord]] = {}
         for n in committed.quarantined:
             self._read_bad(n)
+        self._kinds = [column.type for column in self._columns]
         # By column: whether it has an object or array, and the first row whose text is right only as JSON.
         self._is_json = [self._spec.input.fields.get(".".join(c.path)) == "JSON" for c in self._columns]
         self._as_json: dict[int, Row] = {}
@@ -231,18 +232,17 @@ class _Auditor:
     def _fits(self, row: Row, cells: list[str | None]) -> bool:
         if row.cells is None or len(row.cells) != len(cells):
             return row.cells is None
-        pairs = zip(row.cells, cells, self._columns, strict=True)
-        return all(value == text or same(value, text, column.type) is not False for value, text, column in pairs)
+        for value, text, kind in zip(row.cells, cells, self._kinds, strict=True):
+            if value != text and same(value, text, kind) is False:
+                return False
+        return True
 
     def _accept(self, row: Row, cells: list[str | None]) -> None:
         self.found.rows += 1
-        for slot, value in enumerate(row.cells or ()):
-            self._is_json[slot] |= isinstance(value, (dict, list))
-            if (
-                type(value) is str
-                and value != cells[slot]
-                and same(value, cells[slot], self._columns[slot].type) is None
-            ):
+        for slot, (value, text) in enumerate(zip(row.cells or (), cells, strict=False)):
+            if value != text and isinstance(value, (dict, list)):
+                self._is_json[slot] = True
+            elif value != text and type(value) is str and same(value, text, self._columns[slot].type) is None:
                 self._as_json.setdefault(slot, row)
         for slot in self._sums if row.cells else ():
             self._sums[slot] += Decimal(text_of((row.cells or ())[slot]) or 0)

@@ -68,6 +68,9 @@ def same(value: Any, text: str | None, kind: str) -> bool | None:  # noqa: PLR09
     """Say whether a cell of a type holds a value; None where it does if its column is one of JSON."""
     if value is BY_SQL or value is None or text is None:
         return value is BY_SQL or value is text
+    if type(value) is Num:
+        # A number in a column of texts is as it is written.
+        return value == text if kind == "VARCHAR" else _number(value) == _number(text)
     if isinstance(value, bool):
         return text == ("true" if value else "false")
     if isinstance(value, (dict, list)):
@@ -79,8 +82,7 @@ def same(value: Any, text: str | None, kind: str) -> bool | None:  # noqa: PLR09
     if kind in {"DATE", "TIMESTAMP", "TIMESTAMPTZ"}:
         return _moment(str(value)) == _moment(text)
     if kind == "VARCHAR" and isinstance(value, str):
-        # A number in a column of texts is as it is written.
-        return False if isinstance(value, Num) or not _same_json(value, text) else None
+        return None if _same_json(value, text) else False
     return (number := _number(value)) is not None and number == _number(text)
 
 

@@ -9,7 +9,7 @@ from fanfold.engine.source import DATA_FAULTS, ORIGIN, csv_reader, parquet_field
 from fanfold.records.canonical import ESCAPES, encode
 from fanfold.records.faults import UnreadableError
 from fanfold.records.limits import check_columns
-from fanfold.records.read import begins_with_blank_line, csv_names
+from fanfold.records.read import begins_with_blank_line, csv_names, plain_lines
 
 
 def csv_tables(data_dir: Path, files: Mapping[str, Path], max_line_bytes: int) -> dict[str, Contents | None]:
@@ -61,12 +61,13 @@ def _of_one_header(
             tables |= _of_one_header(data_dir, header, {name: files[name] for name in part}, max_line_bytes)
         return tables
     counts = {path: count for path, count, *_ in rows}
-    return {
-        name: Contents(
-            counts.get(str(path), 0), Field(name, {"object"}, {column: Field(name, {"VARCHAR"}) for column in header})
-        )
-        for name, path in files.items()
-    }
+    tables = {}
+    for name, path in files.items():
+        fields = Field(name, {"object"}, {column: Field(name, {"VARCHAR"}) for column in header})
+        records = counts.get(str(path), 0)
+        # DuckDB bends lines that are not by RFC 4180, and ends one of several files at a quote that is left open.
+        tables[name] = Contents(records, fields) if records + 1 == (plain_lines(path, len(header)) or 0) else None
+    return tables
 
 
 def parquet_table(data_dir: Path, name: str, path: Path) -> Contents | None:

@@ -10,7 +10,7 @@ from fanfold.records.limits import MAX_FIELDS, check_columns
 from fanfold.records.window import Window
 
 # Possessive: to be able to go back would take 100 bytes of memory for each character of a field.
-FIELD = re.compile(r'"((?:[^"]++|"")*+)"|((?:[^",\r\n]|\r(?!\n))(?:[^,\r\n]++|\r(?!\n))*+)?')
+FIELD = re.compile(r'"((?:[^"]++|"")*+)"|((?:[^",\r\n]|\r(?!\n))++)?')
 LINE_END = re.compile(r"\r?\n")
 ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 

@@ -8,7 +8,7 @@ from fanfold.layout import input_format
 from fanfold.records.csv_records import CsvRecords
 from fanfold.records.faults import UnreadableError
 from fanfold.records.json_records import Found, JsonRecords
-from fanfold.records.window import Window, decompressed
+from fanfold.records.window import CHUNK_BYTES, Stream, Window, decompressed
 from fanfold.spec import Input
 
 SNIFFED_BYTES = 4096
@@ -72,3 +72,44 @@ def csv_names(path: Path) -> list[str]:
     """
     with decompressed(path) as stream:
         return CsvRecords(Window(stream), 1 << 24).names
+
+
+def plain_lines(path: Path, columns: int) -> int | None:
+    """Count the lines of a CSV file, each of so many fields by RFC 4180; None where one is not plainly such a line."""
+    in_quotes, is_blank, lines, commas = False, True, 0, 0
+    with decompressed(path) as stream:
+        for block in _blocks(stream):
+            parts = block.split(b'"')
+            for position, part in enumerate(parts):
+                if position:
+                    in_quotes, is_blank = not in_quotes, False
+                if in_quotes:
+                    continue
+                # A quote begins or ends a field; of two in a field, nothing is between them.
+                if part and (
+                    (position and part[0] not in b",\r\n") or (part is not parts[-1] and part[-1] not in b",\n")
+                ):
+                    return None
+                first, *others = part.split(b"\n")
+                commas, is_blank = commas + first.count(b","), is_blank and first in {b"", b"\r"}
+                if part.count(b"\r") != part.count(b"\r\n"):
+                    return None
+                for line in others:
+                    if not is_blank and commas != columns - 1:
+                        return None
+                    lines, commas, is_blank = lines + (not is_blank), line.count(b","), line in {b"", b"\r"}
+    if in_quotes or (not is_blank and commas != columns - 1):
+        return None
+    return lines + (not is_blank)
+
+
+def _blocks(stream: Stream) -> Iterator[bytes]:
+    """Yield what is in a stream, cut behind line ends."""
+    rest = b""
+    while chunk := stream.read(CHUNK_BYTES):
+        before, end, after = chunk.rpartition(b"\n")
+        if end:
+            yield rest + before + end
+            rest = b""
+        rest += after
+    yield rest
