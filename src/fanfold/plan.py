@@ -68,7 +68,7 @@ def plan(feed: Feed) -> Plan:
     references: prepare.References = []
     for index, merged in enumerate(feed.spec.merge):
         opened = prepare.open_reference(feed, index)
-        sha256 = files.sha256(feed.data_dir / merged.reference)
+        sha256 = files.sha256((feed.data_dir / merged.reference).resolve())
         references.append((FrozenReference(merged.reference, sha256, opened.check()), opened.columns))
     places = {name: Place(f"{feed.landing_dir}/{name}", size) for name, size in sizes.items()}
     scans = scan(feed.data_dir, places, feed.spec, os.cpu_count() or 1)

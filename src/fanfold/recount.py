@@ -37,7 +37,7 @@ def recount(run: Run, committed: Manifest) -> Recount:
     other; files that are missing or changed are named, and not counted.
     """
     gaps = list(verify.gaps(run, committed))
-    present = [f for f in committed.files if (run.feed.data_dir / f.archived_as).is_file()]
+    present = [f for f in committed.files if files.size(run.feed.place(f.archived_as)) is not None]
     # One that is too large to be read has no hash.
     whole = {
         f
