@@ -241,7 +241,7 @@ def claim(run: Run, files: Iterable[tuple[str, int]]) -> set[str]:
         except FileNotFoundError:
             vanished.add(name)
         except PermissionError as error:
-            reason = f"{_me()} may not rename it ({error.strerror}): look at its attributes (lsattr) and access lists"
+            reason = f"{_me()} is refused the rename ({error.strerror}): look at attributes (lsattr) and access lists"
             held.setdefault(reason, []).append(name)
         if marker and (name in vanished or held):
             _put_back(run, n, name, marker)

@@ -143,8 +143,7 @@ def check_links(run: Run, names: Iterable[tuple[str, int]]) -> None:
         PathError: one does, or lies among Fanfold's own files.
     """
     folders = {(name.rpartition("/")[0], n) for name, n in names}
-    landing = [run.feed.landing_dir / folder for folder, _ in folders]
-    links.check_inside([*landing, *run.directories(folders)], run.feed.folders)
+    links.check_inside(run.directories(folders), run.feed.folders)
     links.check_plain(run.own_dirs({n for _, n in folders}))
 
 
@@ -156,7 +155,9 @@ def check_places(run: Run, names: Iterable[tuple[str, int]]) -> None:
     """
     names = list(names)
     check_links(run, names)
-    files.check_writable(run.directories({(name.rpartition("/")[0], n) for name, n in names}))
+    folders = {(name.rpartition("/")[0], n) for name, n in names}
+    links.check_inside((run.feed.landing_dir / folder for folder, _ in folders), run.feed.folders)
+    files.check_writable(run.directories(folders))
 
 
 def open_complete(feed: Feed, ts: str | None) -> tuple[Run, Manifest]:
