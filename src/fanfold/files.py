@@ -1,4 +1,4 @@
-"""What changes the file system, beside archive.py: scan, claim, publish, give back.
+"""What changes the file system, beside archive.py: scan, claim, publish. And what this process may do there.
 
 Every change is durable when its function returns, and safe to make again.
 """

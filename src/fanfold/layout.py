@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
@@ -236,18 +236,19 @@ class Run:
     def _subdir_dirs(self) -> dict[int, Path]:
         return {}
 
-    def directories(self, folders: Iterable[tuple[str, int]]) -> list[str]:
+    def directories(self, folders: Collection[tuple[str, int]]) -> list[str]:
         """Return every directory, but for those of landing, in which the run has files, or will have.
 
         Args:
             folders: those in landing that its files are from (`""` is landing itself), with numbers of subdirectories.
         """
         found = [*self.feed.folders[1:], self.feed.references_dir, self.staging_dir, self.work_dir, self.output_dir]
-        places = [self.feed.archive_dir / folder for folder in {folder for folder, _ in folders}]
+        found += [self.spill_dir(n) for n in {n for _, n in folders}]
+        # There may be as many folders as files: a Path takes longer to make than to look at.
+        below = {f"{self.feed.archive_dir}/{folder}" for folder, _ in folders}
         for folder, n in folders:
-            quarantine = self.feed.data_dir / self.quarantine_name(n)
-            places += [self.subdir_dir(n) / folder, quarantine / folder, self.spill_dir(n)]
-        return sorted(map(str, {*found, *places}))
+            below |= {f"{self.subdir_dir(n)}/{folder}", f"{self.feed.data_dir}/{self.quarantine_name(n)}/{folder}"}
+        return [*map(str, found), *(path.rstrip("/") for path in below)]
 
     def own_dirs(self, numbers: Iterable[int]) -> list[Path]:
         """Return the directories, as far as these subdirectories go, in which everything is made by Fanfold."""
