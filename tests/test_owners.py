@@ -179,16 +179,19 @@ def test_many_files_that_cannot_be_taken_are_one_warning(make_feed: MakeFeed) ->
     for n in range(30):
         owned(feed.land(f"closed/{n:02}.json", "[]"), PRODUCER, PRODUCER, 0o644)
         owned(feed.land(f"sticky/{n:02}.json", "[]"), PRODUCER, PRODUCER, 0o644)
+    owned(feed.land("listed/a.json", "[]"), PRODUCER, PRODUCER, 0o644)
+    owned(feed.landing_dir / "listed", PRODUCER, PRODUCER, 0o744)
     owned(feed.landing_dir / "closed", PRODUCER, PRODUCER, 0o755)
     owned(feed.landing_dir / "sticky", PRODUCER, PRODUCER, 0o1777)
     owned(feed.land("good.json", [{"id": 1}]), PRODUCER, PRODUCER, 0o444)
     owned(feed.landing_dir, PRODUCER, PRODUCER, 0o777)
-    for command, key, count in (("run", "files_in", 1), ("plan", "held", 60)):
+    for command, key, count in (("run", "files_in", 1), ("plan", "held", 61)):
         done = fanfold(feed, command, "--json")
         assert (done.returncode, json.loads(done.stdout)[key]) == (0, count)
         warnings = done.stderr.strip().splitlines()
-        assert len(warnings) == 2
-        closed, sticky = sorted(warnings)
+        assert len(warnings) == 3
+        closed, listed, sticky = sorted(warnings)
+        assert f"'listed/a.json' stays in landing: user {FANFOLD} may not read it" in listed
         folders = [f"{feed.landing_dir!s}/{name}" for name in ("closed", "sticky")]
         assert (
             f"'closed/02.json' and 27 more stay in landing: user {FANFOLD} may not write into {folders[0]!r}" in closed

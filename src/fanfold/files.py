@@ -95,11 +95,12 @@ def scan_landing(
             continue
         marker = entries[name + done_suffix] if done_suffix else None
         with contextlib.suppress(FileNotFoundError):
-            info = entry.stat(follow_symlinks=False)
-            wait = max(info.st_mtime, info.st_ctime) + settle_seconds - now
             if reason := _held(name, entry, folder) or (marker and _held(name, *marker)):
                 held.setdefault(reason, []).append(name)
-            elif wait > 0:
+                continue
+            info = entry.stat(follow_symlinks=False)
+            wait = max(info.st_mtime, info.st_ctime) + settle_seconds - now
+            if wait > 0:
                 settling[name] = wait
             else:
                 ready.append(LandedFile(name, info.st_size))

@@ -20,10 +20,11 @@ def restore(run: Run, committed: Manifest, target_dir: Path) -> list[str]:
 
     Raises:
         DataError: an original is missing or changed, or another file has its name in `target_dir`.
-        PathError: a link below `target_dir` leads out of it.
+        PathError: a link below `target_dir` leads out of it, or this process may not write into it.
     """
     places = {target_dir / file.name: file for file in committed.files}
     links.check_inside({target.parent for target in places}, [target_dir])
+    files.check_writable({target.parent for target in places})
     for target, file in places.items():
         if target.exists() and files.sha256(target) != file.sha256:
             msg = f"{str(target)!r} exists and is another file, expected the name to be free: nothing is overwritten"
