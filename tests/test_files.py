@@ -167,6 +167,8 @@ def test_a_file_that_may_not_be_read_stays_in_landing(feed: FeedDir) -> None:
         "found = files.scan_landing(Path(sys.argv[1]), ['*'], 0); files.warn(found.held); "
         "print([file.name for file in found.ready])"
     )
+    for folder in (feed.landing_dir, feed.landing_dir / "sub"):
+        folder.chmod(0o777)
     above = [parent for parent in feed.landing_dir.parents if parent.stat().st_uid == os.geteuid()]
     for parent in above:
         parent.chmod(parent.stat().st_mode | 0o555)

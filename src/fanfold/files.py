@@ -159,7 +159,7 @@ def check_writable(directories: Iterable[AnyPath]) -> None:
         while there not in known and not os.path.lexists(there):
             known.add(there)
             there = os.path.split(there)[0]
-        if there not in known and not is_writable(there):
+        if there not in known and Path(there).is_dir() and not is_writable(there):
             needed = "" if there == wanted else f", where {wanted!r} is to be made"
             msg = f"{there!r}: {_me()} may not write into this folder{needed}: change its owner, group or mode"
             raise PathError(msg)
