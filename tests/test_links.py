@@ -124,6 +124,7 @@ def test_a_temporary_name_that_is_a_link_is_not_written_through(
     "name",
     [
         "processed/sub",
+        "processed/b_<ts>.json",
         "quarantine/<ts>",
         "denormalized/<ts>",
         "denormalized/<ts>/.1.csv.tmp",

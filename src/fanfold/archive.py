@@ -74,10 +74,12 @@ def is_archived(staged: str, place: str) -> bool:
 
     Raises:
         DataError: another file has its name there already.
+        PathError: a link has.
     """
     if not os.path.lexists(place):
         return False
     if os.path.lexists(staged) and not _is_same(Path(staged), Path(place)):
+        links.check_no_link(place)
         msg = f"{place!r} exists and is another file, expected the name to be free: nothing is overwritten"
         raise DataError(msg)
     return True

@@ -50,8 +50,7 @@ def check_plain(directories: Iterable[AnyPath]) -> None:
         PathError: one of them is a link.
     """
     for directory in directories:
-        if _is_link(directory):
-            raise _refused(os.fspath(directory))
+        check_no_link(directory)
         try:
             found = os.scandir(directory)
         except (FileNotFoundError, NotADirectoryError):
@@ -60,6 +59,16 @@ def check_plain(directories: Iterable[AnyPath]) -> None:
             for entry in entries:
                 if entry.is_symlink():
                     raise _refused(entry.path)
+
+
+def check_no_link(path: AnyPath) -> None:
+    """Check that a path, followed but for its last name, is not a link.
+
+    Raises:
+        PathError: it is one.
+    """
+    if _is_link(path):
+        raise _refused(os.fspath(path))
 
 
 def open_file(path: AnyPath, flags: int = os.O_RDONLY) -> int:
