@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -184,7 +185,7 @@ def test_hostile_files_end_as_they_must(tmp_path: Path, kind: str) -> None:
     assert feed.around() == around
     for case in feed.cases:
         if isinstance(case.name, bytes) or (case.left and len(case.name) > 200):
-            assert f"{os.fsdecode(case.name)!a} stays in landing" in errors
+            assert re.search(f"{re.escape(ascii(os.fsdecode(case.name)))}.* in landing: ", errors)
 
 
 def test_the_corpus_is_large() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fanfold import files, manifest, quarantine, runs, steps
+from fanfold import archive, files, manifest, quarantine, runs, steps
 from fanfold.errors import DataError, MissingError
 from fanfold.manifest import BadFile
 from fanfold.recount import recount
@@ -139,7 +139,7 @@ def test_a_replay_that_was_cut_short_is_completed_by_a_second_one(
                 files, "write", lambda path, content: kill() if path.suffix == ".json" else write(path, content)
             )
         else:
-            patched.setattr(files, "land", kill)
+            patched.setattr(archive, "land", kill)
         with pytest.raises(Killed):
             quarantine.replay(feed.open(), item(feed, name), b'{"id": 1}')
     if where == "with both names":

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fanfold import files, manifest, runs, steps
+from fanfold import archive, files, manifest, runs, steps
 from fanfold.errors import DataError, MissingError
 from fanfold.manifest import Manifest, Release
 from fanfold.recount import recount
@@ -178,7 +178,7 @@ def test_a_release_that_was_cut_short_is_completed_by_the_next_run(make_feed: Ma
     run = feed.at()
     files.write(run.release_path, manifest.encode(Release([2])))
     if done == "given back":
-        files.give_back(run, 2, ["b.json"])
+        archive.give_back(run, 2, ["b.json"])
     assert steps.stage_files(feed.open(), TS) == 1
     assert runs.unfinished(feed.open()) == []
     assert [path.name for path in feed.landing_dir.iterdir()] == ["b.json"]

@@ -1,11 +1,15 @@
-"""The archive is a vault: originals get their last place there, whole, and nothing in it is ever overwritten.
+"""Originals move to their last place, or back into landing: whole, and nothing is ever overwritten.
 
-On the file system of the feed, an original that stays as it is moves by hard link and unlink. Compressed, or on another
-file system, it is written under a hidden name, read back, compared, and only then unlinked where it was.
+Where an original stays as it is, it gets its new name by hard link and then loses the old one. Where the system
+refuses the link (another user's file, a file system without links), it is renamed, if no other file has the name. Where
+that cannot be either (compressed, another file system), it is written under a hidden name, read back, compared, and
+only then unlinked where it was.
 """
 
 import contextlib
+import ctypes
 import errno
+import functools
 import gzip
 import hashlib
 import os
@@ -17,12 +21,16 @@ from typing import IO, Any
 
 import zstandard
 
+from fanfold import links
 from fanfold.errors import DataError
-from fanfold.files import discard_temporary, make_dirs, publish, sync_dirs, sync_file, sync_files, temporary
+from fanfold.files import AnyPath, discard_temporary, fresh, make_dirs, publish, sync_dirs, sync_files, temporary
 from fanfold.files import sha256 as file_sha256
-from fanfold.layout import packing
+from fanfold.layout import Run, packing
 
 CHUNK_BYTES = 1 << 20
+# How the system says that it does not link or rename this file, here; what is wrong besides, the copy will meet.
+REFUSED = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
+AT_FDCWD, RENAME_NOREPLACE = -100, 1
 
 
 def original(place: Path, name: str) -> contextlib.AbstractContextManager[Any]:
@@ -37,7 +45,7 @@ def original(place: Path, name: str) -> contextlib.AbstractContextManager[Any]:
 @contextlib.contextmanager
 def _unpacked(place: Path, packed: str | None) -> Iterator[Any]:
     try:
-        with place.open("rb") as file:
+        with links.reading(place) as file:
             if packed == ".gz":
                 with gzip.GzipFile(fileobj=file) as content:
                     yield content
@@ -66,10 +74,12 @@ def is_archived(staged: str, place: str) -> bool:
 
     Raises:
         DataError: another file has its name there already.
+        PathError: a link has.
     """
     if not os.path.lexists(place):
         return False
     if os.path.lexists(staged) and not _is_same(Path(staged), Path(place)):
+        links.check_no_link(place)
         msg = f"{place!r} exists and is another file, expected the name to be free: nothing is overwritten"
         raise DataError(msg)
     return True
@@ -87,7 +97,8 @@ def not_archived(places: Mapping[str, str]) -> dict[str, str]:
 def archive(places: Mapping[str, str], left: Mapping[str, str]) -> None:
     """Move originals to their last places. Nothing is ever overwritten.
 
-    All are whole at their new place before the first loses its old one. A second call completes a first one.
+    All are whole at their new place before the first copied or linked one loses its old one. A second call completes a
+    first one.
 
     Args:
         places: for each original where it lies staged, its path in the archive or in quarantine; a name there that has
@@ -95,56 +106,114 @@ def archive(places: Mapping[str, str], left: Mapping[str, str]) -> None:
         left: those of them that `not_archived` has found.
 
     Raises:
-        OSError: what was written is not what is read back; a file system has no hard links.
+        FileExistsError: another file has a name by now.
+        OSError: what was written is not what is read back.
     """
     directories = set(map(os.path.dirname, places.values()))
     for directory in sorted(directories):
         make_dirs(Path(directory))
     sync_files(left)
-    linked = {staged for staged, place in left.items() if put(staged, place)}
+    copied = {staged: place for staged, place in left.items() if not _give_name(staged, place)}
+    sync_files([_copy(Path(staged), Path(place)) for staged, place in copied.items()])
+    for staged, place in copied.items():
+        _compare(Path(staged), Path(place))
+        _name_copy(temporary(Path(place)), place)
     sync_dirs(directories)
     for staged, place in places.items():
-        if staged not in linked:
+        if staged in copied or staged not in left:
             discard_temporary(Path(place))
         with contextlib.suppress(FileNotFoundError):
             os.unlink(staged)  # noqa: PTH108 - as a Path it takes twice as long
     sync_dirs([directory for directory in set(map(os.path.dirname, places)) if Path(directory).is_dir()])
 
 
-def put(source: str, place: str) -> bool:
-    """Give a file a second place: by hard link where it stays as it is, else as a copy that is compared.
-
-    Returns:
-        Whether it is a link.
-
-    Raises:
-        FileExistsError: the place is taken.
-        OSError: what was written is not what is read back.
-    """
-    packed = packing(source, place)
-    if not packed:
-        try:
-            os.link(source, place, follow_symlinks=False)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-        else:
-            return True
-    _copy(Path(source), Path(place), packed)
-    return False
+def _give_name(source: str, place: str) -> bool:
+    """Give a file that stays as it is its new name, beside its old one or instead of it; say whether that can be."""
+    return not packing(source, place) and (_link(source, place) or _rename(source, place))
 
 
-def _copy(source: Path, place: Path, packed: str | None) -> None:
-    written = temporary(place)
-    with source.open("rb") as file, written.open("wb") as copied, _packed(copied, packed) as target:
+def _link(source: AnyPath, place: str) -> bool:
+    try:
+        os.link(source, place, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in REFUSED:
+            raise
+        return False
+    return True
+
+
+@functools.cache
+def _renameat2() -> Any:
+    return getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+
+
+def _rename(source: AnyPath, place: str) -> bool:
+    """Rename a file unless the new name is taken; say whether the system can."""
+    if (renameat2 := _renameat2()) is None:
+        return False
+    if renameat2(AT_FDCWD, os.fsencode(source), AT_FDCWD, os.fsencode(place), RENAME_NOREPLACE):
+        number = ctypes.get_errno()
+        if number not in REFUSED:
+            raise OSError(number, os.strerror(number), os.fspath(source), None, place)
+        return False
+    return True
+
+
+def _copy(source: Path, place: Path) -> Path:
+    """Write a file as it is to be at its new place, under a hidden name, which is returned."""
+    written = fresh(place)
+    packed = packing(source.name, place.name)
+    with links.reading(source) as file, written.open("xb") as copied, _packed(copied, packed) as target:
         shutil.copyfileobj(file, target, CHUNK_BYTES)
-    sync_file(written)
-    with source.open("rb") as file, _unpacked(written, packed) as read_back:
+    return written
+
+
+def _compare(source: Path, place: Path) -> None:
+    packed = packing(source.name, place.name)
+    with links.reading(source) as file, _unpacked(temporary(place), packed) as read_back:
         if not _equal(file, read_back):
             msg = f"{str(place)!r} was written, and is not what is read back: the disk fails"
             raise OSError(errno.EIO, msg)
-    os.link(written, place)
-    written.unlink()
+
+
+def _name_copy(written: Path, place: str) -> None:
+    """Make a complete copy visible, unless the name is taken. It is our own, so that it may be linked."""
+    if _link(written, place) or _rename(written, place):
+        written.unlink(missing_ok=True)
+        return
+    # The last resort, of a file system that can do neither: the name is taken first, empty, and then replaced.
+    os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    written.replace(place)
+
+
+def give_back(run: Run, n: int, names: list[str]) -> list[str]:
+    """Move staged originals back into landing under their old names. A second call completes a first one.
+
+    Returns:
+        The names that stay staged, because landing has another file of that name now.
+    """
+    places, taken = {}, []
+    for name in names:
+        staged, landed = run.feed.place(run.staged_name(n, name)), f"{run.feed.landing_dir}/{name}"
+        try:
+            if os.path.lexists(staged):
+                is_archived(staged, landed)
+                places[staged] = landed
+        except DataError:
+            taken.append(name)
+    archive(places, not_archived(places))
+    return taken
+
+
+def land(waiting: Path, landed: Path) -> None:
+    """Move a file into landing, where it has a name of its own. A second call completes a first one.
+
+    Raises:
+        DataError: landing has another file of that name.
+    """
+    if os.path.lexists(waiting):
+        places = {str(waiting): str(landed)}
+        archive(places, not_archived(places))
 
 
 def copy_out(place: Path, name: str, sha256: str, target: Path) -> None:
@@ -156,9 +225,9 @@ def copy_out(place: Path, name: str, sha256: str, target: Path) -> None:
     if target.exists() and file_sha256(target) == sha256:
         return
     make_dirs(target.parent)
-    written = temporary(target)
+    written = fresh(target)
     try:
-        with original(place, name) as content, written.open("wb") as copied:
+        with original(place, name) as content, written.open("xb") as copied:
             shutil.copyfileobj(content, copied, CHUNK_BYTES)
     except FileNotFoundError:
         msg = f"{str(place)!r} is missing: it is {name!r}"
@@ -193,7 +262,7 @@ def _is_same(staged: Path, place: Path) -> bool:
         return True
     if not stat.S_ISREG(place.lstat().st_mode):
         return False
-    with contextlib.suppress(DataError), staged.open("rb") as file, original(place, staged.name) as archived:
+    with contextlib.suppress(DataError), links.reading(staged) as file, original(place, staged.name) as archived:
         return _equal(file, archived)
     return False
 

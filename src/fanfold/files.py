@@ -1,4 +1,4 @@
-"""What changes the file system, beside archive.py: scan, claim, publish, give back.
+"""What changes the file system, beside archive.py: scan, claim, publish. And what this process may do there.
 
 Every change is durable when its function returns, and safe to make again.
 """
@@ -8,26 +8,31 @@ import ctypes
 import errno
 import fnmatch
 import hashlib
+import itertools
 import logging
 import os
+import pwd
 import re
 import shutil
 import stat
 import time
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from fanfold.errors import DataError, MissingError
+from fanfold import links
+from fanfold.errors import DataError, MissingError, PathError
 from fanfold.layout import Run
 
 # Of what there is one for each file of a run: a Path takes longer to make than to look at.
-AnyPath = str | os.PathLike[str]
+AnyPath = links.AnyPath
 
 log = logging.getLogger(__name__)
 
 # So many are worth to be treated together.
 MANY_FILES = 64
+SHOWN_NAMES = 3
+SHOWN_REASONS = 10
 UNFINISHED = (".part", ".tmp", ".crdownload", "~")
 
 
@@ -39,10 +44,27 @@ class LandedFile(NamedTuple):
 
 
 class Landing(NamedTuple):
-    """What lies in landing. `ready` is sorted by name; `settling` says in how many seconds each may be ready."""
+    """What lies in landing.
+
+    `ready` is sorted by name; `settling` says in how many seconds each may be ready; `held` are names that this process
+    cannot take, by the reason.
+    """
 
     ready: list[LandedFile]
     settling: dict[str, float]
+    held: dict[str, list[str]]
+
+
+def warn(held: Mapping[str, list[str]]) -> None:
+    """Log one warning for each reason why files stay in landing, however many they are; of many reasons, the first."""
+    for reason, names in itertools.islice(held.items(), SHOWN_REASONS):
+        shown = ", ".join(repr(name) if _is_utf8(name) else ascii(name) for name in names[:SHOWN_NAMES])
+        stay = "stays" if len(names) == 1 else f"and {len(names) - SHOWN_NAMES:,} more stay"
+        stay = "stay" if 1 < len(names) <= SHOWN_NAMES else stay
+        log.warning("%s %s in landing: %s", shown, stay, reason)
+    if len(held) > SHOWN_REASONS:
+        count = sum(len(names) for names in held.values())
+        log.warning("%d files stay in landing, in %d folders; the first %d are named", count, len(held), SHOWN_REASONS)
 
 
 def scan_landing(
@@ -50,9 +72,9 @@ def scan_landing(
 ) -> Landing:
     """List the files that match one of `patterns`, in all sub-folders. Nothing is changed.
 
-    Hidden names, unfinished downloads (`.part`, `.tmp`, `.crdownload`, `~`), links, and everything that is no regular
-    file are passed over; so are, with a warning, names that are no UTF-8, and what this process may not read; and, with
-    a `done_suffix`, files without their marker, and the markers.
+    Hidden names, unfinished downloads (`.part`, `.tmp`, `.crdownload`, `~`), links, and everything that is not a
+    regular file are passed over; so are, with a `done_suffix`, files without their marker, and the markers. Held are
+    names that are not UTF-8, and what this process may not read, or not rename out of its folder, itself or its marker.
 
     Raises:
         MissingError: there is no such directory.
@@ -63,40 +85,95 @@ def scan_landing(
     now = time.time()
     ready: list[LandedFile] = []
     settling: dict[str, float] = {}
-    entries = dict(_walk(str(landing_dir), ""))
+    held: dict[str, list[str]] = {}
+    entries = {name: (entry, folder) for name, entry, folder in _walk(str(landing_dir), "", held)}
     wanted = re.compile("|".join(map(fnmatch.translate, patterns)))
-    for name, entry in entries.items():
+    for name, (entry, folder) in entries.items():
         if not patterns or not wanted.match(entry.name):
             continue
         if done_suffix and (name.endswith(done_suffix) or name + done_suffix not in entries):
             continue
-        if not _is_utf8(name):
-            log.warning("%a stays in landing: its name is no UTF-8", name)
-            continue
-        if not os.access(entry.path, os.R_OK):
-            log.warning("%r stays in landing: this process may not read it", name)
-            continue
+        marker = entries[name + done_suffix] if done_suffix else None
         with contextlib.suppress(FileNotFoundError):
+            if reason := _held(name, entry, folder) or (marker and _held(name, *marker)):
+                held.setdefault(reason, []).append(name)
+                continue
             info = entry.stat(follow_symlinks=False)
             wait = max(info.st_mtime, info.st_ctime) + settle_seconds - now
             if wait > 0:
                 settling[name] = wait
             else:
                 ready.append(LandedFile(name, info.st_size))
-    return Landing(sorted(ready), settling)
+    return Landing(sorted(ready), settling, {reason: sorted(names) for reason, names in sorted(held.items())})
 
 
-def _walk(directory: str, folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+class _Folder(NamedTuple):
+    """Why no file can be renamed out of a folder, and why not those of other users."""
+
+    held: str | None = None
+    sticky: str | None = None
+
+
+def _folder(directory: str) -> _Folder:
+    if not is_writable(directory):
+        return _Folder(held=f"{_me()} may not write into {directory!r}, and so not rename a file out of it: allow it")
+    info = os.lstat(directory)
+    if not info.st_mode & stat.S_ISVTX or os.geteuid() in {0, info.st_uid}:
+        return _Folder()
+    return _Folder(
+        sticky=f"{directory!r} is sticky, so only the owner of a file may rename it, and this is {_me()}: chmod -t"
+    )
+
+
+def _held(name: str, entry: os.DirEntry[str], folder: _Folder) -> str | None:
+    """Say why a file cannot be taken: by rule where a rule says it, not by trying."""
+    if not _is_utf8(name):
+        return "its name is not UTF-8"
+    if not os.access(entry.path, os.R_OK, effective_ids=True):
+        return f"{_me()} may not read it"
+    if folder.sticky and entry.stat(follow_symlinks=False).st_uid != os.geteuid():
+        return folder.sticky
+    return folder.held
+
+
+def is_writable(directory: AnyPath) -> bool:
+    """Say whether this process may make and remove names in a directory."""
+    return os.access(directory, os.W_OK | os.X_OK, effective_ids=True)
+
+
+def _me() -> str:
+    with contextlib.suppress(KeyError):
+        return f"user {pwd.getpwuid(os.geteuid()).pw_name!r}"
+    return f"user {os.geteuid()}"
+
+
+def check_writable(directories: Iterable[AnyPath]) -> None:
+    """Check that this process may write into directories, or make them where they are not there yet.
+
+    Raises:
+        PathError: it may not.
+    """
+    known: set[str] = set()
+    for directory in directories:
+        there = wanted = os.fspath(directory)
+        while there not in known and not os.path.lexists(there):
+            known.add(there)
+            there = os.path.split(there)[0]
+        if there not in known and Path(there).is_dir() and not is_writable(there):
+            needed = "" if there == wanted else f", where {wanted!r} is to be made"
+            msg = f"{there!r}: {_me()} may not write into this folder{needed}: change its owner, group or mode"
+            raise PathError(msg)
+        known.add(there)
+
+
+def _walk(directory: str, folder: str, held: dict[str, list[str]]) -> Iterator[tuple[str, os.DirEntry[str], _Folder]]:
     """Yield files with their names: `folder`, which ends in a slash, is what those of a directory begin with."""
     try:
-        found = os.scandir(directory)
-    except (PermissionError, FileNotFoundError) as error:
-        log.warning("%a stays in landing: %s", directory, error.strerror)
-        return
+        rules, found = _folder(directory), os.scandir(directory)
     except OSError as error:
-        if error.errno != errno.ENAMETOOLONG:
+        if error.errno not in {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENAMETOOLONG}:
             raise
-        log.warning("%a stays in landing: %s", directory, error.strerror)
+        held.setdefault(error.strerror or "", []).append(directory)
         return
     with found as entries:
         for entry in entries:
@@ -104,9 +181,9 @@ def _walk(directory: str, folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]
                 continue
             name = folder + entry.name
             if entry.is_dir(follow_symlinks=False):
-                yield from _walk(entry.path, f"{name}/")
+                yield from _walk(entry.path, f"{name}/", held)
             elif entry.is_file(follow_symlinks=False):
-                yield name, entry
+                yield name, entry, rules
 
 
 def _is_utf8(name: str) -> bool:
@@ -135,41 +212,52 @@ def name_fits(path: Path) -> bool:
 def claim(run: Run, files: Iterable[tuple[str, int]]) -> set[str]:
     """Move files out of landing into their subdirectories: the rename is the claim.
 
-    Files that are in their subdirectory already are left as they are, so a second call completes a first one.
+    Files that are in their subdirectory already are left as they are, so a second call completes a first one. A warning
+    says of those that are not claimed why.
 
     Args:
         run: the run that claims.
         files: name in landing and number of the subdirectory of each.
 
     Returns:
-        The names that are in neither place: somebody else took them before the claim.
+        The names that are not claimed: somebody else took them before, or the system refuses to rename them. Of a file
+        and its marker either both are claimed, or none.
     """
     vanished: set[str] = set()
+    held: dict[str, list[str]] = {}
     touched: set[Path] = set()
     there: dict[tuple[int, str], set[str]] = {}
     for name, n in files:
-        folder, _, last = name.rpartition("/")
+        folder = name.rpartition("/")[0]
         if (n, folder) not in there:
             make_dirs(run.subdir_dir(n) / folder)
             touched |= {run.feed.landing_dir / folder, run.subdir_dir(n) / folder}
             there[n, folder] = {path.name for path in (run.subdir_dir(n) / folder).iterdir()}
         marker = run.marker(name)
-        if marker and marker.rpartition("/")[2] not in there[n, folder] and not _take(run, n, marker):
+        try:
+            for part in (marker, name) if marker else (name,):
+                if part.rpartition("/")[2] not in there[n, folder]:
+                    # As Paths it takes twice as long.
+                    os.rename(f"{run.feed.landing_dir}/{part}", f"{run.subdir_dir(n)}/{part}")  # noqa: PTH104
+        except FileNotFoundError:
             vanished.add(name)
-        elif last not in there[n, folder] and not _take(run, n, name):
-            vanished.add(name)
-            if marker:
-                (run.subdir_dir(n) / marker).rename(run.feed.landing_dir / marker)
+        except PermissionError as error:
+            reason = f"{_me()} is refused the rename ({error.strerror}): look at attributes (lsattr) and access lists"
+            held.setdefault(reason, []).append(name)
+        if marker and (name in vanished or held):
+            _put_back(run, n, name, marker)
     sync_dirs(touched)
-    return vanished
+    warn({reason: sorted(names) for reason, names in held.items()})
+    for name in sorted(vanished):
+        log.warning("%r was taken out of landing before it could be claimed: it is not in this run", name)
+    return vanished.union(*held.values())
 
 
-def _take(run: Run, n: int, name: str) -> bool:
-    try:
-        os.rename(f"{run.feed.landing_dir}/{name}", f"{run.subdir_dir(n)}/{name}")  # noqa: PTH104 - twice as fast
-    except FileNotFoundError:
-        return False
-    return True
+def _put_back(run: Run, n: int, name: str, marker: str) -> None:
+    """Put a claimed marker back into landing, unless its file is claimed too."""
+    if not os.path.lexists(run.subdir_dir(n) / name):
+        with contextlib.suppress(FileNotFoundError):
+            (run.subdir_dir(n) / marker).rename(run.feed.landing_dir / marker)
 
 
 def claimed_file(run: Run, n: int, name: str) -> os.stat_result:
@@ -196,44 +284,15 @@ def version(state: os.stat_result) -> tuple[int, int, int, int]:
     return state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
 
 
-def give_back(run: Run, n: int, names: list[str]) -> list[str]:
-    """Move staged originals back into landing under their old names. A second call completes a first one.
-
-    Returns:
-        The names that stay staged, because landing has another file of that name now.
-    """
-    taken: list[str] = []
-    for name in names:
-        staged, landed = run.subdir_dir(n) / name, run.feed.landing_dir / name
-        try:
-            land(staged, landed)
-        except FileExistsError:
-            taken.append(name)
-    return taken
-
-
-def land(waiting: Path, landed: Path) -> None:
-    """Move a file into landing, where it has a name of its own. A second call completes a first one.
-
-    Raises:
-        FileExistsError: landing has another file of that name.
-    """
-    if not os.path.lexists(waiting):
-        return
-    make_dirs(landed.parent)
-    try:
-        os.link(waiting, landed, follow_symlinks=False)
-    except FileExistsError:
-        if not os.path.samestat(waiting.lstat(), landed.lstat()):
-            raise
-    sync_dirs({landed.parent})
-    waiting.unlink()
-    sync_dirs({waiting.parent})
-
-
 def temporary(path: Path) -> Path:
     """Return the name that a file is written under until it is complete: hidden, in the same directory."""
     return path.with_name(f".{path.name}.tmp")
+
+
+def fresh(path: Path) -> Path:
+    """Return `temporary(path)`, with nothing there: what a call that was cut short left, or a link, is removed."""
+    discard_temporary(path)
+    return temporary(path)
 
 
 def publish(path: Path) -> None:
@@ -246,20 +305,19 @@ def publish(path: Path) -> None:
 def write(path: Path, content: bytes) -> None:
     """Write a small file, atomically and durably; a file that holds `content` already is left as it is."""
     with contextlib.suppress(FileNotFoundError):
-        if path.read_bytes() == content:
+        if links.read(path) == content:
             # A call that was cut short may have left the name without its directory on disk.
             sync_dirs({path.parent})
             return
-    make_dirs(path.parent)
-    temporary(path).write_bytes(content)
-    publish(path)
+    with writing(path) as file:
+        file.write(content)
 
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[BinaryIO]:
     """Open a file to be written: durable under its name when the block ends well, not there when it does not."""
     make_dirs(path.parent)
-    with temporary(path).open("w+b") as file:
+    with fresh(path).open("x+b") as file:
         yield file
     publish(path)
 
@@ -273,8 +331,8 @@ def copy(source: Path, path: Path) -> None:
 def copy_unpublished(source: Path, path: Path) -> Path:
     """Copy a file to `temporary(path)`, which is returned."""
     make_dirs(path.parent)
-    shutil.copyfile(source, temporary(path))
-    return temporary(path)
+    shutil.copyfile(source, written := fresh(path))
+    return written
 
 
 def remove(path: Path) -> None:
@@ -336,17 +394,21 @@ def write_empty(path: Path) -> int:
 
 
 def size(path: AnyPath) -> int | None:
-    """Return the size of a regular file in bytes; None where there is none."""
+    """Return the size of a regular file in bytes; None where there is none, or a link to one."""
     try:
-        found = os.stat(path)  # noqa: PTH116 - as a Path it takes twice as long
+        found = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
+    """Return the SHA-256 of a file's bytes, in hexadecimal; links are not followed.
+
+    Raises:
+        PathError: it is a link.
+    """
+    with links.reading(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -122,7 +122,7 @@ def _merge(run: Run, n: int, known: Mapping[str, Input], schema: RunSchema) -> _
         fast = _without(paths, careful)
         try:
             merged = engine.merge(
-                run, n, engine.Sources(fast, size, clean=clean), schema, files.temporary(run.merged_path(n))
+                run, n, engine.Sources(fast, size, clean=clean), schema, files.fresh(run.merged_path(n))
             )
         except DATA_FAULTS:
             refused = set(engine.faulty(run, fast, schema))
@@ -147,7 +147,7 @@ def _merge_exact(run: Run, n: int, known: Mapping[str, Input], schema: RunSchema
         left = {name: run.subdir_dir(n) / name for name in known if not joined or input_format(name) != "json"}
         lines = all(file.proved for name, file in known.items() if input_format(name) == "json")
         sources = engine.Sources(left, _record_bytes(known.values()), lines=lines, joined=joined)
-        merge = functools.partial(engine.merge, run, n, schema=schema, target=files.temporary(run.merged_path(n)))
+        merge = functools.partial(engine.merge, run, n, schema=schema, target=files.fresh(run.merged_path(n)))
         checked = not all(file.fits for file in known.values())
         try:
             merged = merge(sources, checked=checked)
@@ -265,7 +265,7 @@ def publish(run: Run, n: int, progress: Progress) -> Published:
         size, sha256 = listed.stat().st_size, files.sha256(listed)
         quarantined = Published(run.quarantined_records_name(n), progress.records_quarantined, size, sha256)
     files.make_dirs(target.parent)
-    temporary = files.temporary(target)
+    temporary = files.fresh(target)
     size = _record_bytes(progress.files)
     rows = denormalize(run, n, schema, size, temporary) if schema.columns else files.write_empty(temporary)
     totals = {name: counts.plain(total) for name, total in counts.merged_sums(run, n, schema, size).items()}

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
@@ -112,6 +113,27 @@ class Feed:
         """Where the files of unfinished runs are."""
         return self.data_dir / "staging"
 
+    @functools.cached_property
+    def output_dir(self) -> Path:
+        """Where the tables of all runs are published."""
+        return self.data_dir / self.spec.output.path
+
+    @functools.cached_property
+    def quarantine_dir(self) -> Path:
+        """Where what is bad ends."""
+        return self.data_dir / self.spec.quarantine.path
+
+    @functools.cached_property
+    def folders(self) -> list[Path]:
+        """The folders that may themselves be links to other allowed places."""
+        named = [self.landing_dir, self.output_dir, self.archive_dir, self.quarantine_dir]
+        return [*named, self.staging_dir, self.commits_dir.parent, self.commits_dir, self.data_dir]
+
+    @property
+    def references_dir(self) -> Path:
+        """Each reference as some run has joined it."""
+        return self.data_dir / ".fanfold" / "references"
+
     @property
     def commits_dir(self) -> Path:
         """One manifest for each run that is complete."""
@@ -124,7 +146,7 @@ class Feed:
 
     def kept_reference_path(self, reference: str, sha256: str) -> Path:
         """Return where a reference is kept as runs have joined it: by its content."""
-        return self.data_dir / ".fanfold" / "references" / f"{sha256}_{PurePosixPath(reference).name}"
+        return self.references_dir / f"{sha256}_{PurePosixPath(reference).name}"
 
     @property
     def resolutions_dir(self) -> Path:
@@ -213,6 +235,27 @@ class Run:
     @functools.cached_property
     def _subdir_dirs(self) -> dict[int, Path]:
         return {}
+
+    def directories(self, folders: Collection[tuple[str, int]]) -> list[str]:
+        """Return every directory, but for those of landing, in which the run has files, or will have.
+
+        Args:
+            folders: those in landing that its files are from (`""` is landing itself), with numbers of subdirectories.
+        """
+        found = [*self.feed.folders[1:], self.feed.references_dir, self.staging_dir, self.work_dir, self.output_dir]
+        found += [self.spill_dir(n) for n in {n for _, n in folders}]
+        # There may be as many folders as files: a Path takes longer to make than to look at.
+        below = {f"{self.feed.archive_dir}/{folder}" for folder, _ in folders}
+        for folder, n in folders:
+            below |= {f"{self.subdir_dir(n)}/{folder}", f"{self.feed.data_dir}/{self.quarantine_name(n)}/{folder}"}
+        return [*map(str, found), *(path.rstrip("/") for path in below)]
+
+    def own_dirs(self, numbers: Iterable[int]) -> list[Path]:
+        """Return the directories, as far as these subdirectories go, in which everything is made by Fanfold."""
+        found = [self.staging_dir, self.work_dir, self.work_dir / "reference", self.output_dir]
+        for n in numbers:
+            found += [self.work_dir / str(n), self.feed.data_dir / self.quarantine_name(n)]
+        return found
 
     def staged_name(self, n: int, name: str) -> str:
         """Return where the file that landed as `name` is staged, relative to data_dir."""

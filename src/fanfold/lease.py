@@ -15,6 +15,7 @@ from pathlib import Path
 
 import msgspec
 
+from fanfold import links
 from fanfold.errors import BusyError
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ def hold(*paths: Path, does: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _hold(path: Path, does: str) -> Iterator[None]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = links.open_file(path, os.O_RDWR | os.O_CREAT)
     try:
         locked, last = _lock(descriptor), time.monotonic() + GRACE_SECONDS
         while not locked and time.monotonic() < last:
@@ -95,7 +96,7 @@ def one_by_one(path: Path, seconds: float) -> Iterator[None]:
     """
     last = time.monotonic() + seconds
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = links.open_file(path, os.O_RDWR | os.O_CREAT)
         try:
             if _lock(descriptor) and _is_at(descriptor, path):
                 yield

@@ -9,7 +9,7 @@ from concurrent.futures import Future  # noqa: TC003 - used at run time by name
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from fanfold import lease, runs, steps, workers
+from fanfold import files, lease, runs, steps, workers
 from fanfold.errors import EmptySubdir
 from fanfold.files import LandedFile
 from fanfold.layout import Feed, Run, format_ts, parse_ts
@@ -76,6 +76,7 @@ def _ready(feed: Feed) -> list[LandedFile]:
     if soon:
         time.sleep(max(soon) + 0.01)
         landing = steps.list_files(feed)
+    files.warn(landing.held)
     return landing.ready
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
+from fanfold import links
 from fanfold.errors import DataError
 
 Document = TypeVar("Document", bound=msgspec.Struct)
@@ -288,9 +289,10 @@ def read(path: Path, kind: type[Document]) -> Document:
     Raises:
         FileNotFoundError: it is not there (yet).
         DataError: somebody changed it: it is not what Fanfold writes.
+        PathError: it is a link.
     """
     try:
-        return msgspec.json.decode(path.read_bytes(), type=kind)
+        return msgspec.json.decode(links.read(path), type=kind)
     except msgspec.MsgspecError as error:
         msg = f"{str(path)!r} was changed ({error}), expected the {kind.__name__} that Fanfold wrote"
         raise DataError(msg) from None

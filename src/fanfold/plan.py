@@ -35,7 +35,10 @@ class Drift(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """A run that has not happened. `faults` say which files have records that cannot be read, by the first of them.
+    """A run that has not happened.
+
+    `held` is how many files cannot be taken out of landing. `faults` say which files have records that cannot be read,
+    by the first of them.
 
     `decisions` say what each file is to the feed (`new`, `new_content`, `duplicate`), `duplicates` of which
     `<ts>/<name>` those are the same bytes; they are counted as files, and have no records.
@@ -44,6 +47,7 @@ class Plan(msgspec.Struct, frozen=True):
     resumes: str | None
     files: int
     settling: int
+    held: int
     bytes: int
     records: int
     subdirs: dict[str, PlannedSubdir]
@@ -63,12 +67,13 @@ def plan(feed: Feed) -> Plan:
         DataError, MissingError: what would stop the run before any group starts.
     """
     landing = steps.list_files(feed)
+    files.warn(landing.held)
     sizes = {file.name: file.size_bytes for file in landing.ready}
     parts = balance(sizes.items(), feed.spec.subdirs)
     references: prepare.References = []
     for index, merged in enumerate(feed.spec.merge):
         opened = prepare.open_reference(feed, index)
-        sha256 = files.sha256(feed.data_dir / merged.reference)
+        sha256 = files.sha256((feed.data_dir / merged.reference).resolve())
         references.append((FrozenReference(merged.reference, sha256, opened.check()), opened.columns))
     places = {name: Place(f"{feed.landing_dir}/{name}", size) for name, size in sizes.items()}
     scans = scan(feed.data_dir, places, feed.spec, os.cpu_count() or 1)
@@ -83,6 +88,7 @@ def plan(feed: Feed) -> Plan:
         resumes=waiting[0] if waiting else None,
         files=len(sizes),
         settling=len(landing.settling),
+        held=sum(map(len, landing.held.values())),
         bytes=sum(sizes.values()),
         records=sum(records.values()),
         subdirs={

@@ -124,12 +124,12 @@ def freeze_reference(run: Run, index: int) -> tuple[FrozenReference, list[Column
         lines = target.with_suffix(".ndjson")
         with contextlib.ExitStack() as stack:
             clean = stack.enter_context(files.writing(lines)) if opened.careful else None
-            rows = opened.freeze(files.temporary(target), run.spill_dir(0), clean)
+            rows = opened.freeze(files.fresh(target), run.spill_dir(0), clean)
         files.remove(lines)
-        sha256 = files.sha256(source)
+        sha256 = files.sha256(source.resolve())
         kept = run.feed.kept_reference_path(run.feed.spec.merge[index].reference, sha256)
         # Kept as it was, the run can be made again from the archive.
-        copied = None if kept.exists() else files.copy_unpublished(source, kept)
+        copied = None if files.size(kept) is not None else files.copy_unpublished(source, kept)
         after = source.stat()
     except FileNotFoundError:
         msg = f"{str(source)!r} is no file, expected the reference {run.feed.spec.merge[index].reference!r}"

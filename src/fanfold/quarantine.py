@@ -15,7 +15,7 @@ from typing import Literal
 
 import msgspec
 
-from fanfold import files, manifest, runs
+from fanfold import archive, files, links, manifest, runs
 from fanfold.errors import DataError, MissingError, nearest
 from fanfold.layout import COMPRESSIONS, Feed, Run, format_ts, input_format, parse_ts
 from fanfold.manifest import BadFile, BadRecord, Manifest
@@ -80,10 +80,12 @@ def replay(feed: Feed, item: Item, corrected: bytes | None = None) -> Resolution
     Raises:
         DataError: it was discarded; its text was not kept; no pattern of the feed takes the file.
     """
-    path, waiting = _resolution_path(feed, item.item), _resolution_path(feed, item.item).with_suffix(".landing")
+    path, landed_as = _resolution_path(feed, item.item), _landed_as(item)
+    packed = PurePosixPath(landed_as).suffix
+    waiting = path.with_suffix(".landing" + (packed if packed in COMPRESSIONS else ""))
+    _check_places(feed, path, feed.landing_dir / landed_as)
     decision = manifest.read_if_there(path, Resolution)
     if decision is None:
-        landed_as = _landed_as(item)
         if not any(fnmatch.fnmatchcase(PurePosixPath(landed_as).name, wanted) for wanted in feed.spec.input.patterns):
             msg = (
                 f"{landed_as!r} is taken by none of input.patterns: land the corrected file yourself, and discard this"
@@ -96,11 +98,7 @@ def replay(feed: Feed, item: Item, corrected: bytes | None = None) -> Resolution
         msg = f"{item.item!r} was discarded, expected an item that is open"
         raise DataError(msg)
     landed = feed.landing_dir / decision.landed_as
-    try:
-        files.land(waiting, landed)
-    except FileExistsError:
-        msg = f"{str(landed)!r} exists and is another file, expected the name to be free: nothing is overwritten"
-        raise DataError(msg) from None
+    archive.land(waiting, landed)
     if (marker := feed.run(item.item.split("/")[0]).marker(landed.name)) and landed.exists():
         files.write(landed.with_name(marker), b"")
     return decision
@@ -113,6 +111,7 @@ def discard(feed: Feed, item: Item, reason: str | None = None) -> Resolution:
         DataError: it was replayed.
     """
     path = _resolution_path(feed, item.item)
+    _check_places(feed, path)
     decision = manifest.read_if_there(path, Resolution)
     if decision is None:
         decision = Resolution(item.item, "discarded", reason=reason)
@@ -142,6 +141,12 @@ def _bad(run: Run, committed: Manifest, n: int) -> Iterator[tuple[str, BadRecord
         with (run.feed.data_dir / listed.path).open("rb") as lines:
             for number, line in enumerate(lines, start=1):
                 yield f"{run.ts}/{n}:{number}", msgspec.json.decode(line, type=BadRecord)
+
+
+def _check_places(feed: Feed, *paths: Path) -> None:
+    directories = [path.parent for path in paths]
+    links.check_inside(directories, feed.folders)
+    files.check_writable(directories)
 
 
 def _resolution_path(feed: Feed, item: str) -> Path:

@@ -37,7 +37,7 @@ def recount(run: Run, committed: Manifest) -> Recount:
     other; files that are missing or changed are named, and not counted.
     """
     gaps = list(verify.gaps(run, committed))
-    present = [f for f in committed.files if (run.feed.data_dir / f.archived_as).is_file()]
+    present = [f for f in committed.files if files.size(run.feed.place(f.archived_as)) is not None]
     # One that is too large to be read has no hash.
     whole = {
         f
@@ -74,15 +74,18 @@ def _count_gaps(committed: Manifest, originals: Counts, tables: Counts) -> Itera
 
 def _count_originals(run: Run, committed: Manifest, originals: list[ArchivedFile]) -> Counts:
     """Count the records that lie in originals, good and bad, and the rows and sums that the good ones call for."""
-    data_dir, spec = run.feed.data_dir, run.feed.spec
+    spec = run.feed.spec
     readable = [file for file in originals if not file.code and not file.duplicate_of]
     columns = [column for column in totalled(spec, committed.columns) if column.source == RECORD]
-    fast = [data_dir / file.archived_as for file in readable if not file.careful]
-    records, rows, sums = count_originals(data_dir, fast, spec, committed.explode, columns)
+    # The archive may be a link to another disk.
+    archive_dir = run.feed.archive_dir.resolve()
+    fast = [archive_dir / run.archived(file.name) for file in readable if not file.careful]
+    records, rows, sums = count_originals(archive_dir, fast, spec, committed.explode, columns)
     bad = _quarantined_records(run, committed)
     for file in readable:
         if file.careful:
-            for number, found in enumerate(careful_records(data_dir, data_dir / file.archived_as, spec), start=1):
+            place = archive_dir / run.archived(file.name)
+            for number, found in enumerate(careful_records(archive_dir, place, spec), start=1):
                 records += 1
                 if number not in bad.get(file.name, set()):
                     counted = count_plainly(found.value or {}, committed.explode, columns)

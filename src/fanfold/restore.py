@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from fanfold import archive, files, lease, local, manifest, runs
+from fanfold import archive, files, lease, links, local, manifest, runs
 from fanfold.balance import balance
 from fanfold.errors import DataError
 from fanfold.layout import Feed, Run
@@ -20,8 +20,11 @@ def restore(run: Run, committed: Manifest, target_dir: Path) -> list[str]:
 
     Raises:
         DataError: an original is missing or changed, or another file has its name in `target_dir`.
+        PathError: a link below `target_dir` leads out of it, or this process may not write into it.
     """
     places = {target_dir / file.name: file for file in committed.files}
+    links.check_inside({target.parent for target in places}, [target_dir])
+    files.check_writable({target.parent for target in places})
     for target, file in places.items():
         if target.exists() and files.sha256(target) != file.sha256:
             msg = f"{str(target)!r} exists and is another file, expected the name to be free: nothing is overwritten"

@@ -2,14 +2,14 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from fanfold import archive, files, lease, manifest
+from fanfold import archive, files, lease, links, manifest
 from fanfold.errors import DataError, MissingError, SpecError, nearest
 from fanfold.files import AnyPath
 from fanfold.layout import Feed, Run, format_ts, parse_ts
@@ -54,10 +54,10 @@ def open_feed(spec_path: AnyPath, data_dir: AnyPath | None = None) -> Feed:
     spec = load_spec(path)
     roots = allowed_roots(path, spec)
     root = check_allowed(path.resolve().parent / (data_dir or spec.data_dir), roots, "data_dir")
-    folders = [spec.input.path, spec.output.path, spec.archive.path, spec.quarantine.path, "staging", ".fanfold/runs"]
-    for folder in [*folders, *(merged.reference for merged in spec.merge)]:
-        check_allowed(root / folder, roots, "path")
     feed = Feed(root, spec)
+    for folder in [*feed.folders, *(root / merged.reference for merged in spec.merge)]:
+        check_allowed(folder, roots, "path")
+    links.check_inside([feed.references_dir, feed.resolutions_dir], feed.folders)
     check_identity(feed)
     return feed
 
@@ -116,13 +116,48 @@ def one_by_one(feed: Feed) -> AbstractContextManager[None]:
 
 
 def open_run(data_dir: AnyPath, ts: str) -> Run | None:
-    """Return a run with the spec that it began with; None where nothing was staged under `ts`."""
+    """Return a run with the spec that it began with; None where nothing was staged under `ts`.
+
+    Raises:
+        PathError: a link leads out of the feed, or lies among Fanfold's own files of the run.
+    """
     bare = Feed(Path(data_dir).resolve(), Spec(version=1, name="run")).run(format_ts(parse_ts(ts)))
     if committed := manifest.read_if_there(bare.commit_path, Manifest):
-        return Feed(bare.feed.data_dir, Spec.model_validate(committed.spec)).run(bare.ts)
+        run = Feed(bare.feed.data_dir, Spec.model_validate(committed.spec)).run(bare.ts)
+        check_links(run, ((file.name, file.subdir) for file in committed.files))
+        return run
+    links.check_plain([bare.staging_dir, bare.work_dir])
     if not bare.files_path.exists():
         return None
-    return Feed(bare.feed.data_dir, Spec.model_validate_json(bare.spec_path.read_bytes())).run(bare.ts)
+    return Feed(bare.feed.data_dir, Spec.model_validate_json(links.read(bare.spec_path))).run(bare.ts)
+
+
+def check_links(run: Run, names: Iterable[tuple[str, int]]) -> None:
+    """Check that no link leads out of the feed from where a run has files, or will have.
+
+    Args:
+        run: the run.
+        names: the names of files in landing, each with the number of its subdirectory.
+
+    Raises:
+        PathError: one does, or lies among Fanfold's own files.
+    """
+    folders = {(name.rpartition("/")[0], n) for name, n in names}
+    links.check_inside(run.directories(folders), run.feed.folders)
+    links.check_plain(run.own_dirs({n for _, n in folders}))
+
+
+def check_places(run: Run, names: Iterable[tuple[str, int]]) -> None:
+    """Check, before anything is changed, what a run needs of the places of its files, as `check_links` takes them.
+
+    Raises:
+        PathError: a link leads out of the feed, or this process may not write into a folder.
+    """
+    names = list(names)
+    check_links(run, names)
+    folders = {(name.rpartition("/")[0], n) for name, n in names}
+    links.check_inside((run.feed.landing_dir / folder for folder, _ in folders), run.feed.folders)
+    files.check_writable(run.directories(folders))
 
 
 def open_complete(feed: Feed, ts: str | None) -> tuple[Run, Manifest]:
@@ -137,7 +172,9 @@ def open_complete(feed: Feed, ts: str | None) -> tuple[Run, Manifest]:
         msg = f"{name!r} is no complete run, {nearest(name, known)}" if known else "there is no complete run yet"
         raise MissingError(msg)
     committed = manifest.read(feed.run(name).commit_path, Manifest)
-    return Feed(feed.data_dir, Spec.model_validate(committed.spec)).run(name), committed
+    run = Feed(feed.data_dir, Spec.model_validate(committed.spec)).run(name)
+    check_links(run, ((file.name, file.subdir) for file in committed.files))
+    return run, committed
 
 
 def unfinished(feed: Feed) -> list[str]:
@@ -241,7 +278,7 @@ def release_unpublished(run: Run) -> tuple[list[int], list[str]]:
     for n in release.subdirs:
         names = [file.name for file in staged if file.subdir == n]
         # A file is in landing before the marker that makes it ready.
-        taken += files.give_back(run, n, [*names, *filter(None, map(run.marker, names))])
+        taken += archive.give_back(run, n, [*names, *filter(None, map(run.marker, names))])
         files.discard(run.feed.data_dir / run.output_name(n))
         files.discard(run.feed.data_dir / run.quarantined_records_name(n))
     if taken:

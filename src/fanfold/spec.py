@@ -324,7 +324,10 @@ def check_allowed(path: Path, roots: list[Path], what: str) -> Path:
         raise PathError(msg) from None
     if not any(resolved.is_relative_to(root) for root in roots):
         shown = ", ".join(repr(str(root)) for root in roots)
-        msg = f"{what} {str(path)!r} is outside the allowed roots, expected a path under {shown} ({ALLOWED_ROOTS})"
+        leads = f" (it leads to {str(resolved)!r})" if resolved != path else ""
+        msg = (
+            f"{what} {str(path)!r}{leads} is outside the allowed roots, expected a path under {shown} ({ALLOWED_ROOTS})"
+        )
         raise PathError(msg)
     return resolved
 

@@ -8,13 +8,13 @@ import logging
 import os
 from collections.abc import Iterator
 
-from fanfold import files, groups, lease, manifest, prepare, runs, verify
+from fanfold import files, groups, lease, links, manifest, prepare, runs, verify
 from fanfold.balance import balance
 from fanfold.engine.reference import check_header
 from fanfold.errors import DataError, EmptySubdir, MissingError, PathError, nearest
 from fanfold.files import AnyPath
 from fanfold.layout import Feed, Run, format_ts, packing, parse_subdir, parse_ts
-from fanfold.manifest import Files, Manifest, StagedFile, Summary
+from fanfold.manifest import Files, Inputs, Manifest, StagedFile, Summary
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ def start(spec_path: AnyPath, data_dir: AnyPath | None = None) -> Feed:
     Raises:
         SpecError, PathError: as `runs.open_feed`.
         MissingError: the landing directory, a reference, or a column of it is not there.
-        PathError: landing and staging are on two file systems.
+        PathError: landing and staging are on two file systems, or this process may not write into a folder.
     """
     feed = runs.open_feed(spec_path, data_dir)
     if not feed.landing_dir.is_dir():
@@ -41,6 +41,8 @@ def start(spec_path: AnyPath, data_dir: AnyPath | None = None) -> Feed:
             "a file is claimed by renaming it"
         )
         raise PathError(msg)
+    files.check_writable(folder for folder in feed.folders if folder != feed.landing_dir)
+    files.check_writable(feed.staging_dir / ts for ts in runs.unfinished(feed))
     for merged in feed.spec.merge:
         source = feed.data_dir / merged.reference
         if not source.is_file():
@@ -84,13 +86,19 @@ def stage_files(feed: Feed, ts: str, listed: list[files.LandedFile] | None = Non
     Raises:
         BusyError: another process stages this run.
         SpecError: the `data_dir` holds another feed.
+        PathError: a link leads out of the feed, or this process may not write into a folder: nothing is claimed.
     """
     run = feed.run(format_ts(parse_ts(ts)))
+    links.check_plain([run.staging_dir, run.work_dir])
     if run.release_path.exists() and not runs.is_complete(run):
         # The decision to give the run up is on disk: it is carried out before anything else.
         release(feed, run.ts)
     is_new = not run.files_path.exists() and not runs.is_complete(run)
-    ready = list(_apart(run, (list_files(feed).ready if listed is None else listed) if is_new else []))
+    if is_new and listed is None:
+        landing = list_files(feed)
+        files.warn(landing.held)
+        listed = landing.ready
+    ready = list(_apart(run, listed or [])) if is_new else []
     if ready or run.staging_dir.is_dir():
         runs.claim_data_dir(feed)
         files.make_dirs(run.work_dir)
@@ -137,19 +145,23 @@ def _stage(feed: Feed, run: Run, ready: dict[str, int]) -> int:
             return 0
         parts = balance(ready.items(), feed.spec.subdirs)
         intent = Files(claimed=False, files=[StagedFile(f, ready[f], n) for n, part in parts.items() for f in part])
+        _check_places(run, intent)
         files.write(run.spec_path, feed.spec.model_dump_json(exclude={"data_dir"}, indent=1).encode())
         files.write(run.files_path, manifest.encode(intent))
     return len(intent.files if intent.claimed else _claim(feed, run.ts, intent))
 
 
+def _check_places(run: Run, given: Files) -> None:
+    runs.check_places(run, ((file.name, file.subdir) for file in given.files))
+
+
 def _claim(feed: Feed, ts: str, intent: Files) -> list[StagedFile]:
     run = runs.open_run(feed.data_dir, ts) or feed.run(ts)
+    _check_places(run, intent)
     for n in range(1, run.feed.spec.subdirs + 1):
         files.make_dirs(run.subdir_dir(n))
-    vanished = files.claim(run, ((file.name, file.subdir) for file in intent.files))
-    for name in sorted(vanished):
-        log.warning("%r was taken out of landing before it could be claimed: it is not in this run", name)
-    claimed = [file for file in intent.files if file.name not in vanished]
+    missed = files.claim(run, ((file.name, file.subdir) for file in intent.files))
+    claimed = [file for file in intent.files if file.name not in missed]
     if claimed:
         files.write(run.files_path, manifest.encode(Files(claimed=True, files=claimed)))
     else:
@@ -184,7 +196,9 @@ def create_dynamic_taskgroups(data_dir: AnyPath, ts: str, subdirs: int) -> dict[
     if not runs.is_complete(run):
         with lease.hold(run.lease_path, does="create_dynamic_taskgroups"):
             if not run.schema_path.exists():
-                prepare.prepare(run, manifest.read(run.files_path, Files).files)
+                staged = manifest.read(run.files_path, Files)
+                _check_places(run, staged)
+                prepare.prepare(run, staged.files)
     return {str(n): run.subdir(n) for n in range(1, run.feed.spec.subdirs + 1)}
 
 
@@ -226,6 +240,8 @@ def _group(subdir: str, data_dir: AnyPath, step: str) -> Iterator[tuple[Run, int
         if run is None or not runs.has_files(run, n):
             msg = f"{subdir} has no files in this run"
             raise EmptySubdir(msg)
+        if inputs := manifest.read_if_there(run.inputs_path(n), Inputs):
+            runs.check_places(run, ((file.name, n) for file in inputs.files))
         yield run, n
 
 
@@ -303,6 +319,7 @@ def verify_run(data_dir: AnyPath, ts: str, subdirs: int) -> Summary:
 def _verify(run: Run) -> Summary:
     committed = manifest.read_if_there(run.commit_path, Manifest)
     if committed is None:
+        _check_places(run, manifest.read(run.files_path, Files))
         files.discard_temporary(run.manifest_path)
         committed = verify.account(run)
         files.make_dirs(run.output_dir)
@@ -344,6 +361,9 @@ def _release(feed: Feed, ts: str) -> list[str]:
     if runs.is_complete(run):
         _verify(run)
         return []
+    staged = manifest.read(run.files_path, Files)
+    _check_places(run, staged)
+    files.check_writable({(feed.landing_dir / file.name).parent for file in staged.files})
     published, returned = runs.release_unpublished(run)
     for n in published:
         groups.finish(run, n)

@@ -193,7 +193,7 @@ def count_tables(run: Run, committed: Manifest) -> Counts:
 def is_as_published(feed: Feed, published: Published) -> bool:
     """Say whether a published table still has its bytes."""
     path = feed.data_dir / published.path
-    return path.is_file() and path.stat().st_size == published.size_bytes and files.sha256(path) == published.sha256
+    return files.size(path) == published.size_bytes and files.sha256(path) == published.sha256
 
 
 def _gaps(run: Run, committed: Manifest) -> Iterator[str]:

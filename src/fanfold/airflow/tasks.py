@@ -64,7 +64,7 @@ def check_for_files(spec_path: Path, data_dir: str, execution_ts: str) -> bool:
         AirflowRescheduleException: none is ready yet.
         AirflowSkipException: none came within `wait_seconds` of the first look.
     """
-    from fanfold import steps
+    from fanfold import files, steps
 
     with _in_airflows_words():
         feed = _open(spec_path, data_dir)
@@ -73,6 +73,9 @@ def check_for_files(spec_path: Path, data_dir: str, execution_ts: str) -> bool:
     context = get_current_context()
     first_look = context["ti"].get_first_reschedule_date(context)
     remaining = feed.spec.input.wait_seconds - (time.time() - first_look.timestamp() if first_look else 0.0)
+    if first_look is None or remaining <= 0:
+        # Each look is a process of its own: said at each, it would be said for ever.
+        files.warn(steps.list_files(feed).held)
     if remaining <= 0:
         msg = f"no file was ready in {feed.landing_dir} within {feed.spec.input.wait_seconds} s"
         raise AirflowSkipException(msg)

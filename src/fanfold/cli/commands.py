@@ -108,7 +108,8 @@ def plan(spec: Path, data_dir: Path | None, *, write_fields: bool, as_json: bool
     if planned.resumes:
         console.print(f"the unfinished run {planned.resumes} is resumed first")
     settling = f", {planned.settling:,} are settling (input.settle_seconds)" if planned.settling else ""
-    console.print(f"{display.count(planned.files, 'file')} ready ({planned.bytes:,} bytes){settling}")
+    held = f", {planned.held:,} cannot be taken (see the warnings)" if planned.held else ""
+    console.print(f"{display.count(planned.files, 'file')} ready ({planned.bytes:,} bytes){settling}{held}")
     _print_table(
         console,
         ["subdirectory", "files", "records", "bytes"],
