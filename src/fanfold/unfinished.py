@@ -1,0 +1,230 @@
+"""Runs that could not go on: why, whether the cause may be gone, and what they take up when they are tried again."""
+
+import contextlib
+import hashlib
+import importlib.metadata
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from fanfold import files, manifest, runs
+from fanfold.errors import EmptySubdir, FanfoldError
+from fanfold.layout import Feed, Run
+from fanfold.manifest import Cause, Failure, Files
+from fanfold.runs import Reason
+from fanfold.spec import KEPT_KEYS, Spec, by_key, changes, with_kept
+
+log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def noted(run: Run, step: str, n: int | None = None) -> Iterator[None]:
+    """Write down why a step cannot go on, for a reason of data or spec; a step that ends well removes the note.
+
+    Args:
+        run: the run.
+        step: name of the step.
+        n: number of its group; None for a step on the whole run.
+    """
+    path, began = run.failure_path(n), time.time_ns()
+    try:
+        yield
+    except EmptySubdir:
+        raise
+    except FanfoldError as error:
+        # Where there is no room for the note, the reason is still told.
+        with contextlib.suppress(OSError):
+            if not run.files_path.exists():
+                raise
+            failure = Failure(step, n, str(error), _cause(run, n, run.feed.spec, began))
+            files.write(path, manifest.encode(failure))
+        raise
+    files.remove(path)
+
+
+def is_stuck(feed: Feed, ts: str) -> bool:
+    """Say whether an unfinished run would only fail again: nothing that its failures depended on has changed.
+
+    A run of which one group may go on is not stuck.
+    """
+    run = runs.open_run(feed.data_dir, ts)
+    if run is None or runs.is_complete(run):
+        return False
+    known = {failure.subdir: failure for failure in runs.failures(run)}
+    left: list[int | None] = [n for n in _groups(run) if not _is_done(run, n)] if _is_prepared(run) else []
+    return all(n in known and not _has_changed(feed, run, known[n]) for n in left or [None])
+
+
+def warn(feed: Feed, but: str) -> None:
+    """Name the unfinished runs in the log, all but one; of those that cannot go on, with the reason."""
+    going = []
+    for ts in runs.unfinished(feed):
+        if ts != but and is_stuck(feed, ts):
+            log.warning(
+                "run %s is passed over: %s (to try it again: fanfold run SPEC --ts %s; to give it up: fanfold release "
+                "SPEC %s)",
+                ts,
+                "; ".join(map(told, runs.failures(runs.open_run(feed.data_dir, ts) or feed.run(ts)))),
+                ts,
+                ts,
+            )
+        elif ts != but:
+            going.append(ts)
+    if going:
+        log.warning("unfinished runs: %s (fanfold run resumes the oldest, fanfold release gives one up)", going)
+
+
+def told(failure: Failure | Reason) -> str:
+    """Say in which step a run failed, and why."""
+    return f"{failure.step}{f' of subdirectory {failure.subdir}' if failure.subdir else ''}: {failure.message}"
+
+
+def kept(feed: Feed, ts: str) -> str | None:
+    """Say, of a run that has published, how its spec differs from what it is now; None where it does not."""
+    run = runs.open_run(feed.data_dir, ts)
+    changed = changes(run.feed.spec, feed.spec) if run and runs.has_published(run) else {}
+    if not changed:
+        return None
+    return (
+        f"run {ts} has published, so it keeps the spec of its beginning; changed since: {'; '.join(changed.values())}. "
+        f"To use the changed spec for what is not published, give the run up: fanfold release SPEC {ts}"
+    )
+
+
+def what_next(feed: Feed, ts: str) -> str:
+    """Say what helps where a task of a run has failed, in the words of Airflow."""
+    if note := kept(feed, ts):
+        return note
+    run = runs.open_run(feed.data_dir, ts)
+    if run is None or runs.has_published(run):
+        return f"Mend the cause and clear this task with its downstream, or give the run up: fanfold release SPEC {ts}"
+    return (
+        "Mend the file and clear merge_data of its group with its downstream; or change the spec or a reference and "
+        f"clear create_dynamic_taskgroups with its downstream; or give the run up: fanfold release SPEC {ts}"
+    )
+
+
+def take_up(feed: Feed, ts: str) -> None:
+    """Prepare a run anew where its spec, or what made it fail, has changed, as long as nothing of it is published.
+
+    What was derived is gone before the new spec is there: a call that was cut short is completed by the next.
+
+    Raises:
+        SpecError: the changed spec does not fit what a run keeps.
+        BusyError: another process works on the run.
+    """
+    run = runs.open_run(feed.data_dir, ts)
+    if run is None or runs.is_complete(run) or run.release_path.exists():
+        return
+    if note := kept(feed, ts):
+        log.warning("%s", note)
+    changed = changes(run.feed.spec, feed.spec)
+    stays = [changed.pop(key) for key in KEPT_KEYS if key in changed]
+    if runs.has_published(run):
+        return
+    if stays:
+        log.warning("run %s keeps what it began with: %s (to give it up: fanfold release SPEC %s)", ts, stays, ts)
+    if not changed and not any(_has_changed(feed, run, failure) for failure in runs.failures(run)):
+        return
+    spec = with_kept(run.feed.spec, feed.spec) if changed else run.feed.spec
+    with runs.owned(run, "stage_files", run.driver_path):
+        if runs.has_published(run):
+            return
+        if changed:
+            log.warning("run %s goes on with the spec as it is now: %s", ts, "; ".join(changed.values()))
+        _forget(run)
+        files.write(run.spec_path, runs.encode_spec(spec))
+
+
+def _forget(run: Run) -> None:
+    """Remove what was derived from spec, files and references; the schema first, with which the groups are prepared."""
+    files.remove(run.schema_path)
+    files.sync_dirs({run.work_dir})
+    for n in _groups(run):
+        files.discard(run.feed.data_dir / run.quarantined_records_name(n))
+        files.discard(run.feed.data_dir / run.output_name(n))
+    derived = [path.parent for path in (run.reference_path(0), run.spill_dir(0))] if run.feed.spec.merge else []
+    for directory in [*derived, *(run.inputs_path(n).parent for n in _groups(run))]:
+        for path in list(directory.iterdir()) if directory.is_dir() else ():
+            # Somebody holds it: this call.
+            if path.name != run.lease_path.name:
+                shutil.rmtree(path) if path.is_dir() else files.remove(path)
+        if directory.is_dir():
+            files.sync_dirs({directory})
+    files.remove(run.failure_path())
+
+
+def _is_prepared(run: Run) -> bool:
+    return run.schema_path.exists() and not run.release_path.exists()
+
+
+def _groups(run: Run) -> list[int]:
+    return list(range(1, run.feed.spec.subdirs + 1))
+
+
+def _is_done(run: Run, n: int) -> bool:
+    names = [file.name for file in manifest.read(run.files_path, Files).files if file.subdir == n]
+    return not names or runs.group_state(run, n, names) == "archived"
+
+
+def _has_changed(feed: Feed, run: Run, failure: Failure) -> bool:
+    """Say whether something that a step that failed depended on has changed."""
+    published = runs.has_published(run)
+    try:
+        spec = run.feed.spec if published else with_kept(run.feed.spec, feed.spec)
+    except FanfoldError:
+        spec = run.feed.spec
+    now, then = _cause(run, failure.subdir, spec), failure.cause
+    if published:
+        # They are frozen.
+        return (now.spec, now.files, now.fanfold) != (then.spec, then.files, then.fanfold)
+    return now != then
+
+
+def _cause(run: Run, n: int | None, spec: Spec, began: int | None = None) -> Cause:
+    """Return what a step depends on, as hashes; what was changed since it `began` counts as changed afterwards too."""
+    references = [run.feed.data_dir / merged.reference for merged in spec.merge]
+    staged = [path for path in _staged(run, n) if began is not None and (_state(path) or (0,))[-1] >= began]
+    changing = [path for path in references if began is not None and (_state(path) or (0,))[-1] >= began]
+    return Cause(
+        spec=_digest(sorted(by_key(spec).items())),
+        files="" if staged else _digest([(str(path), _state(path)) for path in sorted(_places(run, n))]),
+        references="" if changing else _digest([(str(path), _state(path)) for path in references]),
+        fanfold=importlib.metadata.version("fanfold"),
+    )
+
+
+def _places(run: Run, n: int | None) -> Iterator[Path]:
+    """Yield what a step looks at: the originals, staged and archived, what is published and quarantined."""
+    yield from _staged(run, n)
+    for file in manifest.read(run.files_path, Files).files:
+        if n in {None, file.subdir}:
+            yield run.archive_path(file.name)
+            if run.release_path.exists():
+                yield run.feed.landing_dir / file.name
+    groups = _groups(run) if n is None else [n]
+    yield from (run.feed.data_dir / run.output_name(group) for group in groups)
+    for directory in [*(run.feed.data_dir / run.quarantine_name(group) for group in groups), run.output_dir]:
+        # What lies in the output beside a group's own table is the business of the whole run.
+        if directory != run.output_dir or n is None:
+            yield from (path for path in directory.rglob("*") if path.is_file())
+
+
+def _staged(run: Run, n: int | None) -> Iterator[Path]:
+    for group in _groups(run) if n is None else [n]:
+        for folder, _, names in os.walk(run.subdir_dir(group)):
+            yield from (Path(folder, name) for name in names)
+
+
+def _state(path: Path) -> tuple[int, int, int, int] | None:
+    try:
+        return files.version(path.lstat())
+    except OSError:
+        return None
+
+
+def _digest(found: object) -> str:
+    return hashlib.sha256(repr(found).encode(errors="surrogateescape")).hexdigest()
