@@ -1,20 +1,23 @@
 """Runs that cannot go on: passed over, listed with their reason, taken up when their cause is gone."""
 
 import json
+import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fanfold import manifest, runs, steps
-from fanfold.errors import DataError, MissingError
+from fanfold import manifest, runs, steps, unfinished
+from fanfold.errors import DataError, EmptySubdir, MissingError
 from fanfold.manifest import Failure, Manifest
-from tests.conftest import TS, FeedDir, MakeFeed, tree
+from tests.conftest import GROUP_STEPS, TS, FeedDir, MakeFeed, tree
 from tests.test_cli import fanfold
-from tests.test_crash import end, run
+from tests.test_crash import HOOK
 
 LATER = "20260103T030405Z"
 GOOD = [{"id": 1, "customer_id": "1", "items": [{"sku": "x", "qty": 2}]}]
@@ -244,28 +247,68 @@ def test_keys_of_later_runs_make_nothing_anew(make_feed: MakeFeed, key: str) -> 
     assert tree(feed.data_dir / "staging") == before
 
 
-def test_taking_up_a_spec_is_safe_to_cut_short(make_feed: MakeFeed, tmp_path: Path) -> None:
-    """Killed before any change that taking up a mended spec makes, a plain second run ends in the same tree."""
-    feed = make_feed({"a.json": [*GOOD, 7], "b.json": [7, *LATE]}, subdirs=2, concurrent_tasks=1)
-    assert end(run(feed.spec_path))[0] == 1
-    feed.write_spec(subdirs=2, concurrent_tasks=1, quarantine={"max_bad_records_percent": 60})
+TAKE_UP = (
+    "import sys; from fanfold import runs, unfinished; unfinished.take_up(runs.open_feed(sys.argv[1]), sys.argv[2])"
+)
 
-    def copy(name: str) -> Path:
-        return Path(shutil.copytree(feed.spec_path.parent, tmp_path / name)) / feed.spec_path.name
+
+def take_up(spec: Path, crash_at: int) -> int:
+    """Take up the spec in a process that is killed before its `crash_at`-th change; return how it ended."""
+    environ = os.environ | {"PYTHONPATH": str(HOOK), "CRASH_AT": str(crash_at)}
+    environ |= {"CRASH_ROOT": str(spec.parent / "data"), "CRASH_LOG": str(spec.parent / "changes")}
+    command = [sys.executable, "-c", TAKE_UP, str(spec), TS]
+    return subprocess.run(command, env=environ, check=False, capture_output=True, start_new_session=True).returncode
+
+
+def test_taking_up_a_spec_is_safe_to_cut_short(make_feed: MakeFeed, tmp_path: Path) -> None:
+    """Killed before any of its changes, and run again, taking up a spec ends in the same tree, and so does the run."""
+    feed = make_feed({"a.json": [*GOOD, 7], "b.json": LATE}, subdirs=2)
+    groups = feed.stage()
+    steps.merge_data(groups["2"], feed.data_dir)
+    with pytest.raises(DataError):
+        steps.merge_data(groups["1"], feed.data_dir)
+    keys: dict[str, Any] = {"denormalize": {"explode": []}, "quarantine": {"max_bad_records_percent": 60}}
+    feed.write_spec(subdirs=2, **keys)
+
+    def copy(name: str) -> FeedDir:
+        folder = Path(shutil.copytree(feed.spec_path.parent, tmp_path / name))
+        return FeedDir(folder / feed.spec_path.name, folder / "data")
 
     undisturbed = copy("undisturbed")
-    assert end(run(undisturbed, crash_at=0))[0] == 0
-    changes = (undisturbed.parent / "changes.what").read_text(encoding="utf-8").splitlines()
-    last = 1 + next(
-        index for index, change in enumerate(changes) if change.startswith("os.rename") and "spec.json" in change
-    )
-    assert last > 8
-    for point in range(1, last + 2):
-        spec = copy(f"killed-at-{point}")
-        assert end(run(spec, crash_at=point))[0] == -signal.SIGKILL
-        assert end(run(spec))[0] == 0, changes[point - 1]
-        assert tree(spec.parent / "data") == tree(undisturbed.parent / "data"), changes[point - 1]
-        shutil.rmtree(spec.parent)
+    assert take_up(undisturbed.spec_path, 0) == 0
+    changes = (undisturbed.spec_path.parent / "changes.what").read_text(encoding="utf-8").splitlines()
+    taken = tree(undisturbed.data_dir)
+    undisturbed.run()
+    assert "id,customer_id,items,customer_name" in undisturbed.read(2)
+    for point in range(1, len(changes) + 1):
+        killed = copy(f"killed-at-{point}")
+        assert take_up(killed.spec_path, point) == -signal.SIGKILL
+        unfinished.take_up(killed.open(), TS)
+        assert tree(killed.data_dir) == taken, changes[point - 1]
+        killed.run()
+        assert tree(killed.data_dir) == tree(undisturbed.data_dir), changes[point - 1]
+        shutil.rmtree(killed.spec_path.parent)
+
+
+def test_what_was_derived_before_is_not_believed_without_a_schema(make_feed: MakeFeed) -> None:
+    """Cut short while it prepares a run anew, then with its first spec again: nothing merged before is published."""
+    feed = make_feed({"a.json": [*GOOD, 7], "b.json": LATE}, subdirs=2)
+    groups = feed.stage()
+    steps.merge_data(groups["2"], feed.data_dir)
+    feed.at().schema_path.unlink()
+    (feed.data_dir / "customers.csv").write_text("customer_id,city\n1,Rome\n2,Oslo\n")
+    feed.stage()
+    feed.group(2)
+    assert feed.read(2) == "id,customer_id,items_sku,items_qty,customer_city\n2,2,y,3,Oslo\n"
+
+
+def test_a_dag_of_more_groups_than_a_run_has_skips_them(make_feed: MakeFeed) -> None:
+    """The groups that a run keeps are done; those that its DAG has beyond them have nothing to do."""
+    feed = make_feed({"a.json": GOOD}, subdirs=1)
+    feed.stage()
+    for step in GROUP_STEPS:
+        with pytest.raises(EmptySubdir):
+            step(f"staging/{TS}/2", feed.data_dir)
 
 
 def test_a_duplicate_of_what_is_stuck_costs_no_row(make_feed: MakeFeed) -> None:

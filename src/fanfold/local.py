@@ -57,11 +57,11 @@ def run_next(feed: Feed, on_run: Callable[[str, bool], OnStep]) -> tuple[LocalRu
     ts = format_ts(datetime.now(UTC))
     try:
         return run(feed, ts, on_run(ts, False)), failed  # noqa: FBT003 - told by position
-    except Exception as error:
-        if failed:
-            msg = "runs failed"
-            raise ExceptionGroup(msg, [*failed, error]) from None
-        raise
+    except (FanfoldError, ExceptionGroup) as error:
+        if not failed:
+            raise
+        msg = "runs failed"
+        raise ExceptionGroup(msg, [*failed, error]) from None
 
 
 def run(feed: Feed, ts: str, on_step: OnStep) -> LocalRun:

@@ -187,6 +187,9 @@ def create_dynamic_taskgroups(data_dir: AnyPath, ts: str, subdirs: int) -> dict[
         step = "create_dynamic_taskgroups"
         with lease.hold(run.lease_path, does=step), unfinished.noted(run, step):
             if not run.schema_path.exists():
+                if not runs.has_published(run):
+                    # What is there without a schema is of another spec, or of other references.
+                    unfinished.forget(run)
                 prepare.prepare(run, manifest.read(run.files_path, Files).files)
     return {str(n): run.subdir(n) for n in range(1, run.feed.spec.subdirs + 1)}
 

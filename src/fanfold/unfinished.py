@@ -7,11 +7,13 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import msgspec
+
 from fanfold import files, manifest, runs
-from fanfold.errors import EmptySubdir, FanfoldError
+from fanfold.errors import EmptySubdir, FanfoldError, SpecError
 from fanfold.layout import Feed, Run
 from fanfold.manifest import Cause, Failure, Files
 from fanfold.runs import Reason
@@ -37,10 +39,8 @@ def noted(run: Run, step: str, n: int | None = None) -> Iterator[None]:
     except FanfoldError as error:
         # Where there is no room for the note, the reason is still told.
         with contextlib.suppress(OSError):
-            if not run.files_path.exists():
-                raise
-            failure = Failure(step, n, str(error), _cause(run, n, run.feed.spec, began))
-            files.write(path, manifest.encode(failure))
+            cause = _cause(run, n, _staged_files(run), run.feed.spec, began)
+            files.write(path, manifest.encode(Failure(step, n, str(error), cause)))
         raise
     files.remove(path)
 
@@ -53,9 +53,11 @@ def is_stuck(feed: Feed, ts: str) -> bool:
     run = runs.open_run(feed.data_dir, ts)
     if run is None or runs.is_complete(run):
         return False
-    known = {failure.subdir: failure for failure in runs.failures(run)}
-    left: list[int | None] = [n for n in _groups(run) if not _is_done(run, n)] if _is_prepared(run) else []
-    return all(n in known and not _has_changed(feed, run, known[n]) for n in left or [None])
+    same, names = _unchanged(feed, run), _staged_files(run)
+    left: list[int | None] = []
+    if run.schema_path.exists() and not run.release_path.exists():
+        left += [n for n, its in names.items() if runs.group_state(run, n, its) != "archived"]
+    return all(n in same for n in left or [None])
 
 
 def warn(feed: Feed, but: str) -> None:
@@ -127,7 +129,7 @@ def take_up(feed: Feed, ts: str) -> None:
         return
     if stays:
         log.warning("run %s keeps what it began with: %s (to give it up: fanfold release SPEC %s)", ts, stays, ts)
-    if not changed and not any(_has_changed(feed, run, failure) for failure in runs.failures(run)):
+    if not changed and {failure.subdir for failure in runs.failures(run)} == _unchanged(feed, run):
         return
     spec = with_kept(run.feed.spec, feed.spec) if changed else run.feed.spec
     with runs.owned(run, "stage_files", run.driver_path):
@@ -135,14 +137,15 @@ def take_up(feed: Feed, ts: str) -> None:
             return
         if changed:
             log.warning("run %s goes on with the spec as it is now: %s", ts, "; ".join(changed.values()))
-        _forget(run)
+        forget(run)
         files.write(run.spec_path, runs.encode_spec(spec))
 
 
-def _forget(run: Run) -> None:
+def forget(run: Run) -> None:
     """Remove what was derived from spec, files and references; the schema first, with which the groups are prepared."""
-    files.remove(run.schema_path)
-    files.sync_dirs({run.work_dir})
+    if run.schema_path.exists():
+        files.remove(run.schema_path)
+        files.sync_dirs({run.work_dir})
     for n in _groups(run):
         files.discard(run.feed.data_dir / run.quarantined_records_name(n))
         files.discard(run.feed.data_dir / run.output_name(n))
@@ -157,66 +160,71 @@ def _forget(run: Run) -> None:
     files.remove(run.failure_path())
 
 
-def _is_prepared(run: Run) -> bool:
-    return run.schema_path.exists() and not run.release_path.exists()
-
-
 def _groups(run: Run) -> list[int]:
     return list(range(1, run.feed.spec.subdirs + 1))
 
 
-def _is_done(run: Run, n: int) -> bool:
-    names = [file.name for file in manifest.read(run.files_path, Files).files if file.subdir == n]
-    return not names or runs.group_state(run, n, names) == "archived"
+def _staged_files(run: Run) -> dict[int, list[str]]:
+    """Return the names of the files that each group was given."""
+    names: dict[int, list[str]] = {}
+    for file in manifest.read(run.files_path, Files).files:
+        names.setdefault(file.subdir, []).append(file.name)
+    return names
 
 
-def _has_changed(feed: Feed, run: Run, failure: Failure) -> bool:
-    """Say whether something that a step that failed depended on has changed."""
-    published = runs.has_published(run)
-    try:
-        spec = run.feed.spec if published else with_kept(run.feed.spec, feed.spec)
-    except FanfoldError:
-        spec = run.feed.spec
-    now, then = _cause(run, failure.subdir, spec), failure.cause
-    if published:
-        # They are frozen.
-        return (now.spec, now.files, now.fanfold) != (then.spec, then.files, then.fanfold)
-    return now != then
+def _unchanged(feed: Feed, run: Run) -> set[int | None]:
+    """Return those groups, and None for the whole run, of which nothing has changed since they failed."""
+    published, names, spec = runs.has_published(run), _staged_files(run), run.feed.spec
+    if not published:
+        with contextlib.suppress(SpecError):
+            spec = with_kept(spec, feed.spec)
+    same = set()
+    for failure in runs.failures(run):
+        now, then = _cause(run, failure.subdir, names, spec), failure.cause
+        # Once something is published, the references are frozen for good.
+        if now == (msgspec.structs.replace(then, references=now.references) if published else then):
+            same.add(failure.subdir)
+    return same
 
 
-def _cause(run: Run, n: int | None, spec: Spec, began: int | None = None) -> Cause:
-    """Return what a step depends on, as hashes; what was changed since it `began` counts as changed afterwards too."""
+def _cause(run: Run, n: int | None, names: Mapping[int, list[str]], spec: Spec, began: int | None = None) -> Cause:
+    """Return what a step depends on, as hashes.
+
+    What changes while a step runs counts as changed afterwards too: its hash is empty where it changed since `began`.
+    """
     references = [run.feed.data_dir / merged.reference for merged in spec.merge]
-    staged = [path for path in _staged(run, n) if began is not None and (_state(path) or (0,))[-1] >= began]
-    changing = [path for path in references if began is not None and (_state(path) or (0,))[-1] >= began]
+    staged = list(_staged(run, n))
+    places = sorted([*staged, *_places(run, n, names)])
     return Cause(
         spec=_digest(sorted(by_key(spec).items())),
-        files="" if staged else _digest([(str(path), _state(path)) for path in sorted(_places(run, n))]),
-        references="" if changing else _digest([(str(path), _state(path)) for path in references]),
+        files="" if _changed_since(began, staged) else _digest([(str(path), _state(path)) for path in places]),
+        references="" if _changed_since(began, references) else _digest([_state(path) for path in references]),
         fanfold=importlib.metadata.version("fanfold"),
     )
 
 
-def _places(run: Run, n: int | None) -> Iterator[Path]:
-    """Yield what a step looks at: the originals, staged and archived, what is published and quarantined."""
-    yield from _staged(run, n)
-    for file in manifest.read(run.files_path, Files).files:
-        if n in {None, file.subdir}:
-            yield run.archive_path(file.name)
-            if run.release_path.exists():
-                yield run.feed.landing_dir / file.name
-    groups = _groups(run) if n is None else [n]
-    yield from (run.feed.data_dir / run.output_name(group) for group in groups)
-    for directory in [*(run.feed.data_dir / run.quarantine_name(group) for group in groups), run.output_dir]:
-        # What lies in the output beside a group's own table is the business of the whole run.
-        if directory != run.output_dir or n is None:
-            yield from (path for path in directory.rglob("*") if path.is_file())
+def _changed_since(began: int | None, paths: list[Path]) -> bool:
+    return began is not None and any(state[-1] >= began for path in paths if (state := _state(path)))
 
 
 def _staged(run: Run, n: int | None) -> Iterator[Path]:
     for group in _groups(run) if n is None else [n]:
         for folder, _, names in os.walk(run.subdir_dir(group)):
             yield from (Path(folder, name) for name in names)
+
+
+def _places(run: Run, n: int | None, names: Mapping[int, list[str]]) -> Iterator[Path]:
+    """Yield where a step looks beside staging: at originals in the archive, at what is published and quarantined."""
+    groups = _groups(run) if n is None else [n]
+    for name in (name for group in groups for name in names.get(group, ())):
+        yield run.archive_path(name)
+        if run.release_path.exists():
+            yield run.feed.landing_dir / name
+    yield from (run.feed.data_dir / run.output_name(group) for group in groups)
+    for group in groups:
+        yield from (run.feed.data_dir / run.quarantine_name(group)).rglob("*")
+    # What lies in the output beside its own table is not a group's business.
+    yield from run.output_dir.glob("*") if n is None else ()
 
 
 def _state(path: Path) -> tuple[int, int, int, int] | None:
