@@ -149,7 +149,9 @@ def test_a_run_that_cannot_go_on_is_passed_over(make_feed: MakeFeed) -> None:
     shown = fanfold("status", feed.spec_path).stdout
     assert "unfinished, failed" in shown
     assert f"run {stuck} failed: create_dynamic_taskgroups: denormalize.explode 'items'" in shown
+    assert json.loads(fanfold("plan", feed.spec_path, "--json").stdout)["resumes"] is None
     feed.write_spec(**ONE | {"denormalize": {"explode": []}})
+    assert json.loads(fanfold("plan", feed.spec_path, "--json").stdout)["resumes"] == stuck
     code, done, _ = summary(feed)
     assert (code, done["ts"], done["rows_out"]) == (0, stuck, 1)
 
@@ -229,7 +231,7 @@ def test_a_run_keeps_where_its_files_lie(make_feed: MakeFeed) -> None:
     )
     code, done, errors = summary(feed)
     assert (code, done["rows_out"], len(done["subdirs"])) == (0, 2, 2), errors
-    assert any("keeps what it began with: ['subdirs 2 > 1', \"input.path " in line for line in errors)
+    assert any("keeps what it began with: subdirs 2 > 1; input.path " in line for line in errors)
     assert sorted(path.suffix for path in feed.data_dir.glob("processed/*")) == [".json", ".json"]
     assert len(list(feed.data_dir.glob("new/*/*.parquet"))) == 2
     assert not (feed.data_dir / "denormalized").exists()

@@ -77,10 +77,11 @@ def run(feed: Feed, ts: str, on_step: OnStep) -> LocalRun:
         BusyError: another `fanfold run` does this run, or a task of Airflow a step of it.
         ExceptionGroup: groups failed; the others have published and archived.
     """
+    name = format_ts(parse_ts(ts))
     try:
-        return _run(feed, format_ts(parse_ts(ts)), on_step)
+        return _run(feed, name, on_step)
     except (FanfoldError, ExceptionGroup) as error:
-        if kept := unfinished.kept(feed, format_ts(parse_ts(ts))):
+        if kept := unfinished.kept(feed, name):
             error.add_note(kept)
         raise
 

@@ -340,8 +340,12 @@ def with_kept(before: Spec, now: Spec) -> Spec:
     try:
         return Spec.model_validate(merged)
     except ValidationError as error:
-        msg = f"a run keeps {', '.join(KEPT_KEYS)} of its beginning, and the changed spec does not fit them: "
-        raise SpecError(msg + "; ".join(details["msg"] for details in error.errors())) from None
+        errors = "; ".join(details["msg"] for details in error.errors())
+        msg = (
+            f"a run keeps {', '.join(KEPT_KEYS)} of its beginning, and the changed spec does not fit them: {errors}. "
+            "Change it, or give the run up (fanfold release)"
+        )
+        raise SpecError(msg) from None
 
 
 def by_key(spec: Spec) -> dict[str, Any]:

@@ -5,7 +5,6 @@ import hashlib
 import importlib.metadata
 import logging
 import os
-import shutil
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -121,12 +120,12 @@ def take_up(feed: Feed, ts: str) -> None:
     run = runs.open_run(feed.data_dir, ts)
     if run is None or runs.is_complete(run) or run.release_path.exists():
         return
-    if note := kept(feed, ts):
-        log.warning("%s", note)
-    changed = changes(run.feed.spec, feed.spec)
-    stays = [changed.pop(key) for key in KEPT_KEYS if key in changed]
     if runs.has_published(run):
+        if note := kept(feed, ts):
+            log.warning("%s", note)
         return
+    changed = changes(run.feed.spec, feed.spec)
+    stays = "; ".join([changed.pop(key) for key in KEPT_KEYS if key in changed])
     if stays:
         log.warning("run %s keeps what it began with: %s (to give it up: fanfold release SPEC %s)", ts, stays, ts)
     if not changed and {failure.subdir for failure in runs.failures(run)} == _unchanged(feed, run):
@@ -151,12 +150,8 @@ def forget(run: Run) -> None:
         files.discard(run.feed.data_dir / run.output_name(n))
     derived = [path.parent for path in (run.reference_path(0), run.spill_dir(0))] if run.feed.spec.merge else []
     for directory in [*derived, *(run.inputs_path(n).parent for n in _groups(run))]:
-        for path in list(directory.iterdir()) if directory.is_dir() else ():
-            # Somebody holds it: this call.
-            if path.name != run.lease_path.name:
-                shutil.rmtree(path) if path.is_dir() else files.remove(path)
-        if directory.is_dir():
-            files.sync_dirs({directory})
+        # This call may hold the lease.
+        files.empty(directory, but=run.lease_path.name)
     files.remove(run.failure_path())
 
 
