@@ -62,7 +62,7 @@ BOUNDS = (("ge", "at least"), ("gt", "more than"), ("le", "at most"), ("lt", "le
 
 EXIT_CODES = {
     "0": "Done.",
-    "1": "The data is the problem: too many bad records, a duplicate key, a gap in the counts. Or the run of "
+    "1": "The data is the problem: too many bad records or files, a duplicate key, a gap in the counts. Or the run of "
     "`airflow --once` failed.",
     "2": "Usage, the spec, a path outside the allowed roots, something that is not there.",
     "3": "Try again: disk full, I/O, a lost worker.",
@@ -286,7 +286,7 @@ def cli_page() -> str:
         inspect.cleandoc(cli.cli.help or ""),
         "Results go to stdout, diagnostics to stderr, one line an error. Exit codes, of every command:",
         _table(["code", "meaning"], [[f"`{code}`", meaning] for code, meaning in EXIT_CODES.items()]),
-        "Where several groups failed, the smallest of their codes counts.",
+        "Where several groups or runs failed, the smallest of their codes counts.",
         _table(
             ["command", "what it does"],
             [
@@ -299,7 +299,8 @@ def cli_page() -> str:
         lines += _command(name, command, inner)
     lines += [
         "## The JSON of run",
-        "`fanfold run SPEC --json` prints one object. Where no file was ready, its counts are zero.",
+        "`fanfold run SPEC --json` prints one object, for the run that is complete now.",
+        "Where no file was ready, its counts are zero; if an earlier run was tried too and failed, none is printed.",
         _keys(Summary, SUMMARY, {"seconds": "number"}),
         "Each of `subdirs`:",
         _keys(SubdirSummary, SUBDIR),

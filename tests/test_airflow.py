@@ -45,6 +45,12 @@ def groups_inside_a_task():
 
 groups_inside_a_task()
 """
+SPEC: dict[str, Any] = {
+    "subdirs": 5,
+    "concurrent_tasks": 5,
+    "notify": {"slack_conn_id": "slack"},
+    "input": {"wait_seconds": 1, "poll_seconds": 1},
+}
 AFTER_THE_SENSOR = 23
 STEPS = ("merge_data", "denormalize_data", "archive_files")
 
@@ -100,9 +106,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def airflow(root: Path, slack: Slack) -> Iterator[EmbeddedAirflow]:
     """Start one Airflow for all tests of this module; each test gives its run a `data_dir` of its own."""
     feed = FeedDir(root / "feed.yaml", root / "data")
-    feed.write_spec(
-        subdirs=5, concurrent_tasks=5, notify={"slack_conn_id": "slack"}, input={"wait_seconds": 1, "poll_seconds": 1}
-    )
+    feed.write_spec(**SPEC)
     dag_file = root / "feed.py"
     dag_file.write_text(FEED.format(spec=str(feed.spec_path)), encoding="utf-8")
     inside = root / "groups_inside_a_task.py"
@@ -377,6 +381,69 @@ def test_two_local_runs_beside_a_dag_run_put_each_file_into_one_output(
     # A record of `land` has as many rows as its number says, but for the first, which has one.
     rows = [f"{n}-{k}" for n in range(20) for k in (0, 1, 2, 2)] + ["late-0", "late-1"]
     assert sorted(line.split(",")[0] for line in lines) == sorted(rows)
+
+
+@contextlib.contextmanager
+def other_spec(feed: FeedDir, **keys: Any) -> Iterator[None]:
+    """Change the spec that all feeds of this module have, for a while."""
+    feed.write_spec(**SPEC | keys)
+    yield
+    feed.write_spec(**SPEC)
+
+
+def test_a_mended_spec_is_taken_up_by_create_dynamic_taskgroups(airflow: EmbeddedAirflow, feed: FeedDir) -> None:
+    """Where a spec stops a run, the task says what to clear: cleared with its downstream, it takes the mended one."""
+    land(feed, 2)
+    with other_spec(feed, denormalize={"explode": ["itms"]}):
+        outcome = run(airflow, feed.data_dir)
+        assert states(outcome)["create_dynamic_taskgroups"] == "failed"
+        assert "'itms' is in no record" in outcome.errors["create_dynamic_taskgroups"]
+    clear(airflow, outcome.run_id, ["create_dynamic_taskgroups"], downstream=True)
+    again = ended(airflow, outcome.run_id)
+    assert again.state == "success", again.errors
+    assert len(list(feed.data_dir.glob("processed/*.json"))) == 2
+
+
+def test_a_group_stopped_by_the_spec_says_which_task_to_clear(airflow: EmbeddedAirflow, feed: FeedDir) -> None:
+    """With nothing published, too many bad records are allowed later: create_dynamic_taskgroups takes the spec up."""
+    feed.land("a.json", [{"id": 1, "customer_id": "1", "items": []}, 7])
+    outcome = run(airflow, feed.data_dir)
+    assert "max_bad_records_percent" in outcome.errors["subdir_1.merge_data"]
+    assert "clear create_dynamic_taskgroups with its downstream" in outcome.errors["subdir_1.merge_data"]
+    with other_spec(feed, quarantine={"max_bad_records_percent": 60}):
+        clear(airflow, outcome.run_id, ["create_dynamic_taskgroups"], downstream=True)
+        again = ended(airflow, outcome.run_id)
+    assert again.state == "success", again.errors
+    assert len(list(feed.data_dir.glob("quarantine/*/1/records.jsonl"))) == 1
+
+
+def test_a_stuck_run_holds_up_no_later_one(airflow: EmbeddedAirflow, feed: FeedDir, root: Path) -> None:
+    """A DAG run after one that cannot go on ends well, and its stage_files says why the other is unfinished."""
+    feed.land("a.json", [{"id": 1, "customer_id": "1", "items": []}, 7])
+    assert run(airflow, feed.data_dir).state == "failed"
+    feed.land("b.json", [{"id": 2, "customer_id": "2", "items": []}])
+    outcome = run(airflow, feed.data_dir)
+    assert outcome.state == "success", outcome.errors
+    logs = (root / "home" / "logs").rglob(f"*{outcome.run_id}*/*stage_files*/*.log")
+    assert "is passed over: merge_data of subdirectory 1: " in "".join(log.read_text(encoding="utf-8") for log in logs)
+
+
+def test_a_run_of_nothing_but_bad_files_is_red_and_complete(airflow: EmbeddedAirflow, feed: FeedDir) -> None:
+    """verify_run commits the run, then fails; cleared, it says the same; the next run is held up by nothing."""
+    for n in range(3):
+        feed.land(f"{n}.json", f"Internal Server Error {n}")
+    outcome = run(airflow, feed.data_dir)
+    before = tree(feed.data_dir)
+    for _ in range(2):
+        assert (states(outcome)["verify_run"], states(outcome)["end"]) == ("failed", "upstream_failed")
+        assert "nothing could be read: 3 of 3 files" in outcome.errors["verify_run"]
+        assert {state for task, state in states(outcome).items() if "archive_files" in task} == {"success", "skipped"}
+        assert not list(feed.data_dir.glob("staging/*"))
+        clear(airflow, outcome.run_id, ["verify_run"], downstream=True)
+        outcome = ended(airflow, outcome.run_id)
+    assert tree(feed.data_dir) == before
+    land(feed, 1)
+    assert run(airflow, feed.data_dir).state == "success"
 
 
 def test_a_scheduler_that_ends_is_started_again(airflow: EmbeddedAirflow, feed: FeedDir) -> None:

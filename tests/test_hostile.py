@@ -44,7 +44,8 @@ class Feed:
         (root / "x" / "customers.csv").write_text("canary")
         (self.data_dir / "customers.csv").write_text(corpus.customers, newline="")
         spec = {"version": 1, "name": "hostile", "subdirs": 3, "concurrent_tasks": 2, "output": {"lineage": True}}
-        spec |= {"quarantine": {"max_bad_records_percent": 100}, **corpus.spec}
+        all_may_be_bad = {"max_bad_records_percent": 100, "max_bad_files_percent": 100}
+        spec |= {"quarantine": all_may_be_bad, **corpus.spec}
         spec["input"] = {"settle_seconds": 0, "duplicates": "process", "patterns": PATTERNS} | corpus.spec.get(
             "input", {}
         )

@@ -44,6 +44,10 @@ class Board:
         if self._live:
             self._live.stop()
 
+    def begin(self) -> None:
+        """Show another run."""
+        self._states.clear()
+
     def update(self, n: int, step: str, state: str) -> None:
         """Show that a step of a group is `running`, `done`, `skipped` or `failed`."""
         self._states[n, step] = state

@@ -340,6 +340,16 @@ def remove(path: Path) -> None:
     path.unlink(missing_ok=True)
 
 
+def empty(directory: Path, but: str) -> None:
+    """Remove what is in a directory of working files, durably, but for one name. There need be no such directory."""
+    if not directory.is_dir():
+        return
+    for path in directory.iterdir():
+        if path.name != but:
+            shutil.rmtree(path) if path.is_dir() else remove(path)
+    sync_dirs({directory})
+
+
 def make_dirs(path: Path) -> None:
     """Make a directory and its parents, durably."""
     missing = [path, *path.parents]

@@ -204,6 +204,10 @@ class Run:
         """The decision to give the run up."""
         return self.work_dir / "release.json"
 
+    def failure_path(self, n: int | None = None) -> Path:
+        """Return why a step cannot go on: one of a group, or one on the whole of the run."""
+        return self.work_dir / (str(n) if n else "") / "failure.json"
+
     @property
     def lease_path(self) -> Path:
         """Who works on the whole of the run."""

@@ -9,8 +9,8 @@ from concurrent.futures import Future  # noqa: TC003 - used at run time by name
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from fanfold import files, lease, runs, steps, workers
-from fanfold.errors import EmptySubdir
+from fanfold import files, lease, runs, steps, unfinished, workers
+from fanfold.errors import EmptySubdir, FanfoldError
 from fanfold.files import LandedFile
 from fanfold.layout import Feed, Run, format_ts, parse_ts
 from fanfold.manifest import Summary
@@ -21,19 +21,47 @@ OnStep = Callable[[int, str, str], None]
 
 
 class LocalRun(NamedTuple):
-    """A run that ended well, and how long it took: in all, and each subdirectory."""
+    """A run that is complete, how long it took, in all and each subdirectory, and why it is reported as failed."""
 
     summary: Summary
     seconds: float
     subdir_seconds: dict[str, float]
+    failed: str | None
 
 
-def choose_ts(feed: Feed, ts: str | None) -> tuple[str, bool]:
-    """Return the name of the run to do, and whether it resumes the oldest unfinished one, for want of a `ts`."""
-    if ts is not None:
-        return format_ts(parse_ts(ts)), False
-    waiting = runs.unfinished(feed)
-    return (waiting[0], True) if waiting else (format_ts(datetime.now(UTC)), False)
+def run_next(feed: Feed, on_run: Callable[[str, bool], OnStep]) -> tuple[LocalRun, list[Exception]]:
+    """Do the oldest unfinished run that may go on; where none does, a new run with what has landed.
+
+    A run whose last failure would only repeat itself is passed over. So is one that is tried, and fails again.
+
+    Args:
+        feed: the feed, as `steps.start` returned it.
+        on_run: is told each run that is tried, and whether it is resumed; returns what is told of its steps.
+
+    Returns:
+        The run that is complete, and the errors of those that were tried before it.
+
+    Raises:
+        FanfoldError, ExceptionGroup, BusyError: as `run`; the errors of all runs that were tried together.
+    """
+    failed: list[Exception] = []
+    for ts in runs.unfinished(feed):
+        if unfinished.is_stuck(feed, ts):
+            continue
+        try:
+            return run(feed, ts, on_run(ts, True)), failed  # noqa: FBT003 - told by position
+        except (FanfoldError, ExceptionGroup) as error:
+            if isinstance(error, ExceptionGroup) and error.split(FanfoldError)[1]:
+                raise
+            failed.append(error)
+    ts = format_ts(datetime.now(UTC))
+    try:
+        return run(feed, ts, on_run(ts, False)), failed  # noqa: FBT003 - told by position
+    except (FanfoldError, ExceptionGroup) as error:
+        if not failed:
+            raise
+        msg = "runs failed"
+        raise ExceptionGroup(msg, [*failed, error]) from None
 
 
 def run(feed: Feed, ts: str, on_step: OnStep) -> LocalRun:
@@ -49,6 +77,16 @@ def run(feed: Feed, ts: str, on_step: OnStep) -> LocalRun:
         BusyError: another `fanfold run` does this run, or a task of Airflow a step of it.
         ExceptionGroup: groups failed; the others have published and archived.
     """
+    name = format_ts(parse_ts(ts))
+    try:
+        return _run(feed, name, on_step)
+    except (FanfoldError, ExceptionGroup) as error:
+        if kept := unfinished.kept(feed, name):
+            error.add_note(kept)
+        raise
+
+
+def _run(feed: Feed, ts: str, on_step: OnStep) -> LocalRun:
     began = time.monotonic()
     workers.forkserver()
     is_new = ts not in runs.unfinished(feed) and not runs.is_complete(feed.run(ts))
@@ -59,7 +97,7 @@ def run(feed: Feed, ts: str, on_step: OnStep) -> LocalRun:
             groups = steps.create_dynamic_taskgroups(feed.data_dir, ts, feed.spec.subdirs)
             seconds = _run_groups(feed, ts, groups, on_step)
         summary = steps.verify_run(feed.data_dir, ts, feed.spec.subdirs)
-    return LocalRun(summary, time.monotonic() - began, seconds)
+    return LocalRun(summary, time.monotonic() - began, seconds, steps.verdict_of(feed.data_dir, ts))
 
 
 def _driver(run: Run) -> contextlib.AbstractContextManager[None]:

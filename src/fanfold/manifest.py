@@ -1,4 +1,4 @@
-"""What a run writes down about itself: files.json, inputs.json, schema.json, progress.json, the manifest.
+"""What a run writes down about itself: files.json, inputs.json, schema.json, progress.json, failure.json, the manifest.
 
 Paths in them are relative to `data_dir`, names to the landing directory; sizes are bytes as they lie on disk. The
 manifest holds no clock, host or process: the same input gives the same bytes.
@@ -196,6 +196,24 @@ class Progress(msgspec.Struct, frozen=True):
     quarantined: Published | None = None
     published: Published | None = None
     as_declared: bool = False
+
+
+class Cause(msgspec.Struct, frozen=True):
+    """What a step that failed depended on, as hashes: whether one has changed is known without trying again."""
+
+    spec: str
+    files: str
+    references: str
+    fanfold: str
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """failure.json: why a step cannot go on, for a reason of data or spec. `subdir` is null where it is all of them."""
+
+    step: str
+    subdir: int | None
+    message: str
+    cause: Cause
 
 
 class Release(msgspec.Struct, frozen=True):

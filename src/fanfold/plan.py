@@ -9,7 +9,7 @@ import msgspec
 from ruamel.yaml import YAML
 from ruamel.yaml.util import load_yaml_guess_indent
 
-from fanfold import files, manifest, prepare, runs, steps
+from fanfold import files, manifest, prepare, runs, steps, unfinished
 from fanfold.balance import balance
 from fanfold.engine.scan import FileScan, scan
 from fanfold.layout import Feed, Place
@@ -83,7 +83,7 @@ def plan(feed: Feed) -> Plan:
     decisions = prepare.decide(feed, "landing", places, scans)
     duplicates = {name: decision.duplicate_of for name, decision in decisions.items() if decision.duplicate_of}
     records = {name: 0 if name in duplicates else found.records for name, found in scans.items()}
-    waiting = runs.unfinished(feed)
+    waiting = [ts for ts in runs.unfinished(feed) if not unfinished.is_stuck(feed, ts)]
     return Plan(
         resumes=waiting[0] if waiting else None,
         files=len(sizes),

@@ -13,12 +13,14 @@ from fanfold.engine.schema import RECORD
 from fanfold.engine.source import careful_records
 from fanfold.layout import Run
 from fanfold.manifest import ArchivedFile, BadRecord, Manifest
+from fanfold.verdict import verdict
 
 
 class Recount(msgspec.Struct, frozen=True):
     """What a recount found. `gaps` are sentences, one for each file that is missing, extra or changed.
 
-    `totals` are the exact sums of `verify.totals`, by column.
+    `totals` are the exact sums of `verify.totals`, by column. `failed` says why the run is reported as failed, though
+    nothing of it is lost.
     """
 
     ts: str
@@ -28,6 +30,7 @@ class Recount(msgspec.Struct, frozen=True):
     rows: int
     totals: dict[str, str]
     gaps: list[str]
+    failed: str | None = None
 
 
 def recount(run: Run, committed: Manifest) -> Recount:
@@ -56,7 +59,9 @@ def recount(run: Run, committed: Manifest) -> Recount:
     if not gaps:
         gaps += _count_gaps(committed, originals, tables)
     size = sum(file.size_bytes for file in whole)
-    return Recount(run.ts, len(present), size, originals.records, tables.rows, committed.totals, gaps)
+    return Recount(
+        run.ts, len(present), size, originals.records, tables.rows, committed.totals, gaps, verdict(committed)
+    )
 
 
 def _count_gaps(committed: Manifest, originals: Counts, tables: Counts) -> Iterator[str]:

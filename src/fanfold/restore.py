@@ -72,7 +72,7 @@ def stage_again(run: Run, committed: Manifest, feed: Feed) -> None:
             _copy_out(run, file, again.subdir_dir(n) / file.name)
             staged.append(StagedFile(file.name, file.size_bytes, n, file.decision, file.duplicate_of, file.replay_of))
         staged.sort(key=lambda file: (file.subdir, file.name))
-        files.write(again.spec_path, feed.spec.model_dump_json(exclude={"data_dir"}, indent=1).encode())
+        files.write(again.spec_path, runs.encode_spec(feed.spec))
         files.write(again.files_path, manifest.encode(Files(claimed=True, files=staged)))
 
 

@@ -14,6 +14,7 @@ from fanfold.errors import DataError, MissingError, SpecError, nearest
 from fanfold.files import AnyPath
 from fanfold.layout import Feed, Run, format_ts, parse_ts
 from fanfold.manifest import (
+    Failure,
     Files,
     Identity,
     Input,
@@ -26,13 +27,26 @@ from fanfold.manifest import (
     Summary,
 )
 from fanfold.spec import Spec, allowed_roots, check_allowed, load_spec
+from fanfold.verdict import verdict
 
 # What is done one by one is short, but for the hashes of files that may be duplicates.
 WAIT_SECONDS = 60
 
 
+class Reason(msgspec.Struct, frozen=True):
+    """Why a run failed: the step, its subdirectory (null where it is the whole run), and what it said."""
+
+    step: str
+    subdir: int | None
+    message: str
+
+
 class RunStatus(msgspec.Struct, frozen=True):
-    """How far a run is. `groups` gives for each subdirectory with files the step that it has reached."""
+    """How far a run is, and what it failed for.
+
+    `groups` gives for each subdirectory with files the step that it has reached. A complete run has failed where too
+    much of it is bad.
+    """
 
     ts: str
     state: Literal["unfinished", "complete"]
@@ -41,6 +55,7 @@ class RunStatus(msgspec.Struct, frozen=True):
     rows: int | None
     groups: dict[str, str]
     released: int = 0
+    failed: list[Reason] = []
 
 
 def open_feed(spec_path: AnyPath, data_dir: AnyPath | None = None) -> Feed:
@@ -215,6 +230,7 @@ def status(feed: Feed) -> list[RunStatus]:
                     summary.rows_out,
                     groups,
                     len(committed.released),
+                    [Reason("verify_run", None, told) for told in [verdict(committed)] if told],
                 )
             )
     return described
@@ -227,7 +243,14 @@ def _unfinished_status(feed: Feed, ts: str) -> RunStatus:
     for file in staged.files if staged else ():
         names.setdefault(file.subdir, []).append(file.name)
     groups = {str(n): group_state(run, n, members) for n, members in sorted(names.items())}
-    return RunStatus(ts, "unfinished", sum(map(len, names.values())), None, None, groups)
+    failed = [Reason(failure.step, failure.subdir, failure.message) for failure in failures(run)]
+    return RunStatus(ts, "unfinished", sum(map(len, names.values())), None, None, groups, failed=failed)
+
+
+def failures(run: Run) -> list[Failure]:
+    """Return why an unfinished run cannot go on: as a whole, then each group."""
+    paths = [run.failure_path(), *map(run.failure_path, range(1, run.feed.spec.subdirs + 1))]
+    return [failure for path in paths if (failure := manifest.read_if_there(path, Failure))]
 
 
 def group_state(run: Run, n: int, names: list[str]) -> str:
@@ -238,6 +261,20 @@ def group_state(run: Run, n: int, names: list[str]) -> str:
     if progress.published is None:
         return "merged"
     return "archived" if not any((run.subdir_dir(n) / name).exists() for name in names) else "published"
+
+
+def has_published(run: Run) -> bool:
+    """Say whether something of an unfinished run is published, or was."""
+    for n in range(1, run.feed.spec.subdirs + 1):
+        progress = manifest.read_if_there(run.progress_path(n), Progress)
+        if (progress and progress.published) or (run.feed.data_dir / run.output_name(n)).exists():
+            return True
+    return False
+
+
+def encode_spec(spec: Spec) -> bytes:
+    """Return a spec as a run keeps it."""
+    return spec.model_dump_json(exclude={"data_dir"}, indent=1).encode()
 
 
 def empty_summary(ts: str, subdirs: int) -> Summary:
@@ -349,7 +386,8 @@ def has_files(run: Run, n: int) -> bool:
         return str(n) in committed.outputs
     inputs = manifest.read_if_there(run.inputs_path(n), Inputs)
     released = manifest.read_if_there(run.release_path, Release)
-    if released and n in released.subdirs:
+    # A DAG may have more groups than the run has subdirectories.
+    if (released and n in released.subdirs) or n > run.feed.spec.subdirs:
         return False
     if inputs is None:
         msg = f"{run.subdir(n)} is not prepared, expected create_dynamic_taskgroups before this step"

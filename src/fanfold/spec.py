@@ -17,6 +17,14 @@ from fanfold.spec_errors import distinct, explain, repeated_keys
 Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 ALLOWED_ROOTS = "FANFOLD_ALLOWED_ROOTS"
 RESERVED_FOLDERS = (".fanfold", "staging")
+# Where the files of a run lie, and where it was made sure that each has a place.
+KEPT_KEYS = ("subdirs", "input.path", "input.done_suffix", "archive.path", "archive.compression", "quarantine.path")
+# They say nothing about a run whose files are staged.
+KEYS_OF_LATER_RUNS = {
+    "data_dir", "concurrent_tasks", "notify.slack_conn_id", "notify.above_files",
+    "input.patterns", "input.settle_seconds", "input.wait_seconds", "input.poll_seconds",
+}  # fmt: skip
+LONGEST_CHANGE = 120
 
 
 def _inside(value: str) -> str:
@@ -210,6 +218,12 @@ class Quarantine(_Section):
         description="More than this share of the records of a file or a subdirectory fails its group before it "
         "publishes; of the run, verify_run.",
     )
+    max_bad_files_percent: Annotated[float, Field(ge=0, le=100)] = Field(
+        50.0,
+        description="A run of which more than this share of the files is bad as a whole (duplicates are not) is "
+        "completed, and then reported as failed: exit code 1, verify_run red. It holds no later run up. So is a run in "
+        "which nothing could be read, and, where max_bad_records_percent is 0, one with a bad file.",
+    )
     raw: bool = Field(True, description="Keep the text of a bad record beside the reason.")  # noqa: FBT003 - the default
 
     def allows(self, bad: int, records: int) -> bool:
@@ -299,6 +313,52 @@ def load_spec(path: str | os.PathLike[str]) -> Spec:
         raise SpecError(msg) from None
     spec = parse_spec(text, str(path))
     return spec.model_copy(update={"data_dir": str((file.resolve().parent / spec.data_dir).resolve())})
+
+
+def changes(before: Spec, now: Spec) -> dict[str, str]:
+    """Say in which keys two specs differ, as far as they concern a run whose files are staged.
+
+    Returns:
+        For each key (`merge`, `denormalize.explode`) how it was and is; the key alone where that is long.
+    """
+    old, new = by_key(before), by_key(now)
+    return {key: _change(key, old.get(key), new[key]) for key in new if old.get(key) != new[key]}
+
+
+def with_kept(before: Spec, now: Spec) -> Spec:
+    """Return the spec that a run goes on with: as it is now, but for the keys that a run keeps.
+
+    Raises:
+        SpecError: what is kept does not fit what is new.
+    """
+    merged = now.model_dump(mode="json")
+    kept = before.model_dump(mode="json")
+    for key in KEPT_KEYS:
+        *section, name = key.split(".")
+        target, source = (document[section[0]] if section else document for document in (merged, kept))
+        target[name] = source[name]
+    try:
+        return Spec.model_validate(merged)
+    except ValidationError as error:
+        errors = "; ".join(details["msg"] for details in error.errors())
+        msg = (
+            f"a run keeps {', '.join(KEPT_KEYS)} of its beginning, and the changed spec does not fit them: {errors}. "
+            "Change it, or give the run up (fanfold release)"
+        )
+        raise SpecError(msg) from None
+
+
+def by_key(spec: Spec) -> dict[str, Any]:
+    """Return what a spec says of a run whose files are staged, by key: `merge`, `denormalize.explode`."""
+    found: dict[str, Any] = {}
+    for name, value in spec.model_dump(mode="json").items():
+        found |= {f"{name}.{key}": one for key, one in value.items()} if isinstance(value, dict) else {name: value}
+    return {key: value for key, value in found.items() if key not in KEYS_OF_LATER_RUNS}
+
+
+def _change(key: str, before: Any, now: Any) -> str:
+    told = f"{key} {before!r} > {now!r}"
+    return told if len(told) <= LONGEST_CHANGE else key
 
 
 def allowed_roots(spec_path: Path, spec: Spec) -> list[Path]:

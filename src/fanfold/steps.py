@@ -8,13 +8,14 @@ import logging
 import os
 from collections.abc import Iterator
 
-from fanfold import files, groups, lease, links, manifest, prepare, runs, verify
+from fanfold import files, groups, lease, links, manifest, prepare, runs, unfinished, verify
 from fanfold.balance import balance
 from fanfold.engine.reference import check_header
 from fanfold.errors import DataError, EmptySubdir, MissingError, PathError, nearest
 from fanfold.files import AnyPath
 from fanfold.layout import Feed, Run, format_ts, packing, parse_subdir, parse_ts
 from fanfold.manifest import Files, Inputs, Manifest, StagedFile, Summary
+from fanfold.verdict import verdict
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ def stage_files(feed: Feed, ts: str, listed: list[files.LandedFile] | None = Non
 
     The distribution is on disk (files.json) before the first file moves. A second call completes the moves of the
     first and claims nothing new. Without a ready file nothing is written. A release that was cut short is completed.
+    A run that has published nothing takes up a spec that has changed, and what it failed for, where that has changed.
     A file whose name is too long to take its timestamp, or its reason, stays in landing, with a warning.
 
     Args:
@@ -93,6 +95,8 @@ def stage_files(feed: Feed, ts: str, listed: list[files.LandedFile] | None = Non
     if run.release_path.exists() and not runs.is_complete(run):
         # The decision to give the run up is on disk: it is carried out before anything else.
         release(feed, run.ts)
+    unfinished.take_up(feed, run.ts)
+    unfinished.warn(feed, but=run.ts)
     is_new = not run.files_path.exists() and not runs.is_complete(run)
     if is_new and listed is None:
         landing = list_files(feed)
@@ -136,8 +140,6 @@ def _stage(feed: Feed, run: Run, ready: dict[str, int]) -> int:
     if committed := manifest.read_if_there(run.commit_path, Manifest):
         files.remove_run(run)
         return committed.summary.files_in
-    if others := [other for other in runs.unfinished(feed) if other != run.ts]:
-        log.warning("unfinished runs: %s (fanfold run resumes the oldest, fanfold release gives one up)", others)
     intent = manifest.read_if_there(run.files_path, Files)
     if intent is None:
         if not ready:
@@ -146,7 +148,7 @@ def _stage(feed: Feed, run: Run, ready: dict[str, int]) -> int:
         parts = balance(ready.items(), feed.spec.subdirs)
         intent = Files(claimed=False, files=[StagedFile(f, ready[f], n) for n, part in parts.items() for f in part])
         _check_places(run, intent)
-        files.write(run.spec_path, feed.spec.model_dump_json(exclude={"data_dir"}, indent=1).encode())
+        files.write(run.spec_path, runs.encode_spec(feed.spec))
         files.write(run.files_path, manifest.encode(intent))
     return len(intent.files if intent.claimed else _claim(feed, run.ts, intent))
 
@@ -194,8 +196,12 @@ def create_dynamic_taskgroups(data_dir: AnyPath, ts: str, subdirs: int) -> dict[
         name = format_ts(parse_ts(ts))
         return {str(n): f"staging/{name}/{n}" for n in range(1, subdirs + 1)}
     if not runs.is_complete(run):
-        with lease.hold(run.lease_path, does="create_dynamic_taskgroups"):
+        step = "create_dynamic_taskgroups"
+        with lease.hold(run.lease_path, does=step), unfinished.noted(run, step):
             if not run.schema_path.exists():
+                if not runs.has_published(run):
+                    # What is there without a schema is of another spec, or of other references.
+                    unfinished.forget(run)
                 staged = manifest.read(run.files_path, Files)
                 _check_places(run, staged)
                 prepare.prepare(run, staged.files)
@@ -237,6 +243,7 @@ def _group(subdir: str, data_dir: AnyPath, step: str) -> Iterator[tuple[Run, int
     with contextlib.ExitStack() as owned:
         if run and run.inputs_path(n).exists():
             owned.enter_context(lease.hold(run.group_lease_path(n), does=step))
+            owned.enter_context(unfinished.noted(run, step, n))
         if run is None or not runs.has_files(run, n):
             msg = f"{subdir} has no files in this run"
             raise EmptySubdir(msg)
@@ -312,8 +319,15 @@ def verify_run(data_dir: AnyPath, ts: str, subdirs: int) -> Summary:
     run = runs.open_run(data_dir, ts)
     if run is None:
         return runs.empty_summary(ts, subdirs)
-    with runs.owned(run, "verify_run"):
+    with runs.owned(run, "verify_run"), unfinished.noted(run, "verify_run"):
         return _verify(run)
+
+
+def verdict_of(data_dir: AnyPath, ts: str) -> str | None:
+    """Say why a complete run is reported as failed; None where it is a success, or there is none."""
+    run = runs.open_run(data_dir, ts)
+    committed = manifest.read_if_there(run.commit_path, Manifest) if run else None
+    return verdict(committed) if committed else None
 
 
 def _verify(run: Run) -> Summary:
@@ -345,7 +359,7 @@ def release(feed: Feed, ts: str) -> list[str]:
         BusyError: another process works on the run.
     """
     run = feed.run(format_ts(parse_ts(ts)))
-    with runs.owned(run, "release", run.driver_path):
+    with runs.owned(run, "release", run.driver_path), unfinished.noted(run, "release"):
         return _release(feed, run.ts)
 
 

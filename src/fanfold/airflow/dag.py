@@ -80,23 +80,23 @@ def feed_dag(spec_path: str | os.PathLike[str], **dag_kwargs: Any) -> DAG:
 
         @task(multiple_outputs=True)
         def create_dynamic_taskgroups(data_dir: str, execution_ts: str) -> dict[str, str]:
-            return tasks.create_dynamic_taskgroups(data_dir, execution_ts, spec.subdirs)
+            return tasks.create_dynamic_taskgroups(path, data_dir, execution_ts)
 
         @task
         def merge_data(subdir: str, data_dir: str) -> None:
-            tasks.merge_data(subdir, data_dir)
+            tasks.merge_data(path, subdir, data_dir)
 
         @task
         def denormalize_data(subdir: str, data_dir: str) -> None:
-            tasks.denormalize_data(subdir, data_dir)
+            tasks.denormalize_data(path, subdir, data_dir)
 
         @task
         def archive_files(subdir: str, data_dir: str) -> None:
-            tasks.archive_files(subdir, data_dir)
+            tasks.archive_files(path, subdir, data_dir)
 
         @task(trigger_rule="none_failed_min_one_success", outlets=[output])
         def verify_run(data_dir: str, execution_ts: str, *, outlet_events: Any = None) -> None:
-            outlet_events[output].extra = tasks.verify_run(data_dir, execution_ts, spec.subdirs)
+            outlet_events[output].extra = tasks.verify_run(path, data_dir, execution_ts)
 
         @task
         def end() -> None:

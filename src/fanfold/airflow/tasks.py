@@ -18,7 +18,7 @@ from airflow.sdk import get_current_context
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowSkipException
 
-from fanfold.errors import EmptySubdir, FanfoldError, PathError
+from fanfold.errors import DataError, EmptySubdir, FanfoldError, PathError
 from fanfold.spec import Spec
 
 if TYPE_CHECKING:
@@ -34,7 +34,23 @@ def _in_airflows_words() -> Iterator[None]:
     except EmptySubdir as empty:
         raise AirflowSkipException(str(empty)) from None
     except FanfoldError as error:
-        raise AirflowFailException(str(error)) from error
+        raise AirflowFailException("\n".join([str(error), *getattr(error, "__notes__", ())])) from error
+
+
+@contextlib.contextmanager
+def _of_run(spec_path: Path, data_dir: str, execution_ts: str) -> Iterator[None]:
+    """Say of a step that fails what to do next, also where another spec than the run's is wanted."""
+    with _in_airflows_words():
+        try:
+            yield
+        except EmptySubdir:
+            raise
+        except FanfoldError as error:
+            from fanfold import unfinished
+            from fanfold.layout import format_ts, parse_ts
+
+            error.add_note(unfinished.what_next(_open(spec_path, data_dir), format_ts(parse_ts(execution_ts))))
+            raise
 
 
 def _open(spec_path: Path, data_dir: str) -> "Feed":
@@ -103,46 +119,65 @@ def stage_files(spec_path: Path, data_dir: str, execution_ts: str) -> None:
         log.info("files: %d", steps.stage_files(_open(spec_path, data_dir), execution_ts))
 
 
-def create_dynamic_taskgroups(data_dir: str, execution_ts: str, subdirs: int) -> dict[str, str]:
-    """Prepare the groups; return the subdirectory of each, by its number."""
-    from fanfold import steps
+def create_dynamic_taskgroups(spec_path: Path, data_dir: str, execution_ts: str) -> dict[str, str]:
+    """Prepare the groups; return the subdirectory of each, by its number.
+
+    A run that has published nothing takes up a changed spec here, when this task is cleared.
+    """
+    from fanfold import runs, steps, unfinished
+    from fanfold.layout import format_ts, parse_ts
 
     with _in_airflows_words():
-        return steps.create_dynamic_taskgroups(data_dir, execution_ts, subdirs)
+        feed, ts = _open(spec_path, data_dir), format_ts(parse_ts(execution_ts))
+        unfinished.take_up(feed, ts)
+        groups = steps.create_dynamic_taskgroups(data_dir, ts, feed.spec.subdirs)
+        if len(groups) > feed.spec.subdirs and not runs.is_complete(feed.run(ts)):
+            msg = (
+                f"run {ts} has {len(groups)} subdirectories, the DAG has {feed.spec.subdirs} groups: end it with "
+                f"fanfold run SPEC --ts {ts}, or give it up with fanfold release SPEC {ts}"
+            )
+            raise DataError(msg)
+    return {str(n): groups.get(str(n), f"staging/{ts}/{n}") for n in range(1, feed.spec.subdirs + 1)}
 
 
-def merge_data(subdir: str, data_dir: str) -> None:
+def merge_data(spec_path: Path, subdir: str, data_dir: str) -> None:
     """Join the references to every record of the subdirectory."""
     from fanfold import steps
 
-    with _in_airflows_words():
+    with _of_run(spec_path, data_dir, Path(subdir).parent.name):
         log.info("%s", steps.merge_data(subdir, data_dir))
 
 
-def denormalize_data(subdir: str, data_dir: str) -> None:
+def denormalize_data(spec_path: Path, subdir: str, data_dir: str) -> None:
     """Explode and flatten the merged records, and publish the rows."""
     from fanfold import steps
 
-    with _in_airflows_words():
+    with _of_run(spec_path, data_dir, Path(subdir).parent.name):
         log.info("%s", steps.denormalize_data(subdir, data_dir))
 
 
-def archive_files(subdir: str, data_dir: str) -> None:
+def archive_files(spec_path: Path, subdir: str, data_dir: str) -> None:
     """Move the originals into the archive."""
     from fanfold import steps
 
-    with _in_airflows_words():
+    with _of_run(spec_path, data_dir, Path(subdir).parent.name):
         log.info("%s", steps.archive_files(subdir, data_dir))
 
 
-def verify_run(data_dir: str, execution_ts: str, subdirs: int) -> dict[str, Any]:
-    """Account for everything and commit the run; return its counts."""
+def verify_run(spec_path: Path, data_dir: str, execution_ts: str) -> dict[str, Any]:
+    """Account for everything and commit the run; return its counts.
+
+    Where too much is bad, or nothing could be read, it fails once the run is committed, and fails again when cleared.
+    """
     import msgspec
 
     from fanfold import steps
 
-    with _in_airflows_words():
-        counts: Mapping[str, Any] = msgspec.to_builtins(steps.verify_run(data_dir, execution_ts, subdirs))
+    with _of_run(spec_path, data_dir, execution_ts):
+        summary = steps.verify_run(data_dir, execution_ts, _open(spec_path, data_dir).spec.subdirs)
+    counts: Mapping[str, Any] = msgspec.to_builtins(summary)
+    if failed := steps.verdict_of(data_dir, execution_ts):
+        raise AirflowFailException(failed)
     return {key: value for key, value in counts.items() if isinstance(value, (int, str))}
 
 

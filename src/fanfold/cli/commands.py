@@ -14,7 +14,7 @@ from rich.text import Text
 
 from fanfold.cli.options import DATA_DIR, JSON, SPEC, absolute, print_json
 from fanfold.cli.quarantine import quarantine
-from fanfold.errors import FanfoldError
+from fanfold.errors import DataError, FanfoldError
 
 if TYPE_CHECKING:
     from fanfold.audit import Audit
@@ -34,7 +34,8 @@ def cli() -> None:
 @DATA_DIR
 @click.option(
     "--ts",
-    help="Execution timestamp of the run, in any ISO 8601 form (default: that of the oldest unfinished run, else now).",
+    help="Execution timestamp of the run, in any ISO 8601 form "
+    "(default: that of the oldest unfinished run that may go on, else now).",
 )
 @click.option(
     "--from-archive",
@@ -45,8 +46,16 @@ def cli() -> None:
 def run(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str | None, *, as_json: bool) -> None:
     """Do all steps here and now, without Airflow.
 
-    Without --ts the oldest unfinished run is resumed, if there is one. With the --ts of a complete run, nothing happens
-    but the check that all is in place. With --from-archive the same spec gives the same output, byte for byte, and a
+    Without --ts the oldest unfinished run is resumed, if there is one. One that has failed for its data or its spec
+    is tried again only when one of these has changed: spec, files, references, version of Fanfold. If not, or if it
+    fails again, it is passed over with a line on stderr, and what has landed since is a new run. The exit code is that
+    of the runs that were tried. With --ts the run is always tried.
+
+    As long as a run has published nothing, it takes up a changed spec; then it keeps the spec of its beginning.
+
+    A run of which too much is bad (quarantine.max_bad_files_percent), or in which nothing could be read, is completed,
+    printed, and reported as failed: exit code 1. With the --ts of a complete run, nothing happens but the check that
+    all is in place, and the same report. With --from-archive the same spec gives the same output, byte for byte, and a
     changed one what the run would have been; nothing of the feed itself is changed.
     """
     from fanfold import workers
@@ -58,15 +67,28 @@ def run(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str | N
     if from_archive is not None:
         ts = _stage_again(spec, data_dir, ts, from_archive)
     feed = steps.start(spec, absolute(data_dir))
-    name, resumed = local.choose_ts(feed, ts)
-    if resumed:
-        click.echo(f"resuming the unfinished run {name}; run again for what has landed since", err=True)
+    failed: list[Exception] = []
     with display.Board(Console(stderr=True), feed.spec.subdirs) as board:
-        done = local.run(feed, name, board.update)
-    if as_json:
+
+        def begin(name: str, resumed: bool) -> local.OnStep:  # noqa: FBT001 - told by position
+            if resumed:
+                click.echo(f"resuming the unfinished run {name}; run again for what has landed since", err=True)
+            board.begin()
+            return board.update
+
+        if ts is None:
+            done, failed = local.run_next(feed, begin)
+        else:
+            done = local.run(feed, ts, board.update)
+    if as_json and (done.summary.files_in or not failed):
         print_json({**msgspec.to_builtins(done.summary), "seconds": round(done.seconds, 3)})
-    else:
+    elif done.summary.files_in or not failed:
         display.print_summary(Console(), done.summary, done.subdir_seconds, feed.data_dir)
+    if done.failed:
+        failed.append(DataError(done.failed))
+    if failed:
+        msg = "runs failed"
+        raise ExceptionGroup(msg, failed)
 
 
 def _stage_again(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str) -> str:
@@ -156,10 +178,14 @@ def _print_table(console: Console, headings: list[str], rows: Iterator[list[str]
 @DATA_DIR
 @JSON
 def status(spec: Path, data_dir: Path | None, *, as_json: bool) -> None:
-    """List the runs, the unfinished ones first, and how far each group is."""
-    from fanfold import display, runs
+    """List the runs, the unfinished ones first: how far each group is, and why a run has failed; and what has landed.
 
-    found = runs.status(runs.open_feed(spec, absolute(data_dir)))
+    A complete run has failed where too much of it is bad (quarantine.max_bad_files_percent).
+    """
+    from fanfold import display, runs, steps, unfinished
+
+    feed = runs.open_feed(spec, absolute(data_dir))
+    found = runs.status(feed)
     if as_json:
         print_json(found)
         return
@@ -170,7 +196,9 @@ def status(spec: Path, data_dir: Path | None, *, as_json: bool) -> None:
         (
             [
                 one.ts,
-                one.state + (f", {display.count(one.released, 'file')} released" if one.released else ""),
+                one.state
+                + (", failed" if one.failed else "")
+                + (f", {display.count(one.released, 'file')} released" if one.released else ""),
                 f"{one.files:,}",
                 "" if one.records is None else f"{one.records:,}",
                 "" if one.rows is None else f"{one.rows:,}",
@@ -181,6 +209,12 @@ def status(spec: Path, data_dir: Path | None, *, as_json: bool) -> None:
     )
     if not found:
         console.print("no runs yet")
+    for one in found:
+        for reason in one.failed:
+            console.print(f"run {one.ts} failed: {unfinished.told(reason)}")
+    if feed.landing_dir.is_dir():
+        landing = steps.list_files(feed)
+        console.print(f"landing: {display.count(len(landing.ready), 'file')} ready, {len(landing.settling):,} settling")
 
 
 @cli.command()
@@ -267,6 +301,8 @@ def verify(  # noqa: PLR0913 - one for each option
             f"{found.rows:,} rows{sums}: "
             + (f"gaps: {len(found.gaps)}" if found.gaps else "nothing lost, nothing twice")
         )
+        if found.failed:
+            click.echo(found.failed)
         if report:
             click.echo(_audited(report))
     sys.exit(1 if found.gaps else 0)

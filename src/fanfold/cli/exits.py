@@ -45,10 +45,9 @@ def main() -> None:
             raise
         if debug:
             traceback.print_exc()
-        leaves = list(_leaves(error))
-        for line in (*map(_line, leaves), *getattr(error, "__notes__", ())):
+        for line in _lines(error):
             click.echo(line, err=True)
-        sys.exit(min(_exit_code(leaf) for leaf in leaves))
+        sys.exit(min(map(_exit_code, _leaves(error))))
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
@@ -57,6 +56,16 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
             yield from _leaves(inner)
     else:
         yield error
+
+
+def _lines(error: BaseException) -> Iterator[str]:
+    """Yield a line for each error, and what was added to them behind it."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _lines(inner)
+    else:
+        yield _line(error)
+    yield from getattr(error, "__notes__", ())
 
 
 def _line(error: BaseException) -> str:
