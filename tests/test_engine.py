@@ -90,7 +90,7 @@ EXPLODED = {
     "scalars": ('[{"i":1,"items":["a","b"]}]', "1,a 1,b"),
     "numbers": ('[{"i":1,"items":[2,1.5]}]', "1,2.0 1,1.5"),
     "nested in elements": ('[{"i":1,"items":[{"s":{"t":"a"}},{"s":{}},{"s":null}]}]', "1,a 1, 1,"),
-    "kinds mixed": ('[{"i":1,"items":["a",{"s":1}]}]', '1,"""a""" 1,"{""s"":1}"'),
+    "arrays and scalars": ('[{"i":1,"items":["a",["b"]]}]', '1,"""a""" 1,"[""b""]"'),
     "after other fields": ('[{"i":1,"items":[{"s":"a"}]},{"items":[],"i":2}]', "1,a 2,"),
     "never an element": ('[{"i":1,"items":[]},{"i":2}]', "1 2"),
 }
@@ -210,31 +210,9 @@ def test_data_dir_may_have_any_name(make_feed: MakeFeed, folder: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("records", "keys", "names"),
-    [
-        ([{"a_b": 1, "a": {"b": 2}}], {}, ["record.a_b", "record.a.b"]),
-        ([{"a_B": 1, "a": {"b": 2}}], {}, ["record.a_B", "record.a.b"]),
-        ([{"Name": 1}, {"name": 2}], {}, ["Name", "name"]),
-        ([{"o": {"Name": 1, "name": 2}}], {}, ["o.Name", "o.name"]),
-        ([{"customer": {"name": "x"}, "customer_id": "1"}], {"merge": True}, ["record.customer.name", "customer.name"]),
-        ([{"a.b": 1, "a": {"b": 2}}], {"denormalize": {"separator": "."}}, ["record.a.b"]),
-    ],
-)
-def test_colliding_names_are_named(
-    make_feed: MakeFeed, records: list[Any], keys: dict[str, Any], names: list[str]
-) -> None:
-    """Two fields that become one column, be it by letter case alone, are an error that names both before any group."""
-    merge = [{"reference": "customers.csv", "key": "customer_id", "into": "customer"}]
-    feed = make_feed({"a.json": records}, **FLAT | keys | ({"merge": merge} if "merge" in keys else {}))
-    with pytest.raises(DataError) as caught:
-        feed.stage()
-    assert all(repr(name) in str(caught.value) for name in names)
-
-
-@pytest.mark.parametrize(
     ("explode", "records", "error", "message"),
     [
-        ("itmes", [{"items": []}], MissingError, "'itmes' is in no record, did you mean 'items'?"),
+        ("itmes", [{"items": []}], DataError, "'itmes' is in no record, did you mean 'items'?"),
         ("items", [{"items": 1}, {"items": "x"}], DataError, "found BIGINT in 'a.json', expected an array"),
         ("items", [{"items": {"a": 1}}], DataError, "found object in 'a.json', expected an array"),
     ],
@@ -256,7 +234,7 @@ def test_columns_are_chosen(make_feed: MakeFeed) -> None:
     assert feed.read() == "c,a\n3,1\n"
     feed.write_spec(**FLAT | {"denormalize": {"columns": ["total_prize"]}})
     feed.land("b.json", [{"total_price": 1}])
-    with pytest.raises(MissingError, match="'total_prize' is no column, did you mean 'total_price'"):
+    with pytest.raises(DataError, match="'total_prize' is no column, did you mean 'total_price'"):
         feed.stage("20270101T000000Z")
 
 

@@ -87,6 +87,8 @@ BAD_RECORDS: dict[str, tuple[bytes, dict[str, Any], int, str]] = {
     "too_many_fields": (b"{" + b",".join(b'"k%d":1' % n for n in range(1001)) + b"}", {}, 0, ""),
     "key_too_long": (b'{"' + b"k" * 4097 + b'":1}', {}, 0, ""),
     "wrong_type": (b'{"s":[], "i":"x"}', DECLARED, 13, "/i"),
+    "case_conflict": (b'{"i":2,"O":{"id":"2"}}', {}, 11, "/O"),
+    "name_conflict": (b'{"i":2,"o_id":7}', {}, 14, "/o_id"),
     "inexact": (b'{"o":{},"i":1.5}', DECLARED, 12, "/i"),
     "no_match": (b'{"i":2,"o":{"s":[1,2],"id":"9"}}', MATCHED, 27, "/o/id"),
 }

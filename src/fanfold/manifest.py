@@ -118,6 +118,7 @@ class Node(msgspec.Struct, frozen=True):
         read_type: the type that a value is read as by the fast path, from which `type` follows without loss; JSON for
             a value that may be an object or an array.
         declared: whether the spec gives the type.
+        key: under which the fast path finds it, where a field beside it has its name in another letter case.
         fields: those of an object.
         element: that of an array.
     """
@@ -129,6 +130,27 @@ class Node(msgspec.Struct, frozen=True):
     declared: bool = False
     fields: list["Node"] = []
     element: "Node | None" = None
+    key: str = ""
+
+
+class Form(msgspec.Struct, frozen=True):
+    """What a record may have: a field at `path`, whatever its value; or there a value of one of `kinds`.
+
+    Kinds are `object`, `array` and `scalar`; with `inside`, those of the elements of the array there. Paths lead
+    through the elements of arrays. Null is of no kind.
+    """
+
+    path: tuple[str, ...]
+    kinds: tuple[str, ...] = ()
+    inside: bool = False
+
+
+class Excluded(msgspec.Struct, frozen=True):
+    """A form that another one excludes from the run: a record that has it is bad, with this code and message."""
+
+    form: Form
+    code: str
+    message: str
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -158,7 +180,8 @@ class RunSchema(msgspec.Struct, frozen=True):
     """schema.json: what all parts of the run agree on.
 
     `record` are the fields that records are read with; `explode` the paths of the arrays that explode, from the
-    outermost; `flat` the columns that a record and its references become, `columns` those of the output, in order.
+    outermost; `flat` the columns that a record and its references become, `columns` those of the output, in order;
+    `excluded` what no good record has.
     """
 
     record: list[Node]
@@ -167,6 +190,7 @@ class RunSchema(msgspec.Struct, frozen=True):
     flat: list[Column]
     columns: list[Column]
     references: list[FrozenReference]
+    excluded: list[Excluded] = []
 
 
 class Published(msgspec.Struct, frozen=True):

@@ -78,9 +78,12 @@ def plan(feed: Feed) -> Plan:
     places = {name: Place(f"{feed.landing_dir}/{name}", size) for name, size in sizes.items()}
     scans = scan(feed.data_dir, places, feed.spec, os.cpu_count() or 1)
     declared = feed.spec.input.schema_mode == "declared"
-    fixed = prepare.fix_schema(feed.spec, {} if declared else scans, references) if sizes else None
-    columns = fixed.columns if fixed else []
     decisions = prepare.decide(feed, "landing", places, scans)
+    fixed = None
+    if sizes:
+        settled, fixed = prepare.settle(feed, places, {} if declared else scans, references, lambda: decisions)
+        scans |= settled
+    columns = fixed.columns if fixed else []
     duplicates = {name: decision.duplicate_of for name, decision in decisions.items() if decision.duplicate_of}
     records = {name: 0 if name in duplicates else found.records for name, found in scans.items()}
     waiting = [ts for ts in runs.unfinished(feed) if not unfinished.is_stuck(feed, ts)]

@@ -3,18 +3,18 @@
 import contextlib
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 
 import msgspec
 
 from fanfold import files, ledger, manifest, quarantine, runs
-from fanfold.engine import expressions, fit, schema
+from fanfold.engine import conflicts, expressions, fit, schema
 from fanfold.engine.fields import Field, union
 from fanfold.engine.reference import Reference
 from fanfold.engine.scan import FileScan, scan
-from fanfold.errors import DataError, MissingError, StillWrittenError, nearest
+from fanfold.errors import DataError, FanfoldError, MissingError, StillWrittenError, nearest
 from fanfold.layout import Feed, Place, Run
-from fanfold.manifest import BadFile, Column, Files, FrozenReference, Input, Inputs, RunSchema, StagedFile
+from fanfold.manifest import BadFile, Column, Excluded, Files, FrozenReference, Input, Inputs, RunSchema, StagedFile
 from fanfold.spec import Spec
 
 log = logging.getLogger(__name__)
@@ -23,13 +23,17 @@ log = logging.getLogger(__name__)
 References = list[tuple[FrozenReference, list[Column]]]
 
 
-def fix_schema(spec: Spec, scans: Mapping[str, FileScan], references: References) -> RunSchema:
+def fix_schema(
+    spec: Spec, scans: Mapping[str, FileScan], references: References, excluded: list[Excluded], seen: Field
+) -> RunSchema:
     """Make the one schema of a run.
 
     Args:
         spec: what is declared, exploded, joined, and kept.
         scans: what was found in the files, by name; empty where the spec declares everything.
         references: the references, in the order of the spec.
+        excluded: the forms that no good record has: they are not in `scans`.
+        seen: the fields of all records, those that have such forms included.
 
     Raises:
         DataError, MissingError: as `create_dynamic_taskgroups`.
@@ -38,31 +42,26 @@ def fix_schema(spec: Spec, scans: Mapping[str, FileScan], references: References
     if scans and spec.input.records_at and all(_points_nowhere(found) for found in scans.values()):
         msg = f"input.records_at {spec.input.records_at!r} leads nowhere in any file, e.g. {min(scans)!r}"
         raise MissingError(msg)
-    schema.check(root, spec)
-    declared = schema.declared_tree(spec)
-    chain = schema.explode_chain(root, spec)
-    builder = schema.Builder(spec, chain)
-    record = builder.nodes(root, declared)
-    flat = list(builder.columns(record, root))
-    for index, (_, taken) in enumerate(references):
-        flat += schema.reference_columns(index, taken, spec)
-    flat += schema.own_columns(spec)
-    schema.check_apart(flat)
-    if any(found.records > found.bad for found in scans.values()) and not flat:
+    schema.check(root, seen, spec, scans)
+    record, chain, flat, _ = schema.draft(spec, root, [taken for _, taken in references])
+    if any(found.records > found.bad for found in scans.values()) and not flat and not excluded:
         msg = f"{min(scans)!r}: found no field in any record, expected at least one column"
         raise DataError(msg)
     rescued = spec.input.schema_mode == "declared"
-    columns = _chosen(spec, flat) if flat and (root.fields or spec.input.fields) else flat
-    _check_totals(spec, columns)
-    return RunSchema(record, chain, rescued, flat, columns, [frozen for frozen, _ in references])
+    # A delivery without a single field lacks nothing in particular.
+    is_bare = not root.fields and not rescued
+    columns = _chosen(spec, flat, scans, is_bare=is_bare) if flat else flat
+    if not is_bare:
+        _check_totals(spec, columns, scans)
+    return RunSchema(record, chain, rescued, flat, columns, [frozen for frozen, _ in references], excluded)
 
 
-def _check_totals(spec: Spec, columns: list[Column]) -> None:
+def _check_totals(spec: Spec, columns: list[Column], files: Collection[str]) -> None:
     types = {column.name: column.type for column in columns}
     for name in spec.verify.totals if columns else ():
         if name not in types:
-            msg = f"verify.totals {name!r} is no column, {nearest(name, types)}"
-            raise MissingError(msg)
+            msg = f"verify.totals {name!r} is no column"
+            raise _no_column(msg, nearest(name, types), files)
         if types[name] != "BIGINT" and not types[name].startswith("DECIMAL"):
             msg = f"verify.totals {name!r} is {types[name]}, expected BIGINT or DECIMAL: declare it in input.fields"
             raise DataError(msg)
@@ -72,24 +71,38 @@ def _points_nowhere(found: FileScan) -> bool:
     return found.fault is not None and found.fault.code == "pointer_not_found" and found.unreadable
 
 
-def _chosen(spec: Spec, flat: list[Column]) -> list[Column]:
+def _no_column(what: str, hint: str, files: Collection[str]) -> FanfoldError:
+    # Where there is no scan, the spec knows all columns.
+    return schema.lacking(what, hint, files) if files else MissingError(f"{what}, {hint}")
+
+
+def _chosen(spec: Spec, flat: list[Column], files: Collection[str], *, is_bare: bool) -> list[Column]:
     """Return the columns of the output: all, or those of `denormalize.columns` in its order, then Fanfold's own."""
     if spec.denormalize.columns is None:
         return flat
-    known = {column.name: column for column in flat}
     chosen = []
     for wanted in spec.denormalize.columns:
-        if isinstance(wanted, dict):
-            ((name, expression),) = wanted.items()
-            chosen.append(expressions.column(name, expression, flat))
-        elif wanted in known:
-            chosen.append(known[wanted])
-        else:
-            msg = f"denormalize.columns {wanted!r} is no column, {nearest(wanted, known)}"
-            raise MissingError(msg)
+        try:
+            chosen.append(_column(wanted, flat, files))
+        except FanfoldError:
+            if not is_bare:
+                raise
+            name = wanted if isinstance(wanted, str) else next(iter(wanted))
+            chosen.append(Column(name, "VARCHAR", "spec", [], expression="NULL"))
     chosen += [column for column in flat if column.source == schema.FANFOLD and column not in chosen]
-    schema.check_apart(chosen)
+    schema.check_apart(chosen, spec)
     return chosen
+
+
+def _column(wanted: str | dict[str, str], flat: list[Column], files: Collection[str]) -> Column:
+    if isinstance(wanted, dict):
+        ((name, expression),) = wanted.items()
+        return expressions.column(name, expression, flat, files)
+    known = {column.name: column for column in flat}
+    if wanted not in known:
+        msg = f"denormalize.columns {wanted!r} is no column"
+        raise _no_column(msg, nearest(wanted, known), files)
+    return known[wanted]
 
 
 def open_reference(feed: Feed, index: int) -> Reference:
@@ -167,23 +180,60 @@ def prepare(run: Run, staged: list[StagedFile]) -> None:
         files.claimed_file(run, staged[0].subdir, staged[0].name)
     declared = run.feed.spec.input.schema_mode == "declared"
     scans = {} if declared else scan(run.feed.data_dir, places, run.feed.spec, os.cpu_count() or 1)
-    fixed = fix_schema(run.feed.spec, scans, references)
+    given = {f.name: ledger.Decision(f.decision, f.duplicate_of, f.replay_of) for f in staged if f.decision}
+    undecided = {name: place for name, place in places.items() if name not in given}
+
+    def decided() -> dict[str, ledger.Decision]:
+        return given | (decide(run.feed, run.ts, undecided, scans) if undecided else {})
+
+    settled, fixed = settle(run.feed, places, scans, references, decided)
     judge = _Judge(fixed, run.feed.spec)
+    for one in fixed.excluded:
+        log.warning("records are bad (%s): %s", one.code, one.message)
     # Two runs that decide at once could each take the same bytes for new, or each for those of the other.
     with runs.one_by_one(run.feed):
-        given = {f.name: ledger.Decision(f.decision, f.duplicate_of, f.replay_of) for f in staged if f.decision}
-        undecided = {name: place for name, place in places.items() if name not in given}
-        decisions = given | (decide(run.feed, run.ts, undecided, scans) if undecided else {})
+        decisions = decided()
         for file in staged:
             if state := states.get(file.name):
                 found = Input(file.name, state.st_size, state.st_ctime_ns)
-                found = judge.input(file.name, state, scans[file.name]) if file.name in scans else found
+                found = judge.input(file.name, state, settled[file.name]) if file.name in settled else found
                 inputs[file.subdir].append(_decided(run, found, state, decisions.get(file.name)))
             else:
                 inputs[file.subdir].append(Input(file.name, file.size_bytes))
         for n, listed in inputs.items():
             files.write(run.inputs_path(n), manifest.encode(Inputs(listed)))
         files.write(run.schema_path, manifest.encode(fixed))
+
+
+def settle(
+    feed: Feed,
+    places: Mapping[str, Place],
+    scans: Mapping[str, FileScan],
+    references: References,
+    decided: Callable[[], Mapping[str, ledger.Decision]],
+) -> tuple[dict[str, FileScan], RunSchema]:
+    """Make the one schema of a run, and return it with the scans of its files, as they count for it.
+
+    A record that has a form which another one excludes is not in them any more; its file takes the careful path.
+
+    Args:
+        feed: its spec.
+        places: where each file lies, by its name.
+        scans: what was found in them; empty where the spec declares everything.
+        references: the references, in the order of the spec.
+        decided: says what each file is: the records of duplicates do not count.
+
+    Raises:
+        DataError, MissingError: as `create_dynamic_taskgroups`.
+    """
+
+    def duplicates() -> set[str]:
+        return {name for name, decision in decided().items() if decision.duplicate_of}
+
+    taken = [columns for _, columns in references]
+    settled, excluded = conflicts.settle(feed, places, scans, taken, duplicates)
+    seen = union([scans[name].fields for name in sorted(scans)])
+    return settled, fix_schema(feed.spec, settled, references, excluded, seen)
 
 
 def decide(
@@ -299,12 +349,13 @@ def scanned(
     again = _decide_again(run, n, {name: left[name] for name in changed}, scans)
     for file in inputs:
         if found := scans.get(file.name):
+            good = conflicts.without(run.feed, (file.name, left[file.name]), found, fixed.excluded, fixed.excluded)
             if not fixed.rescued:
-                fit.check_covers(fixed.record, found.fields)
+                fit.check_covers(fixed.record, good.fields)
             before = ledger.Decision(file.decision, file.duplicate_of, file.replay_of)
             decision = again.get(file.name) if file.name in changed else before
             known[file.name] = _decided(
-                run, judge.input(file.name, states[file.name], found), states[file.name], decision
+                run, judge.input(file.name, states[file.name], good), states[file.name], decision
             )
     return [known[file.name] for file in inputs]
 

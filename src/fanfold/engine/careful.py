@@ -13,6 +13,7 @@ from fanfold.manifest import BadFile, RunSchema
 from fanfold.records.canonical import FILE, RECORD_NUMBER, Misfit, canonical
 from fanfold.records.diagnose import locate, token
 from fanfold.records.faults import NOT_KEPT, OF_VALUES, Fault, UnreadableError, bad_record
+from fanfold.records.forms import check_forms
 from fanfold.records.json_records import Found
 from fanfold.spec import Spec
 
@@ -80,6 +81,10 @@ class Cleaner:
 
     def _write(self, name: str, number: int, found: Found) -> Fault | None:
         record = found.value or {}
+        try:
+            check_forms(record, self._schema.excluded)
+        except Misfit as misfit:
+            return self._fault(name, found, misfit)
         for index, keys in self._unmatched.items():
             if _text_at(record, self._keys[index]) in keys:
                 pointer = "".join(map(token, self._keys[index]))
@@ -89,10 +94,12 @@ class Cleaner:
         try:
             line = canonical(record, self._schema.record, own, rescue=self._schema.rescued)
         except Misfit as misfit:
-            position = self._position(name, found, misfit.pointer)
-            return Fault(misfit.code, position, misfit.pointer, misfit.message)
+            return self._fault(name, found, misfit)
         self._line_bytes = max(self._line_bytes, self._clean.write(line.encode() + b"\n"))
         return None
+
+    def _fault(self, name: str, found: Found, misfit: Misfit) -> Fault:
+        return Fault(misfit.code, self._position(name, found, misfit.pointer), misfit.pointer, misfit.message)
 
     def _position(self, name: str, found: Found, pointer: str) -> int:
         return locate(found.raw, pointer) if input_format(name) == "json" else 0

@@ -1,22 +1,24 @@
 """Denormalize: arrays explode, objects flatten, rows are written."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
 
 from fanfold.engine.merge import field_of, reference_name
-from fanfold.engine.schema import FANFOLD, NAMELESS, RECORD, RESCUED_COLUMN
+from fanfold.engine.schema import FANFOLD, RECORD, RESCUED_COLUMN, sql_names
 from fanfold.engine.session import chunk_bytes, connect, identifier, pattern, text
 from fanfold.errors import DataError
 from fanfold.layout import Run
 from fanfold.manifest import Column, Node, RunSchema
-from fanfold.records.canonical import RESCUED
+from fanfold.records.canonical import RESCUED, encode, keys_of
 from fanfold.spec import Spec
 
 # Of a group of Parquet: enough for its encodings, few enough for the memory of a task.
 ROW_GROUP_ROWS, ROW_GROUP_BYTES = 61_440, 16 * 1024 * 1024
 FEWEST_ROWS = 16
+SPECIAL = re.compile('[",\r\n]')
 FORMATS = {
     "csv": "FORMAT csv, HEADER true, DELIMITER ',', QUOTE '\"', ESCAPE '\"', NULLSTR '', USE_TMP_FILE false",
     "parquet": "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {rows}, USE_TMP_FILE false",
@@ -51,14 +53,14 @@ def denormalize(run: Run, n: int, schema: RunSchema, record_bytes: int, target: 
     rows = max(FEWEST_ROWS, min(ROW_GROUP_ROWS, ROW_GROUP_BYTES // max(1, record_bytes)))
     options = FORMATS[run.feed.spec.output.format].format(rows=rows)
     names = [column.name for column in schema.columns]
-    nameless = "" in names and run.feed.spec.output.format == "csv"
+    own_header = sql_names(names) != names and run.feed.spec.output.format == "csv"
     columns, buffers = len(schema.flat), chunk_bytes(record_bytes)
     with connect(run.feed.data_dir, run.spill_dir(n), buffers=buffers, columns=columns) as connection:
         try:
             written = connection.execute(
-                f"COPY ({query}) TO {text(str(target))} ({_own_header(names) if nameless else options})"
+                f"COPY ({query}) TO {text(str(target))} ({_own_header(names) if own_header else options})"
             ).fetchone()
-            if nameless and written == (0,):
+            if own_header and written == (0,):
                 connection.execute(f"COPY ({query}) TO {text(str(target))} ({_own_header(names, rows=False)})")
         except (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.OutOfRangeException) as error:
             if not any(column.expression for column in schema.columns):
@@ -81,8 +83,9 @@ def denormalize(run: Run, n: int, schema: RunSchema, record_bytes: int, target: 
 
 
 def _own_header(names: list[str], *, rows: bool = True) -> str:
-    """Return the options for CSV with a column whose name is empty, which DuckDB would not write."""
-    header = ",".join('"' + name.replace('"', '""') + '"' for name in names)
+    """Return the options for CSV with names that DuckDB would not write: an empty one, one in both letter cases."""
+    quoted = ('"' + name.replace('"', '""') + '"' if SPECIAL.search(name) or not name else name for name in names)
+    header = ",".join(quoted)
     options = FORMATS["csv"].replace("HEADER true", "HEADER false")
     end = "\n" if rows else ""
     return f"{options}, PREFIX {text(header + end)}, SUFFIX {text(chr(10))}"
@@ -102,27 +105,27 @@ def flat_rows(source: str, schema: RunSchema, spec: Spec) -> str:
         known += [i for i, _ in values.of_level(level)]
         own = values.own(level, items)
         if array is not None:
-            inner = field_of(items, array[len(schema.explode[level - 1]) if level else 0 :])
+            above = len(schema.explode[level - 1]) if level else 0
+            inner = field_of(items, keys_of(schema.record, array)[above:])
             full = f"len({inner}) > 0"
             own.append(f"unnest(CASE WHEN {full} THEN {inner} ELSE [NULL] END) AS item_{level}")
             if spec.output.lineage:
                 own.append(f"unnest(CASE WHEN {full} THEN range(1, len({inner}) + 1) ELSE [NULL] END) AS index_{level}")
         query = f"SELECT {', '.join([*kept, *made, *own]) or '1'} FROM {query if level == 0 else f'({query})'}"
         items = f"item_{level}"
-    flat = ", ".join(f"{_position(i)} AS {identifier(column.name or NAMELESS)}" for i, column in enumerate(schema.flat))
-    if any(column.expression for column in schema.columns):
-        chosen = ", ".join(
-            f"({column.expression}\n)::{column.type} AS {identifier(column.name or NAMELESS)}"
-            if column.expression
-            else identifier(column.name or NAMELESS)
-            for column in schema.columns
-        )
-        return f"SELECT {chosen} FROM (SELECT {flat} FROM ({query}))"
     names = [column.name for column in schema.flat]
-    chosen = ", ".join(
-        f"{_position(names.index(column.name))} AS {identifier(column.name or NAMELESS)}" for column in schema.columns
-    )
-    return f"SELECT {chosen} FROM ({query})"
+    called = [_position(i) for i in range(len(names))]
+    if any(column.expression for column in schema.columns):
+        # An expression has the names of the flat row.
+        flat = ", ".join(f"{_position(i)} AS {identifier(name)}" for i, name in enumerate(sql_names(names)))
+        query, called = f"SELECT {flat} FROM ({query})", [identifier(name) for name in sql_names(names)]
+    chosen = [
+        f"({column.expression}\n)::{column.type}" if column.expression else called[names.index(column.name)]
+        for column in schema.columns
+    ]
+    final = sql_names([column.name for column in schema.columns])
+    selected = ", ".join(f"{value} AS {identifier(name)}" for value, name in zip(chosen, final, strict=True))
+    return f"SELECT {selected} FROM ({query})"
 
 
 def _position(index: int) -> str:
@@ -154,8 +157,9 @@ class _Values:
         if column.source == FANFOLD:
             return self._own(column.name, level, items)
         if column.source != RECORD:
-            return field_of(reference_name(self._into.index(column.source)), column.path)
-        value = field_of(items, column.path[len(self._schema.explode[level - 1]) if level else 0 :])
+            return field_of(reference_name(self._into.index(column.source)), [encode(name) for name in column.path])
+        above = len(self._schema.explode[level - 1]) if level else 0
+        value = field_of(items, keys_of(self._schema.record, column.path)[above:])
         node = self._nodes[tuple(column.path)]
         return value if node.read_type == node.type else f"CAST({value} AS {node.type})"
 

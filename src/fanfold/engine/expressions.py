@@ -1,12 +1,12 @@
 """SQL expressions of the spec: over the columns of one row, and of nothing else."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import duckdb
 
-from fanfold.engine.schema import NAMELESS
+from fanfold.engine.schema import NAMELESS, lacking, sql_names
 from fanfold.engine.session import connect_to_nothing, identifier
 from fanfold.errors import DataError, nearest
 from fanfold.manifest import Column
@@ -26,8 +26,12 @@ RESULT_TYPES = {
 FOREIGN = ("current_", "getenv", "getvariable", "pg_", "duckdb_", "has_", "inet_", "in_search_path", "txid_", "version")
 
 
-def column(name: str, expression: str, flat: list[Column]) -> Column:
-    """Return the column that an expression makes of the columns of a flat row.
+class UnknownColumnError(Exception):
+    """An expression names a column that is not there; with the nearest name."""
+
+
+def column(name: str, expression: str, flat: list[Column], files: Collection[str] = ()) -> Column:
+    """Return the column that an expression makes of the columns of a flat row; `files` are those that were scanned.
 
     Raises:
         DataError: it is no expression of SQL, names a column that is not there, or does what one may not: read a
@@ -37,6 +41,10 @@ def column(name: str, expression: str, flat: list[Column]) -> Column:
     with connect_to_nothing() as connection:
         try:
             kind = _check(connection, expression, flat)
+        except UnknownColumnError as error:
+            unknown, hint = error.args
+            msg = f"{place}: column {unknown!r} is not there"
+            raise lacking(msg, hint, files) from None
         except (duckdb.Error, ValueError) as error:
             msg = f"{place}: {' '.join(str(error).splitlines()[0].split())}, expected SQL over the columns of one row"
             raise DataError(msg) from None
@@ -56,6 +64,8 @@ def _check(connection: duckdb.DuckDBPyConnection, expression: str, flat: list[Co
         msg = "found a query"
         raise ValueError(msg)
     functions, known = set(), {one.name.lower() for one in flat}
+    names = sql_names([one.name for one in flat])
+    twice = {one.name.lower() for one, name in zip(flat, names, strict=True) if name != (one.name or NAMELESS)}
     for inner in _expressions(node["select_list"][0]):
         if inner["class"] == "LAMBDA":
             known |= {name.lower() for one in _expressions(inner["lhs"]) for name in one.get("column_names", ())}
@@ -64,13 +74,15 @@ def _check(connection: duckdb.DuckDBPyConnection, expression: str, flat: list[Co
             msg = f"found {str(inner['type']).lower().replace('_', ' ')}"
             raise ValueError(msg)
         # A word that is no column may be one of SQL's own, as current_date is.
-        if inner["class"] == "COLUMN_REF" and inner["column_names"][0].lower() not in known:
-            msg = f"column {inner['column_names'][0]!r} is not there, {nearest(inner['column_names'][0], known)}"
+        if inner["class"] == "COLUMN_REF" and inner["column_names"][0].lower() in twice:
+            msg = f"column {inner['column_names'][0]!r} is there in two spellings, which SQL does not tell apart"
             raise ValueError(msg)
+        if inner["class"] == "COLUMN_REF" and inner["column_names"][0].lower() not in known:
+            raise UnknownColumnError(inner["column_names"][0], nearest(inner["column_names"][0], known))
         if inner["class"] == "FUNCTION":
             functions.add(inner["function_name"].lower())
     _check_functions(connection, functions)
-    columns = ", ".join(f"NULL::{one.type} AS {identifier(one.name or NAMELESS)}" for one in flat)
+    columns = ", ".join(f"NULL::{one.type} AS {identifier(name)}" for one, name in zip(flat, names, strict=True))
     kind = str(connection.sql(f"SELECT ({expression}\n) FROM (SELECT {columns})").types[0])
     return kind if kind.startswith("DECIMAL") else RESULT_TYPES.get(kind, "VARCHAR")
 

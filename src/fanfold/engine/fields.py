@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from fanfold.manifest import Form
 from fanfold.records.canonical import BIGINT, digits
 from fanfold.records.json_records import Number
 from fanfold.records.limits import MAX_FIELDS
@@ -103,6 +104,15 @@ class Field:
             field = field.through_arrays().fields.get(name) if field else None
         return field
 
+    def has(self, form: Form) -> bool:
+        """Say whether some value may have a form, as `records.forms` finds it."""
+        for field in _reach(self, form.path):
+            seen = field.element if form.inside else field
+            kinds = {kind if kind in CONTAINERS else "scalar" for kind in seen.kinds} if seen else set()
+            if not form.kinds or kinds & {*form.kinds}:
+                return True
+        return False
+
     def through_arrays(self) -> "Field":
         """Return what the fields of this field lie in: itself, or the elements of its arrays."""
         field = self
@@ -123,6 +133,16 @@ class Field:
         for name, inner in self.through_arrays().fields.items():
             yield above + name
             yield from inner.paths(f"{above}{name}.")
+
+
+def _reach(field: Field, path: tuple[str, ...]) -> Iterator[Field]:
+    if not path:
+        yield field
+        return
+    if path[0] in field.fields:
+        yield from _reach(field.fields[path[0]], path[1:])
+    if field.element:
+        yield from _reach(field.element, path)
 
 
 class Contents(NamedTuple):

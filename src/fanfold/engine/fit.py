@@ -14,7 +14,7 @@ def needs_care(seen: Field, nodes: list[Node], *, rescue: bool) -> bool:
     """Say whether the records of a file have to be looked at one by one to be read by a schema without loss.
 
     That is so where a value is not of its declared kind, where a number becomes a text, which is to be as it was
-    written, and where a field is not in the schema (`rescue`).
+    written, where a field is not in the schema (`rescue`), and where it is there in another letter case too.
     """
     by_name = {node.name: node for node in nodes}
     for name, field in seen.fields.items():
@@ -22,7 +22,7 @@ def needs_care(seen: Field, nodes: list[Node], *, rescue: bool) -> bool:
         if node is None:
             if rescue:
                 return True
-        elif _differs(field, node, rescue=rescue):
+        elif node.key or _differs(field, node, rescue=rescue):
             return True
     return False
 

@@ -14,7 +14,7 @@ from fanfold.engine.source import DATA_FAULTS, ORIGIN, Clean, record_type, relat
 from fanfold.errors import DataError
 from fanfold.layout import Run
 from fanfold.manifest import Node, RunSchema
-from fanfold.records.canonical import RECORD_NUMBER, encode
+from fanfold.records.canonical import RECORD_NUMBER, key_of, keys_of
 from fanfold.spec import Spec
 
 # Of merged records: few enough for a task's memory, of which a group takes a multiple, enough for Parquet's encodings.
@@ -72,7 +72,7 @@ def _keep_digits(connection: duckdb.DuckDBPyConnection, values: str, node: Node)
 def _sort_out(value: str, node: Node, plain: list[str], arrays: list[tuple[str, Node]]) -> None:
     if node.kind == "object":
         for field in node.fields:
-            _sort_out(field_of(value, [field.name]), field, plain, arrays)
+            _sort_out(field_of(value, [key_of(field)]), field, plain, arrays)
     elif node.kind == "list" and node.element and _misfit(value, node):
         arrays.append((value, node.element))
     elif node.kind == "value" and (misfit := _misfit(value, node)):
@@ -222,10 +222,10 @@ def reference_name(index: int) -> str:
     return f"merged_{index}"
 
 
-def field_of(struct: str, path: list[str]) -> str:
-    """Return the SQL for a field inside of a struct."""
-    for name in path:
-        struct = f"struct_extract({struct}, {text(encode(name))})"
+def field_of(struct: str, keys: list[str]) -> str:
+    """Return the SQL for a field inside of a struct, which its keys lead to."""
+    for key in keys:
+        struct = f"struct_extract({struct}, {text(key)})"
     return struct
 
 
@@ -249,7 +249,7 @@ def _key(path: str, schema: RunSchema) -> str:
         if node is None:
             return "NULL::VARCHAR"
         nodes = node.fields
-    return f"{field_of(identifier(RECORD), names)}::VARCHAR"
+    return f"{field_of(identifier(RECORD), keys_of(schema.record, names))}::VARCHAR"
 
 
 def _nothing(schema: RunSchema) -> str:
@@ -283,7 +283,7 @@ def _number_records(
 def _misfit(value: str, node: Node) -> str | None:
     """Return the SQL that finds a value that its declared type may not hold; None where nothing is declared."""
     if node.kind == "object":
-        inner = [_misfit(f"struct_extract({value}, {text(encode(field.name))})", field) for field in node.fields]
+        inner = [_misfit(field_of(value, [key_of(field)]), field) for field in node.fields]
         found = [predicate for predicate in inner if predicate]
         return f"({' OR '.join(found)})" if found else None
     if node.kind == "list":

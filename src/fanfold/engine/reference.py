@@ -43,6 +43,10 @@ class Reference:
         self._check_names()
         builder = Builder(self._spec, [])
         self._nodes = builder.nodes(self._scan.fields, Declared())
+        for conflict in builder.conflicts:
+            both = " and ".join(rival.words for rival in conflict.rivals)
+            msg = f"{merge.reference}: {both} have one name, expected names apart, also without letter case"
+            raise DataError(msg)
         self.columns = [column for column in builder.columns(self._nodes, self._scan.fields) if self._is_taken(column)]
         if merge.columns is not None:
             self.columns.sort(key=lambda column: merge.columns.index(column.path[0]) if merge.columns else 0)

@@ -11,7 +11,7 @@ from fanfold.engine.fields import Field
 from fanfold.engine.session import connect, identifier, pattern, text
 from fanfold.layout import input_format
 from fanfold.manifest import Node
-from fanfold.records.canonical import ESCAPES, FILE, RECORD_NUMBER, RESCUED, encode, json_text
+from fanfold.records.canonical import ESCAPES, FILE, RECORD_NUMBER, RESCUED, json_text, key_of
 from fanfold.records.faults import UnreadableError
 from fanfold.records.json_records import Found, Parser
 from fanfold.records.read import csv_names, json_layout, read
@@ -25,7 +25,7 @@ WHOLE_TYPES = {"tinyint", "smallint", "integer", "bigint", "utinyint", "usmallin
 LARGE_TYPES = {"ubigint": 20, "hugeint": 39, "uhugeint": 39}
 NESTED_TYPES = {"struct", "list", "array", "map", "union"}
 FETCHED_ROWS = 1000
-NO_PARQUET, TOO_LARGE = "unreadable", "too_large"
+NO_PARQUET, TOO_LARGE, RENAMED = "unreadable", "too_large", "case_conflict"
 # What the bytes of a file can lead to; of IOException, damaged compression.
 DATA_FAULTS = (
     duckdb.InvalidInputException,
@@ -57,7 +57,7 @@ def sql_type(node: Node, values: Literal["read", "text", "final"] = "read", *, r
         return sql_type(node.element or Node("", "value"), values, rescue=rescue) + "[]"
     if node.kind == "value":
         return {"read": node.read_type, "text": "VARCHAR", "final": node.type}[values]
-    fields = [f"{identifier(encode(field.name))} {sql_type(field, values, rescue=rescue)}" for field in node.fields]
+    fields = [f"{identifier(key_of(field))} {sql_type(field, values, rescue=rescue)}" for field in node.fields]
     fields += [f"{identifier(RESCUED)} VARCHAR"] if rescue or not fields else []
     return f"STRUCT({', '.join(fields)})"
 
@@ -119,8 +119,8 @@ def _numbered(query: str) -> str:
 def _json(paths: list[Path], layout: str, nodes: list[Node], spec: Spec, target: str) -> str:
     # DuckDB reads no table without columns.
     read = nodes or [Node("_", "value")]
-    columns = ", ".join(f"{text(encode(node.name))}: {text(sql_type(node))}" for node in read)
-    packed = ", ".join(f"{identifier(encode(node.name))} := {identifier(encode(node.name))}" for node in nodes)
+    columns = ", ".join(f"{text(key_of(node))}: {text(sql_type(node))}" for node in read)
+    packed = ", ".join(f"{identifier(key_of(node))} := {identifier(key_of(node))}" for node in nodes)
     record = f"struct_pack({packed})::{target}" if nodes else f"struct_pack({identifier(RESCUED)} := NULL)::{target}"
     return _numbered(
         f"""
@@ -157,7 +157,7 @@ def _read_type(nodes: list[Node], name: str) -> str:
 
 
 def _packed(nodes: list[Node], values: dict[str, str], *, rescue: bool) -> str:
-    packed = [f"{identifier(encode(node.name))} := {values.get(node.name, 'NULL')}" for node in nodes]
+    packed = [f"{identifier(key_of(node))} := {values.get(node.name, 'NULL')}" for node in nodes]
     packed += [f"{identifier(RESCUED)} := NULL"] if rescue else []
     return f"struct_pack({', '.join(packed)})"
 
@@ -165,7 +165,7 @@ def _packed(nodes: list[Node], values: dict[str, str], *, rescue: bool) -> str:
 def _clean(clean: Clean, nodes: list[Node], spec: Spec, target: str) -> str:
     rescue = spec.input.schema_mode == "declared"
     own = [FILE, RECORD_NUMBER, *([RESCUED] if rescue or not nodes else [])]
-    columns = [(encode(node.name), sql_type(node, "text", rescue=rescue)) for node in nodes]
+    columns = [(key_of(node), sql_type(node, "text", rescue=rescue)) for node in nodes]
     columns += [(name, "VARCHAR") for name in own]
     declared = ", ".join(f"{text(name)}: {text(kind)}" for name, kind in columns)
     packed = ", ".join(f"{identifier(name)} := {identifier(name)}" for name, _ in columns if name not in own[:2])
@@ -190,13 +190,31 @@ def _parquet(path: Path, nodes: list[Node], target: str) -> str:
 
 
 def parquet_types(connection: duckdb.DuckDBPyConnection, path: Path) -> list[tuple[str, DuckDBPyType]]:
-    """Return name and type of each column of a Parquet file."""
+    """Return name and type of each column of a Parquet file.
+
+    Raises:
+        UnreadableError: two names differ in letter case alone: DuckDB gives one of them another name.
+    """
     widest = connection.execute("SELECT max(precision) FROM parquet_schema($path)", {"path": pattern(path)}).fetchone()
     if widest and (widest[0] or 0) > MAX_PRECISION:
         msg = f"found a decimal of {widest[0]} digits, expected at most {MAX_PRECISION}"
         raise duckdb.InvalidInputException(msg)
     relation = connection.sql(f"SELECT * FROM read_parquet({_paths([path])}, hive_partitioning = false)")
-    return list(zip(relation.columns, relation.types, strict=True))
+    types = list(zip(relation.columns, relation.types, strict=True))
+    names = connection.execute("SELECT name FROM parquet_schema($path)", {"path": pattern(path)}).fetchall()
+    if renamed := sorted(_names(types) - {name for (name,) in names}):
+        msg = f"found two fields that differ in letter case alone (one is read as {renamed[0]!r}), expected names apart"
+        raise UnreadableError(RENAMED, msg)
+    return types
+
+
+def _names(types: list[tuple[str, DuckDBPyType]]) -> set[str]:
+    """Return the names of columns, and of the fields of objects in them."""
+    found: set[str] = set()
+    for name, kind in types:
+        inner = _children(kind) if kind.id in {"struct", "list", "array"} else []
+        found |= {name} | (_names(inner) if kind.id == "struct" else _names(inner) - {one for one, _ in inner})
+    return found
 
 
 def _converted(value: str, kind: DuckDBPyType, node: Node) -> str:

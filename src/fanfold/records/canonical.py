@@ -10,6 +10,8 @@ from datetime import date, datetime
 from decimal import MAX_EMAX, MAX_PREC, MIN_EMIN, Context, Decimal, InvalidOperation
 from typing import Any
 
+from msgspec.structs import replace
+
 from fanfold.manifest import Node
 from fanfold.records.diagnose import token
 from fanfold.records.json_records import Number, kind
@@ -44,6 +46,33 @@ class Misfit(Exception):  # noqa: N818 - the record is at fault, not the program
 def encode(key: str) -> str:
     """Return a key as the fast path can name it: never empty, never one of our own."""
     return ESCAPE + key if not key or key.startswith(ESCAPES) else key
+
+
+def apart(nodes: list[Node]) -> list[Node]:
+    """Return the fields of an object, each with a key of its own, be it by letter case: as SQL needs them."""
+    seen: set[str] = set()
+    kept = []
+    for index, node in enumerate(nodes):
+        taken = node.name.lower() in seen
+        seen.add(node.name.lower())
+        # No key of a record begins like that either.
+        kept.append(replace(node, key=f"{ESCAPE}{index}") if taken else node)
+    return kept
+
+
+def key_of(node: Node) -> str:
+    """Return the key that the fast path finds a field under."""
+    return node.key or encode(node.name)
+
+
+def keys_of(nodes: list[Node], path: list[str]) -> list[str]:
+    """Return the keys that lead the fast path to a field, through objects and the elements of arrays."""
+    keys = []
+    for name in path:
+        node = next((node for node in nodes if node.name == name), Node(name, "value"))
+        keys.append(key_of(node))
+        nodes = (node.element or node).fields
+    return keys
 
 
 def canonical(record: Mapping[str, Any], fields: list[Node], own: Mapping[str, str], *, rescue: bool) -> str:
@@ -85,7 +114,7 @@ def _members(
         if value is None:
             continue
         place = pointer + token(node.name)
-        yield f"{quote(encode(node.name))}:{_value(node, value, place, rest, (*way, node.name))}"
+        yield f"{quote(key_of(node))}:{_value(node, value, place, rest, (*way, node.name))}"
 
 
 def _value(node: Node, value: Any, pointer: str, rest: dict[str, Any] | None, way: tuple[str, ...]) -> str:

@@ -1,7 +1,7 @@
 """The records of a CSV file (RFC 4180), good and bad: every value is text as written."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from fanfold.records.diagnose import token
 from fanfold.records.faults import Fault, UnreadableError
@@ -21,8 +21,13 @@ class CsvRecords:
     Blank lines are passed over. Where a line is no CSV, reading goes on with the next line.
     """
 
-    def __init__(self, window: Window, max_record_bytes: int) -> None:
+    def __init__(self, window: Window, max_record_bytes: int, alike: Collection[str] | None = ()) -> None:
         """Read the header.
+
+        Args:
+            window: the file.
+            max_record_bytes: of a line.
+            alike: names that may be there in another letter case too; None where any may.
 
         Raises:
             UnreadableError: there is none, or it does not give each column a name of its own.
@@ -37,8 +42,11 @@ class CsvRecords:
         names = [name or "" for name in header[0]]
         check_columns(len(names), max(map(len, names), default=0), more=" or more")
         window.advance(header[1])
-        if header[2] or not all(names) or len({name.lower() for name in names}) < len(names):
-            raise UnreadableError("bad_header", f"found the header {names!r}, expected a name for each column, once")
+        known = set() if alike is None else {*names} - {*alike}
+        letters = [name.lower() if name in known else name for name in names]
+        if header[2] or not all(names) or len(set(letters)) < len(names):
+            message = f"found the header {names!r}, expected a name for each column, once"
+            raise UnreadableError("bad_header", f"{message} (also without letter case, but for input.fields)")
         if ESCAPED_BYTE.search("".join(names)):
             raise UnreadableError("bad_utf8", f"found the header {names!r}, expected UTF-8")
         self.names = names

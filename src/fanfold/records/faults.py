@@ -22,7 +22,9 @@ CODES = {
     "too_many_fields": "The record, the file, or the run with this file, has more than 1,000 fields.",
     "key_too_long": "A key, with those of the objects around it, has more than 4,096 characters.",
     "record_too_large": "The record is larger than input.max_record_bytes. Its text is not kept here.",
-    "wrong_type": "A value is of another kind than its declared type.",
+    "wrong_type": "A value is of another kind than is declared, or than most records have in an array that explodes.",
+    "case_conflict": "A key that differs in letter case alone from one of the run that is declared or more frequent.",
+    "name_conflict": "A field whose column has the name of another one, which is declared or more frequent.",
     "inexact": "A number that its declared type does not hold exactly: it would be rounded.",
     "no_match": "The record has no match in a reference, under on_missing: quarantine.",
     "ragged_line": "A line of CSV has more or fewer fields than the header.",
@@ -37,7 +39,17 @@ CODES = {
 }
 # A record with one of these can be read; the others leave nothing to be read.
 OF_VALUES = frozenset(
-    {"wrong_type", "inexact", "no_match", "record_too_large", "too_many_values", "too_many_fields", "key_too_long"}
+    {
+        "wrong_type",
+        "case_conflict",
+        "name_conflict",
+        "inexact",
+        "no_match",
+        "record_too_large",
+        "too_many_values",
+        "too_many_fields",
+        "key_too_long",
+    }
 )
 # The text of a record with one of these is not kept.
 NOT_KEPT = frozenset({"record_too_large", "too_many_values"})

@@ -27,7 +27,8 @@ def read(path: Path, settings: Input) -> Iterator[Found]:
     with decompressed(path) as stream:
         window = Window(stream)
         if input_format(path.name) == "csv":
-            yield from CsvRecords(window, settings.max_record_bytes)
+            alike = settings.fields if settings.schema_mode == "infer" else None
+            yield from CsvRecords(window, settings.max_record_bytes, alike)
         else:
             # What is not declared goes to one column, or a field is declared to be one: it may have anything in it.
             whole = {path for path, kind in settings.fields.items() if kind == "JSON"}
