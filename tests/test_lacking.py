@@ -1,0 +1,80 @@
+"""Deliveries that lack what the spec names: columns of nulls where it is declared, else an error that says the way."""
+
+import json
+from typing import Any
+
+import pytest
+
+from fanfold.errors import DataError
+from tests.conftest import FeedDir, MakeFeed
+
+FLAT: dict[str, Any] = {"subdirs": 1, "merge": [], "denormalize": {}}
+MERGE = [{"reference": "customers.csv", "key": "customer_id", "into": "customer"}]
+KEYS: dict[str, dict[str, Any]] = {
+    "the array": {"denormalize": {"explode": ["items"]}},
+    "an inner array": {"denormalize": {"explode": ["orders.items"]}},
+    "the key": {"merge": MERGE},
+    "a key inside of an object": {"merge": [MERGE[0] | {"key": {"record": "c.id", "reference": "customer_id"}}]},
+    "a column": {"denormalize": {"columns": ["id", "coupon"]}},
+    "a column by SQL": {"denormalize": {"columns": ["id", {"more": "coupon + 1"}]}},
+    "a total": {"verify": {"totals": ["coupon"]}},
+}
+FIELDS = {
+    "the array": [{"items.sku": "VARCHAR"}, {"items": "BIGINT"}, {"items": "JSON"}],
+    "an inner array": [{"orders.items.sku": "VARCHAR"}, {"orders.items": "DECIMAL(4,2)"}],
+    "the key": [{"customer_id": "BIGINT"}, {"customer_id": "VARCHAR"}],
+    "a key inside of an object": [{"c.id": "VARCHAR"}],
+    "a column": [{"coupon": "VARCHAR"}, {"coupon": "JSON"}, {"coupon": "TIMESTAMP"}],
+    "a column by SQL": [{"coupon": "BIGINT"}],
+    "a total": [{"coupon": "BIGINT"}, {"coupon": "DECIMAL(4,2)"}],
+}
+DECLARED = [(name, fields) for name, some in FIELDS.items() for fields in some]
+
+
+def filled(feed: FeedDir) -> list[list[str]]:
+    """Return the cells of the first table that are not empty, row by row."""
+    return [[cell for cell in line.split(",") if cell] for line in feed.read().splitlines()[1:]]
+
+
+@pytest.mark.parametrize("mode", ["infer", "declared"])
+@pytest.mark.parametrize(("name", "fields"), DECLARED)
+def test_what_is_declared_may_be_absent(make_feed: MakeFeed, name: str, fields: dict[str, str], mode: str) -> None:
+    """A delivery without the array, key, column or total that is declared has its rows, with nothing in its columns."""
+    fields = {"id": "BIGINT", **fields}
+    files = {"a.json": [{"id": 1}, {"id": 2}], "b.csv": "id\n3\n"}
+    feed = make_feed(files, **FLAT | KEYS[name] | {"input": {"schema": mode, "fields": fields}})
+    summary = feed.run()
+    assert filled(feed) == [["1"], ["2"], ["3"]]
+    assert summary.records_unmatched == (3 if "merge" in KEYS[name] else 0)
+    assert feed.read().partition("\n")[0].count(",") > 0
+    document = json.loads((feed.at().commit_path).read_text())
+    assert document["totals"] == ({"coupon": "0"} if name == "a total" else {})
+
+
+@pytest.mark.parametrize("name", KEYS)
+def test_what_is_not_declared_is_an_error_that_names_the_way(make_feed: MakeFeed, name: str) -> None:
+    """Undeclared, the run fails before any group: the data is at fault (1); files, nearest name and way are given."""
+    near = {"the array": "item", "an inner array": "order", "the key": "custmer_id", "a key inside of an object": "cid"}
+    record = {"id": 1, near.get(name, "coupn"): 7}
+    feed = make_feed({"a.json": [{"id": 1}], "b.json": [record]}, **FLAT | KEYS[name])
+    with pytest.raises(DataError) as caught:
+        feed.stage()
+    assert caught.value.exit_code == 1
+    message = str(caught.value)
+    assert "input.fields" in message
+    assert near.get(name, "coupn") in message
+    assert "2 files, 'a.json' to 'b.json'" in message
+    assert not feed.at().schema_path.exists()
+
+
+@pytest.mark.parametrize("content", ["[]", "[{}]", '[{"id":1,"ID":2}]'])
+def test_a_delivery_without_a_field_lacks_nothing(make_feed: MakeFeed, content: str) -> None:
+    """A delivery of no records, of records without a field, or of bad ones alone, is published, whatever it lacks."""
+    columns = ["id", "coupon", {"more": "coupon + 1"}]
+    keys: dict[str, Any] = {"merge": MERGE, "denormalize": {"explode": ["items"], "columns": columns}}
+    feed = make_feed(
+        {"a.json": content},
+        **FLAT | keys | {"verify": {"totals": ["total", "coupon"]}, "quarantine": {"max_bad_records_percent": 100}},
+    )
+    assert feed.run().files_archived == 1
+    assert feed.read().partition("\n")[0] == "id,coupon,more"
