@@ -157,7 +157,7 @@ def test_what_is_not_there_exits_with_2(make_feed: MakeFeed, tmp_path: Path) -> 
     """A spec, a run, a folder or a timestamp that is not there or not allowed is exit code 2 and one line."""
     feed = make_feed()
     for args, message in (
-        (("run", tmp_path / "no.yaml"), "is no file, expected the spec of a feed"),
+        (("run", tmp_path / "no.yaml"), "is not a file, expected the spec of a feed"),
         (("run", feed.spec_path, "--ts", "today"), "error: 'today' is no execution timestamp"),
         (("run", feed.spec_path, "--data-dir", "/"), "error: data_dir '/' is outside the allowed roots"),
         (("release", feed.spec_path, TS), f"error: '{TS}' is no unfinished run"),
