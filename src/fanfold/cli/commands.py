@@ -49,7 +49,7 @@ def run(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str | N
 
     # It imports what the tasks need while this process does.
     workers.forkserver()
-    from fanfold import display, local, steps
+    from fanfold import display, interrupt, local, steps
 
     if from_archive is not None:
         ts = _stage_again(spec, data_dir, ts, from_archive)
@@ -57,7 +57,7 @@ def run(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str | N
     name, resumed = local.choose_ts(feed, ts)
     if resumed:
         click.echo(f"resuming the unfinished run {name}; run again for what has landed since", err=True)
-    with display.Board(Console(stderr=True), feed.spec.subdirs) as board:
+    with interrupt.unwinding(), display.Board(Console(stderr=True), feed.spec.subdirs) as board:
         done = local.run(feed, name, board.update)
     if as_json:
         print_json({**msgspec.to_builtins(done.summary), "seconds": round(done.seconds, 3)})
