@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 # So many are worth to be treated together.
 MANY_FILES = 64
+# Of names that share a reason, so many are told.
+SHOWN_NAMES = 10
 UNFINISHED = (".part", ".tmp", ".crdownload", "~")
 
 
@@ -52,7 +54,8 @@ def scan_landing(
 
     Hidden names, unfinished downloads (`.part`, `.tmp`, `.crdownload`, `~`), links, and everything that is no regular
     file are passed over; so are, with a warning, names that are no UTF-8, and what this process may not read; and, with
-    a `done_suffix`, files without their marker, and the markers.
+    a `done_suffix`, files without their marker, and the markers. A file settles by the later of its mtime and ctime,
+    by its ctime where its mtime is still to come; where both are, it waits, with a warning.
 
     Raises:
         MissingError: there is no such directory.
@@ -60,9 +63,9 @@ def scan_landing(
     if not landing_dir.is_dir():
         msg = f"{str(landing_dir)!r} is no directory, expected the landing directory (input.path)"
         raise MissingError(msg)
-    now = time.time()
     ready: list[LandedFile] = []
     settling: dict[str, float] = {}
+    ahead: list[str] = []
     entries = dict(_walk(str(landing_dir), ""))
     wanted = re.compile("|".join(map(fnmatch.translate, patterns)))
     for name, entry in entries.items():
@@ -78,11 +81,19 @@ def scan_landing(
             continue
         with contextlib.suppress(FileNotFoundError):
             info = entry.stat(follow_symlinks=False)
-            wait = max(info.st_mtime, info.st_ctime) + settle_seconds - now
+            now = time.time()
+            # A writer may give its file any mtime, but not its ctime. A time to come says nothing of the last change.
+            changed = info.st_ctime if info.st_mtime > now else max(info.st_mtime, info.st_ctime)
+            wait = changed + settle_seconds - now if settle_seconds else 0.0
             if wait > 0:
                 settling[name] = wait
+                ahead += [name] if changed > now else []
             else:
                 ready.append(LandedFile(name, info.st_size))
+    if ahead:
+        shown = ", ".join(map(repr, sorted(ahead)[:SHOWN_NAMES]))
+        more = f" and {len(ahead) - SHOWN_NAMES:,} more" if len(ahead) > SHOWN_NAMES else ""
+        log.warning("%s%s: waits, since it changed at a time that is still to come: set the clock right", shown, more)
     return Landing(sorted(ready), settling)
 
 
@@ -252,6 +263,16 @@ def write(path: Path, content: bytes) -> None:
             return
     make_dirs(path.parent)
     temporary(path).write_bytes(content)
+    publish(path)
+
+
+def rewrite(path: Path, content: bytes) -> None:
+    """Write a file of somebody else anew, atomically and durably; its mode stays, and its owner where it may."""
+    info = path.stat()
+    temporary(path).write_bytes(content)
+    with contextlib.suppress(PermissionError):
+        os.chown(temporary(path), info.st_uid, info.st_gid)
+    temporary(path).chmod(stat.S_IMODE(info.st_mode))
     publish(path)
 
 

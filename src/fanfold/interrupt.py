@@ -67,9 +67,9 @@ def ends_with_us(process_id: int | None) -> None:
 def end() -> "NoReturn":
     """Say that the process was interrupted, and end it."""
     try:
+        os.write(2, LINE)
         if _State.server is not None:
             os.kill(_State.server, SIGKILL)
-        os.write(2, LINE)
     finally:
         os._exit(INTERRUPTED)
 

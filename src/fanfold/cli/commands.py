@@ -83,20 +83,21 @@ def _stage_again(spec: Path, data_dir: Path | None, ts: str | None, from_archive
 @cli.command()
 @SPEC
 @DATA_DIR
-@click.option("--write-fields", is_flag=True, help="Write the types of all fields into the spec, as input.fields.")
+@click.option("--write-fields", is_flag=True, help="Add all fields that the spec does not declare yet to input.fields.")
 @JSON
 def plan(spec: Path, data_dir: Path | None, *, write_fields: bool, as_json: bool) -> None:
     """Say what a run would do: which files go where, the schema and its drift, the references. Nothing is moved.
 
     Exit code 1 says that there are records that cannot be read: they would go to quarantine.
     """
-    from fanfold import display, steps
+    from fanfold import display, spec_writing, steps
     from fanfold import plan as planning
 
     planned = planning.plan(steps.start(spec, absolute(data_dir)))
     if write_fields:
-        planning.write_fields(spec, planned.fields)
-        click.echo(f"{spec}: input.fields has {len(planned.fields)} fields", err=True)
+        added = spec_writing.add_fields(spec, planned.fields)
+        reason = "" if planned.files else ": no file is ready"
+        click.echo(f"{spec}: {display.count(added, 'field')} added to input.fields{reason}", err=True)
     if as_json:
         print_json(planned)
         sys.exit(1 if planned.faults else 0)
