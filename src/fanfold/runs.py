@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
+from pydantic import ValidationError
 
 from fanfold import archive, files, lease, manifest
 from fanfold.errors import DataError, MissingError, SpecError, nearest
@@ -119,7 +120,7 @@ def open_run(data_dir: AnyPath, ts: str) -> Run | None:
     """Return a run with the spec that it began with; None where nothing was staged under `ts`."""
     bare = Feed(Path(data_dir).resolve(), Spec(version=1, name="run")).run(format_ts(parse_ts(ts)))
     if committed := manifest.read_if_there(bare.commit_path, Manifest):
-        return Feed(bare.feed.data_dir, Spec.model_validate(committed.spec)).run(bare.ts)
+        return Feed(bare.feed.data_dir, _spec_of(bare, committed)).run(bare.ts)
     if not bare.files_path.exists():
         return None
     return Feed(bare.feed.data_dir, Spec.model_validate_json(bare.spec_path.read_bytes())).run(bare.ts)
@@ -136,8 +137,23 @@ def open_complete(feed: Feed, ts: str | None) -> tuple[Run, Manifest]:
     if name not in known:
         msg = f"{name!r} is no complete run, {nearest(name, known)}" if known else "there is no complete run yet"
         raise MissingError(msg)
-    committed = manifest.read(feed.run(name).commit_path, Manifest)
-    return Feed(feed.data_dir, Spec.model_validate(committed.spec)).run(name), committed
+    run = feed.run(name)
+    committed = manifest.read(run.commit_path, Manifest)
+    return Feed(feed.data_dir, _spec_of(run, committed)).run(name), committed
+
+
+def _spec_of(run: Run, committed: Manifest) -> Spec:
+    """Return the spec of a complete run.
+
+    Raises:
+        DataError: somebody changed it.
+    """
+    try:
+        return Spec.model_validate(committed.spec)
+    except ValidationError as error:
+        place = ".".join(map(str, error.errors(include_url=False)[0]["loc"]))
+        msg = f"{str(run.commit_path)!r} was changed ({place} in its spec), expected the manifest that Fanfold wrote"
+        raise DataError(msg) from None
 
 
 def unfinished(feed: Feed) -> list[str]:

@@ -88,7 +88,9 @@ class Input(_Section):
         "A name that ends in .csv or .parquet is read as such, any other as JSON; .gz and .zst are decompressed.",
     )
     records_at: Pointer = Field(
-        "", description="JSON pointer to the array of records in a wrapped document, as in /data/orders."
+        "",
+        description="JSON pointer to the array of records in a wrapped document, as in /data/orders. What "
+        "stands around it is in no table.",
     )
     fields: dict[FieldPath, FieldType] = Field(
         {},
@@ -103,7 +105,9 @@ class Input(_Section):
     )
     max_record_bytes: int = Field(16_777_216, ge=1024, description="A record that is larger is bad.")
     settle_seconds: Seconds = Field(
-        2.0, description="A file is ready when it is unchanged for so long, by the later of mtime and ctime."
+        2.0,
+        description="A file is ready when it is unchanged for so long, by the later of mtime and ctime; by ctime where "
+        "its mtime is still to come. With 0 it is ready at once.",
     )
     done_suffix: Annotated[str, Field(min_length=1, pattern=r"^[^/]+$")] | None = Field(
         None,

@@ -101,7 +101,9 @@ def plan(spec: Path, data_dir: Path | None, *, write_fields: bool, as_json: bool
     if as_json:
         print_json(planned)
         sys.exit(1 if planned.faults else 0)
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = _console()
+    # On a screen what comes last would push all else away; a pipe gets everything.
+    shown = display.SHOWN_COLUMNS if console.is_terminal else len(planned.columns)
     if planned.resumes:
         console.print(f"the unfinished run {planned.resumes} is resumed first")
     settling = f", {planned.settling:,} are settling (input.settle_seconds)" if planned.settling else ""
@@ -116,9 +118,11 @@ def plan(spec: Path, data_dir: Path | None, *, write_fields: bool, as_json: bool
         ["column", "type", "from", "first file"],
         (
             [column.name, column.type, ".".join([column.source, *column.path]), column.first_file or ""]
-            for column in planned.columns
+            for column in planned.columns[:shown]
         ),
     )
+    if more := len(planned.columns[shown:]):
+        console.print(f"and {display.count(more, 'more column')} (fanfold plan --json has all)")
     for reference in planned.references:
         console.print(f"reference {reference.path}: {reference.rows:,} rows, sha256 {reference.sha256}")
     if planned.drift:
@@ -135,6 +139,11 @@ def plan(spec: Path, data_dir: Path | None, *, write_fields: bool, as_json: bool
         place = f" line {fault.line}" if fault.line else ""
         console.print(f"WARNING: {fault.file!r}{place}: {fault.message} ({fault.code})", style="yellow")
     sys.exit(1 if planned.faults else 0)
+
+
+def _console() -> Console:
+    # Ids and names are there to be copied: a table is as wide as they are, and the terminal wraps it.
+    return Console(width=100_000, soft_wrap=True, highlight=False, markup=False)
 
 
 def _print_table(console: Console, headings: list[str], rows: Iterator[list[str]]) -> None:
@@ -159,7 +168,7 @@ def status(spec: Path, data_dir: Path | None, *, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = _console()
     _print_table(
         console,
         ["run", "state", "files", "records", "rows", "groups"],
@@ -290,7 +299,8 @@ def airflow(spec: Path, *, once: bool, conf: str, home: Path | None, port: int |
     except ValueError:
         parsed = None
     if not isinstance(parsed, dict):
-        msg = f"{conf!r} is no JSON object"
+        # It may have secrets.
+        msg = "found something else, expected a JSON object"
         raise click.BadParameter(msg, param_hint="--conf")
     if once:
         sys.exit(embedded.run_once(spec, parsed, home, port))
