@@ -211,7 +211,7 @@ def test_merge_keys_and_aliases_are_read() -> None:
 
 HEAD = "version: 1\nname: x\n"
 NINE = ",".join(["*a{}"] * 9)
-ATTACKS = {
+ATTACKS: dict[str, str | bytes] = {
     "a huge file": "#" * 50_000_000,
     "many brackets": "a: " + "[" * 5_000,
     "many braces": "{a: " * 100_000,
