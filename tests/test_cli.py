@@ -157,7 +157,7 @@ def test_what_is_not_there_exits_with_2(make_feed: MakeFeed, tmp_path: Path) -> 
     """A spec, a run, a folder or a timestamp that is not there or not allowed is exit code 2 and one line."""
     feed = make_feed()
     for args, message in (
-        (("run", tmp_path / "no.yaml"), "is no file, expected the spec of a feed"),
+        (("run", tmp_path / "no.yaml"), "is not a file, expected the spec of a feed"),
         (("run", feed.spec_path, "--ts", "today"), "error: 'today' is no execution timestamp"),
         (("run", feed.spec_path, "--data-dir", "/"), "error: data_dir '/' is outside the allowed roots"),
         (("release", feed.spec_path, TS), f"error: '{TS}' is no unfinished run"),
@@ -207,6 +207,23 @@ def test_plan_moves_nothing(make_feed: MakeFeed) -> None:
     assert fanfold("plan", feed.spec_path).returncode == 0
     feed.land("bad[x].json", '{"a" [/x]}')
     assert tree(feed.data_dir) == before
+
+
+def test_what_is_shown_fits_on_a_screen(make_feed: MakeFeed) -> None:
+    """The rows after a run show twenty columns and say how many more there are; `plan` does so on a terminal alone."""
+    record = {f"column_with_a_name_of_some_length_{n}": n for n in range(300)}
+    feed = make_feed({"a.json": [record]}, merge=[], denormalize={})
+    planned = fanfold("plan", feed.spec_path).stdout
+    assert all(f"column_with_a_name_of_some_length_{n} " in planned for n in range(300))
+    command = f"stty cols 60; {FANFOLD} plan {feed.spec_path}"
+    screen = subprocess.run(["script", "-qec", command, "/dev/null"], capture_output=True, text=True, check=True).stdout
+    assert "column_with_a_name_of_some_length_19 " in screen
+    assert "column_with_a_name_of_some_length_20 " not in screen
+    assert "and 280 more columns (fanfold plan --json has all)" in screen
+    shown = fanfold("run", feed.spec_path).stdout
+    assert "column_with_a_name_of_some_length_19 " in shown
+    assert "and 280 more columns" in shown
+    assert len(shown.splitlines()) < 50
 
 
 SPEC_WITH_COMMENTS = """\

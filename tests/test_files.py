@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,8 @@ from tests.conftest import TS, FeedDir, MakeFeed, tree
 PATTERNS = ["*.json", "*.gz"]
 
 
-def names(landing_dir: Path) -> list[str]:
-    return [file.name for file in files.scan_landing(landing_dir, PATTERNS, 0).ready]
+def names(landing_dir: Path, settle_seconds: float = 0) -> list[str]:
+    return [file.name for file in files.scan_landing(landing_dir, PATTERNS, settle_seconds).ready]
 
 
 def test_scan_finds_files_in_all_folders(feed: FeedDir) -> None:
@@ -60,16 +61,17 @@ def test_scan_passes_over_what_is_no_regular_file(feed: FeedDir, caplog: pytest.
     ]
 
 
-@pytest.mark.parametrize("age", [5, -3600])
+@pytest.mark.parametrize("age", [5, 1_000_000, -3600, -1_000_000_000])
 def test_scan_waits_for_settled_files(feed: FeedDir, age: int) -> None:
-    """A file is ready only when both its times of change are old enough."""
+    """A file is ready when both its times of change are old enough; an mtime that is still to come does not count."""
     mtime = (feed.landing_dir / "a.json").stat().st_ctime - age
     os.utime(feed.landing_dir / "a.json", (mtime, mtime))
     found = files.scan_landing(feed.landing_dir, PATTERNS, 3000)
     assert found.ready == []
     assert sorted(found.settling) == ["a.json", "sub/b.json"]
-    limit = 3000 if age > 0 else 6600
-    assert limit - 60 < found.settling["a.json"] <= limit
+    assert 3000 - 60 < found.settling["a.json"] <= 3000
+    time.sleep(0.05)
+    assert names(feed.landing_dir, settle_seconds=0.02) == names(feed.landing_dir) == ["a.json", "sub/b.json"]
 
 
 def test_scan_needs_a_directory(feed: FeedDir) -> None:

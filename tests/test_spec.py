@@ -1,11 +1,15 @@
 """The spec: its errors, its defaults, the paths that it may lead to."""
 
+import os
+import re
+import socket
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fanfold import runs, steps
+from fanfold import runs, spec_file, steps
 from fanfold.errors import MissingError, PathError, SpecError
 from fanfold.spec import Spec, json_schema, load_spec
 from tests.conftest import MakeFeed
@@ -81,7 +85,7 @@ def test_all_errors_come_at_once(tmp_path: Path) -> None:
         ("version: 1\nname: !!python/object:os.x {}\n", "s.yaml:2: "),
         ("\tversion: 1\n", "s.yaml:1: found character that cannot start any token, expected YAML"),
         ("- version\n", "s.yaml:1: found list, expected a mapping"),
-        (b"version: 1\nname: \xff\n", r"s.yaml:1: b'\xff' is no UTF-8, expected a YAML text"),
+        (b"version: 1\nname: \xff\n", r"s.yaml:2: b'\xff' is not UTF-8, expected a YAML text"),
         ("version: 1\nname: x\nmerge: &a [*a]\n", "s.yaml:"),
     ],
 )
@@ -107,9 +111,9 @@ def test_two_references_need_two_names(tmp_path: Path) -> None:
 
 
 def test_a_missing_spec_is_named(tmp_path: Path) -> None:
-    """A path without a file, and a directory, are no spec."""
+    """A path without a file, and a directory, are not a spec."""
     for path in (tmp_path / "no.yaml", tmp_path):
-        with pytest.raises(MissingError, match=r"is no file, expected the spec of a feed \(YAML\)"):
+        with pytest.raises(MissingError, match=r"is not a file, expected the spec of a feed \(YAML\)"):
             load_spec(path)
 
 
@@ -174,3 +178,106 @@ def test_roots_of_the_environment_count(make_feed: MakeFeed, tmp_path: Path, mon
     assert runs.open_feed(feed.spec_path, tmp_path / "other").data_dir == (tmp_path / "other").resolve()
     with pytest.raises(PathError, match=r"third.*\(FANFOLD_ALLOWED_ROOTS\)"):
         runs.open_feed(feed.spec_path)
+
+
+# What YAML means, and what it may cost.
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("010", 10), ("0o10", 8), ("0x1F", 31), ("+7", 7), ("1_000", "1_000"), ("0b11", "0b11"), ("08", 8),
+        ("1:30", "1:30"), ("190:20:30", "190:20:30"), ("2026-01-02", "2026-01-02"),
+        ("2026-01-02T09:15:00Z", "2026-01-02T09:15:00Z"),
+        *((word, word) for word in ("yes", "No", "on", "OFF", "y", "n", "tRUE", "nULL", "=")),
+        ("true", True), ("FALSE", False), ("~", None), ("null", None), ("", None),
+        ("1e3", 1000.0), (".5", 0.5), ("1.", 1.0), ("-.INF", float("-inf")), ("1.5.2", "1.5.2"), ("0o8", "0o8"),
+        ("'010'", "010"), ('"yes"', "yes"), ("!!str 010", "010"), ("! 010", "010"), ("!!float 1", 1.0),
+        ('!!int "5"', 5),
+    ],
+)  # fmt: skip
+def test_yaml_means_what_yaml_1_2_says(text: str, value: Any) -> None:
+    """A plain value of a spec is what the core schema of YAML 1.2 says: no octal by a zero, no times, no `yes`."""
+    found = spec_file.parse(f"a: {text}\n", "s.yaml").value["a"]
+    assert (type(found), found) == (type(value), value)
+
+
+def test_merge_keys_and_aliases_are_read() -> None:
+    """An alias is what its anchor stands for; a merge key fills in what the mapping lacks, the first one first."""
+    text = "a: &a {x: 1, y: 2}\nb: &b {y: 3, z: 4}\nc: {<<: [*a, *b], z: 9}\nd: {y: 8, <<: *a}\ne: [*a]\n"
+    value = spec_file.parse(text, "s.yaml").value
+    assert (value["c"], value["d"], value["e"]) == ({"x": 1, "y": 2, "z": 9}, {"x": 1, "y": 8}, [{"x": 1, "y": 2}])
+
+
+HEAD = "version: 1\nname: x\n"
+NINE = ",".join(["*a{}"] * 9)
+ATTACKS: dict[str, str | bytes] = {
+    "a huge file": "#" * 50_000_000,
+    "many brackets": "a: " + "[" * 5_000,
+    "many braces": "{a: " * 100_000,
+    "many dashes": "- " * 500_000,
+    "many unknown keys": HEAD + "".join(f"k{n}: 1\n" for n in range(100_000)),
+    "many documents": "---\n" * 200_000,
+    "a billion laughs": "a0: &a0 lol\n" + "".join(f"a{n}: &a{n} [{NINE.format(*[n - 1] * 9)}]\n" for n in range(1, 12)),
+    "one long text, many times": f"{HEAD}a: &a {'x' * 500_000}\nb: [{'*a,' * 100_000}]\n",
+    "a list of itself": f"{HEAD}merge: &a [*a]\n",
+    "a mapping merged into itself": f"{HEAD}input: &a {{<<: *a}}\n",
+    "merged again and again": "a0: &a0 {x: 1, y: 2}\n"
+    + "".join(f"a{n}: &a{n} {{<<: [{NINE.format(*[n - 1] * 9)}]}}\n" for n in range(1, 12)),
+    "an object of Python": f"{HEAD}data_dir: !!python/object/apply:os.abort []\n",
+    "a long number": f"version: {'9' * 100_000}\nname: x\n",
+    "a long hexadecimal number": f"version: 0x{'f' * 900_000}\nname: x\n",
+    "a long text": f"{HEAD}data_dir: {'d' * 1_000_000}\n",
+    "a long key": f"{HEAD}? {'d' * 1_000_000}\n: 1\n",
+    "a key of two lines": f'{HEAD}"a\\nb": 1\n',
+    "a list as a key": f"{HEAD}? [a]\n: 1\n",
+    "a NUL": f"{HEAD}a: \0\n",
+    "a NUL in a path": f'{HEAD}data_dir: "a\\0b"\n',
+    "a long tag": "!" * 100_000,
+    "UTF-16": HEAD.encode("utf-16"),
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+def test_a_spec_that_attacks_is_one_short_line(tmp_path: Path, attack: str) -> None:
+    """A spec that is made to take time or memory ends in one short line that names file and line, and takes neither."""
+    text = ATTACKS[attack]
+    path = tmp_path / "s.yaml"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    tracemalloc.start()
+    with pytest.raises(SpecError, match=rf"^{re.escape(str(path))}:\d+: ") as caught:
+        load_spec(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100_000_000
+    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value)) < 1_000
+
+
+def test_of_many_errors_the_first_are_told(tmp_path: Path) -> None:
+    """Of ten thousand errors the first twenty are told, by their lines, and how many more there are."""
+    found = errors_of(tmp_path, HEAD + "".join(f"k{n}: 1\n" for n in range(10_000)))
+    assert [line.split(":")[1] for line in found[:-1]] == [str(n) for n in range(3, 23)]
+    assert found[-1] == "s.yaml: and 9,980 more errors"
+
+
+@pytest.mark.parametrize("kind", ["directory", "pipe", "socket", "zeros", "link to itself", "long name"])
+def test_only_a_regular_file_is_read(tmp_path: Path, kind: str) -> None:
+    """What is not a regular file is not a spec: it is told at once, and nothing is read of it."""
+    path = tmp_path / "s.yaml"
+    match kind:
+        case "directory":
+            path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case "socket":
+            with socket.socket(socket.AF_UNIX) as made:
+                made.bind(str(path))
+        case "zeros":
+            path = Path("/dev/zero")
+        case "link to itself":
+            path.symlink_to(path)
+        case "long name":
+            path = tmp_path / ("s" * 5_000)
+    with pytest.raises(MissingError, match=r"is not a file, expected the spec of a feed \(YAML\)"):
+        load_spec(path)

@@ -225,26 +225,36 @@ def test_a_file_that_vanishes_before_it_is_claimed_is_in_no_run_until_it_is_back
 
 
 def test_times_of_files_and_of_runs_may_lie_anywhere(command_line: CommandLine, feed: Path) -> None:
-    """A file of long ago is taken, one of the future in its time; a run may be older than those before it."""
+    """A file of long ago is taken, and one of the future; a run may be older than those before it."""
     landing = data_dir(feed) / "transactions"
     os.utime(landing / "a.json", (0, 0))
     ahead = time.time() + DAY
     os.utime(landing / "sub/b.json", (ahead, ahead))
     assert command_line.run(feed) == Ended(0, "")
-    assert f"processed/a_{TS}.json" in tree(data_dir(feed))
-    assert originals(feed)["sub/b.json"] == ["transactions/sub/b.json"]
-    os.utime(landing / "sub/b.json")
+    assert originals(feed)["a.json"] == [f"processed/a_{TS}.json"]
+    assert originals(feed)["sub/b.json"] == [f"processed/sub/b_{TS}.json"]
+    (landing / "c.json").write_text('[{"customer_id": "1", "items": []}]')
     assert command_line.run(feed, ts=EARLIER) == Ended(0, "")
-    assert originals(feed)["sub/b.json"] == [f"processed/sub/b_{EARLIER}.json"]
+    assert f"processed/c_{EARLIER}.json" in tree(data_dir(feed))
 
 
-def test_a_clock_a_day_behind_takes_nothing_and_loses_nothing(
-    matrix: Matrix, command_line: CommandLine, feed: Path
-) -> None:
-    """To a clock that is a day behind, all files are of the future: they wait, and a right clock takes them."""
-    before = tree(data_dir(feed))
+def test_a_clock_a_day_behind_takes_what_need_not_settle(matrix: Matrix, command_line: CommandLine, feed: Path) -> None:
+    """To a clock that is a day behind, all files are of the future: without `settle_seconds` they are taken at once."""
     assert command_line.run(feed, Strike(fault=CLOCK)) == Ended(0, "")
+    assert tree(data_dir(feed)) == matrix.expected
+
+
+def test_a_clock_a_day_behind_names_what_waits(matrix: Matrix, command_line: CommandLine, feed: Path) -> None:
+    """With `settle_seconds` such files wait, each run names them, nothing is lost, and a right clock takes them."""
+    text = feed.read_text(encoding="utf-8")
+    feed.write_text(text.replace("settle_seconds: 0", "settle_seconds: 0.01"), encoding="utf-8")
+    before = tree(data_dir(feed))
+    ended = command_line.run(feed, Strike(fault=CLOCK))
+    assert ended.code == 0
+    assert "'a.json', " in ended.error
+    assert "waits, since it changed at a time that is still to come: set the clock right" in ended.error
     assert tree(data_dir(feed)) == before
+    feed.write_text(text, encoding="utf-8")
     assert command_line.run(feed) == Ended(0, "")
     assert tree(data_dir(feed)) == matrix.expected
 

@@ -18,6 +18,7 @@ from fanfold import display, files, manifest, runs, steps
 from fanfold.errors import DataError, FanfoldError, MissingError
 from fanfold.recount import Recount, recount
 from tests.conftest import TS, FeedDir, MakeFeed, new_feed, tree
+from tests.test_cli import fanfold
 
 ORIGINAL, TABLE, MANIFEST = f"processed/a_{TS}.json", f"denormalized/{TS}/1.csv", f"denormalized/{TS}/_manifest.json"
 
@@ -286,3 +287,50 @@ def test_each_of_fifty_changes_is_named(make_feed: MakeFeed) -> None:
             named.unlink()
         path.write_bytes(whole)
     assert recounted(feed).gaps == []
+
+
+@pytest.mark.parametrize("copy", ["output", "commit"])
+def test_each_changed_bit_of_a_manifest_is_named(feed: FeedDir, copy: str) -> None:
+    """Whatever bit of either copy of the manifest is changed: that is said in one sentence, which names the copy."""
+    run = feed.at()
+    path = run.manifest_path if copy == "output" else run.commit_path
+    whole, name = path.read_bytes(), repr(str(path.relative_to(feed.data_dir)))
+    chance = random.Random(copy)
+    for at in chance.sample(range(len(whole) * 8), 300):
+        path.write_bytes(whole[: at // 8] + bytes([whole[at // 8] ^ 1 << at % 8]) + whole[at // 8 + 1 :])
+        try:
+            gaps = recounted(feed).gaps
+        except DataError as error:
+            gaps = [str(error).replace(str(path), path.relative_to(feed.data_dir).as_posix())]
+        assert len(gaps) == 1, (at, gaps)
+        assert name in gaps[0], (at, gaps)
+        assert len(gaps[0].splitlines()) == 1
+    path.write_bytes(whole)
+    assert recounted(feed).gaps == []
+
+
+def test_a_changed_manifest_is_exit_1(feed: FeedDir) -> None:
+    """`verify` ends with 1 and one line where a manifest is changed, be it readable or not."""
+    path = feed.at().commit_path
+    whole = path.read_bytes()
+    for changed in (
+        whole.replace(b'"records_in": 4', b'"records_in": 5'),
+        b"\xff" + whole,
+        whole.replace(b"}", b"\xfe"),
+    ):
+        path.write_bytes(changed)
+        ended = fanfold("verify", feed.spec_path)
+        said = [line for line in (ended.stdout + ended.stderr).splitlines() if str(path.name) in line]
+        assert (ended.returncode, len(said)) == (1, 1)
+        assert "changed" in said[0]
+        assert "internal" not in ended.stderr
+
+
+@pytest.mark.parametrize("name", ["a\rb", "a\r\nb", "\r", "a\nb", 'a"b', '"', " a ", "a,b"])
+def test_a_table_is_counted_whatever_its_columns_are_named(make_feed: MakeFeed, name: str) -> None:
+    """A line end or a quote in the name of a column, or in a value, hides no row from the recount."""
+    records = [{name: f"{n}{name}", "n": n} for n in range(5)]
+    feed = make_feed({"a.json": records}, merge=[], denormalize={}, verify={"totals": ["n"]})
+    feed.run()
+    found = recounted(feed)
+    assert (found.rows, found.totals, found.gaps) == (5, {"n": "10"}, [])

@@ -1,19 +1,17 @@
 """Fanfold: nested files in, enriched flat tables out, originals archived; nothing lost, nothing twice."""
 
-from typing import TYPE_CHECKING, Any
-
-from fanfold.errors import DataError, FanfoldError, MissingError, PathError, SpecError
-
+# What the command line starts with imports nothing: Python answers Ctrl-C with a traceback until Fanfold can.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from fanfold.errors import DataError, FanfoldError, MissingError, PathError, SpecError
     from fanfold.spec import Spec, load_spec
 
 __all__ = ["DataError", "FanfoldError", "MissingError", "PathError", "Spec", "SpecError", "load_spec"]
 
 
-def __getattr__(name: str) -> Any:
-    # What the command line starts with does not wait for the import of pydantic.
+def __getattr__(name: str) -> object:
     if name in __all__:
-        from fanfold import spec
+        from fanfold import errors, spec
 
-        return getattr(spec, name)
+        return getattr(errors if name.endswith("Error") else spec, name)
     raise AttributeError(name)

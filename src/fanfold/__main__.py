@@ -1,5 +1,15 @@
-"""`python -m fanfold`: the command line."""
+"""`fanfold`, and `python -m fanfold`: the first lines of the command line."""
 
-from fanfold.cli import main
+from fanfold import interrupt
 
-main()
+
+def main() -> None:
+    """Run the command line and exit; from here on, SIGINT ends it well."""
+    interrupt.install()
+    from fanfold.cli import main as run
+
+    run()
+
+
+if __name__ == "__main__":
+    main()

@@ -17,6 +17,8 @@ from fanfold.manifest import Summary
 STEPS = ("merge_data", "denormalize_data", "archive_files")
 MARKS = {"running": ("…", "yellow"), "done": ("✔", "green"), "skipped": ("-", "dim"), "failed": ("✘", "bold red")}
 PREVIEW_ROWS = 3
+# As many lines as fit on a screen.
+SHOWN_COLUMNS = 20
 # A field may be as large as a record.
 csv.field_size_limit(2**31 - 1)
 SHOWN_SUBDIRS = 40
@@ -114,9 +116,12 @@ def _print_rows(console: Console, path: Path) -> None:
     table.add_column("column", style="dim", no_wrap=True)
     for _ in rows[1:]:
         table.add_column(max_width=28, no_wrap=True, overflow="ellipsis")
-    for cells in zip(*rows, strict=False):
+    columns = list(zip(*rows, strict=False))
+    for cells in columns[:SHOWN_COLUMNS]:
         table.add_row(*(Text(cell) for cell in cells))
     console.print(table)
+    if more := len(columns[SHOWN_COLUMNS:]):
+        console.print(f"and {count(more, 'more column')}", style="dim", highlight=False)
 
 
 def count(number: int, noun: str) -> str:

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 MANY_FILES = 64
 SHOWN_NAMES = 3
 SHOWN_REASONS = 10
+AHEAD = "it changed at a time that is still to come: set the clock right"
 UNFINISHED = (".part", ".tmp", ".crdownload", "~")
 
 
@@ -74,7 +75,9 @@ def scan_landing(
 
     Hidden names, unfinished downloads (`.part`, `.tmp`, `.crdownload`, `~`), links, and everything that is not a
     regular file are passed over; so are, with a `done_suffix`, files without their marker, and the markers. Held are
-    names that are not UTF-8, and what this process may not read, or not rename out of its folder, itself or its marker.
+    names that are not UTF-8, what this process may not read, or not rename out of its folder, itself or its marker, and
+    what changed at a time that is still to come. A file settles by the later of its mtime and ctime, by its ctime where
+    its mtime is still to come.
 
     Raises:
         MissingError: there is no such directory.
@@ -82,7 +85,6 @@ def scan_landing(
     if not landing_dir.is_dir():
         msg = f"{str(landing_dir)!r} is no directory, expected the landing directory (input.path)"
         raise MissingError(msg)
-    now = time.time()
     ready: list[LandedFile] = []
     settling: dict[str, float] = {}
     held: dict[str, list[str]] = {}
@@ -99,8 +101,13 @@ def scan_landing(
                 held.setdefault(reason, []).append(name)
                 continue
             info = entry.stat(follow_symlinks=False)
-            wait = max(info.st_mtime, info.st_ctime) + settle_seconds - now
-            if wait > 0:
+            now = time.time()
+            # A writer may give its file any mtime, but not its ctime. A time to come says nothing of the last change.
+            changed = info.st_ctime if info.st_mtime > now else max(info.st_mtime, info.st_ctime)
+            wait = changed + settle_seconds - now if settle_seconds else 0.0
+            if wait > 0 and changed > now:
+                held.setdefault(AHEAD, []).append(name)
+            elif wait > 0:
                 settling[name] = wait
             else:
                 ready.append(LandedFile(name, info.st_size))
@@ -311,6 +318,16 @@ def write(path: Path, content: bytes) -> None:
             return
     with writing(path) as file:
         file.write(content)
+
+
+def rewrite(path: Path, content: bytes) -> None:
+    """Write a file of somebody else anew, atomically and durably; its mode stays, and its owner where it may."""
+    info = path.stat()
+    temporary(path).write_bytes(content)
+    with contextlib.suppress(PermissionError):
+        os.chown(temporary(path), info.st_uid, info.st_gid)
+    temporary(path).chmod(stat.S_IMODE(info.st_mode))
+    publish(path)
 
 
 @contextlib.contextmanager

@@ -335,9 +335,17 @@ def read(path: Path, kind: type[Document]) -> Document:
     """
     try:
         return msgspec.json.decode(links.read(path), type=kind)
-    except msgspec.MsgspecError as error:
+    except (ValueError, RecursionError) as error:
         msg = f"{str(path)!r} was changed ({error}), expected the {kind.__name__} that Fanfold wrote"
         raise DataError(msg) from None
+
+
+def is_as_written(content: bytes, kind: type[msgspec.Struct]) -> bool:
+    """Say whether bytes are those that Fanfold writes for a document."""
+    try:
+        return encode(msgspec.json.decode(content, type=kind)) == content
+    except (ValueError, RecursionError, OverflowError):
+        return False
 
 
 def read_if_there(path: Path, kind: type[Document]) -> Document | None:

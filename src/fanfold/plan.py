@@ -1,20 +1,15 @@
 """What a run would do with what lies in landing now. Nothing is moved or written."""
 
-import io
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 import msgspec
-from ruamel.yaml import YAML
-from ruamel.yaml.util import load_yaml_guess_indent
 
 from fanfold import files, manifest, prepare, runs, steps, unfinished
 from fanfold.balance import balance
 from fanfold.engine.scan import FileScan, scan
 from fanfold.layout import Feed, Place
 from fanfold.manifest import BadFile, Column, FrozenReference, Manifest, Node, RunSchema
-from fanfold.spec import parse_spec
 
 
 class PlannedSubdir(msgspec.Struct, frozen=True):
@@ -106,24 +101,6 @@ def plan(feed: Feed) -> Plan:
         duplicates=duplicates,
         fields=_fields(fixed) if fixed else {},
     )
-
-
-def write_fields(spec_path: Path, fields: Mapping[str, str]) -> None:
-    """Write the types of fields into a spec, as its `input.fields`; everything else in it stays as it is written.
-
-    Raises:
-        SpecError: what comes out is no spec (a field that cannot be declared); the file is not changed.
-    """
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 4096
-    document, indent, offset = load_yaml_guess_indent(spec_path.read_text(encoding="utf-8"), yaml=yaml)
-    yaml.indent(sequence=indent, offset=offset)
-    document.setdefault("input", {})["fields"] = dict(fields)
-    text = io.StringIO()
-    yaml.dump(document, text)
-    parse_spec(text.getvalue(), str(spec_path))
-    files.write(spec_path, text.getvalue().encode())
 
 
 def _faults(scans: Mapping[str, FileScan]) -> list[BadFile]:

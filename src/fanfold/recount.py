@@ -37,8 +37,11 @@ def recount(run: Run, committed: Manifest) -> Recount:
     """Count a committed run again from its archive and its output, every byte of both.
 
     Records and rows are counted from the originals and from the tables, independently of the manifest and of each
-    other; files that are missing or changed are named, and not counted.
+    other; files that are missing or changed are named, and not counted. Where a copy of the manifest is, nothing is.
     """
+    if gaps := list(verify.manifest_gaps(run, committed)):
+        # All that follows rests on it.
+        return Recount(run.ts, 0, 0, 0, 0, {}, gaps)
     gaps = list(verify.gaps(run, committed))
     present = [f for f in committed.files if files.size(run.feed.place(f.archived_as)) is not None]
     # One that is too large to be read has no hash.

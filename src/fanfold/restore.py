@@ -3,7 +3,7 @@
 import tempfile
 from pathlib import Path
 
-from fanfold import archive, files, lease, links, local, manifest, runs
+from fanfold import archive, files, interrupt, lease, links, local, manifest, runs
 from fanfold.balance import balance
 from fanfold.errors import DataError
 from fanfold.layout import Feed, Run
@@ -93,7 +93,7 @@ def differences(run: Run, committed: Manifest) -> list[str]:
         DataError: an original or a reference is missing or changed.
         FanfoldError, ExceptionGroup: the run does not come to its end again.
     """
-    with tempfile.TemporaryDirectory(prefix="fanfold-") as folder:
+    with interrupt.unwinding(), tempfile.TemporaryDirectory(prefix="fanfold-") as folder:
         feed = Feed(Path(folder).resolve(), run.feed.spec)
         stage_again(run, committed, feed)
         local.run(feed, run.ts, lambda _n, _step, _state: None)

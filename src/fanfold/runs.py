@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
+from pydantic import ValidationError
 
 from fanfold import archive, files, lease, links, manifest
 from fanfold.errors import DataError, MissingError, SpecError, nearest
@@ -138,7 +139,7 @@ def open_run(data_dir: AnyPath, ts: str) -> Run | None:
     """
     bare = Feed(Path(data_dir).resolve(), Spec(version=1, name="run")).run(format_ts(parse_ts(ts)))
     if committed := manifest.read_if_there(bare.commit_path, Manifest):
-        run = Feed(bare.feed.data_dir, Spec.model_validate(committed.spec)).run(bare.ts)
+        run = Feed(bare.feed.data_dir, _spec_of(bare, committed)).run(bare.ts)
         check_links(run, ((file.name, file.subdir) for file in committed.files))
         return run
     links.check_plain([bare.staging_dir, bare.work_dir])
@@ -187,9 +188,23 @@ def open_complete(feed: Feed, ts: str | None) -> tuple[Run, Manifest]:
         msg = f"{name!r} is no complete run, {nearest(name, known)}" if known else "there is no complete run yet"
         raise MissingError(msg)
     committed = manifest.read(feed.run(name).commit_path, Manifest)
-    run = Feed(feed.data_dir, Spec.model_validate(committed.spec)).run(name)
+    run = Feed(feed.data_dir, _spec_of(feed.run(name), committed)).run(name)
     check_links(run, ((file.name, file.subdir) for file in committed.files))
     return run, committed
+
+
+def _spec_of(run: Run, committed: Manifest) -> Spec:
+    """Return the spec of a complete run.
+
+    Raises:
+        DataError: somebody changed it.
+    """
+    try:
+        return Spec.model_validate(committed.spec)
+    except ValidationError as error:
+        place = ".".join(map(str, error.errors(include_url=False)[0]["loc"]))
+        msg = f"{str(run.commit_path)!r} was changed ({place} in its spec), expected the manifest that Fanfold wrote"
+        raise DataError(msg) from None
 
 
 def unfinished(feed: Feed) -> list[str]:

@@ -7,14 +7,12 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from fanfold.errors import MissingError, PathError, SpecError
-from fanfold.spec_errors import distinct, explain, repeated_keys
+from fanfold import spec_file
+from fanfold.errors import PathError, SpecError
+from fanfold.spec_errors import faults
 
-# The one in C is eight times as fast, and every task reads the spec.
-Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 ALLOWED_ROOTS = "FANFOLD_ALLOWED_ROOTS"
 RESERVED_FOLDERS = (".fanfold", "staging")
 # Where the files of a run lie, and where it was made sure that each has a place.
@@ -74,7 +72,8 @@ def _output_column(value: Any) -> Any:
 
 SIMPLE_TYPES = ("BIGINT", "DOUBLE", "BOOLEAN", "VARCHAR", "DATE", "TIMESTAMP", "TIMESTAMPTZ", "JSON")
 MAX_PRECISION = 38
-InsidePath = Annotated[str, AfterValidator(_inside)]
+MAX_PATH = 4096
+InsidePath = Annotated[str, Field(max_length=MAX_PATH), AfterValidator(_inside)]
 FieldPath = Annotated[str, AfterValidator(_field_path)]
 Pointer = Annotated[str, AfterValidator(_pointer)]
 FieldType = Annotated[str, AfterValidator(_field_type)]
@@ -97,7 +96,9 @@ class Input(_Section):
         "A name that ends in .csv or .parquet is read as such, any other as JSON; .gz and .zst are decompressed.",
     )
     records_at: Pointer = Field(
-        "", description="JSON pointer to the array of records in a wrapped document, as in /data/orders."
+        "",
+        description="JSON pointer to the array of records in a wrapped document, as in /data/orders. What "
+        "stands around it is in no table.",
     )
     fields: dict[FieldPath, FieldType] = Field(
         {},
@@ -112,7 +113,9 @@ class Input(_Section):
     )
     max_record_bytes: int = Field(16_777_216, ge=1024, description="A record that is larger is bad.")
     settle_seconds: Seconds = Field(
-        2.0, description="A file is ready when it is unchanged for so long, by the later of mtime and ctime."
+        2.0,
+        description="A file is ready when it is unchanged for so long, by the later of mtime and ctime; by ctime where "
+        "its mtime is still to come. With 0 it is ready at once.",
     )
     done_suffix: Annotated[str, Field(min_length=1, pattern=r"^[^/]+$")] | None = Field(
         None,
@@ -253,7 +256,9 @@ class Spec(_Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,100}$")] = Field(
         description="Name of the feed; it becomes the DAG's id."
     )
-    data_dir: str = Field("data", min_length=1, description="Root of the feed; relative to the spec's folder.")
+    data_dir: Annotated[str, Field(min_length=1, max_length=MAX_PATH, pattern=r"^[^\x00]*$")] = Field(
+        "data", description="Root of the feed; relative to the spec's folder."
+    )
     subdirs: int = Field(5, ge=1, le=1000, description="Number of subdirectories, and of TaskGroups.")
     concurrent_tasks: int = Field(5, ge=1, le=1000, description="Tasks that may run at once: max_active_tasks.")
     input: Input = Input()
@@ -299,19 +304,11 @@ def load_spec(path: str | os.PathLike[str]) -> Spec:
         The spec, frozen, with `data_dir` absolute (symbolic links and `..` resolved).
 
     Raises:
-        MissingError: there is no such file.
+        MissingError: there is no such file, or it is not a regular one.
         SpecError: all errors of the spec at once, a line each: `file:line: path: found, expected`.
     """
     file = Path(path)
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
-        msg = f"{str(path)!r} is no file, expected the spec of a feed (YAML)"
-        raise MissingError(msg) from None
-    except UnicodeDecodeError as error:
-        msg = f"{path}:1: {error.object[error.start : error.end]!r} is no UTF-8, expected a YAML text"
-        raise SpecError(msg) from None
-    spec = parse_spec(text, str(path))
+    spec = parse_spec(spec_file.read(file), str(path))
     return spec.model_copy(update={"data_dir": str((file.resolve().parent / spec.data_dir).resolve())})
 
 
@@ -398,28 +395,16 @@ def parse_spec(text: str, source: str) -> Spec:
     Raises:
         SpecError: all errors of the spec at once; `source` names it.
     """
-    try:
-        loader = Loader(text)
-        node = loader.get_single_node()
-        errors = [(line, f"{source}:{line}: {path}: found twice, expected once") for line, path in repeated_keys(node)]
-        raw = loader.construct_document(node) if node else None
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        msg = f"{source}:{mark.line + 1 if mark else 1}: {error.problem or error.context}, expected YAML"
-        raise SpecError(msg) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        msg = f"{source}:1: {str(error).splitlines()[0]}, expected YAML"
-        raise SpecError(msg) from None
-    if not isinstance(raw, dict):
-        msg = f"{source}:1: found {type(raw).__name__}, expected a mapping with version, name, input, …"
+    document = spec_file.parse(text, source)
+    if not isinstance(document.value, dict):
+        msg = f"{source}:1: found {type(document.value).__name__}, expected a mapping with version, name, input, …"
         raise SpecError(msg)
     try:
-        spec = Spec.model_validate(raw)
+        spec = Spec.model_validate(document.value)
     except ValidationError as error:
-        errors += [explain(details, node, source, Spec) for details in distinct(error)]
-        raise SpecError("\n".join(line for _, line in sorted(errors))) from None
-    if errors:
-        raise SpecError("\n".join(line for _, line in sorted(errors)))
+        raise SpecError(faults(document, error, source, Spec)) from None
+    if document.twice:
+        raise SpecError(faults(document, None, source, Spec))
     return spec
 
 

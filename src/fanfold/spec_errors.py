@@ -4,49 +4,58 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from fanfold.errors import nearest
+from fanfold.spec_file import Document, Place
 
-# Deeper than any key of the spec; an alias of itself has no end.
-MAX_DEPTH = 8
+# Who has more mistakes than that has one mistake.
+MAX_SHOWN = 20
+MAX_CHARACTERS = 100
 
 
-def distinct(error: ValidationError) -> Iterator[dict[str, Any]]:
-    """Return what is wrong with a document, each fault once."""
+def faults(document: Document, error: ValidationError | None, source: str, model: type[BaseModel]) -> str:
+    """Return what is wrong with a document: a line for each fault, in the order of the file; of many the first."""
+    found: list[tuple[int, dict[str, Any]]] = [(_line(document, place), {"loc": place}) for place in document.twice]
+    found += [(_line(document, details["loc"]), details) for details in _distinct(error)]
+    found.sort(key=lambda fault: fault[0])
+    lines = [_explain(line, details, source, model) for line, details in found[:MAX_SHOWN]]
+    if len(found) > MAX_SHOWN:
+        lines.append(f"{source}: and {len(found) - MAX_SHOWN:,} more errors")
+    return "\n".join(lines)
+
+
+def _distinct(error: ValidationError | None) -> Iterator[dict[str, Any]]:
+    """Yield what is wrong with a document, each fault once."""
     # A union reports every member it tried: of errors at one place, and of one that leads to another, one is enough.
     found: list[dict[str, Any]] = [
-        {**details, "loc": _place(details["loc"])} for details in error.errors(include_url=False)
+        {**details, "loc": _place(details["loc"])} for details in (error.errors(include_url=False) if error else ())
     ]
-    places = [details["loc"] for details in found]
-    for index, details in enumerate(found):
-        place = details["loc"]
-        leads_on = any(other[: len(place)] == place and other != place for other in places)
-        if place not in places[:index] and not (place and leads_on):
+    leading = {details["loc"][:length] for details in found for length in range(1, len(details["loc"]))}
+    seen: set[Place] = set()
+    for details in found:
+        if details["loc"] not in seen and details["loc"] not in leading:
             yield details
+        seen.add(details["loc"])
 
 
-def _place(loc: tuple[int | str, ...]) -> tuple[int | str, ...]:
+def _place(loc: tuple[int | str, ...]) -> Place:
     return tuple(part for part in loc if isinstance(part, int) or not re.search(r"[\[\]()]|^(str|MergeKey)$", part))
 
 
-def explain(details: dict[str, Any], node: yaml.Node | None, source: str, model: type[BaseModel]) -> tuple[int, str]:
-    """Return the line of a fault, and `source:line: path: found, expected`."""
+def _explain(line: int, details: dict[str, Any], source: str, model: type[BaseModel]) -> str:
     loc = details["loc"]
-    path = ".".join(map(str, loc)) or "spec"
-    kind, context = details["type"], details.get("ctx", {})
-    line = _line(node, loc)
+    path = _path(loc) or "spec"
+    kind, context = details.get("type", "twice"), details.get("ctx", {})
+    if kind == "twice":
+        return f"{source}:{line}: {path}: found twice, expected once"
     if kind == "extra_forbidden":
-        return (
-            line,
-            f"{source}:{line}: {path}: unknown key {loc[-1]!r}, {nearest(str(loc[-1]), _known_keys(model, loc[:-1]))}",
-        )
+        near = nearest(str(loc[-1])[:MAX_CHARACTERS], _known_keys(model, loc[:-1]))
+        return f"{source}:{line}: {path}: unknown key {_shown(loc[-1])}, {near}"
     if kind == "missing":
-        line = _line(node, loc[:-1])
-        return line, f"{source}:{line}: {path}: found nothing, expected a value"
+        return f"{source}:{line}: {path}: found nothing, expected a value"
     if kind == "value_error" and not loc:
-        return 1, f"{source}:1: {context['error']}"
+        return f"{source}:1: {context['error']}"
     expected = {
         "value_error": str(context.get("error")),
         "literal_error": str(context.get("expected")),
@@ -55,10 +64,23 @@ def explain(details: dict[str, Any], node: yaml.Node | None, source: str, model:
         "less_than_equal": f"at most {context.get('le')}",
         "greater_than": f"more than {context.get('gt')}",
     }.get(kind, details["msg"].removeprefix("Input should be ").removeprefix("a valid "))
-    return line, f"{source}:{line}: {path}: found {details['input']!r}, expected {expected}"
+    return f"{source}:{line}: {path}: found {_shown(details['input'])}, expected {expected}"
 
 
-def _known_keys(model: Any, loc: tuple[int | str, ...]) -> list[str]:
+def _path(place: Place) -> str:
+    parts = [str(part) for part in place]
+    return ".".join(_cut(part if part.isprintable() else repr(part)) for part in parts)
+
+
+def _shown(value: Any) -> str:
+    return _cut(repr(value))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]}… ({len(text):,} characters)"
+
+
+def _known_keys(model: Any, loc: Place) -> list[str]:
     for part in loc:
         if isinstance(part, str):
             fields = {field.alias or name: field for name, field in model.model_fields.items()}
@@ -68,32 +90,9 @@ def _known_keys(model: Any, loc: tuple[int | str, ...]) -> list[str]:
     return [field.alias or name for name, field in model.model_fields.items()]
 
 
-def _line(node: yaml.Node | None, loc: tuple[int | str, ...]) -> int:
-    line = 1
-    for part in loc:
-        if isinstance(node, yaml.MappingNode):
-            found = [(key, value) for key, value in node.value if key.value == str(part)]
-            if not found:
-                break
-            line, node = found[0][0].start_mark.line + 1, found[0][1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-    return line
-
-
-def repeated_keys(node: yaml.Node | None, path: str = "", depth: int = 0) -> Iterator[tuple[int, str]]:
-    """Return line and path of every key that its mapping has already: YAML would let the last one win."""
-    if depth > MAX_DEPTH:
-        return
-    if isinstance(node, yaml.MappingNode):
-        seen: set[str] = set()
-        for key, value in node.value:
-            place = f"{path}.{key.value}" if path else str(key.value)
-            if key.value in seen:
-                yield key.start_mark.line + 1, place
-            seen.add(key.value)
-            yield from repeated_keys(value, place, depth + 1)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            yield from repeated_keys(value, f"{path}.{index}", depth + 1)
+def _line(document: Document, place: Place) -> int:
+    """Return the line of a place, or of the last one on the way to it that is there."""
+    for length in range(len(place), 0, -1):
+        if place[:length] in document.lines:
+            return document.lines[place[:length]]
+    return 1

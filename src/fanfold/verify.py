@@ -169,7 +169,7 @@ def gaps(run: Run, committed: Manifest) -> Iterator[str]:
     """Yield a sentence for each file of a committed run that is missing, extra or changed, by sizes and hashes."""
     yield from _gaps(run, committed)
     yield from _content_gaps(run, committed)
-    yield from _manifest_gaps(run, committed)
+    yield from manifest_gaps(run, committed)
 
 
 def lies_as(file: ArchivedFile) -> ArchivedFile | Packed:
@@ -278,12 +278,19 @@ def _quarantine_gaps(run: Run, committed: Manifest) -> Iterator[str]:
         yield f"{name!r} is extra: nothing of the run"
 
 
-def _manifest_gaps(run: Run, committed: Manifest) -> Iterator[str]:
-    name = f"{run.output}/{run.manifest_path.name}"
+def manifest_gaps(run: Run, committed: Manifest) -> Iterator[str]:
+    """Compare both copies of the manifest, byte for byte, with each other and with what Fanfold writes."""
+    beside, commit = relative(run, run.manifest_path), relative(run, run.commit_path)
+    read = run.commit_path.read_bytes()
     if not run.manifest_path.is_file():
-        yield f"{name!r} is missing: the manifest of the run"
-    elif run.manifest_path.read_bytes() != manifest.encode(committed):
-        yield f"{name!r} is changed: expected the manifest of the run"
+        yield f"{beside!r} is missing: the manifest of the run, as {commit!r} has it"
+    elif read != manifest.encode(committed):
+        yield f"{commit!r} is changed: expected the manifest of the run, as in {beside!r}"
+    elif (copy := run.manifest_path.read_bytes()) != read:
+        if manifest.is_as_written(copy, Manifest):
+            yield f"{beside!r} or {commit!r} is changed: they are not the same, expected one manifest"
+        else:
+            yield f"{beside!r} is changed: expected the manifest of the run, as in {commit!r}"
 
 
 def relative(run: Run, path: Path) -> str:

@@ -6,11 +6,14 @@ import logging
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.forkserver
+import multiprocessing.resource_tracker
 import os
 import signal
 import threading
 from collections.abc import Iterator
 from typing import Any
+
+from fanfold import interrupt
 
 
 def forkserver() -> Any:
@@ -20,23 +23,40 @@ def forkserver() -> Any:
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["fanfold.steps"])
-    multiprocessing.forkserver.ensure_running()
+    with interrupt.held():
+        # Its start would unblock what is blocked below.
+        multiprocessing.resource_tracker.ensure_running()
+        # A terminal sends Ctrl-C to all processes: the one that was called answers. What is blocked while the server
+        # starts is blocked in it, and in all that come from it.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        multiprocessing.forkserver.ensure_running()
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        interrupt.ends_with_us(getattr(multiprocessing.forkserver._forkserver, "_forkserver_pid", None))  # noqa: SLF001
     return context
 
 
 @contextlib.contextmanager
 def pool(workers: int, context: Any) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
     """Start a pool of processes; what is still to do is dropped at the end, and killed where an error ends it."""
-    executor = concurrent.futures.ProcessPoolExecutor(workers, mp_context=context, initializer=_prepare)
-    try:
-        yield executor
-    except BaseException:
-        # Every step survives kill -9: nobody has to wait for them.
-        for process in multiprocessing.active_children():
-            process.kill()
-        raise
-    finally:
-        executor.shutdown(cancel_futures=True)
+    with interrupt.unwinding():
+        executor = _Pool(workers, mp_context=context, initializer=_prepare)
+        try:
+            yield executor
+        except BaseException:
+            # Every step survives kill -9: nobody has to wait for them.
+            for process in multiprocessing.active_children():
+                process.kill()
+            raise
+        finally:
+            executor.shutdown(cancel_futures=True)
+
+
+class _Pool(concurrent.futures.ProcessPoolExecutor):
+    """A pool that Ctrl-C never finds with a process half started."""
+
+    def submit(self, *args: Any, **kwargs: Any) -> Any:
+        with interrupt.held():
+            return super().submit(*args, **kwargs)
 
 
 def _prepare() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from fanfold import display, manifest
+from fanfold import display, interrupt, manifest
 from fanfold.airflow.client import RunOutcome, TaskState
 from fanfold.airflow.server import EmbeddedAirflow
 from fanfold.layout import Feed, Run, format_ts, parse_ts
@@ -89,7 +89,7 @@ def _server(
     spec_path = spec_path.resolve()
     home = home or spec_path.parent / ".airflow"
     written = spec_path.with_suffix(".py")
-    with tempfile.TemporaryDirectory(prefix="fanfold-") as folder:
+    with interrupt.unwinding(), tempfile.TemporaryDirectory(prefix="fanfold-") as folder:
         made = Path(folder, f"{spec_path.stem}.py")
         made.write_text(MADE_DAG.format(spec=str(spec_path)), encoding="utf-8")
         slots = max(8, 2 * load_spec(spec_path).concurrent_tasks)

@@ -3,9 +3,8 @@
 import logging
 import threading
 import time
-import urllib.error
 
-from airflow.sdk.exceptions import AirflowException, AirflowNotFoundException
+from airflow.sdk.exceptions import AirflowNotFoundException
 
 log = logging.getLogger(__name__)
 
@@ -35,21 +34,27 @@ def notify(slack_conn_id: str | None, text: str) -> None:
 
 
 def _attempts(slack_conn_id: str, text: str) -> str:
+    """Send, some times; return what went wrong, by its type alone: its text may have the address."""
     try:
         from airflow.providers.slack.hooks.slack_webhook import SlackWebhookHook
     except ImportError:
         return "the package apache-airflow-providers-slack is not installed"
 
     problem = ""
-    hook = SlackWebhookHook(slack_webhook_conn_id=slack_conn_id, timeout=TIMEOUT_SECONDS, retry_handlers=[])
+    # Slack's client logs the address with each request, and with each failure.
+    silent = logging.getLogger(f"{__name__}.client")
+    silent.disabled = True
     for attempt in range(ATTEMPTS):
         if attempt:
             time.sleep(PAUSE_SECONDS)
         try:
+            hook = SlackWebhookHook(
+                slack_webhook_conn_id=slack_conn_id, timeout=TIMEOUT_SECONDS, retry_handlers=[], logger=silent
+            )
             hook.send(text=text)
         except AirflowNotFoundException:
             return "there is no such connection, or it has no webhook token"
-        except (AirflowException, urllib.error.URLError, OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 - what escapes from a thread is printed, with its text
             problem = f"{type(error).__name__} in {attempt + 1} attempts"
         else:
             return ""

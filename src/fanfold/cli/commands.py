@@ -62,13 +62,13 @@ def run(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str | N
 
     # It imports what the tasks need while this process does.
     workers.forkserver()
-    from fanfold import display, local, steps
+    from fanfold import display, interrupt, local, steps
 
     if from_archive is not None:
         ts = _stage_again(spec, data_dir, ts, from_archive)
     feed = steps.start(spec, absolute(data_dir))
     failed: list[Exception] = []
-    with display.Board(Console(stderr=True), feed.spec.subdirs) as board:
+    with interrupt.unwinding(), display.Board(Console(stderr=True), feed.spec.subdirs) as board:
 
         def begin(name: str, resumed: bool) -> local.OnStep:  # noqa: FBT001 - told by position
             if resumed:
@@ -109,24 +109,27 @@ def _stage_again(spec: Path, data_dir: Path | None, ts: str | None, from_archive
 @cli.command()
 @SPEC
 @DATA_DIR
-@click.option("--write-fields", is_flag=True, help="Write the types of all fields into the spec, as input.fields.")
+@click.option("--write-fields", is_flag=True, help="Add all fields that the spec does not declare yet to input.fields.")
 @JSON
 def plan(spec: Path, data_dir: Path | None, *, write_fields: bool, as_json: bool) -> None:
     """Say what a run would do: which files go where, the schema and its drift, the references. Nothing is moved.
 
     Exit code 1 says that there are records that cannot be read: they would go to quarantine.
     """
-    from fanfold import display, steps
+    from fanfold import display, spec_writing, steps
     from fanfold import plan as planning
 
     planned = planning.plan(steps.start(spec, absolute(data_dir)))
     if write_fields:
-        planning.write_fields(spec, planned.fields)
-        click.echo(f"{spec}: input.fields has {len(planned.fields)} fields", err=True)
+        added = spec_writing.add_fields(spec, planned.fields)
+        reason = "" if planned.files else ": no file is ready"
+        click.echo(f"{spec}: {display.count(added, 'field')} added to input.fields{reason}", err=True)
     if as_json:
         print_json(planned)
         sys.exit(1 if planned.faults else 0)
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = _console()
+    # On a screen what comes last would push all else away; a pipe gets everything.
+    shown = display.SHOWN_COLUMNS if console.is_terminal else len(planned.columns)
     if planned.resumes:
         console.print(f"the unfinished run {planned.resumes} is resumed first")
     settling = f", {planned.settling:,} are settling (input.settle_seconds)" if planned.settling else ""
@@ -142,9 +145,11 @@ def plan(spec: Path, data_dir: Path | None, *, write_fields: bool, as_json: bool
         ["column", "type", "from", "first file"],
         (
             [column.name, column.type, ".".join([column.source, *column.path]), column.first_file or ""]
-            for column in planned.columns
+            for column in planned.columns[:shown]
         ),
     )
+    if more := len(planned.columns[shown:]):
+        console.print(f"and {display.count(more, 'more column')} (fanfold plan --json has all)")
     for reference in planned.references:
         console.print(f"reference {reference.path}: {reference.rows:,} rows, sha256 {reference.sha256}")
     if planned.drift:
@@ -161,6 +166,11 @@ def plan(spec: Path, data_dir: Path | None, *, write_fields: bool, as_json: bool
         place = f" line {fault.line}" if fault.line else ""
         console.print(f"WARNING: {fault.file!r}{place}: {fault.message} ({fault.code})", style="yellow")
     sys.exit(1 if planned.faults else 0)
+
+
+def _console() -> Console:
+    # Ids and names are there to be copied: a table is as wide as they are, and the terminal wraps it.
+    return Console(width=100_000, soft_wrap=True, highlight=False, markup=False)
 
 
 def _print_table(console: Console, headings: list[str], rows: Iterator[list[str]]) -> None:
@@ -189,7 +199,7 @@ def status(spec: Path, data_dir: Path | None, *, as_json: bool) -> None:
     if as_json:
         print_json(found)
         return
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = _console()
     _print_table(
         console,
         ["run", "state", "files", "records", "rows", "groups"],
@@ -366,7 +376,8 @@ def airflow(spec: Path, *, once: bool, conf: str, home: Path | None, port: int |
     except ValueError:
         parsed = None
     if not isinstance(parsed, dict):
-        msg = f"{conf!r} is no JSON object"
+        # It may have secrets.
+        msg = "found something else, expected a JSON object"
         raise click.BadParameter(msg, param_hint="--conf")
     if once:
         sys.exit(embedded.run_once(spec, parsed, home, port))

@@ -1,22 +1,23 @@
 """How the command line ends: exit codes, and one line for each error."""
 
 import logging
-import signal
+import os
 import sys
 import traceback
 from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor
+from typing import NoReturn
 
 import click
 
+from fanfold import interrupt
 from fanfold.cli.commands import cli
 from fanfold.errors import FanfoldError, SpecError
 
 TRY_AGAIN = 3
-INTERRUPTED = 130
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the command line and exit.
 
     Exit codes: 0 done; 1 the data is the problem; 2 usage, spec, a path outside the roots, something that is not
@@ -24,30 +25,39 @@ def main() -> None:
     only with `--debug`.
     """
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
-    # A shell starts what a script puts into the background with SIGINT ignored; who sends it, means it.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    code = _run()
+    # Python would take a while to put everything away, and in it SIGINT would be answered by a traceback.
+    os._exit(code)
+
+
+def _run() -> int:
     debug = "--debug" in sys.argv
     try:
-        sys.exit(cli(args=[argument for argument in sys.argv[1:] if argument != "--debug"], standalone_mode=False) or 0)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        return _call([argument for argument in sys.argv[1:] if argument != "--debug"])
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
     except (KeyboardInterrupt, click.Abort):
-        click.echo("interrupted: the next run goes on from here", err=True)
-        sys.exit(INTERRUPTED)
+        interrupt.end()
     except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)
-    except BaseException as error:
-        if isinstance(error, (SystemExit, GeneratorExit)):
-            raise
+        return 0
+    except BaseException as error:  # noqa: BLE001 - this is where every error ends
         if debug:
             traceback.print_exc()
         for line in _lines(error):
             click.echo(line, err=True)
-        sys.exit(min(map(_exit_code, _leaves(error))))
+        return min(map(_exit_code, _leaves(error)))
+
+
+def _call(arguments: list[str]) -> int:
+    try:
+        code = cli(args=arguments, standalone_mode=False)
+    except SystemExit as stop:
+        code = stop.code
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    sys.stdout.flush()
+    return int(code or 0)
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

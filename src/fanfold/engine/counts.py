@@ -80,7 +80,7 @@ def count_table(data_dir: Path, table: Path, max_line_bytes: int, columns: list[
         declared = ", ".join(f"{text(name)}: 'VARCHAR'" for name in sql_names(names))
         rows = (
             f"read_csv({text(pattern(table))}, auto_detect = false, header = true, delim = ',', quote = '\"', "
-            f"escape = '\"', columns = {{{declared}}}, hive_partitioning = false, "
+            f"escape = '\"', new_line = '\\n', columns = {{{declared}}}, hive_partitioning = false, "
             f"max_line_size = {max_line_bytes}, buffer_size = {max_line_bytes})"
         )
     with connect(data_dir, columns=MAX_FIELDS) as connection:

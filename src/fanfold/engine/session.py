@@ -19,6 +19,8 @@ CHUNK_BYTES = 32 * 1024 * 1024
 SYSTEM_FAULT = re.compile(r'IO Error: .*"(?P<path>.*)": (?P<reason>[^"]+)')
 SPECIAL = re.compile(r"[*?\[]")
 REASONS = {os.strerror(number): number for number in errno.errorcode}
+# What is needed is built in.
+NOTHING_FETCHED = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
 
 
 @contextlib.contextmanager
@@ -36,9 +38,7 @@ def connect(
     settings: dict[str, str | bool | int | float | list[str]] = {
         "threads": threads,
         "memory_limit": f"{MEMORY_BYTES + buffers + columns * COLUMN_BYTES}B",
-        # What is needed is built in; nothing is fetched.
-        "autoinstall_known_extensions": False,
-        "autoload_known_extensions": False,
+        **NOTHING_FETCHED,
     }
     connection = duckdb.connect(config=settings)
     try:
@@ -72,7 +72,7 @@ def connect(
 @contextlib.contextmanager
 def connect_to_nothing() -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a DuckDB that reads no file and knows no table."""
-    connection = duckdb.connect(config={"threads": 1, "autoinstall_known_extensions": False})
+    connection = duckdb.connect(config={"threads": 1, **NOTHING_FETCHED})
     try:
         connection.execute("SET enable_external_access = false; SET lock_configuration = true")
         yield connection

@@ -1,0 +1,121 @@
+"""Ctrl-C: one line, exit code 130, at any moment from the first line of the command line on.
+
+Every step survives `kill -9`, so the process ends where it is: nothing is unwound, and no traceback can come of it.
+Only what has to put something away (processes, a temporary directory, the terminal) stands in a block of `unwinding`.
+
+It is imported before everything else, and imports next to nothing: until it is there, Python answers by a traceback.
+"""
+
+import os
+import sys
+
+# `signal` would import enum first.
+from _signal import SIG_IGN, SIGINT, SIGKILL, signal  # type: ignore[import-not-found]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType, TracebackType
+    from typing import Any, NoReturn, Self
+
+INTERRUPTED = 130
+LINE = b"interrupted: the next run goes on from here\n"
+
+
+class _State:
+    """Who answers, since what is forked inherits it; how far it is."""
+
+    owner = 0
+    blocks = 0
+    held = 0
+    came = False
+    server: int | None = None
+
+
+def install() -> None:
+    """Answer SIGINT from now on, also where a shell started the process in the background, with SIGINT ignored."""
+    _State.owner = os.getpid()
+    signal(SIGINT, _answer)
+
+
+def _answer(_number: int, _frame: "FrameType | None") -> None:
+    if _State.owner != os.getpid() or _State.came:
+        return
+    _State.came = True
+    signal(SIGINT, SIG_IGN)
+    if not _State.held:
+        _act()
+
+
+def _act() -> None:
+    if not _State.blocks:
+        end()
+    sys.unraisablehook = _unraisable
+    raise KeyboardInterrupt
+
+
+def _unraisable(what: "Any") -> None:
+    """End the process where Python could not raise, say in a callback of its own; it would print a traceback."""
+    if issubclass(what.exc_type, KeyboardInterrupt):
+        end()
+
+
+def ends_with_us(process_id: int | None) -> None:
+    """Note a process to kill at the end: it would notice by itself, but later."""
+    _State.server = process_id
+
+
+def end() -> "NoReturn":
+    """Say that the process was interrupted, and end it."""
+    try:
+        os.write(2, LINE)
+        if _State.server is not None:
+            os.kill(_State.server, SIGKILL)
+    finally:
+        os._exit(INTERRUPTED)
+
+
+def _let_go(trace: "TracebackType | None") -> None:
+    """Let frames that have ended drop what they hold: some of it is put away only when nothing holds it."""
+    from contextlib import suppress
+
+    while trace is not None:
+        # Those that still run hold on.
+        with suppress(RuntimeError):
+            trace.tb_frame.clear()
+        trace = trace.tb_next
+
+
+class unwinding:  # noqa: N801 - a context manager, of which contextlib would import too much
+    """A block in which SIGINT raises KeyboardInterrupt, so that what is in it is put away; then the process ends."""
+
+    def __enter__(self) -> "Self":
+        """Begin the block; blocks may lie in each other."""
+        _State.blocks += 1
+        return self
+
+    def __exit__(
+        self, kind: "type[BaseException] | None", error: "BaseException | None", trace: "TracebackType | None"
+    ) -> None:
+        """End the block, and after the outermost, where SIGINT came in it, the process."""
+        _State.blocks -= 1
+        if not _State.came or _State.blocks or _State.owner != os.getpid():
+            return
+        _let_go(trace)
+        end()
+
+
+class held:  # noqa: N801
+    """A block that SIGINT does not cut short: it is answered afterwards. What starts a process is half done else."""
+
+    def __enter__(self) -> "Self":
+        """Begin the block."""
+        _State.held += 1
+        return self
+
+    def __exit__(
+        self, kind: "type[BaseException] | None", error: "BaseException | None", trace: "TracebackType | None"
+    ) -> None:
+        """Answer what came in the meantime."""
+        _State.held -= 1
+        if _State.came and not _State.held and _State.owner == os.getpid():
+            _act()
