@@ -154,16 +154,17 @@ class _Auditor:
         except (ValueError, RecursionError):
             record = None
         is_json, self.found.scalars = input_format(bad.file) == "json", self.found.scalars + max(1, leaves(record))
-        if is_json and raw is not None and not isinstance(record, dict):
-            # That it cannot be read is reason enough.
+        if not isinstance(record, dict):
+            # That its text is not JSON is reason enough.
+            self.found.not_audited["reasons of bad records"] += raw is None or not is_json
             return
         value, kind = at_pointer(record, bad.pointer), self._spec.input.fields.get(path_of(bad.pointer))
         is_wrong = None
-        if is_json and record and bad.code in UNREADABLE and not bad.message.startswith("found a record, expected"):
+        if is_json and bad.code in UNREADABLE and not bad.message.startswith("found a record, expected"):
             is_wrong = True
         elif is_json and bad.code in {"wrong_type", "inexact"} and kind:
             is_wrong = holds(kind, value)
-        elif isinstance(record, dict) and bad.code == "no_match":
+        elif bad.code == "no_match":
             is_wrong = all(one.match(self._rows.key(one, record)) is not None for one in self._rows.references)
         self.found.not_audited["reasons of bad records"] += is_wrong is None
         if is_wrong:
