@@ -16,9 +16,9 @@ from typing import Any
 
 from fanfold import manifest
 from fanfold.audit.findings import Audit, Finding
-from fanfold.audit.originals import LostError, Original, Text, parquet_rows
+from fanfold.audit.originals import BadRecords, LostError, Original, Text, parquet_rows
 from fanfold.audit.rows import Row, Rows
-from fanfold.audit.values import csv_fields, holds, loads, same, text_of
+from fanfold.audit.values import at_pointer, csv_fields, holds, leaves, loads, path_of, same, text_of
 from fanfold.layout import Run, input_format
 from fanfold.manifest import ArchivedFile, BadRecord, Manifest
 
@@ -67,22 +67,25 @@ class _Auditor:
         self._sums = {
             i: Decimal(0) for i, c in enumerate(self._columns) if c.name in committed.totals and not c.expression
         }
-        self._bad: dict[str, dict[int, BadRecord]] = {}
+        self._bad: dict[str, BadRecords] = {}
         for n in committed.quarantined:
-            self._read_bad(n)
+            self._find_bad(n)
         self._kinds = [column.type for column in self._columns]
         # By column: whether it has an object or array, and the first row whose text is right only as JSON.
         self._is_json = [self._spec.input.fields.get(".".join(c.path)) == "JSON" for c in self._columns]
         self._as_json: dict[int, Row] = {}
 
-    def _read_bad(self, n: str) -> None:
-        listed, number = self._committed.quarantined[n], 0
-        with (self._run.feed.data_dir / listed.path).open("rb") as lines:
+    def _find_bad(self, n: str) -> None:
+        """Note where each bad record lies in the quarantine of a subdirectory."""
+        listed, number, position = self._committed.quarantined[n], 0, 0
+        path = self._run.feed.data_dir / listed.path
+        with path.open("rb") as lines:
             for line in lines:
-                number += 1
                 bad = BadRecord(**json.loads(line))
-                if self._bad.setdefault(bad.file, {}).setdefault(bad.record, bad) is not bad:
+                places = self._bad.setdefault(bad.file, BadRecords(path))
+                if places.positions.setdefault(bad.record, position) != position:
                     self.found.add("doubled", (bad.file, bad.record), f"it is twice in {listed.path!r}")
+                number, position = number + 1, position + len(line)
         if number != listed.rows:
             self.found.add("changed", (listed.path, 0), f"found {number} records, expected {listed.rows}")
 
@@ -125,12 +128,13 @@ class _Auditor:
             keys[file.name] = (4, "") if file.careful else (rank, first)
         return sorted(files, key=lambda file: (keys[file.name], file.name))
 
-    def _original(self, file: ArchivedFile, bad: dict[int, BadRecord] | None = None) -> Original:
-        return Original(self._run.feed.data_dir / file.archived_as, file.name, bad or {}, self._spec.input)
+    def _original(self, file: ArchivedFile, bad: BadRecords | None = None) -> Original:
+        return Original(self._run.feed.data_dir / file.archived_as, file.name, bad or BadRecords(), self._spec.input)
 
     def _expected(self, file: ArchivedFile, n: int) -> Iterator[Row]:
         """Yield the rows that an original calls for, and check what of it is in quarantine."""
         original = self._original(file, self._bad.pop(file.name, None))
+        original.on_bad = self._check_bad
         try:
             for number, record in original.records():
                 yield from self._rows.of(file.name, number, record, n)
@@ -138,37 +142,33 @@ class _Auditor:
             self.found.add("changed", (file.name, original.number + 1), f"{lost}; the rest is not audited")
         self._note_content(file, original)
         self.found.records += original.number
-        for bad, raw in original.passed:
-            self._check_bad(bad, raw)
-        counts = (original.number, len(original.passed))
+        counts = (original.number, original.passed)
         if counts != (file.records, file.records_quarantined):
             message = f"found {counts[0]} records and {counts[1]} of them in quarantine, the manifest says "
             self.found.add("changed", (file.name, 0), f"{message}{file.records} and {file.records_quarantined}")
 
     def _check_bad(self, bad: BadRecord, raw: str | None) -> None:
-        """Check that a record is in quarantine with its text, and for a reason."""
+        """Check that a record, whose text is the one in quarantine, is there for a reason."""
         try:
             record = loads(raw.encode("latin-1").decode()) if raw else None
         except (ValueError, RecursionError):
             record = None
-        self.found.scalars += max(1, len(record)) if isinstance(record, dict) else 1
-        way = [step.replace("~1", "/").replace("~0", "~") for step in bad.pointer.split("/")[1:]]
-        kind = self._spec.input.fields.get(".".join(step for step in way if not step.isdecimal()))
-        value: Any = record
-        for step in way:
-            inside = value[int(step)] if isinstance(value, list) and step.isdecimal() else None
-            value = value.get(step) if isinstance(value, dict) else inside
-        keys = [(one, self._rows.key(one, record)) for one in self._rows.references] if isinstance(record, dict) else []
-        matched = all(key is not None and one.find(key) is not None for one, key in keys)
-        if not isinstance(record, dict) or input_format(bad.file) != "json":
-            # That it cannot be read is reason enough.
-            self.found.not_audited["reasons of bad records"] += raw is None or input_format(bad.file) != "json"
-        elif bad.code in UNREADABLE and not bad.message.startswith("found a record, expected"):
-            self.found.add("extra", (bad.file, bad.record), f"it can be read, and is in quarantine as {bad.code}")
-        elif (bad.code in {"wrong_type", "inexact"} and kind and holds(kind, value)) or (
-            bad.code == "no_match" and matched
-        ):
-            self.found.add("extra", (bad.file, bad.record), f"nothing is wrong with {value!r} ({bad.code})")
+        is_json, self.found.scalars = input_format(bad.file) == "json", self.found.scalars + max(1, leaves(record))
+        if not isinstance(record, dict):
+            # That its text is not JSON is reason enough.
+            self.found.not_audited["reasons of bad records"] += raw is None or not is_json
+            return
+        value, kind = at_pointer(record, bad.pointer), self._spec.input.fields.get(path_of(bad.pointer))
+        is_wrong = None
+        if is_json and bad.code in UNREADABLE and not bad.message.startswith("found a record, expected"):
+            is_wrong = True
+        elif is_json and bad.code in {"wrong_type", "inexact"} and kind:
+            is_wrong = holds(kind, value)
+        elif bad.code == "no_match":
+            is_wrong = all(one.match(self._rows.key(one, record)) is not None for one in self._rows.references)
+        self.found.not_audited["reasons of bad records"] += is_wrong is None
+        if is_wrong:
+            self.found.add("extra", (bad.file, bad.record), f"nothing is wrong with it, and it is bad ({bad.code})")
 
     def _table(self, path: str) -> Iterator[list[str | None]]:
         """Yield the rows of a table as texts, once its columns are those of the manifest."""
@@ -268,34 +268,31 @@ class _Auditor:
                     )
                 self._note_content(file, original)
                 self.found.not_audited["files in quarantine, but for their bytes"] += bool(file.code)
-        for name, records in self._bad.items():
-            self.found.add("extra", (name, min(records)), "it is in quarantine, and the run read no such record")
+        for name, bad in self._bad.items():
+            self.found.add("extra", (name, min(bad.positions)), "it is in quarantine, and the run read no such record")
         self._check_contents()
 
     def _check_contents(self) -> None:
         """Look for contents that made rows twice, or nowhere, over all complete runs of the feed."""
-        makers: dict[tuple[int, str], list[str]] = {}
+        # Run and file of each content that made rows; what was replayed is a duplicate of nothing.
+        makers: dict[tuple[int, str], list[tuple[str, ArchivedFile]]] = {}
         for path in sorted(self._run.feed.commits_dir.glob("[!.]*.json")):
-            other = manifest.read(path, Manifest) if path.stem != self._run.ts else None
-            for file in (other or self._committed).files:
-                content = (file.size_bytes, file.sha256) if other else self._contents.get(file.name, (0, ""))
-                if _has_rows(file):
-                    makers.setdefault(content, []).append(f"{path.stem}/{file.name}{' ' * bool(file.replay_of)}")
+            is_other = path.stem != self._run.ts
+            for file in filter(_has_rows, (manifest.read(path, Manifest) if is_other else self._committed).files):
+                content = (file.size_bytes, file.sha256) if is_other else self._contents.get(file.name, (0, ""))
+                makers.setdefault(content, []).append((path.stem, file))
         for file in self._committed.files:
-            others = [
-                one
-                for one in makers.get(self._contents.get(file.name, (0, "")), ())
-                if one != f"{self._run.ts}/{file.name}"
-            ]
-            known = self._run.feed.run((file.duplicate_of or self._run.ts).partition("/")[0]).commit_path.exists()
-            if file.duplicate_of and not others and known:
-                self.found.add(
-                    "missing", (file.name, 0), f"it made no rows, and {file.duplicate_of!r} does not have its bytes"
-                )
-            self.found.not_audited["duplicates of a file in an unfinished run"] += not known
-            repeated = [one for one in others if not one.endswith(" ")]
-            if _has_rows(file) and not file.replay_of and repeated and self._spec.input.duplicates != "process":
-                self.found.add("doubled", (file.name, 0), f"it has the bytes of {repeated[0]!r}, and both have rows")
+            found = makers.get(self._contents.get(file.name, (0, "")), [])
+            others = [f"{ts}/{other.name}" for ts, other in found if other is not file and not other.replay_of]
+            ts = (file.duplicate_of or self._run.ts).partition("/")[0]
+            if not self._run.feed.run(ts).commit_path.exists():
+                self.found.not_audited["duplicates of a file in an unfinished run"] += 1
+            elif file.duplicate_of and not found:
+                message = f"it made no rows, and {file.duplicate_of!r} does not have its bytes"
+                self.found.add("missing", (file.name, 0), message)
+            may_repeat = self._spec.input.duplicates == "process" or file.replay_of is not None
+            if _has_rows(file) and others and not may_repeat:
+                self.found.add("doubled", (file.name, 0), f"it has the bytes of {others[0]!r}, and both have rows")
 
     def _note_content(self, file: ArchivedFile, original: Original) -> None:
         self.found.files += 1

@@ -6,10 +6,11 @@ A record that is in quarantine is not read: it is passed over, by the place and 
 import base64
 import hashlib
 import itertools
+import json
 import re
 import zlib
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,6 +25,22 @@ from fanfold.spec import Input
 CHUNK_BYTES = 1 << 20
 BATCH_ROWS = 1000
 BLANKS, LINE_ENDS, MARK = re.compile(r"[ \t\r\n]*"), re.compile("[\r\n]*"), re.compile(r'"|\\.|[{}\[\]\n]', re.DOTALL)
+
+
+class BadRecords:
+    """The bad records of a file by their numbers, which are read where they lie when they are asked for."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        """Begin with none; `positions` says where in the file `path` each of them lies."""
+        self._path, self.positions = path, dict[int, int]()
+
+    def get(self, number: int) -> BadRecord | None:
+        """Return a bad record; None where that of this number is good."""
+        if self._path is None or number not in self.positions:
+            return None
+        with self._path.open("rb") as lines:
+            lines.seek(self.positions[number])
+            return BadRecord(**json.loads(lines.readline()))
 
 
 class LostError(ValueError):
@@ -85,14 +102,15 @@ class Text:
 class Original:
     """The records of one file, in their order. Those in quarantine are passed over, by their number and place."""
 
-    def __init__(self, path: Path, name: str, bad: Mapping[int, BadRecord], settings: Input) -> None:
+    def __init__(self, path: Path, name: str, bad: BadRecords, settings: Input) -> None:
         """Open the original that landed as `name`; `bad` are its records in quarantine, by their number."""
         self._path, self._bad, self._most, self._kind = path, bad, settings.max_record_bytes, input_format(name)
         self._way = [step.replace("~1", "/").replace("~0", "~") for step in settings.records_at.split("/")[1:]]
         self._digest, self._size, self._depth, self.number = hashlib.sha256(), 0, 0, 0
         self._chunks = self._unpacked(packing(name, path.name) is not None)
-        # The quarantined records, each with its text; None where that is not kept.
-        self.passed: list[tuple[BadRecord, str | None]] = []
+        # Of records in quarantine: how many were passed over, and who is told of each, with its text if that is kept.
+        self.passed = 0
+        self.on_bad: Callable[[BadRecord, str | None], None] = lambda _bad, _raw: None
 
     def records(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """Yield number and value of each good record."""
@@ -105,7 +123,8 @@ class Original:
         for row in rows:
             self.number += 1
             if bad := self._bad.get(self.number):
-                self.passed.append((bad, None))
+                self.passed += 1
+                self.on_bad(bad, None)
             else:
                 yield self.number, dict(zip(names, row, strict=True))
 
@@ -153,7 +172,7 @@ class Original:
     def _lines(self) -> Iterator[tuple[int, dict[str, Any]]]:
         self._text.char(LINE_ENDS)
         names = csv_fields(self._text.line(self._most)) or []
-        while self._text.char(LINE_ENDS) or self.number + 1 in self._bad:
+        while self._text.char(LINE_ENDS) or self.number + 1 in self._bad.positions:
             if not self._pass_bad():
                 cells = csv_fields(self._text.line(self._most))
                 if cells is None or len(cells) != len(names):
@@ -188,7 +207,7 @@ class Original:
         return self.number, value
 
     def _documents(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        while self._text.char() or self.number + 1 in self._bad:
+        while self._text.char() or self.number + 1 in self._bad.positions:
             try:
                 yield from self._document(self._way)
             except LostError:
@@ -247,7 +266,8 @@ class Original:
         if raw.encode("latin-1") != kept:
             self._lose(raw, f"the text of record {self.number} in quarantine")
         is_kept = bad.raw is not None or bad.raw_base64 is not None
-        self.passed.append((bad, raw if is_kept else None))
+        self.passed += 1
+        self.on_bad(bad, raw if is_kept else None)
         if not is_kept:
             self._pass_over()
         return True

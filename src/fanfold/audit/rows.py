@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from fanfold.audit.findings import Audit
-from fanfold.audit.originals import Original
+from fanfold.audit.originals import BadRecords, Original
 from fanfold.audit.values import BY_SQL, leaves, text_of, value_at
 from fanfold.layout import Run
 from fanfold.manifest import Manifest
@@ -35,17 +35,18 @@ class Reference:
         """Read the reference of `spec.merge[index]`."""
         self.merge, frozen = run.feed.spec.merge[index], committed.summary.references[index]
         self.columns = [(i, c.path) for i, c in enumerate(committed.columns) if c.source == self.merge.into]
-        self.find, self._rows = lru_cache(CACHED_ROWS)(self._find), sqlite3.connect("")
+        self.match, self._rows = lru_cache(CACHED_ROWS)(self._match), sqlite3.connect("")
         self._rows.execute("CREATE TABLE rows (key TEXT PRIMARY KEY, cells BLOB) WITHOUT ROWID")
         path, settings = run.feed.kept_reference_path(frozen.path, frozen.sha256), run.feed.spec.input
-        original = Original(path, path.name, {}, settings.model_copy(update={"records_at": ""}))
+        original = Original(path, path.name, BadRecords(), settings.model_copy(update={"records_at": ""}))
         for _, row in original.records():
             if (key := text_of(row.get(self.merge.reference_key))) is not None:
                 cells = pickle.dumps([value_at(row, way) for _, way in self.columns])
                 self._rows.execute("INSERT OR IGNORE INTO rows VALUES (?, ?)", [key, cells])
         self.is_intact = original.content()[1] == frozen.sha256
 
-    def _find(self, key: str | None) -> list[Any] | None:
+    def _match(self, key: str | None) -> list[Any] | None:
+        # No key is null there.
         found = self._rows.execute("SELECT cells FROM rows WHERE key = ?", [key]).fetchone()
         # They were written here a moment ago.
         return pickle.loads(found[0]) if found else None  # noqa: S301
@@ -71,9 +72,7 @@ class Rows:
     def of(self, file: str, number: int, record: dict[str, Any], n: int) -> Iterator[Row]:
         """Yield the rows of a record of a file of subdirectory `n`, in their order."""
         cells: list[Any] = [BY_SQL if column.expression else None for column in self._columns]
-        matches = [
-            (one, one.find(key) if (key := self.key(one, record)) is not None else None) for one in self.references
-        ]
+        matches = [(one, one.match(self.key(one, record))) for one in self.references]
         for reference, match in matches:
             for (slot, _), value in zip(reference.columns, match or (), strict=False):
                 cells[slot] = value

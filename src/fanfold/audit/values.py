@@ -157,6 +157,25 @@ def value_at(record: Any, way: list[str]) -> Any:
     return record
 
 
+def at_pointer(value: Any, pointer: str) -> Any:
+    """Return what a JSON pointer (RFC 6901) leads to; None where it leads nowhere."""
+    for step in _steps(pointer):
+        if isinstance(value, list):
+            value = value[int(step)] if step.isdecimal() and int(step) < len(value) else None
+        else:
+            value = value.get(step) if isinstance(value, dict) else None
+    return value
+
+
+def path_of(pointer: str) -> str:
+    """Return a JSON pointer as the spec names a field: without positions in arrays."""
+    return ".".join(step for step in _steps(pointer) if not step.isdecimal())
+
+
+def _steps(pointer: str) -> list[str]:
+    return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
+
+
 def text_of(value: Any) -> str | None:
     """Return a scalar as text, as it is written; None for null, an object or an array."""
     if isinstance(value, bool):
