@@ -40,19 +40,13 @@ int renameat2(int a, const char *b, int c, const char *d, unsigned flags) {
 }
 """
 CUT_SHORT = """
-import sys
+import subprocess, sys
 from fanfold import runs, steps
-from fanfold.cli.exits import main
-spec, ts, *also = sys.argv[1:]
+spec, ts = sys.argv[1:]
 feed = steps.start(spec)
 steps.stage_files(feed, ts)
 for step, arguments in [("release", [ts])] * bool(runs.unfinished(feed)) + [("run", ["--json"])]:
-    sys.argv = ["fanfold", step, spec, *arguments]
-    try:
-        main()
-    except SystemExit as end:
-        if end.code:
-            raise
+    subprocess.run([sys.executable, "-m", "fanfold", step, spec, *arguments], check=True)
 """
 
 
