@@ -331,7 +331,7 @@ def test_a_sample_counts_everything_and_compares_a_part(feed: FeedDir) -> None:
     found = audit.audit(*runs.open_complete(feed.open(), TS), 30)
     assert found.findings == []
     assert found.rows == 128
-    assert 20 < found.not_audited["records out of the sample"] < 50
+    assert 20 < found.not_audited["records outside of the sample"] < 50
 
 
 def test_the_command_says_what_was_audited(feed: FeedDir) -> None:
@@ -345,3 +345,32 @@ def test_the_command_says_what_was_audited(feed: FeedDir) -> None:
     report = json.loads(done.output)
     assert report["audit"]["findings"][0]["what"] == "missing"
     assert any(gap.startswith("missing: ") for gap in report["gaps"])
+
+
+@pytest.mark.parametrize("place", ["archived", "table", "quarantine", "reference"])
+def test_what_is_gone_is_named(feed: FeedDir, place: str) -> None:
+    """An original, a table, a list of bad records or a reference that is gone is a difference, and no other error."""
+    run, committed = runs.open_complete(feed.open(), TS)
+    kept = run.feed.kept_reference_path("customers.csv", committed.summary.references[0].sha256)
+    gone = {
+        "archived": feed.data_dir / f"processed/a_{TS}.json",
+        "table": feed.data_dir / committed.outputs["1"].path,
+        "quarantine": feed.data_dir / next(iter(committed.quarantined.values())).path,
+        "reference": kept,
+    }[place]
+    gone.unlink()
+    assert audited(feed).findings
+    done = CliRunner().invoke(cli, ["verify", str(feed.spec_path), "--audit"])
+    assert done.exit_code == 1
+    assert gone.name in done.output
+
+
+def test_a_bad_record_has_a_code_of_its_kind(feed: FeedDir) -> None:
+    """A record that is not JSON is in quarantine with a code of JSON."""
+
+    def change(_rows: Rows, records: Records) -> None:
+        records[0]["code"] = "bad_quote"
+
+    forge(feed, next(iter(runs.open_complete(feed.open(), TS)[1].quarantined)), change)
+    (one,) = audited(feed).findings
+    assert (one.what, one.file, one.record) == ("changed", "b.json", 21)

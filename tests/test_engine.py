@@ -234,7 +234,7 @@ def test_columns_are_chosen(make_feed: MakeFeed) -> None:
     assert feed.read() == "c,a\n3,1\n"
     feed.write_spec(**FLAT | {"denormalize": {"columns": ["total_prize"]}})
     feed.land("b.json", [{"total_price": 1}])
-    with pytest.raises(DataError, match="'total_prize' is no column, did you mean 'total_price'"):
+    with pytest.raises(DataError, match="'total_prize' is not a column, did you mean 'total_price'"):
         feed.stage("20270101T000000Z")
 
 

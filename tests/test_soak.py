@@ -150,7 +150,7 @@ def test_a_live_feed_loses_nothing_and_runs_on(make_feed: MakeFeed) -> None:
     written = {name: records for producer in producers for name, records in producer.written.items()}
     last = [{"id": "last", "customer_id": "1", "items": [{"sku": "a", "qty": 1}] * 2}]
     stuck = failures(feed)
-    # A run waits for a person where its delivery lacks what the spec names, or too much of it is bad; no record stops it.
+    # A run waits for a person where its delivery lacks what the spec names, or too much of it is bad.
     waits_for = ("is in no record", "quarantine.max_bad_records_percent")
     assert all(any(reason in why for reason in waits_for) for reasons in stuck.values() for why in reasons), stuck
     for ts in stuck:

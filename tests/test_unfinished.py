@@ -66,7 +66,7 @@ MENDED: dict[str, tuple[dict[str, Any], list[Any], str, dict[str, Any]]] = {
     "columns": (
         {"denormalize": {"explode": ["items"], "columns": ["id", "coupon"]}},
         GOOD,
-        "'coupon' is no column",
+        "'coupon' is not a column",
         {"denormalize": {"explode": ["items"], "columns": ["id"]}},
     ),
     "expression": (
@@ -81,7 +81,7 @@ MENDED: dict[str, tuple[dict[str, Any], list[Any], str, dict[str, Any]]] = {
         "expected a match",
         {},
     ),
-    "totals": ({"verify": {"totals": ["total"]}}, GOOD, "'total' is no column", {"verify": {"totals": ["id"]}}),
+    "totals": ({"verify": {"totals": ["total"]}}, GOOD, "'total' is not a column", {"verify": {"totals": ["id"]}}),
 }
 
 

@@ -237,7 +237,7 @@ def test_a_sum_that_the_tables_do_not_have_is_a_gap(make_feed: MakeFeed) -> None
 @pytest.mark.parametrize(
     ("total", "message"),
     [
-        ("items_prize", "verify.totals 'items_prize' is no column, did you mean 'items_price'"),
+        ("items_prize", "verify.totals 'items_prize' is not a column, did you mean 'items_price'"),
         ("customer_name", "verify.totals 'customer_name' is VARCHAR, expected BIGINT or DECIMAL"),
     ],
 )

@@ -7,6 +7,7 @@ import contextlib
 import ctypes
 import errno
 import fnmatch
+import functools
 import hashlib
 import itertools
 import logging
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 MANY_FILES = 64
 SHOWN_NAMES = 3
 SHOWN_REASONS = 10
+CAP_FOWNER = 3
 AHEAD = "it changed at a time that is still to come: set the clock right"
 UNFINISHED = (".part", ".tmp", ".crdownload", "~")
 
@@ -83,7 +85,7 @@ def scan_landing(
         MissingError: there is no such directory.
     """
     if not landing_dir.is_dir():
-        msg = f"{str(landing_dir)!r} is no directory, expected the landing directory (input.path)"
+        msg = f"{str(landing_dir)!r} is not a directory, expected the landing directory (input.path)"
         raise MissingError(msg)
     ready: list[LandedFile] = []
     settling: dict[str, float] = {}
@@ -123,13 +125,25 @@ class _Folder(NamedTuple):
 
 def _folder(directory: str) -> _Folder:
     if not is_writable(directory):
-        return _Folder(held=f"{_me()} may not write into {directory!r}, and so not rename a file out of it: allow it")
+        return _Folder(held=f"{_me()} may not write into {directory!r}, so it cannot move a file out: allow it")
     info = os.lstat(directory)
-    if not info.st_mode & stat.S_ISVTX or os.geteuid() in {0, info.st_uid}:
+    if not info.st_mode & stat.S_ISVTX or os.geteuid() == info.st_uid or _is_any_owner():
         return _Folder()
     return _Folder(
-        sticky=f"{directory!r} is sticky, so only the owner of a file may rename it, and this is {_me()}: chmod -t"
+        sticky=f"{directory!r} is sticky: only the owner of a file may move it, and Fanfold runs as {_me()}: chmod -t"
     )
+
+
+@functools.cache
+def _is_any_owner() -> bool:
+    """Say whether this process may do what the owner of a file may; root in a container may not, without CAP_FOWNER."""
+    if os.geteuid() != 0:
+        return False
+    with contextlib.suppress(OSError):
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        if found := re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE):
+            return bool(int(found[1], 16) >> CAP_FOWNER & 1)
+    return True
 
 
 def _held(name: str, entry: os.DirEntry[str], folder: _Folder) -> str | None:
@@ -141,6 +155,17 @@ def _held(name: str, entry: os.DirEntry[str], folder: _Folder) -> str | None:
     if folder.sticky and entry.stat(follow_symlinks=False).st_uid != os.geteuid():
         return folder.sticky
     return folder.held
+
+
+def check_readable(directory: AnyPath) -> None:
+    """Check that this process may list a directory and look at what lies in it.
+
+    Raises:
+        PathError: it may not.
+    """
+    if not os.access(directory, os.R_OK | os.X_OK, effective_ids=True):
+        msg = f"{os.fspath(directory)!r}: {_me()} may not read it, expected read and search permission"
+        raise PathError(msg)
 
 
 def is_writable(directory: AnyPath) -> bool:

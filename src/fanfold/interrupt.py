@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from typing import Any, NoReturn, Self
 
 INTERRUPTED = 130
-LINE = b"interrupted: the next run goes on from here\n"
+LINE = b"interrupted\n"
 
 
 class _State:

@@ -52,15 +52,18 @@ def fix_schema(
     is_bare = not root.fields and not rescued
     columns = _chosen(spec, flat, scans, is_bare=is_bare) if flat else flat
     if not is_bare:
-        _check_totals(spec, columns, scans)
+        _check_totals(spec, columns, flat, scans)
     return RunSchema(record, chain, rescued, flat, columns, [frozen for frozen, _ in references], excluded)
 
 
-def _check_totals(spec: Spec, columns: list[Column], files: Collection[str]) -> None:
+def _check_totals(spec: Spec, columns: list[Column], flat: list[Column], files: Collection[str]) -> None:
     types = {column.name: column.type for column in columns}
     for name in spec.verify.totals if columns else ():
         if name not in types:
-            msg = f"verify.totals {name!r} is no column"
+            if any(column.name == name for column in flat):
+                msg = f"verify.totals {name!r} is left out by denormalize.columns, expected it there"
+                raise MissingError(msg)
+            msg = f"verify.totals {name!r} is not a column"
             raise _no_column(msg, nearest(name, types), files)
         if types[name] != "BIGINT" and not types[name].startswith("DECIMAL"):
             msg = f"verify.totals {name!r} is {types[name]}, expected BIGINT or DECIMAL: declare it in input.fields"
@@ -100,7 +103,7 @@ def _column(wanted: str | dict[str, str], flat: list[Column], files: Collection[
         return expressions.column(name, expression, flat, files)
     known = {column.name: column for column in flat}
     if wanted not in known:
-        msg = f"denormalize.columns {wanted!r} is no column"
+        msg = f"denormalize.columns {wanted!r} is not a column"
         raise _no_column(msg, nearest(wanted, known), files)
     return known[wanted]
 

@@ -253,7 +253,7 @@ def _output_gaps(run: Run, committed: Manifest) -> Iterator[str]:
     expected = {run.manifest_path.name, *(Path(output.path).name for output in outputs)}
     for name in sorted(path.name for path in run.output_dir.iterdir()) if run.output_dir.is_dir() else ():
         if name not in expected:
-            yield f"{f'{run.output}/{name}'!r} is extra: no output of the run"
+            yield f"{f'{run.output}/{name}'!r} is extra: the run did not write it"
 
 
 def _quarantine_gaps(run: Run, committed: Manifest) -> Iterator[str]:

@@ -6,6 +6,7 @@ slow and plain on purpose: it is what the tests believe. Of Fanfold, it knows th
 manifest, errors.
 """
 
+import io
 import itertools
 import json
 from collections import Counter, deque
@@ -29,6 +30,11 @@ ROWS_AHEAD, MOST_FINDINGS = 1000, 50
 CHUNK_BYTES, MOST_LINE_BYTES = 1 << 20, 1 << 28
 # With these codes, a record that can be read is in quarantine by mistake.
 UNREADABLE = {"syntax", "nan", "trailing_comma", "duplicate_key", "lone_surrogate", "bad_utf8", "control_character"}
+# What else can be wrong with a record that cannot be read.
+OF_JSON = {
+    "truncated", "trailing_garbage", "not_an_object", "too_deep", "record_too_large", "too_many_values",
+    "pointer_not_found",
+}  # fmt: skip
 
 
 def audit(run: Run, committed: Manifest, sample_percent: float = 100) -> Audit:
@@ -79,7 +85,7 @@ class _Auditor:
         """Note where each bad record lies in the quarantine of a subdirectory."""
         listed, number, position = self._committed.quarantined[n], 0, 0
         path = self._run.feed.data_dir / listed.path
-        with path.open("rb") as lines:
+        with path.open("rb") if self._is_there(listed.path, listed.path) else io.BytesIO() as lines:
             for line in lines:
                 bad = BadRecord(**json.loads(line))
                 places = self._bad.setdefault(bad.file, BadRecords(path))
@@ -88,6 +94,11 @@ class _Auditor:
                 number, position = number + 1, position + len(line)
         if number != listed.rows:
             self.found.add("changed", (listed.path, 0), f"found {number} records, expected {listed.rows}")
+
+    def _is_there(self, file: str, place: str) -> bool:
+        if not (is_there := (self._run.feed.data_dir / place).is_file()):
+            self.found.add("missing", (file, 0), f"{place!r} is not there")
+        return is_there
 
     def check_columns(self) -> None:
         """Compare the names of the columns with the fields that they come from, and with the spec."""
@@ -107,14 +118,15 @@ class _Auditor:
         """Compare the rows of a table with those that the originals of its subdirectory call for."""
         output = self._committed.outputs[n]
         files = [file for file in self._committed.files if str(file.subdir) == n and _has_rows(file)]
+        files = [file for file in files if self._is_there(file.name, file.archived_as)]
         expected = itertools.chain.from_iterable(self._expected(file, int(n)) for file in self._in_order(files))
         try:
             made = self._compare(output.path, expected, self._table(output.path))
-        except (LostError, ValueError) as error:
+        except (LostError, ValueError, FileNotFoundError) as error:
             self.found.add("changed", (output.path, 0), f"it cannot be read: {error}")
             made = sum(1 for _ in expected)
         if made != output.rows:
-            self.found.add("changed", (output.path, 0), f"{made} rows are called for, the manifest says {output.rows}")
+            self.found.add("changed", (output.path, 0), f"expected {made} rows, the manifest says {output.rows}")
 
     def _in_order(self, files: list[ArchivedFile]) -> list[ArchivedFile]:
         """Order files as their rows are: arrays of JSON, other JSON, CSV by header, Parquet, those read with care."""
@@ -154,9 +166,12 @@ class _Auditor:
         except (ValueError, RecursionError):
             record = None
         is_json, self.found.scalars = input_format(bad.file) == "json", self.found.scalars + max(1, leaves(record))
+        reason = f"reasons of bad records ({bad.code})"
         if not isinstance(record, dict):
             # That its text is not JSON is reason enough.
-            self.found.not_audited["reasons of bad records"] += raw is None or not is_json
+            self.found.not_audited[reason] += raw is None or not is_json
+            if is_json and bad.code not in UNREADABLE | OF_JSON:
+                self.found.add("changed", (bad.file, bad.record), f"it cannot be bad as {bad.code}")
             return
         value, kind = at_pointer(record, bad.pointer), self._spec.input.fields.get(path_of(bad.pointer))
         is_wrong = None
@@ -166,9 +181,11 @@ class _Auditor:
             is_wrong = holds(kind, value)
         elif bad.code == "no_match":
             is_wrong = all(one.match(self._rows.key(one, record)) is not None for one in self._rows.references)
-        self.found.not_audited["reasons of bad records"] += is_wrong is None
+        self.found.not_audited[reason] += is_wrong is None
         if is_wrong:
-            self.found.add("extra", (bad.file, bad.record), f"nothing is wrong with it, and it is bad ({bad.code})")
+            self.found.add(
+                "extra", (bad.file, bad.record), f"it is in quarantine as {bad.code}, and nothing is wrong with it"
+            )
 
     def _table(self, path: str) -> Iterator[list[str | None]]:
         """Yield the rows of a table as texts, once its columns are those of the manifest."""
@@ -218,7 +235,7 @@ class _Auditor:
                     text = ",".join(cell or "" for cell in cells)[:80]
                     place = of[:2] if of else (path, 0)
                     self.found.add(
-                        "doubled" if of else "extra", place, f"no record calls for the row {text!r} in {path!r}"
+                        "doubled" if of else "extra", place, f"the row {text!r} in {path!r} comes from no record"
                     )
         self.found.not_audited[f"rows of {path!r} behind {MOST_FINDINGS} differences"] += sum(1 for _ in rows)
         return made + len(wanted) + sum(1 for _ in expected)
@@ -260,14 +277,14 @@ class _Auditor:
     def check_files(self) -> None:
         """Read what made no rows, and look for contents that made rows twice, or nowhere, over all runs of the feed."""
         for file in self._committed.files:
-            if not _has_rows(file) and (self._run.feed.data_dir / file.archived_as).is_file():
+            if not _has_rows(file) and self._is_there(file.name, file.archived_as):
                 original = self._original(file)
                 if file.code in UNREADABLE and input_format(file.name) == "json" and original.has_record():
                     self.found.add(
                         "extra", (file.name, 1), f"it can be read, and the file is in quarantine as {file.code}"
                     )
                 self._note_content(file, original)
-                self.found.not_audited["files in quarantine, but for their bytes"] += bool(file.code)
+                self.found.not_audited["files in quarantine (only their bytes are compared)"] += bool(file.code)
         for name, bad in self._bad.items():
             self.found.add("extra", (name, min(bad.positions)), "it is in quarantine, and the run read no such record")
         self._check_contents()

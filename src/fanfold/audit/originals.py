@@ -295,7 +295,7 @@ def parquet_rows(path: Path) -> Iterator[list[Any]]:
         import pyarrow as pa  # type: ignore[import-untyped]
         from pyarrow import parquet
     except ModuleNotFoundError:
-        msg = f"{str(path)!r} is Parquet, and pyarrow is not installed, expected it: pip install 'fanfold[audit]'"
+        msg = f"{str(path)!r} is Parquet, and pyarrow is not installed: pip install 'fanfold[audit]'"
         raise MissingError(msg) from None
     with parquet.ParquetFile(path) as file:
         yield file.schema_arrow.names

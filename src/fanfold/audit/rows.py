@@ -38,6 +38,9 @@ class Reference:
         self.match, self._rows = lru_cache(CACHED_ROWS)(self._match), sqlite3.connect("")
         self._rows.execute("CREATE TABLE rows (key TEXT PRIMARY KEY, cells BLOB) WITHOUT ROWID")
         path, settings = run.feed.kept_reference_path(frozen.path, frozen.sha256), run.feed.spec.input
+        self.is_intact = path.is_file()
+        if not self.is_intact:
+            return
         original = Original(path, path.name, BadRecords(), settings.model_copy(update={"records_at": ""}))
         for _, row in original.records():
             if (key := text_of(row.get(self.merge.reference_key))) is not None:
@@ -80,7 +83,7 @@ class Rows:
                 self._found.add("extra", (file, number), f"has rows, and no match in {reference.merge.reference!r}")
         self.unmatched[n] += any(match is None for _, match in matches)
         if not self.is_sampled(file, number):
-            self._found.not_audited["records out of the sample"] += 1
+            self._found.not_audited["records outside of the sample"] += 1
             yield from (Row(file, number, "", None) for _ in range(self._count(record, 0)))
             return
         for name, value in (("_source_file", file), ("_source_record", str(number))):

@@ -224,7 +224,11 @@ def status(spec: Path, data_dir: Path | None, *, as_json: bool) -> None:
             console.print(f"run {one.ts} failed: {unfinished.told(reason)}")
     if feed.landing_dir.is_dir():
         landing = steps.list_files(feed)
-        console.print(f"landing: {display.count(len(landing.ready), 'file')} ready, {len(landing.settling):,} settling")
+        count = sum(map(len, landing.held.values()))
+        held = f", {count:,} cannot be taken (fanfold plan says why)" if count else ""
+        console.print(
+            f"landing: {display.count(len(landing.ready), 'file')} ready, {len(landing.settling):,} settling{held}"
+        )
 
 
 @cli.command()

@@ -115,7 +115,7 @@ class CsvRecords:
     def _broken(self, code: str, at: int, index: int) -> tuple[int, Fault]:
         """Return the end of the line that begins here, for want of a better one, and its fault."""
         window = self._window
-        ahead = at - window.position
+        ahead, is_quoted = at - window.position, window.text[at : at + 1] == '"'
         newline = LINE_END.search(window.text, window.position)
         while newline is None and window.size <= self._cap and window.fill():
             newline = LINE_END.search(window.text, window.position)
@@ -123,6 +123,8 @@ class CsvRecords:
         names = getattr(self, "names", [])
         pointer = token(names[index]) if index < len(names) else ""
         message = "found a quoted field that does not end where it should, expected '\"' before ',' or the line's end"
+        if not is_quoted:
+            message = "found a quote in a field that does not begin with one, expected quotes around the whole field"
         if code == "record_too_large":
             message = f"found more than {self._cap} bytes in a line (input.max_record_bytes)"
         elif not newline or end >= len(window.text):
