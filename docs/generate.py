@@ -62,11 +62,11 @@ BOUNDS = (("ge", "at least"), ("gt", "more than"), ("le", "at most"), ("lt", "le
 
 EXIT_CODES = {
     "0": "Done.",
-    "1": "The data is the problem: too many bad records or files, a duplicate key, a gap in the counts. Or the run of "
-    "`airflow --once` failed.",
-    "2": "Usage, the spec, a path outside the allowed roots, something that is not there.",
+    "1": "The data is the problem: too many bad records or files, a duplicate key, a gap in the counts. Or the run "
+    "started by `airflow --once` failed.",
+    "2": "Usage, the spec, a path outside the allowed roots, something is missing.",
     "3": "Try again: disk full, I/O, a lost worker.",
-    "130": "Interrupted. The next run goes on from there.",
+    "130": "Interrupted. After `fanfold run`, the next run goes on from there.",
 }
 
 # Meaning of each key of `run --json`; a key without a meaning, or a meaning without a key, stops the generator.
@@ -74,7 +74,7 @@ SUMMARY = {
     "ts": "The run: its execution timestamp, in UTC.",
     "files_in": "Files that were claimed; `files_archived` + `files_quarantined`.",
     "files_archived": "Originals in the archive.",
-    "files_quarantined": "Files of which no record could be read: in quarantine, each beside its reason.",
+    "files_quarantined": "Files in which no record could be read: in quarantine, each beside its reason.",
     "bytes_in": "Bytes of the originals, as they lie on disk.",
     "records_in": "Records in the originals; published + `records_quarantined`.",
     "records_quarantined": "Bad records: in quarantine, each with its reason.",
@@ -129,7 +129,7 @@ def quarantine_page() -> str:
             "# Quarantine",
             NOTE,
             (
-                "A bad record goes to `quarantine/<ts>/<n>/records.jsonl`, one object a line. A file of which no "
+                "A bad record goes to `quarantine/<ts>/<n>/records.jsonl`, one object a line. A file in which no "
                 "record can be read goes to `quarantine/<ts>/<n>/<name>`, beside `<name>.reason.json`; a file whose "
                 "name begins with `records.jsonl`, or has `.reason.json` in it, gets `.bad` behind its name."
             ),
@@ -300,7 +300,10 @@ def cli_page() -> str:
     lines += [
         "## The JSON of run",
         "`fanfold run SPEC --json` prints one object, for the run that is complete now.",
-        "Where no file was ready, its counts are zero; if an earlier run was tried too and failed, none is printed.",
+        (
+            "Where no file was ready, its counts are zero. If an earlier run was also tried and failed, nothing is "
+            "printed."
+        ),
         _keys(Summary, SUMMARY, {"seconds": "number"}),
         "Each of `subdirs`:",
         _keys(SubdirSummary, SUBDIR),

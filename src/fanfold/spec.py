@@ -124,7 +124,7 @@ class Input(_Section):
     )
     duplicates: Literal["archive", "process", "quarantine", "fail"] = Field(
         "archive",
-        description="A file whose bytes are those of a file that is published already, whatever their names and times: "
+        description="A file with the same bytes as a file that is published already (names and dates do not matter): "
         "archive it without making rows of it, process it again, set it aside, or fail before any group starts.",
     )
     wait_seconds: Seconds = Field(300.0, description="The sensor looks this long for a first file.")
@@ -223,9 +223,10 @@ class Quarantine(_Section):
     )
     max_bad_files_percent: Annotated[float, Field(ge=0, le=100)] = Field(
         50.0,
-        description="A run of which more than this share of the files is bad as a whole (duplicates are not) is "
-        "completed, and then reported as failed: exit code 1, verify_run red. It holds no later run up. So is a run in "
-        "which nothing could be read, and, where max_bad_records_percent is 0, one with a bad file.",
+        description="If more than this share of a run's files is bad as a whole (duplicates are not), the run "
+        "completes and is then reported as failed: exit code 1, verify_run red. It does not block later runs. The same "
+        "holds for a run in which nothing could be read and, where max_bad_records_percent is 0, for one with a bad "
+        "file.",
     )
     raw: bool = Field(True, description="Keep the text of a bad record beside the reason.")  # noqa: FBT003 - the default
 

@@ -46,17 +46,17 @@ def cli() -> None:
 def run(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str | None, *, as_json: bool) -> None:
     """Do all steps here and now, without Airflow.
 
-    Without --ts the oldest unfinished run is resumed, if there is one. One that has failed for its data or its spec
-    is tried again only when one of these has changed: spec, files, references, version of Fanfold. If not, or if it
-    fails again, it is passed over with a line on stderr, and what has landed since is a new run. The exit code is that
-    of the runs that were tried. With --ts the run is always tried.
+    Without --ts the oldest unfinished run is resumed, if there is one. A run that failed because of its data or spec is
+    tried again only after one of these has changed: spec, files, references, version of Fanfold. Otherwise it is passed
+    over with a warning, and new files go into a new run. The exit code comes from the runs that were tried. With --ts
+    the run is always tried.
 
-    As long as a run has published nothing, it takes up a changed spec; then it keeps the spec of its beginning.
+    Until a run publishes something, it uses the changed spec. After that it keeps its original spec.
 
-    A run of which too much is bad (quarantine.max_bad_files_percent), or in which nothing could be read, is completed,
-    printed, and reported as failed: exit code 1. With the --ts of a complete run, nothing happens but the check that
-    all is in place, and the same report. With --from-archive the same spec gives the same output, byte for byte, and a
-    changed one what the run would have been; nothing of the feed itself is changed.
+    If too many files are bad (quarantine.max_bad_files_percent), or nothing could be read, the run completes, its
+    result is printed, and it is reported as failed: exit code 1. With the --ts of a complete run, nothing happens but
+    the check that all is in place, and the same report. With --from-archive the same spec gives the same output, byte
+    for byte. A changed spec gives the output that it would have produced. Nothing of the feed itself is changed.
     """
     from fanfold import workers
 
@@ -190,7 +190,8 @@ def _print_table(console: Console, headings: list[str], rows: Iterator[list[str]
 def status(spec: Path, data_dir: Path | None, *, as_json: bool) -> None:
     """List the runs, the unfinished ones first: how far each group is, and why a run has failed; and what has landed.
 
-    A complete run has failed where too much of it is bad (quarantine.max_bad_files_percent).
+    A complete run is shown as failed if too many of its files were bad, or nothing could be read
+    (quarantine.max_bad_files_percent).
     """
     from fanfold import display, runs, steps, unfinished
 
@@ -236,7 +237,7 @@ def status(spec: Path, data_dir: Path | None, *, as_json: bool) -> None:
 @click.argument("ts")
 @DATA_DIR
 def release(spec: Path, ts: str, data_dir: Path | None) -> None:
-    """Give an unfinished run up: what is not published goes back into landing, the rest is committed."""
+    """Give up an unfinished run. Unpublished files go back to landing; published ones are committed."""
     from fanfold import runs, steps
 
     returned = steps.release(runs.open_feed(spec, absolute(data_dir)), ts)
@@ -266,14 +267,12 @@ def restore(spec: Path, ts: str, target: Path | None, data_dir: Path | None) -> 
 @SPEC
 @click.argument("ts", required=False)
 @click.option("--deep", is_flag=True, help="Also make the run again from its archive, and compare the bytes.")
-@click.option(
-    "--audit", "audited", is_flag=True, help="Also account for every scalar, by code that shares nothing with a run."
-)
+@click.option("--audit", "audited", is_flag=True, help="Also account for every value, with code of its own.")
 @click.option(
     "--sample",
     metavar="PERCENT",
     type=click.FloatRange(0, 100, min_open=True),
-    help="With --audit: compare this share of the records, and count all.",
+    help="With --audit: compare this percentage of the records; all are counted.",
 )
 @DATA_DIR
 @JSON
