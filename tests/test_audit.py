@@ -1,6 +1,8 @@
 """The auditor: content with what is right, and it names what is not, however well everything else was made to match."""
 
 import csv
+import datetime as dt
+import decimal
 import hashlib
 import io
 import json
@@ -11,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 from click.testing import CliRunner
 
@@ -302,6 +306,73 @@ def test_a_difference_is_named_with_file_record_and_pointer(feed: FeedDir) -> No
     (one,) = audited(feed).findings
     assert (one.what, one.file, one.record, one.pointer) == ("changed", "a.json", 3, "/items/price")
     assert "'301.26'" in one.message
+
+
+LIKENESS = [
+    ("m", '[5,"6"]', '["5","6"]'),
+    ("m", '[5,"6"]', "[5,6]"),
+    ("x", '"7"', "7"),
+    ("x", '"a"', "a"),
+    ("day", "2026-01-02", "2026-01-02T00:00:00"),
+    ("real", "-0.0", "0.0"),
+]
+
+
+@pytest.mark.parametrize(("column", "right", "wrong"), LIKENESS)
+def test_what_looks_alike_is_told_apart(make_feed: MakeFeed, column: str, right: str, wrong: str) -> None:
+    """A number for a text in JSON, a text without its quotes, a moment for a day, zero for minus zero are named."""
+    feed = make_feed(
+        {"a.json": '{"id":1,"m":[5,"6"],"x":"7","day":"2026-01-02","real":-0.0}\n{"x":{"k":"v"}}\n{"x":"a"}\n'},
+        merge=[],
+        denormalize={},
+        subdirs=1,
+        input={"fields": {"day": "DATE", "real": "DOUBLE"}},
+    )
+    feed.run()
+
+    def change(rows: Rows, _records: Records) -> None:
+        at = rows[0].index(column)
+        (row,) = [row for row in rows[1:] if row[at] == right]
+        row[at] = wrong
+
+    forge(feed, "1", change)
+    assert {one.what for one in audited(feed).findings} == {"changed"}
+
+
+def test_a_file_that_is_said_to_be_a_duplicate_of_nothing_is_named(make_feed: MakeFeed) -> None:
+    """A file without rows is missing where no file of a complete run, nor one that waits, has its bytes."""
+    feed = make_feed(
+        {"a.json": [{"id": 1}], "b.json": [{"id": 1}]}, merge=[], denormalize={}, input={"duplicates": "archive"}
+    )
+    feed.run()
+    run, committed = runs.open_complete(feed.open(), TS)
+    of_nothing = msgspec.structs.replace(committed.files[1], duplicate_of="20200101T000000Z/old.json")
+    files = [committed.files[0], of_nothing]
+    (feed.data_dir / files[1].archived_as).write_text('[{"id": 2}]')
+    for place in (run.commit_path, run.manifest_path):
+        place.write_bytes(manifest.encode(msgspec.structs.replace(committed, files=files)))
+    assert "missing" in {one.what for one in audited(feed).findings}
+
+
+def test_values_of_parquet_are_audited(make_feed: MakeFeed) -> None:
+    """Times, days, moments, bytes, decimals, infinity and lists of Parquet are compared as what they are."""
+    table = pa.table(
+        {
+            "t": [dt.time(1, 2, 3, 400000), None],
+            "ns": pa.array([1, 2], pa.timestamp("ns", tz="UTC")),
+            "bin": [b"abc", b"x\\y"],
+            "f": [[float("inf")], [1.5]],
+            "real": [float("nan"), -0.0],
+            "d": [decimal.Decimal("1.50"), None],
+        }
+    )
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer)
+    feed = make_feed({"a.parquet": buffer.getvalue()}, merge=[], denormalize={}, subdirs=1)
+    feed.run()
+    forge(feed, "1", lambda rows, _records: rows[1].__setitem__(rows[0].index("bin"), "abd"))
+    (one,) = audited(feed).findings
+    assert (one.what, one.record, one.pointer) == ("changed", 1, "/bin")
 
 
 @pytest.mark.parametrize("across", [False, True])

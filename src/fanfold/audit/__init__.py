@@ -19,9 +19,9 @@ from fanfold import manifest
 from fanfold.audit.findings import Audit, Finding
 from fanfold.audit.originals import BadRecords, LostError, Original, Text, parquet_rows
 from fanfold.audit.rows import Row, Rows
-from fanfold.audit.values import at_pointer, csv_fields, holds, leaves, loads, path_of, same, text_of
+from fanfold.audit.values import BY_SQL, KNOWN, at_pointer, csv_fields, holds, leaves, loads, path_of, same, text_of
 from fanfold.layout import Run, input_format
-from fanfold.manifest import ArchivedFile, BadRecord, Manifest
+from fanfold.manifest import ArchivedFile, BadRecord, Manifest, SubdirSummary
 
 __all__ = ["Audit", "Finding", "audit"]
 
@@ -77,9 +77,11 @@ class _Auditor:
         for n in committed.quarantined:
             self._find_bad(n)
         self._kinds = [column.type for column in self._columns]
-        # By column: whether it has an object or array, and the first row whose text is right only as JSON.
+        self._texts = [slot for slot, kind in enumerate(self._kinds) if kind == "VARCHAR"]
+        # By column: whether it has an object or array, and the first row whose text is right only as JSON, or only not.
         self._is_json = [self._spec.input.fields.get(".".join(c.path)) == "JSON" for c in self._columns]
         self._as_json: dict[int, Row] = {}
+        self._as_text: dict[int, Row] = {}
 
     def _find_bad(self, n: str) -> None:
         """Note where each bad record lies in the quarantine of a subdirectory."""
@@ -131,12 +133,12 @@ class _Auditor:
     def _in_order(self, files: list[ArchivedFile]) -> list[ArchivedFile]:
         """Order files as their rows are: arrays of JSON, other JSON, CSV by header, Parquet, those read with care."""
         keys: dict[str, tuple[int, str]] = {}
-        headers: dict[str, str] = {}
+        headers: dict[tuple[str | None, ...], str] = {}
         for file in sorted(files, key=lambda file: file.name):
             kind = input_format(file.name)
             head = self._original(file).head() if kind != "parquet" and not file.careful else ""
             rank = {"json": int(head[:1] != "["), "csv": 2, "parquet": 3}[kind]
-            first = headers.setdefault(head, file.name) if kind == "csv" else ""
+            first = headers.setdefault(tuple(csv_fields(head) or ()), file.name) if kind == "csv" else ""
             keys[file.name] = (4, "") if file.careful else (rank, first)
         return sorted(files, key=lambda file: (keys[file.name], file.name))
 
@@ -256,11 +258,16 @@ class _Auditor:
 
     def _accept(self, row: Row, cells: list[str | None]) -> None:
         self.found.rows += 1
-        for slot, (value, text) in enumerate(zip(row.cells or (), cells, strict=False)):
-            if value != text and isinstance(value, (dict, list)):
+        for slot in self._texts if row.cells else ():
+            value, text = (row.cells or ())[slot], cells[slot]
+            if isinstance(value, (dict, list)):
                 self._is_json[slot] = True
-            elif value != text and type(value) is str and same(value, text, self._columns[slot].type) is None:
+            elif type(value) is str and value == text:
+                self._as_text.setdefault(slot, row)
+            elif isinstance(value, str) and value != text and same(value, text, "VARCHAR") is None:
                 self._as_json.setdefault(slot, row)
+            elif value is not None and value is not BY_SQL and not isinstance(value, (*KNOWN, bool, bytes)):
+                self.found.not_audited[f"values of type {type(value).__name__}"] += 1
         for slot in self._sums if row.cells else ():
             self._sums[slot] += Decimal(text_of((row.cells or ())[slot]) or 0)
 
@@ -291,25 +298,33 @@ class _Auditor:
 
     def _check_contents(self) -> None:
         """Look for contents that made rows twice, or nowhere, over all complete runs of the feed."""
-        # Run and file of each content that made rows; what was replayed is a duplicate of nothing.
+        # Run and file of each content that is not a duplicate; what was replayed is a duplicate of nothing.
         makers: dict[tuple[int, str], list[tuple[str, ArchivedFile]]] = {}
         for path in sorted(self._run.feed.commits_dir.glob("[!.]*.json")):
             is_other = path.stem != self._run.ts
-            for file in filter(_has_rows, (manifest.read(path, Manifest) if is_other else self._committed).files):
+            for file in (manifest.read(path, Manifest) if is_other else self._committed).files:
+                if file.duplicate_of:
+                    continue
                 content = (file.size_bytes, file.sha256) if is_other else self._contents.get(file.name, (0, ""))
                 makers.setdefault(content, []).append((path.stem, file))
         for file in self._committed.files:
             found = makers.get(self._contents.get(file.name, (0, "")), [])
-            others = [f"{ts}/{other.name}" for ts, other in found if other is not file and not other.replay_of]
-            ts = (file.duplicate_of or self._run.ts).partition("/")[0]
-            if not self._run.feed.run(ts).commit_path.exists():
-                self.found.not_audited["duplicates of a file in an unfinished run"] += 1
+            rivals = [(ts, other) for ts, other in found if other is not file and _has_rows(other)]
+            others = [f"{ts}/{other.name}" for ts, other in rivals if not other.replay_of]
+            if file.duplicate_of and not found and self._waits(file.duplicate_of):
+                self.found.not_audited["duplicates of a file that waits to be read"] += 1
             elif file.duplicate_of and not found:
                 message = f"it made no rows, and {file.duplicate_of!r} does not have its bytes"
                 self.found.add("missing", (file.name, 0), message)
             may_repeat = self._spec.input.duplicates == "process" or file.replay_of is not None
             if _has_rows(file) and others and not may_repeat:
                 self.found.add("doubled", (file.name, 0), f"it has the bytes of {others[0]!r}, and both have rows")
+
+    def _waits(self, original: str) -> bool:
+        """Say whether a file is staged in an unfinished run, or was released from one into landing."""
+        (ts, _, name), feed = original.partition("/"), self._run.feed
+        staged = [folder / name for folder in feed.staging_dir.glob("*/[0-9]*")]
+        return any(path.is_file() for path in (*staged, feed.landing_dir / name, feed.run(ts).archive_path(name)))
 
     def _note_content(self, file: ArchivedFile, original: Original) -> None:
         self.found.files += 1
@@ -324,11 +339,16 @@ class _Auditor:
         """Compare what was counted with the sums of the manifest."""
         summary, files = self._committed.summary, self._committed.files
         bad_files = sum(1 for file in files if file.code)
-        for slot, row in self._as_json.items():
-            if not self._is_json[slot] and not self._is_sample:
-                self.found.add(
-                    "changed", row[:2], f"{self._columns[slot].name!r} is a text of JSON, its column has no JSON"
-                )
+        for slot, row in () if self._is_sample else (*self._as_json.items(), *self._as_text.items()):
+            if self._is_json[slot] != (row is self._as_json.get(slot)):
+                message = f"{self._columns[slot].name!r} is a text, and not written as those of its column"
+                self.found.add("changed", row[:2], message)
+        for n in map(str, range(1, self._spec.subdirs + 1)):
+            own, output = [file for file in files if str(file.subdir) == n], self._committed.outputs.get(n)
+            sizes = (len(own), sum(f.size_bytes for f in own), sum(f.records for f in own))
+            expected = SubdirSummary(*sizes, output.rows, output.path) if output else SubdirSummary()
+            if summary.subdirs.get(n) != expected:
+                self.found.add("changed", (n, 0), f"counted {expected}, the manifest says {summary.subdirs.get(n)}")
         counted = {
             "files_in": len(files),
             "files_quarantined": bad_files,

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import zstandard
 
-from fanfold.audit.values import DECODER, csv_fields, loads
+from fanfold.audit.values import DECODER, Moment, csv_fields, loads
 from fanfold.errors import MissingError
 from fanfold.layout import input_format, packing
 from fanfold.manifest import BadRecord
@@ -278,6 +278,9 @@ class Original:
         while text.at < len(text.text) or text.more():
             for mark in MARK.finditer(text.text, text.at):
                 text.at = mark.end()
+                # No text goes on behind its line.
+                if in_text and mark[0] == "\n":
+                    return
                 in_text ^= mark[0] == '"'
                 depth += 0 if in_text else (mark[0] in "{[") - (mark[0] in "}]")
                 if not in_text and depth <= 0 and mark[0] in "}]\n":
@@ -300,6 +303,8 @@ def parquet_rows(path: Path) -> Iterator[list[Any]]:
     with parquet.ParquetFile(path) as file:
         yield file.schema_arrow.names
         for batch in file.iter_batches(batch_size=BATCH_ROWS):
-            # Python has no nanoseconds.
-            columns = [c.cast(pa.string()) if c.type == pa.timestamp("ns") else c for c in batch.columns]
-            yield from map(list, zip(*(column.to_pylist(maps_as_pydicts="lossy") for column in columns), strict=True))
+            has_nanoseconds = [pa.types.is_timestamp(c.type) and c.type.unit == "ns" for c in batch.columns]
+            columns = [c.cast(pa.string()) if ns else c for c, ns in zip(batch.columns, has_nanoseconds, strict=True)]
+            for values in zip(*(column.to_pylist(maps_as_pydicts="lossy") for column in columns), strict=True):
+                pairs = zip(values, has_nanoseconds, strict=True)
+                yield [Moment(value) if is_moment and value is not None else value for value, is_moment in pairs]

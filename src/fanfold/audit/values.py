@@ -3,23 +3,37 @@
 Numbers compare as exact decimals, texts by their code points.
 """
 
+import contextlib
 import json
 import re
 from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any, NoReturn
-
-MICROSECOND_DIGITS = 6
-QUOTED, PLAIN = re.compile(r'"((?:[^"]++|"")*+)"'), re.compile(r'[^",]*+')
-NUMBER = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?", re.ASCII)
-# In place of a value: what SQL makes of others.
-BY_SQL = object()
 
 
 class Num(str):
     """A number of JSON, as it is written."""
 
     __slots__ = ()
+
+
+class Moment(str):
+    """A moment in nanoseconds, which Python does not have, as text."""
+
+    __slots__ = ()
+
+
+MICROSECOND_DIGITS = 6
+FIELD = re.compile(r'(?:^|,)(?:(")((?:[^"]++|"")*+)"|([^",]*+))')
+LINE = re.compile(r'(?:"(?:[^"]++|"")*+"|[^",]*+)(?:,(?:"(?:[^"]++|"")*+"|[^",]*+))*+')
+NUMBER = re.compile(r"[-+]?\d+(\.\d+)?([eE][-+]?\d+)?", re.ASCII)
+# What of Python's types is a number, what can be compared at all, and which bytes DuckDB writes as they are.
+NUMBERS = (Num, int, float, Decimal)
+KNOWN = (str, int, float, Decimal, date, time)
+PLAIN_BYTES = set(map(chr, range(32, 127))) - set("\\'\"")
+# In place of a value: what SQL makes of others.
+BY_SQL = object()
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -32,6 +46,8 @@ def _refuse(what: str) -> NoReturn:
 
 
 DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=Num, parse_int=Num, parse_constant=_refuse)
+# A table may have what no record of JSON has: NaN and Infinity, from Parquet.
+OF_TABLES = json.JSONDecoder(object_pairs_hook=_object, parse_float=Num, parse_int=Num, parse_constant=Num)
 
 
 def loads(text: str) -> Any:
@@ -52,16 +68,9 @@ def csv_fields(line: str) -> list[str | None] | None:
     """Return the fields of a line of CSV by RFC 4180: null where nothing stands; None if it is not such a line."""
     if '"' not in line:
         return [cell or None for cell in line.split(",")]
-    cells, at = list[str | None](), 0
-    while True:
-        quoted, plain = QUOTED.match(line, at), PLAIN.match(line, at)
-        end = quoted.end() if quoted else plain.end() if plain else at
-        cells.append(quoted[1].replace('""', '"') if quoted else line[at:end] or None)
-        if end == len(line):
-            return cells
-        if line[end] != ",":
-            return None
-        at = end + 1
+    if not LINE.fullmatch(line):
+        return None
+    return [text.replace('""', '"') if quote else plain or None for quote, text, plain in FIELD.findall(line)]
 
 
 def same(value: Any, text: str | None, kind: str) -> bool | None:  # noqa: PLR0911 - one for each kind of value
@@ -69,21 +78,32 @@ def same(value: Any, text: str | None, kind: str) -> bool | None:  # noqa: PLR09
     if value is BY_SQL or value is None or text is None:
         return value is BY_SQL or value is text
     if type(value) is Num:
-        # A number in a column of texts is as it is written.
-        return value == text if kind == "VARCHAR" else _number(value) == _number(text)
+        # A number in a column of texts is as it is written, unless that has JSON.
+        is_equal = _equal_numbers(value, text, kind == "DOUBLE")
+        return is_equal if kind != "VARCHAR" or value == text else is_equal and None
     if isinstance(value, bool):
         return text == ("true" if value else "false")
     if isinstance(value, (dict, list)):
         return _same_json(value, text)
-    if isinstance(value, (date, datetime, time)):
-        return _moment(value.isoformat()) == _moment(text)
-    if not isinstance(value, (str, int, float, Decimal)) or value == text:
+    if isinstance(value, bytes):
+        return text == "".join(chr(one) if chr(one) in PLAIN_BYTES else f"\\x{one:02X}" for one in value)
+    if value == text or not isinstance(value, KNOWN):
         return True
-    if kind in {"DATE", "TIMESTAMP", "TIMESTAMPTZ"}:
-        return _moment(str(value)) == _moment(text)
+    if isinstance(value, (date, time, Moment)) or kind in {"DATE", "TIMESTAMP", "TIMESTAMPTZ"}:
+        written = value.isoformat() if isinstance(value, (date, time)) else str(value)
+        return (kind != "DATE" or len(text) == len("2026-01-02")) and _moment(written) == _moment(text)
     if kind == "VARCHAR" and isinstance(value, str):
         return None if _same_json(value, text) else False
-    return (number := _number(value)) is not None and number == _number(text)
+    return _equal_numbers(value, text, kind == "DOUBLE")
+
+
+# A record has many rows.
+@lru_cache(100_000)
+def _equal_numbers(value: Any, text: str, signed: bool) -> bool:  # noqa: FBT001 - whether there is a minus zero
+    number, found = _number(value), _number(text)
+    if signed and isinstance(number, Decimal) and isinstance(found, Decimal):
+        return number == found and number.is_signed() == found.is_signed()
+    return number is not None and number == found
 
 
 def _number(value: Any) -> Decimal | str | None:
@@ -95,21 +115,19 @@ def _number(value: Any) -> Decimal | str | None:
     return found if found.is_finite() else str(found)
 
 
-def _moment(text: str) -> datetime | str:
-    whole, point, rest = text.partition(".")
+def _moment(text: str) -> tuple[datetime | time | str, str]:
+    """Return a moment without its fraction of a second, and the digits of that."""
+    whole, _, rest = text.partition(".")
     zone = rest.lstrip("0123456789")
-    digits = rest[: len(rest) - len(zone)].rstrip("0")
-    try:
-        # Python cuts off what is smaller than a microsecond.
-        is_exact = len(digits) <= MICROSECOND_DIGITS
-        return datetime.fromisoformat(whole + f".{digits:0<6}" * bool(point) + zone) if is_exact else text
-    except ValueError:
-        return text
+    for parse in (datetime.fromisoformat, time.fromisoformat):
+        with contextlib.suppress(ValueError):
+            return parse(whole + zone), rest[: len(rest) - len(zone)].rstrip("0")
+    return text, ""
 
 
 def _same_json(value: Any, text: str) -> bool:
     try:
-        return _equal(value, loads(text))
+        return _equal(value, OF_TABLES.decode(text))
     except (ValueError, RecursionError):
         return False
 
@@ -123,15 +141,18 @@ def _equal(one: Any, other: Any) -> bool:
         return len(one) == len(other) and all(map(_equal, one, other))
     if type(one) is str or one is None or isinstance(one, bool) or not isinstance(other, str):
         return type(one) is type(other) and bool(one == other)
-    return same(one, other, "") is True
+    # A number is one in JSON; what JSON does not have is a text there.
+    return isinstance(one, NUMBERS) == isinstance(other, Num) and same(one, other, "") is True
 
 
 def holds(kind: str, value: Any) -> bool:
     """Say whether a declared type surely holds a value."""
     number = _number(value) if isinstance(value, str) and NUMBER.fullmatch(value) else None
     if kind in {"DATE", "TIMESTAMP", "TIMESTAMPTZ"}:
-        moment = _moment(value) if type(value) is str and (kind == "DATE") == (len(value) == len("2026-01-02")) else ""
-        return isinstance(moment, datetime) and bool(moment.tzinfo) == (kind == "TIMESTAMPTZ")
+        moment, digits = _moment(value) if type(value) is str else ("", "")
+        is_form = isinstance(moment, datetime) and (kind == "DATE") == (len(value) == len("2026-01-02"))
+        is_zoned = isinstance(moment, datetime) and moment.tzinfo is not None
+        return is_form and len(digits) <= MICROSECOND_DIGITS and is_zoned == (kind == "TIMESTAMPTZ")
     if kind in {"VARCHAR", "BOOLEAN", "JSON"}:
         return not isinstance(value, (dict, list)) and (kind != "BOOLEAN" or isinstance(value, bool))
     if not isinstance(number, Decimal):
