@@ -1,0 +1,28 @@
+/* What a declared type holds, and how it is written. */
+#ifndef FANFOLD_TYPES_H
+#define FANFOLD_TYPES_H
+
+#include "json.h"
+#include "shape.h"
+
+/* How many digits a number has before the point (at least 1) and behind it, idle zeros not counted. */
+void number_digits(const Token *number, uint64_t *whole, uint64_t *scale);
+
+/* Says whether a number, by its value, is an integer that 64 bits hold. */
+int is_bigint(const Token *number);
+
+/* No form of a value but JSON and VARCHAR is longer. */
+enum { LONGEST_FORM = 64 };
+
+/* Checks a scalar against its declared type, and writes its form.
+ *
+ * Args:
+ *   node: type, precision and scale.
+ *   kind: what the scalar is.
+ *   written: the scalar, escapes decoded.
+ *   room: LONGEST_FORM bytes that `form` may point to.
+ *
+ * Returns 0, or FANFOLD_WRONG_TYPE, or FANFOLD_INEXACT. */
+int type_check(const Node *node, int kind, const Token *written, uint8_t *room, Token *form);
+
+#endif
