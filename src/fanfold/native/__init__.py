@@ -7,14 +7,14 @@ record. The core knows no file, no spec and no policy. A handle serves one threa
 import ctypes
 import enum
 import struct
+import weakref
 from collections.abc import Iterable, Iterator, Sequence
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from fanfold.native.fields import Field, Seen, schema
 from fanfold.native.library import FULL, Bytes, Column, Join, Options, checked, library, opened
 
-__all__ = ["Field", "Joined", "Others", "Piece", "Reader", "Rows", "Seen", "Table", "Wrong"]
+__all__ = ["Field", "Form", "Joined", "Others", "Piece", "Reader", "Rows", "Seen", "Table", "Wrong"]
 
 _FAULT = struct.Struct("<11Q")
 _DUPLICATE = struct.Struct("<3Q")
@@ -70,32 +70,13 @@ class Counts(NamedTuple):
     bytes: int
 
 
-class _Handle:
-    """What the core has opened, and is to close."""
-
-    def __init__(self, kind: str, handle: int | None) -> None:
-        self._close = getattr(library(), f"fanfold_{kind}_close")
-        self.handle = opened(handle)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Give the memory back. A second call does nothing."""
-        if self.handle:
-            self._close(self.handle)
-            self.handle = 0
-
-
-class Table(_Handle):
+class Table:
     """The rows of a reference, found by the text of their keys: what a reader reads `into`."""
 
     def __init__(self) -> None:
         """Begin without a row."""
-        super().__init__("table", library().fanfold_table_open())
+        self.handle = opened(library().fanfold_table_open())
+        weakref.finalize(self, library().fanfold_table_close, self.handle)
 
     def __len__(self) -> int:
         """Return the number of rows, those of a duplicate key included."""
@@ -105,6 +86,19 @@ class Table(_Handle):
     def duplicates(self) -> list[tuple[int, int, int]]:
         """Rows whose key was there before, at most 1,000: the row, its line, and that of the first one."""
         return list(_DUPLICATE.iter_unpack(library().fanfold_table_duplicates(self.handle).copy()))
+
+
+class Form(NamedTuple):
+    """How files are written, and what a record may have.
+
+    `csv` says that they are CSV, else they are JSON. `records_at` is an RFC 6901 pointer to the array of records in each
+    document. A record of more bytes, or one that brings more fields, is bad.
+    """
+
+    csv: bool = False
+    records_at: str = ""
+    max_record_bytes: int = 1 << 24
+    max_fields: int = 10_000
 
 
 class Joined(NamedTuple):
@@ -131,50 +125,45 @@ def _bytes(text: bytes) -> Bytes:
     return Bytes(ctypes.cast(ctypes.c_char_p(text), ctypes.c_void_p), len(text))
 
 
-class Reader(_Handle):
+class Reader:
     """Reads the records of one file after the other."""
 
     def __init__(
         self,
         record: Field | None = None,
         others: Others = Others.LEARN,
+        form: Form = Form(),  # noqa: B008 - it never changes
         *,
-        csv: bool = False,
-        records_at: str = "",
         joins: Sequence[Joined] = (),
         into: Table | None = None,
-        max_record_bytes: int = 1 << 24,
-        max_fields: int = 10_000,
     ) -> None:
         """Begin.
 
         Args:
             record: what is declared; it may be None where the fields are learnt.
             others: what becomes of other fields.
-            csv: whether the files are CSV; else they are JSON.
-            records_at: an RFC 6901 pointer to the array of records in each document.
+            form: how the files are written.
             joins: the tables that records are joined to.
             into: where records become rows of a table, it.
-            max_record_bytes: a larger record is bad.
-            max_fields: records that bring more are bad.
 
         Raises:
             ValueError: what is asked for does not fit the schema.
         """
-        self._made = _joins(joins)
-        self._kept = (schema(record) if record else b"", records_at.encode(), joins, into)
+        declared, way = schema(record) if record else b"", form.records_at.encode()
+        self._kept = (declared, way, joins, into, _joins(joins))
         options = Options(
-            _bytes(self._kept[0]),
-            _bytes(self._kept[1]),
-            max_record_bytes,
-            max_fields,
-            csv,
+            _bytes(declared),
+            _bytes(way),
+            form.max_record_bytes,
+            form.max_fields,
+            form.csv,
             others,
-            self._made,
+            self._kept[4],
             len(joins),
             into.handle if into else None,
         )
-        super().__init__("reader", library().fanfold_reader_open(ctypes.byref(options)))
+        self.handle = opened(library().fanfold_reader_open(ctypes.byref(options)))
+        weakref.finalize(self, library().fanfold_reader_close, self.handle)
 
     def read(self, name: bytes, windows: Iterable[bytes]) -> Iterator[Piece]:
         """Yield what comes of a file, which is to be read to its end.
@@ -230,17 +219,30 @@ def codes() -> list[str]:
 def _wrong(faults: bytes) -> Iterator[Wrong]:
     at, names = 0, codes()
     while at < len(faults):
-        code, *places, pointer, found, expected, raw = _FAULT.unpack_from(faults, at)
+        code, *place, pointer, found, expected, raw = _FAULT.unpack_from(faults, at)
         at += _FAULT.size
         texts = []
         for size in (pointer, found, expected, raw):
             texts.append(faults[at : at + size])
             at += size
         way, expectation = texts[0].decode("utf-8", "surrogateescape"), texts[2].decode()
-        yield Wrong(names[code - 1], *places, way, texts[1], expectation, texts[3])
+        number, line, offset, record_line, record_offset, total = place
+        yield Wrong(
+            names[code - 1],
+            number,
+            line,
+            offset,
+            record_line,
+            record_offset,
+            total,
+            way,
+            texts[1],
+            expectation,
+            texts[3],
+        )
 
 
-class Rows(_Handle):
+class Rows:
     """Writes merged records as the rows of a CSV, without a header."""
 
     SLOT, FILE, NUMBER, ITEM, JOIN, RESCUED = range(6)
@@ -274,10 +276,11 @@ class Rows(_Handle):
             len(joins),
             (ctypes.c_uint32 * len(chain))(*chain),
             len(chain),
-            (Column * len(columns))(*columns),
+            (Column * len(columns))(*(Column(*column) for column in columns)),
             len(columns),
         )
-        super().__init__("rows", made)
+        self.handle = opened(made)
+        weakref.finalize(self, library().fanfold_rows_close, self.handle)
 
     def write(self, windows: Iterable[bytes]) -> Iterator[bytes]:
         """Yield the rows of merged records, in pieces of 1 MiB or so; once.

@@ -8,7 +8,7 @@ from pathlib import Path
 from fanfold.errors import MissingError
 
 ABI = 1
-NAME = "libfanfold.dylib" if sys.platform == "darwin" else "libfanfold.so"
+PATH = Path(__file__).with_name("libfanfold.dylib" if sys.platform == "darwin" else "libfanfold.so")
 # What a call returns.
 END, HUNGRY, FULL, NO_MEMORY, WRONG_CALL = 0, 1, 2, -1, -2
 
@@ -94,7 +94,7 @@ _CALLS: dict[str, tuple[object, tuple[object, ...]]] = {
 
 
 @functools.cache
-def library(path: Path = Path(__file__).with_name(NAME)) -> ctypes.CDLL:
+def library(path: Path = PATH) -> ctypes.CDLL:
     """Load the core.
 
     Raises:
