@@ -5,6 +5,7 @@ typedef struct {
     Outcome outcome;
     const uint8_t *end;  /* of a good line: its line break, or the end of the file */
     const uint8_t *at;   /* of a bad one: the field that is at fault */
+    const uint8_t *stop; /* of a bad one: where that is seen */
     const uint8_t *flaw; /* the first byte that is not UTF-8; NULL: none */
     size_t flawed, cells;
 } Line;
@@ -56,7 +57,7 @@ static const uint8_t *quoted_cell(const uint8_t *p, const uint8_t *end, Token *c
 static Line read_line(fanfold_reader *reader, const uint8_t *p, size_t most) {
     const Input *input = &reader->input;
     const uint8_t *end = input->bytes.data + input->bytes.size;
-    Line line = {VALUE_GOOD, NULL, NULL, NULL, 0, 0};
+    Line line = {VALUE_GOOD, NULL, NULL, NULL, NULL, 0, 0};
     for (;; p++) {
         Token cell;
         line.at = p;
@@ -69,6 +70,7 @@ static Line read_line(fanfold_reader *reader, const uint8_t *p, size_t most) {
         int ends = behind && (behind >= end || *behind == '\n' || (*behind == '\r' && behind[1] == '\n'));
         if (!behind || (!ends && *behind != ',')) {
             line.outcome = VALUE_BAD;
+            line.stop = behind ? behind : *p == '"' ? end : cell.at + cell.size;
             return line;
         }
         if (line.cells < most) {
@@ -158,7 +160,7 @@ static int step_header(fanfold_reader *reader) {
     if (line.outcome == VALUE_INCOMPLETE && (size_t)(end - begin) <= reader->options.max_record_bytes)
         return input_hungry(input, input->at, reader->options.max_record_bytes);
     if (line.outcome != VALUE_GOOD || (size_t)(line.end - begin) > reader->options.max_record_bytes)
-        return refuse_header(reader, begin, (size_t)(end - begin), FANFOLD_BAD_HEADER, expected);
+        return refuse_header(reader, begin, 0, FANFOLD_BAD_HEADER, expected);
     size_t size = (size_t)(line.end - begin);
     if (line.cells > reader->options.max_fields)
         return refuse_header(reader, begin, size, FANFOLD_TOO_MANY_FIELDS, "no more columns than a run has fields");
@@ -257,9 +259,11 @@ static int end_bad_line(fanfold_reader *reader, const uint8_t *begin, const Line
         return FANFOLD_FULL;
     }
     if (!p && !input->last) return input_hungry(input, input->at, most + 2);
-    size_t size = without_cr(begin, p ? p : end), column = line->cells;
+    /* Where it is seen only behind so many bytes, it is not said which field it is. */
+    int is_seen = line->outcome == VALUE_BAD && (uint64_t)(line->stop - begin) <= most;
+    size_t size = without_cr(begin, p ? p : end), column = is_seen ? line->cells : SIZE_MAX;
     int code = p ? FANFOLD_BAD_QUOTE : FANFOLD_TRUNCATED;
-    put_line_fault(reader, begin, size, line->at, code, "quotes around the whole field, or none in it", column);
+    put_line_fault(reader, begin, size, is_seen ? line->at : begin, code, "quotes around the whole field, or none in it", column);
     input->at += (uint64_t)((p ? p : end) - begin);
     return FANFOLD_FULL;
 }
@@ -300,7 +304,7 @@ int csv_step(fanfold_reader *reader) {
     if (reader->state == IN_LONG_LINE) return step_long_line(reader);
     if (pass_breaks(reader) == FANFOLD_HUNGRY) {
         if (reader->state != AT_END) return FANFOLD_HUNGRY;
-        if (!reader->column_count) reader_put_fault(reader, &(Bad){0, 0, 0, 0, FANFOLD_EMPTY_FILE, "a header line"}, 0);
+        if (!reader->column_count) reader_put_fault(reader, &(Bad){0, 0, 1, 0, FANFOLD_EMPTY_FILE, "a header line"}, 0);
         return FANFOLD_FULL;
     }
     return reader->state == AT_HEADER ? step_header(reader) : step_line(reader);

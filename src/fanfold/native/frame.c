@@ -20,9 +20,7 @@ static int step_search(fanfold_reader *reader) {
     Search *search = &reader->search;
     int answer = search_end(reader);
     if (answer == FANFOLD_HUNGRY) return answer;
-    if (search->size > reader->options.max_record_bytes)
-        reader_judge(reader, search->start, search->size, search->line);
-    else if (reader->given_code)
+    if (reader->given_code)
         reader_bad(reader, &(Bad){search->start, search->size, search->line, search->start, reader->given_code, reader->given_expected});
     else if (!search->size)
         reader_bad(reader, &(Bad){search->start, 0, search->line, search->start, FANFOLD_SYNTAX, "a record"});
@@ -87,9 +85,21 @@ static int step_record(fanfold_reader *reader, int in_array) {
     return FANFOLD_FULL;
 }
 
+void json_idle_comma(fanfold_reader *reader, const char *expected) {
+    if (!reader->comma) return;
+    uint64_t comma = reader->comma - 1;
+    reader_bad(reader, &(Bad){comma, 1, reader->comma_line, comma, FANFOLD_TRAILING_COMMA, expected});
+    reader->comma = 0;
+}
+
+int json_wait(fanfold_reader *reader) {
+    if (reader->comma && !reader->comma_line) reader->comma_line = input_line(&reader->input, reader->comma - 1);
+    return FANFOLD_HUNGRY;
+}
+
 /* Nothing is left: the file ends, inside of an array or not. */
 static int step_end(fanfold_reader *reader, int in_array) {
-    if (!reader->input.last) return FANFOLD_HUNGRY;
+    if (!reader->input.last) return json_wait(reader);
     if (in_array && reader->last_code != FANFOLD_TRUNCATED && reader->last_code != FANFOLD_TOO_DEEP)
         reader_bad(reader, &(Bad){reader->input.at, 0, 0, reader->input.at, FANFOLD_TRUNCATED, "the end of the array of records"});
     reader->state = AT_END;
@@ -102,11 +112,11 @@ static int step_start(fanfold_reader *reader) {
     if (!input->at && !memcmp(input->bytes.data, "\xef\xbb\xbf", 3)) input->at = 3;
     if (!input_pass_blanks(input)) {
         if (!input->last) return FANFOLD_HUNGRY;
-        reader_put_fault(reader, &(Bad){0, 0, 0, 0, FANFOLD_EMPTY_FILE, "records"}, 0);
+        reader_put_fault(reader, &(Bad){0, 0, 1, 0, FANFOLD_EMPTY_FILE, "records"}, 0);
         reader->state = AT_END;
         return FANFOLD_FULL;
     }
-    reader->state = reader->way.size ? IN_DOCUMENT : AT_ITEM;
+    reader->state = reader->way_count ? IN_DOCUMENT : AT_ITEM;
     return FANFOLD_FULL;
 }
 
@@ -125,12 +135,9 @@ static int step_element(fanfold_reader *reader) {
     Input *input = &reader->input;
     if (!input_pass_blanks(input)) return step_end(reader, 1);
     if (*input_byte(input, input->at) != ']') return step_record(reader, 1);
-    if (reader->comma) {
-        uint64_t comma = reader->comma - 1;
-        reader_bad(reader, &(Bad){comma, 1, comma < input->base ? input->line : 0, comma, FANFOLD_TRAILING_COMMA, "another record behind it"});
-    }
+    json_idle_comma(reader, "another record behind it");
     input->at++;
-    reader->state = reader->around_depth ? IN_DOCUMENT : BEHIND_ARRAY;
+    reader->state = reader->way_count ? IN_DOCUMENT : BEHIND_ARRAY;
     return FANFOLD_FULL;
 }
 
@@ -139,6 +146,7 @@ static int step_behind_element(fanfold_reader *reader) {
     if (!input_pass_blanks(input)) return step_end(reader, 1);
     int comma = *input_byte(input, input->at) == ',';
     reader->comma = comma ? input->at + 1 : 0;
+    reader->comma_line = 0;
     input->at += (uint64_t)comma;
     reader->state = AT_ELEMENT;
     return FANFOLD_FULL;

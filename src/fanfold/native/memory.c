@@ -121,7 +121,7 @@ uint64_t hash_bytes(uint64_t seed, const uint8_t *bytes, size_t size) {
         hash = mix(hash ^ word, 0xd6e8feb86659fd93u ^ seed);
     }
     word = 0;
-    memcpy(&word, bytes, size);
+    if (size) memcpy(&word, bytes, size);
     hash = mix(hash ^ word, 0xa0761d6478bd642fu);
     return hash ^ (hash >> 29);
 }
@@ -154,7 +154,7 @@ int keys_add(Keys *keys, uint64_t object, const uint8_t *text, size_t size) {
     for (size_t at = hash & mask; keys->slots[at]; at = (at + 1) & mask) {
         const Key *key = &keys->keys[keys->slots[at] - 1];
         if (key->hash == hash && key->object == object && key->size == size &&
-            !memcmp(keys->texts.data + key->at, text, size))
+            (!size || !memcmp(keys->texts.data + key->at, text, size)))
             return 0;
     }
     ITEM(keys->keys, keys->count, keys->capacity, keys->texts.exit);

@@ -123,8 +123,9 @@ Reading reader_value(fanfold_reader *reader, uint64_t start, int mode) {
     reader->walk.mode = mode;
     const uint8_t *p = walk_value(&reader->walk, begin, end, ++reader->serial);
     const uint8_t *stop = p ? p : reader->walk.stopped;
-    /* What is wrong so close to the end may be right with what follows; a number may go on. */
-    int incomplete = !input->last && (p ? p == end : end - stop < 16);
+    /* What is wrong so close to the end may be right with what follows, and a number may go on. */
+    int closed = p && strchr("{[\"", *begin) && *begin;
+    int incomplete = !input->last && !closed && end - stop < 16;
     return (Reading){incomplete ? VALUE_INCOMPLETE : p ? VALUE_GOOD : VALUE_BAD, start + (uint64_t)(stop - begin)};
 }
 
@@ -140,6 +141,26 @@ int reader_following(const fanfold_reader *reader, uint64_t offset, int in_array
 }
 
 /* The interface. */
+
+/* Takes an RFC 6901 pointer apart; 0 where it is not one. */
+static int read_pointer(fanfold_reader *reader, fanfold_bytes pointer) {
+    for (size_t i = 0; i < pointer.size; i++) {
+        uint8_t c = pointer.data[i];
+        if (c == '/') {
+            if (reader->way_count == MAX_DEPTH) return 0;
+            reader->way_count++;
+        } else if (!reader->way_count) {
+            return 0;
+        } else if (c == '~') {
+            if (++i == pointer.size || (pointer.data[i] != '0' && pointer.data[i] != '1')) return 0;
+            bytes_byte(&reader->way, pointer.data[i] == '0' ? '~' : '/');
+        } else {
+            bytes_byte(&reader->way, c);
+        }
+        reader->steps[reader->way_count - 1] = reader->way.size;
+    }
+    return 1;
+}
 
 APART static int is_ready(fanfold_reader *reader) {
     const fanfold_options *options = &reader->options;
@@ -161,9 +182,8 @@ APART static int is_ready(fanfold_reader *reader) {
     reader->walk.shape = &reader->shape;
     reader->walk.merged = &reader->merged;
     reader->walk.others = (int)options->others;
-    bytes_put(&reader->way, options->records_at.data, options->records_at.size);
     bytes_room(&reader->input.bytes, 1);
-    return !options->records_at.size || options->records_at.data[0] == '/';
+    return read_pointer(reader, options->records_at);
 }
 
 fanfold_reader *fanfold_reader_open(const fanfold_options *options) {
@@ -206,7 +226,8 @@ APART static int begin(fanfold_reader *reader, const uint8_t *name, size_t size)
     reader->has_first_key = reader->last_code = 0;
     reader->comma = 0;
     reader->arrays = 0;
-    reader->around_depth = reader->passing = 0;
+    reader->around_depth = reader->way_depth = 0;
+    reader->place = AT_DOCUMENT;
     reader->column_count = 0;
     reader->state = AT_START;
     reader->output.size = reader->faults.size = 0;

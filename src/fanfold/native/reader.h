@@ -40,10 +40,13 @@ typedef enum {
     AT_END
 } State;
 
-/* The containers around the records of a document, on the way of the pointer. */
+/* Where in a document around the records a reader is, and what is open there: the containers on the way of the pointer, and
+ * arrays beside it, which are passed element by element. */
+typedef enum { AT_DOCUMENT, AT_VALUE, AT_FIRST_MEMBER, AT_MEMBER, BEHIND_VALUE } Place;
+
 typedef struct {
-    uint8_t is_object, found, begun;
-    uint64_t index, number;
+    uint8_t is_object, on_way, found; /* found: the step of the way was in it */
+    uint64_t number;                  /* of the object; of the element that comes next */
 } Around;
 
 struct fanfold_reader {
@@ -64,19 +67,20 @@ struct fanfold_reader {
     const char *given_expected;
     int last_code;     /* of the last record; 0: it was good */
     int arrays;        /* the file begins with an array: 1; else 2; not known yet: 0 */
-    uint64_t comma;    /* offset plus 1 of the comma behind the last element */
+    uint64_t comma, comma_line; /* offset plus 1 of the comma behind the last element; its line, once it may be gone */
     /* records_at */
-    Bytes way;         /* the steps of the pointer: u32 size, then the text */
-    size_t way_count;
+    Bytes way;         /* the steps of the pointer, one behind the other */
+    size_t steps[MAX_DEPTH], way_count; /* where each ends in `way` */
+    Place place;
+    int on_way;        /* the value that comes next lies on the way */
     Around around[MAX_DEPTH];
-    size_t around_depth;
-    size_t passing;    /* arrays that are open in a value beside the way */
+    size_t around_depth, way_depth; /* containers that are open; those on the way */
     Keys around_keys;
     /* CSV */
     uint32_t *columns; /* the node of each column */
     size_t *names;     /* where the name of each column ends in `header` */
-    size_t column_count, column_capacity, name_capacity, cell_count, cell_capacity;
-    Token *cells;      /* of a line: those that the header has, and one more */
+    size_t column_count, column_capacity, name_capacity, cell_capacity;
+    Token *cells;      /* of a line, as far as the header has names for them */
     Bytes header;
     int refused;       /* a column is not in the schema, and may not be */
 };
@@ -133,6 +137,10 @@ int reader_following(const fanfold_reader *, uint64_t end, int in_array);
 int json_step(fanfold_reader *);
 int around_step(fanfold_reader *);
 int csv_step(fanfold_reader *);
+/* Asks for more, before what a comma is said of is gone from memory. */
+int json_wait(fanfold_reader *);
+/* A comma with nothing behind it is a bad record of its own. */
+void json_idle_comma(fanfold_reader *, const char *expected);
 /* Begins a record that is bad. */
 int json_search(fanfold_reader *, uint64_t start, int in_array, int may_key, State then);
 

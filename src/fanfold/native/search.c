@@ -21,11 +21,15 @@ void search_begin(fanfold_reader *reader, uint64_t start, int in_array, int may_
 
 static int is_blank(uint8_t c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 
-/* The record ends before `end`, without the blanks there, and in an array without the comma that is followed by a line. */
+/* The record ends before `end`, without the blanks there, and in an array without the comma that is followed by a line.
+ * One that is too large, of which not all is in memory, ends there as it is. */
 static int found(fanfold_reader *reader, uint64_t end, int drop_comma) {
     Search *search = &reader->search;
     const Input *input = &reader->input;
-    uint64_t first = search->start > input->base ? search->start : input->base, last = end;
+    uint64_t first = search->start, last = end;
+    search->size = end - first;
+    search->at = end;
+    if (search->size > reader->options.max_record_bytes) return FANFOLD_END;
     while (last > first && is_blank(*input_byte(input, last - 1))) last--;
     if (drop_comma && search->in_array && last > first && *input_byte(input, last - 1) == ',') {
         last--;

@@ -51,7 +51,7 @@ static size_t slot_of(const fanfold_table *table, const uint8_t *key, size_t siz
     for (; table->slots[at].row; at = (at + 1) & mask) {
         if (table->slots[at].hash != hash) continue;
         const uint8_t *found = key_of(table, table->slots[at].row - 1, &found_size);
-        if (found_size == size && !memcmp(found, key, size)) break;
+        if (found_size == size && (!size || !memcmp(found, key, size))) break;
     }
     return at;
 }
