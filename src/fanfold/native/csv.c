@@ -157,9 +157,9 @@ static int step_header(fanfold_reader *reader) {
     const uint8_t *begin = input_byte(input, input->at), *end = input->bytes.data + input->bytes.size;
     const char *expected = "a name for each column, each once";
     Line line = read_line(reader, begin, reader->options.max_fields + 1);
-    if (line.outcome == VALUE_INCOMPLETE && (size_t)(end - begin) <= reader->options.max_record_bytes)
-        return input_hungry(input, input->at, reader->options.max_record_bytes);
-    if (line.outcome != VALUE_GOOD || (size_t)(line.end - begin) > reader->options.max_record_bytes)
+    size_t most = (size_t)reader->options.max_record_bytes;
+    if (line.outcome == VALUE_INCOMPLETE && (size_t)(end - begin) <= most + 2) return input_hungry(input, input->at, most + 3);
+    if (line.outcome != VALUE_GOOD || (size_t)(line.end - begin) > most)
         return refuse_header(reader, begin, 0, FANFOLD_BAD_HEADER, expected);
     size_t size = (size_t)(line.end - begin);
     if (line.cells > reader->options.max_fields)
@@ -260,7 +260,7 @@ static int end_bad_line(fanfold_reader *reader, const uint8_t *begin, const Line
     }
     if (!p && !input->last) return input_hungry(input, input->at, most + 2);
     /* Where it is seen only behind so many bytes, it is not said which field it is. */
-    int is_seen = line->outcome == VALUE_BAD && (uint64_t)(line->stop - begin) <= most;
+    int is_seen = line->outcome == VALUE_BAD && (uint64_t)(line->stop - begin) <= 2 * most;
     size_t size = without_cr(begin, p ? p : end), column = is_seen ? line->cells : SIZE_MAX;
     int code = p ? FANFOLD_BAD_QUOTE : FANFOLD_TRUNCATED;
     put_line_fault(reader, begin, size, is_seen ? line->at : begin, code, "quotes around the whole field, or none in it", column);
@@ -273,11 +273,15 @@ static int step_line(fanfold_reader *reader) {
     const uint8_t *begin = input_byte(input, input->at);
     Line line = read_line(reader, begin, reader->column_count);
     uint64_t most = reader->options.max_record_bytes;
-    if (line.outcome == VALUE_INCOMPLETE && input_end(input) - input->at <= most + 2)
-        return input_hungry(input, input->at, most + 3);
-    if (line.outcome != VALUE_GOOD || (uint64_t)(line.end - begin) > most) return end_bad_line(reader, begin, &line);
-    take_line(reader, begin, &line);
-    input->at += (uint64_t)(line.end - begin);
+    if (line.outcome == VALUE_INCOMPLETE && input_end(input) - input->at <= 2 * most + 2)
+        return input_hungry(input, input->at, 2 * most + 3);
+    uint64_t size = line.outcome == VALUE_GOOD ? (uint64_t)(line.end - begin) : UINT64_MAX;
+    if (size > 2 * most) return end_bad_line(reader, begin, &line);
+    if (size > most)
+        put_line_fault(reader, begin, (size_t)size, begin, FANFOLD_RECORD_TOO_LARGE, "at most input.max_record_bytes", SIZE_MAX);
+    else
+        take_line(reader, begin, &line);
+    input->at += size;
     return FANFOLD_FULL;
 }
 

@@ -39,7 +39,7 @@
  * The first line that is not blank is the header. Lines end in LF or CRLF; a CR alone is a character; blank lines are passed
  * over. A field is in quotes as a whole or has none in it: anything else is `bad_quote`. A field of nothing is null, `""` is
  * an empty text. A line that is not CSV ends at its first line break, whatever quotes are open; so does one whose quotes are
- * not closed within `max_record_bytes`, or before the end of the file.
+ * not closed within twice `max_record_bytes`, or before the end of the file.
  *
  *
  * THE SCHEMA (a buffer, integers little-endian): the nodes of a tree, each before its children, the record first:
