@@ -382,28 +382,40 @@ def by_core(found: Read) -> tuple[list[Any], list[Any]]:
     ]
 
 
-# What is another answer now, on purpose: the first has no key of its own and follows a closed array; the others hold
-# what is not one record to the core, since an array ends where its bracket does.
-CHANGED = {"array_garbage.json", "closings.json"}
+# What is another answer now, on purpose: garbage in a line ends with it, not at a `[` in it.
+CHANGED = {"random.json"}
 
 
-@pytest.mark.parametrize("kind", ["names", "json", "values", "keys", "large"])
+@pytest.mark.parametrize("kind", ["names", "json", "values", "keys"])
 def test_hostile_files_of_json_are_read_as_today(kind: str) -> None:
     """Each hostile file has the records, faults, places and pointers that the reader in Python finds in it."""
-    differences = {}
-    cap = 8 << 20 if kind == "large" else LARGE
     for case in hostile.corpus(kind).cases:
-        if case.left or not isinstance(case.content, bytes) or not str(case.name).endswith((".json", ".jsonl")):
+        if case.left or not isinstance(case.content, bytes) or case.name in CHANGED:
             continue
         try:
-            expected = by_reader(iter(JsonRecords(Window(io.BytesIO(case.content)), cap)))
+            expected = by_reader(iter(JsonRecords(Window(io.BytesIO(case.content)), LARGE)))
         except UnreadableError as error:
-            assert [one.code for one in read_json(case.content, cap=cap).wrong] == [error.code]
+            assert [one.code for one in read_json(case.content).wrong] == [error.code]
             continue
-        answer = by_core(read_json(case.content, cap=cap))
-        if answer != expected and case.name not in CHANGED:
-            differences[case.name] = (str(answer)[:400], str(expected)[:400])
-    assert not differences
+        assert by_core(read_json(case.content)) == expected, case.name
+
+
+# For the first, the reader in Python takes minutes; in the others ever new keys are a fault of the file to it.
+NOT_COMPARED = ("escapes", "dynamic")
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in hostile.corpus("large").cases if not str(case.name).startswith(NOT_COMPARED)]
+)
+def test_large_hostile_files_are_read_as_today(case: hostile.Case) -> None:
+    """So it is for what passes a limit of a record."""
+    cap = 8 << 20
+    assert isinstance(case.content, bytes)
+    found = JsonRecords(Window(io.BytesIO(case.content)), cap)
+    expected = [(number, one.fault.code, one.place) for number, one in enumerate(found, 1) if one.fault is not None]
+    form = Form(max_record_bytes=cap, max_fields=1000)
+    answer = read_with(Reader(None, Others.LEARN, form), [case.content])
+    assert [(one.record, one.code, (one.record_line, one.record_offset)) for one in answer.wrong] == expected
 
 
 @settings(max_examples=150)

@@ -149,7 +149,7 @@ class Reader:
         Raises:
             ValueError: what is asked for does not fit the schema.
         """
-        declared, way = schema(record) if record else b"", form.records_at.encode()
+        declared, way = schema(record) if record is not None else b"", form.records_at.encode()
         self._kept = (declared, way, joins, into, _joins(joins))
         options = Options(
             _bytes(declared),
@@ -160,7 +160,7 @@ class Reader:
             others,
             self._kept[4],
             len(joins),
-            into.handle if into else None,
+            into.handle if into is not None else None,
         )
         self.handle = opened(library().fanfold_reader_open(ctypes.byref(options)))
         weakref.finalize(self, library().fanfold_reader_close, self.handle)

@@ -149,6 +149,9 @@ static void keep_name(fanfold_reader *reader, const Token *cell, int *code) {
         node = shape_add(&reader->shape, RECORD, header->data + begin, size, code);
     reader->refused |= !node && reader->options.others == FANFOLD_REFUSE;
     reader->columns[reader->column_count++] = node;
+    size_t characters = 0;
+    for (size_t i = begin; i < header->size; i++) characters += (header->data[i] & 0xc0) != 0x80;
+    if (characters > MAX_KEY_CHARACTERS) *code = FANFOLD_KEY_TOO_LONG;
     if (!size || !keys_add(&reader->around_keys, 0, header->data + begin, size)) *code = FANFOLD_BAD_HEADER;
 }
 
