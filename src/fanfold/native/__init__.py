@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from fanfold.native.fields import Field, Seen, schema
-from fanfold.native.library import FULL, Bytes, Column, Join, Options, checked, library, opened
+from fanfold.native.library import FULL, Bytes, Column, Join, Options, checked, core, opened
 
 __all__ = ["Field", "Form", "Joined", "Others", "Piece", "Reader", "Rows", "Seen", "Table", "Wrong"]
 
@@ -75,24 +75,24 @@ class Table:
 
     def __init__(self) -> None:
         """Begin without a row."""
-        self.handle = opened(library().fanfold_table_open())
-        weakref.finalize(self, library().fanfold_table_close, self.handle)
+        self.handle = opened(core().fanfold_table_open())
+        weakref.finalize(self, core().fanfold_table_close, self.handle)
 
     def __len__(self) -> int:
         """Return the number of rows, those of a duplicate key included."""
-        return int(library().fanfold_table_rows(self.handle))
+        return int(core().fanfold_table_rows(self.handle))
 
     @property
     def duplicates(self) -> list[tuple[int, int, int]]:
         """Rows whose key was there before, at most 1,000: the row, its line, and that of the first one."""
-        return list(_DUPLICATE.iter_unpack(library().fanfold_table_duplicates(self.handle).copy()))
+        return list(_DUPLICATE.iter_unpack(core().fanfold_table_duplicates(self.handle).copy()))
 
 
 class Form(NamedTuple):
     """How files are written, and what a record may have.
 
-    `csv` says that they are CSV, else they are JSON. `records_at` is an RFC 6901 pointer to the array of records in each
-    document. A record of more bytes, or one that brings more fields, is bad.
+    `csv` says that they are CSV, else they are JSON. `records_at` is an RFC 6901 pointer to the array of records in
+    each document. A record of more bytes, or one that brings more fields, is bad.
     """
 
     csv: bool = False
@@ -162,8 +162,8 @@ class Reader:
             len(joins),
             into.handle if into is not None else None,
         )
-        self.handle = opened(library().fanfold_reader_open(ctypes.byref(options)))
-        weakref.finalize(self, library().fanfold_reader_close, self.handle)
+        self.handle = opened(core().fanfold_reader_open(ctypes.byref(options)))
+        weakref.finalize(self, core().fanfold_reader_close, self.handle)
 
     def read(self, name: bytes, windows: Iterable[bytes]) -> Iterator[Piece]:
         """Yield what comes of a file, which is to be read to its end.
@@ -175,26 +175,26 @@ class Reader:
         Raises:
             ValueError: the file before it was not read to its end.
         """
-        checked(library().fanfold_reader_begin(self.handle, name, len(name)))
+        checked(core().fanfold_reader_begin(self.handle, name, len(name)))
         for window in windows:
-            checked(library().fanfold_reader_feed(self.handle, window, len(window), 0))
+            checked(core().fanfold_reader_feed(self.handle, window, len(window), 0))
             yield from self._pieces()
-        checked(library().fanfold_reader_feed(self.handle, b"", 0, 1))
+        checked(core().fanfold_reader_feed(self.handle, b"", 0, 1))
         yield from self._pieces()
 
     def _pieces(self) -> Iterator[Piece]:
         answer = FULL
         while answer == FULL:
-            answer = checked(library().fanfold_reader_next(self.handle))
-            merged = library().fanfold_reader_merged(self.handle).copy()
-            faults = library().fanfold_reader_faults(self.handle).copy()
+            answer = checked(core().fanfold_reader_next(self.handle))
+            merged = core().fanfold_reader_merged(self.handle).copy()
+            faults = core().fanfold_reader_faults(self.handle).copy()
             if merged or faults:
                 yield Piece(merged, list(_wrong(faults)))
 
     @property
     def seen(self) -> Seen:
         """What was learnt of all files so far."""
-        learnt = library().fanfold_reader_learnt(self.handle).copy()
+        learnt = core().fanfold_reader_learnt(self.handle).copy()
         if not learnt:
             raise MemoryError
         return Seen.parse(learnt)
@@ -202,17 +202,17 @@ class Reader:
     @property
     def counts(self) -> Counts:
         """What there was in the file that was read last."""
-        counts = library().fanfold_reader_counts(self.handle)
+        counts = core().fanfold_reader_counts(self.handle)
         return Counts(counts.records, counts.bad, counts.bytes)
 
     def unmatched(self, join: int) -> int:
         """Return how many records, of all files, have no match in a table."""
-        return int(library().fanfold_reader_unmatched(self.handle, join))
+        return int(core().fanfold_reader_unmatched(self.handle, join))
 
 
 def codes() -> list[str]:
     """Return the codes of what can be wrong, in the order of their numbers, which begin with 1."""
-    named: bytes = library().fanfold_codes()
+    named: bytes = core().fanfold_codes()
     return named.decode().split()
 
 
@@ -269,7 +269,7 @@ class Rows:
             ValueError: what is asked for does not fit the schema.
         """
         self._kept = (schema(record), joins, _joins(joins))
-        made = library().fanfold_rows_open(
+        made = core().fanfold_rows_open(
             _bytes(self._kept[0]),
             rescue,
             self._kept[2],
@@ -280,7 +280,7 @@ class Rows:
             len(columns),
         )
         self.handle = opened(made)
-        weakref.finalize(self, library().fanfold_rows_close, self.handle)
+        weakref.finalize(self, core().fanfold_rows_close, self.handle)
 
     def write(self, windows: Iterable[bytes]) -> Iterator[bytes]:
         """Yield the rows of merged records, in pieces of 1 MiB or so; once.
@@ -289,18 +289,18 @@ class Rows:
             ValueError: the records are damaged, or not whole.
         """
         for window in windows:
-            checked(library().fanfold_rows_feed(self.handle, window, len(window), 0))
+            checked(core().fanfold_rows_feed(self.handle, window, len(window), 0))
             yield from self._pieces()
-        checked(library().fanfold_rows_feed(self.handle, b"", 0, 1))
+        checked(core().fanfold_rows_feed(self.handle, b"", 0, 1))
         yield from self._pieces()
 
     def _pieces(self) -> Iterator[bytes]:
         answer = FULL
         while answer == FULL:
-            answer = checked(library().fanfold_rows_next(self.handle))
-            if piece := library().fanfold_rows_csv(self.handle).copy():
+            answer = checked(core().fanfold_rows_next(self.handle))
+            if piece := core().fanfold_rows_csv(self.handle).copy():
                 yield piece
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return int(library().fanfold_rows_count(self.handle))
+        return int(core().fanfold_rows_count(self.handle))

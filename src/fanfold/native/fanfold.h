@@ -77,7 +77,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifndef FANFOLD_ABI
 #define FANFOLD_ABI 1
+#endif
 
 #if defined(__GNUC__)
 #define FANFOLD_API __attribute__((visibility("default")))

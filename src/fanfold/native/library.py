@@ -94,7 +94,7 @@ _CALLS: dict[str, tuple[object, tuple[object, ...]]] = {
 
 
 @functools.cache
-def library(path: Path = PATH) -> ctypes.CDLL:
+def core(path: Path = PATH) -> ctypes.CDLL:
     """Load the core.
 
     Raises:
