@@ -83,12 +83,20 @@ static int by_slot(const void *left, const void *right) {
     return (a > b) - (a < b);
 }
 
-/* Records mostly have their fields in the order of the schema; else their values are sorted. */
+enum { FEW_VALUES = 48 };
+
+/* Records mostly have their fields in the order of the schema, but for those of keys. */
 static void sort(Value *values, size_t count) {
     for (size_t i = 1; i < count; i++) {
         if (slot_of(&values[i]) >= slot_of(&values[i - 1])) continue;
-        qsort(values, count, sizeof *values, by_slot);
-        return;
+        if (count > FEW_VALUES) {
+            qsort(values, count, sizeof *values, by_slot);
+            return;
+        }
+        Value moved = values[i];
+        size_t at = i;
+        for (; at && slot_of(&values[at - 1]) > slot_of(&moved); at--) values[at] = values[at - 1];
+        values[at] = moved;
     }
 }
 

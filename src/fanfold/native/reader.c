@@ -16,8 +16,15 @@ const char *fanfold_codes(void) {
 
 uint64_t input_line(Input *input, uint64_t offset) {
     const uint8_t *p = input_byte(input, input->counted);
-    size_t size = offset > input->counted ? (size_t)(offset - input->counted) : 0, lines = 0;
-    for (size_t i = 0; i < size; i++) lines += p[i] == '\n';
+    size_t size = offset > input->counted ? (size_t)(offset - input->counted) : 0, done = 0, lines = 0;
+    while (size - done) {
+        /* So few that their number fits into a byte. */
+        size_t piece = size - done < 128 ? size - done : 128;
+        uint8_t found = 0;
+        for (size_t i = 0; i < piece; i++) found += p[done + i] == '\n';
+        lines += found;
+        done += piece;
+    }
     input->line += lines;
     input->counted += size;
     return input->line;

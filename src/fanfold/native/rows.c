@@ -17,6 +17,7 @@ typedef struct {
 typedef struct {
     uint32_t level;
     size_t cell;
+    size_t next; /* column of the same level */
 } Source;
 
 /* A scope of the chain, with the element of it that is open. */
@@ -26,6 +27,7 @@ typedef struct {
     uint32_t scope;
     uint64_t left, index; /* elements behind this one; its number, from 1 */
     int child_read;       /* the elements of the next scope of the chain are behind us */
+    size_t first_column;  /* of its columns: the first */
     Bytes text;           /* of its columns, as CSV */
 } Level;
 
@@ -37,8 +39,9 @@ struct fanfold_rows {
     Level levels[MAX_DEPTH];
     size_t depth, deepest; /* levels; the last one that has an element */
     Source *sources;
-    size_t *ends; /* of each column but the last of its kind: where its text ends in that of its level */
-    size_t column_count;
+    size_t *ends;   /* of each column: where its text ends in that of its level */
+    size_t *pieces; /* the columns behind which there is one of another level, or none */
+    size_t column_count, piece_count;
     int rescue;
     Bytes input, file, output, item, number;
     size_t at;              /* in the input */
@@ -140,25 +143,25 @@ static void put_cell(Bytes *to, const Cell *cell) {
 static void write_level(fanfold_rows *rows, size_t number) {
     Level *level = &rows->levels[number];
     level->text.size = 0;
-    for (size_t i = 0; i < rows->column_count; i++) {
+    for (size_t i = level->first_column; i < rows->column_count; i = rows->sources[i].next) {
         const Source *source = &rows->sources[i];
-        if (source->level != number) continue;
         put_cell(&level->text, &level->cells[source->cell]);
-        if (i + 1 < rows->column_count && rows->sources[i + 1].level == number) bytes_byte(&level->text, ',');
+        if (source->next == i + 1 && source->next < rows->column_count) bytes_byte(&level->text, ',');
         rows->ends[i] = level->text.size;
     }
 }
 
 static void write_row(fanfold_rows *rows) {
-    size_t begins[MAX_DEPTH] = {0};
-    for (size_t i = 0; i < rows->column_count; i++) {
+    size_t begins[MAX_DEPTH];
+    memset(begins, 0, rows->depth * sizeof *begins);
+    for (size_t p = 0; p < rows->piece_count; p++) {
+        size_t i = rows->pieces[p];
         uint32_t number = rows->sources[i].level;
-        if (i + 1 < rows->column_count && rows->sources[i + 1].level == number) continue;
         bytes_room(&rows->output, rows->ends[i] - begins[number] + 1);
-        uint8_t *p = rows->output.data + rows->output.size;
-        p = copy(p, rows->levels[number].text.data + begins[number], rows->ends[i] - begins[number]);
-        *p++ = i + 1 < rows->column_count ? ',' : '\n';
-        rows->output.size = (size_t)(p - rows->output.data);
+        uint8_t *to = rows->output.data + rows->output.size;
+        to = copy(to, rows->levels[number].text.data + begins[number], rows->ends[i] - begins[number]);
+        *to++ = i + 1 < rows->column_count ? ',' : '\n';
+        rows->output.size = (size_t)(to - rows->output.data);
         begins[number] = rows->ends[i];
     }
     rows->count++;
@@ -296,11 +299,11 @@ static int place_columns(fanfold_rows *rows, const fanfold_column *columns) {
         Source *source = &rows->sources[i];
         uint32_t deepest = (uint32_t)rows->depth - 1;
         if (column->kind == FROM_SLOT) {
-            *source = (Source){level_of(rows, column->scope), column->slot};
+            *source = (Source){level_of(rows, column->scope), column->slot, 0};
             if (source->level == rows->depth || column->slot >= slots_of(rows, column->scope)) return 0;
         } else if (column->kind == FROM_JOIN) {
             if (column->scope >= rows->join_count) return 0;
-            *source = (Source){level_of(rows, rows->joins[column->scope].scope), rows->join_cells[column->scope] + column->slot};
+            *source = (Source){level_of(rows, rows->joins[column->scope].scope), rows->join_cells[column->scope] + column->slot, 0};
             if (source->level == rows->depth) return 0;
         } else if (column->kind <= FROM_ITEM) {
             source->level = column->kind == FROM_ITEM ? deepest : 0;
@@ -310,6 +313,18 @@ static int place_columns(fanfold_rows *rows, const fanfold_column *columns) {
         }
     }
     return 1;
+}
+
+/* Notes for each level which columns it has, and which of them stand beside each other. */
+static void link_columns(fanfold_rows *rows) {
+    for (size_t i = 0; i < rows->depth; i++) rows->levels[i].first_column = rows->column_count;
+    for (size_t i = rows->column_count; i-- > 0;) {
+        Level *level = &rows->levels[rows->sources[i].level];
+        rows->sources[i].next = level->first_column;
+        level->first_column = i;
+    }
+    for (size_t i = 0; i < rows->column_count; i++)
+        if (i + 1 == rows->column_count || rows->sources[i + 1].level != rows->sources[i].level) rows->pieces[rows->piece_count++] = i;
 }
 
 typedef struct {
@@ -333,6 +348,7 @@ APART static int is_ready(fanfold_rows *rows, const Wanted *wanted) {
     if (rows->join_count) memcpy(rows->joins, wanted->joins, rows->join_count * sizeof *rows->joins);
     rows->sources = zeroed(rows, rows->column_count, sizeof *rows->sources);
     rows->ends = zeroed(rows, rows->column_count, sizeof *rows->ends);
+    rows->pieces = zeroed(rows, rows->column_count, sizeof *rows->pieces);
     for (size_t i = 0; i < rows->depth; i++) {
         Level *level = &rows->levels[i];
         level->scope = wanted->chain[i];
@@ -342,7 +358,9 @@ APART static int is_ready(fanfold_rows *rows, const Wanted *wanted) {
         if (i ? rows->shape.scopes[level->scope].parent != wanted->chain[i - 1] || !level->scope : level->scope != 0) return 0;
         level->cell_count = slots_of(rows, level->scope);
     }
-    return place_columns(rows, wanted->columns);
+    if (!place_columns(rows, wanted->columns)) return 0;
+    link_columns(rows);
+    return 1;
 }
 
 fanfold_rows *fanfold_rows_open(fanfold_bytes schema, uint32_t rescue, const fanfold_join *joins, size_t join_count,
@@ -376,6 +394,7 @@ void fanfold_rows_close(fanfold_rows *rows) {
     free(rows->join_slots);
     free(rows->sources);
     free(rows->ends);
+    free(rows->pieces);
     free(rows);
 }
 

@@ -170,6 +170,10 @@ void walk_take(Walk *walk, uint32_t number, int kind, const Token *token, const 
     const Node *node = &walk->shape->nodes[number];
     if (walk->mode == WALK_LEARN && number) learn(walk, number, kind, token);
     if (kind == KIND_NULL || node->kind == NODE_LEARNT || node->kind == NODE_OPAQUE) return;
+    if (node->kind == FANFOLD_VALUE && node->type == FANFOLD_VARCHAR && !(node->key | (token->marks & ESCAPED))) {
+        if (walk->mode == WALK_READ) merged_value(walk->merged, node->scope, node->slot, token->at, token->size, token->marks);
+        return;
+    }
     if (node->kind != FANFOLD_VALUE) {
         walk_fault(walk, FANFOLD_WRONG_TYPE, at, node->kind == FANFOLD_LIST ? "an array" : "an object");
         return;
