@@ -648,6 +648,53 @@ def test_keys_may_have_several_parts() -> None:
     assert b"".join(Rows(record, [(JOIN, 0, 2)], joins=joins).write([found.merged])) == b"1\n2\n\n"
 
 
+NESTED_LISTS = Field(
+    kind="object",
+    inside=(
+        Field("id"),
+        Field("o", "object", inside=(
+            Field("k"),
+            Field("items", "list", inside=(
+                Field(kind="object", inside=(
+                    Field("a"),
+                    Field("inner", "list", inside=(Field(kind="object", inside=(Field("b"),)),)),
+                )),
+            )),
+        )),
+    ),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("record", "rows"),
+    [
+        ('{"id":1}', [None]),
+        ('{"id":1,"x":[1, {"y" : null}],"o":{"z":"é\\u00e9","k":2,"w":{}}}', ['{"x":[1,{"y":null}],"o":{"z":"é\\u00e9","w":{}}}']),
+        ('{"o":{"items":[{"a":1,"q":1},{"q":2}]}}', ['{"o":{"items":{"q":1}}}', '{"o":{"items":{"q":2}}}']),
+        ('{"x":1,"o":{"items":[{"q":1},{}],"y":2}}', ['{"x":1,"o":{"y":2,"items":{"q":1}}}', '{"x":1,"o":{"y":2}}']),
+        ('{"x":"}","o":{"items":[{"inner":[{"c":"\\""},{"b":1}],"q":[]}]}}',
+         ['{"x":"}","o":{"items":{"q":[],"inner":{"c":"\\""}}}}', '{"x":"}","o":{"items":{"q":[]}}}']),
+        ('{"o":{"items":[{"inner":[{"c":1}]}]},"p":1.50}', ['{"p":1.50,"o":{"items":{"inner":{"c":1}}}}']),
+        ('{"o":{"items":[]},"o2":{"id":7}}', ['{"o2":{"id":7}}']),
+    ],
+)  # fmt: skip
+def test_other_fields_are_kept_as_json(record: str, rows: list[str | None]) -> None:
+    """Fields that the schema does not have stand in one column as compact JSON, nested as they were, by rows."""
+    found = read_with(Reader(NESTED_LISTS, Others.RESCUE), [record.encode()])
+    assert not found.wrong
+    written = Rows(NESTED_LISTS, [(Rows.RESCUED, 0, 0), (NUMBER, 0, 0)], (0, 1, 2), rescue=True).write([found.merged])
+    read = list(csv.reader(io.StringIO(b"".join(written).decode(), newline="")))
+    assert [row[0] or None for row in read] == rows
+
+
+def test_other_columns_of_a_csv_are_kept_as_json() -> None:
+    """So are columns of a CSV, as texts and nulls."""
+    record = Field(kind="object", inside=(Field("a"),))
+    found = read_with(Reader(record, Others.RESCUE, Form(csv=True)), [b'x,a,"y"""\n"1""",2,\n'])
+    written = b"".join(Rows(record, [(SLOT, 0, 0), (Rows.RESCUED, 0, 0)], rescue=True).write([found.merged]))
+    assert list(csv.reader([written.decode()])) == [["2", '{"x":"1\\"","y\\"":null}']]
+
+
 TEXT = st.text(st.sampled_from('ab",#\n\r\té😀\\ 0'), max_size=6)
 
 

@@ -180,7 +180,8 @@ static void check_faults(const Answer *answer) {
 /* The merged records are as many as the good ones, and their rows can be written, cut anywhere. */
 static void check_rows(const fanfold_options *options, const Answer *answer) {
     static const uint32_t chain[] = {0, 1};
-    static const fanfold_column columns[] = {{0, 0, 0}, {0, 1, 0}, {0, 0, 1}, {1, 0, 0}, {2, 0, 0}, {3, 0, 0}, {0, 1, 1}};
+    static const fanfold_column columns[] = {{0, 0, 0}, {0, 1, 0}, {0, 0, 1}, {1, 0, 0}, {2, 0, 0}, {3, 0, 0}, {0, 1, 1}, {5, 0, 0}};
+    uint32_t rescue = options->others == FANFOLD_RESCUE;
     Text csv[2] = {{0}, {0}};
     uint64_t entries = 0;
     for (size_t at = 0; at < answer->merged.size; entries++) {
@@ -189,7 +190,7 @@ static void check_rows(const fanfold_options *options, const Answer *answer) {
     }
     check(entries == answer->counts.records - answer->counts.bad + 1 || (!entries && !answer->counts.records), "the number of merged records");
     for (int how = 0; how < 3; how += 2) {
-        fanfold_rows *rows = fanfold_rows_open(options->schema, 0, NULL, 0, chain, 2, columns, sizeof columns / sizeof *columns);
+        fanfold_rows *rows = fanfold_rows_open(options->schema, rescue, NULL, 0, chain, 2, columns, 7 + rescue);
         check(rows != NULL, "rows open");
         size_t at = 0;
         for (int last = 0; !last;) {
@@ -244,13 +245,13 @@ static void try_one(const Text *schema) {
     static const char *const pointers[] = {"", "", "", "/data", "/a/0", "/id/~01", "/items"};
     const char *pointer = pointers[draw(sizeof pointers / sizeof *pointers)];
     static const uint64_t caps[] = {8, 40, 200, 1 << 24};
-    static const uint32_t modes[] = {FANFOLD_LEARN, FANFOLD_LEAVE, FANFOLD_REFUSE};
+    static const uint32_t modes[] = {FANFOLD_LEARN, FANFOLD_LEAVE, FANFOLD_REFUSE, FANFOLD_RESCUE};
     fanfold_options options = {0};
     options.records_at = (fanfold_bytes){(const uint8_t *)pointer, strlen(pointer)};
     options.max_record_bytes = caps[draw(4)];
     options.max_fields = draw(2) ? 10 : 10000;
     options.csv = draw(3) == 0;
-    options.others = modes[draw(3)];
+    options.others = modes[draw(4)];
     if (options.others != FANFOLD_LEARN || draw(2)) options.schema = (fanfold_bytes){schema->data, schema->size};
     fanfold_table *table = NULL;
     read_all(&options, 0, &whole);

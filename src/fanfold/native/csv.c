@@ -184,6 +184,14 @@ static int step_header(fanfold_reader *reader) {
 
 /* The lines. */
 
+static Token as_json(fanfold_reader *reader, const uint8_t *at, size_t size) {
+    reader->row.size = 0;
+    bytes_json(&reader->row, at, size);
+    uint8_t *text = arena_take(&reader->merged.texts, reader->row.size);
+    memcpy(text, reader->row.data, reader->row.size);
+    return (Token){text, reader->row.size, QUOTED};
+}
+
 static void take_cell(fanfold_reader *reader, size_t column) {
     Walk *walk = &reader->walk;
     Token cell = reader->cells[column];
@@ -194,12 +202,16 @@ static void take_cell(fanfold_reader *reader, size_t column) {
         cell = (Token){text, (size_t)(end - text), cell.marks & ~(unsigned)ESCAPED};
     }
     const Node *node = &reader->shape.nodes[number];
+    if (!number && reader->options.others == FANFOLD_RESCUE) {
+        size_t begin = column ? reader->names[column - 1] : 0;
+        Token key = as_json(reader, reader->header.data + begin, reader->names[column] - begin);
+        Token text = is_null ? (Token){(const uint8_t *)"null", 4, 0} : as_json(reader, cell.at, cell.size);
+        merged_rest(&reader->merged, RECORD, (Token){key.at + 1, key.size - 2, 0}, text.at, text.size);
+        return;
+    }
     if (node->kind == FANFOLD_VALUE && node->type == FANFOLD_JSON && !is_null) {
-        reader->row.size = 0;
-        bytes_json(&reader->row, cell.at, cell.size);
-        uint8_t *text = arena_take(&reader->merged.texts, reader->row.size);
-        memcpy(text, reader->row.data, reader->row.size);
-        if (walk->mode == WALK_READ) merged_value(&reader->merged, node->scope, node->slot, text, reader->row.size, QUOTED);
+        Token text = as_json(reader, cell.at, cell.size);
+        if (walk->mode == WALK_READ) merged_value(&reader->merged, node->scope, node->slot, text.at, text.size, QUOTED);
         return;
     }
     name_pointer(reader, column);

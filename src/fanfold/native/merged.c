@@ -12,6 +12,7 @@ static void *zeroed(size_t count, size_t size, jmp_buf *exit) {
 
 void merged_open(Merged *merged, const Shape *shape, const fanfold_options *options, jmp_buf *exit) {
     merged->exit = merged->texts.exit = merged->key.exit = exit;
+    merged->shape = shape;
     merged->rescue = options->others == FANFOLD_RESCUE;
     merged->scopes = zeroed(shape->scope_count, sizeof *merged->scopes, exit);
     merged->scope_count = shape->scope_count;
@@ -37,6 +38,7 @@ void merged_close(Merged *merged) {
     for (size_t i = 0; i < merged->scope_count; i++) {
         free(merged->scopes[i].values);
         free(merged->scopes[i].elements);
+        free(merged->scopes[i].rest);
     }
     free(merged->scopes);
     free(merged->unmatched);
@@ -50,7 +52,7 @@ void merged_close(Merged *merged) {
 void merged_clear(Merged *merged) {
     for (size_t i = 0; i < merged->scope_count; i++) {
         MergedScope *scope = &merged->scopes[i];
-        scope->value_count = scope->element_count = scope->done = 0;
+        scope->value_count = scope->element_count = scope->rest_count = scope->done = 0;
     }
     merged_element(merged, 0);
     arena_empty(&merged->texts);
@@ -61,7 +63,51 @@ void merged_element(Merged *merged, uint32_t number) {
     MergedScope *scope = &merged->scopes[number];
     size_t around = merged->scopes[scope->parent].element_count;
     ITEM(scope->elements, scope->element_count, scope->element_capacity, merged->exit);
-    scope->elements[scope->element_count++] = (Element){scope->value_count, (uint32_t)(around ? around - 1 : 0)};
+    scope->elements[scope->element_count++] = (Element){scope->value_count, scope->rest_count, (uint32_t)(around ? around - 1 : 0)};
+}
+
+void merged_rest(Merged *merged, uint32_t node, Token key, const uint8_t *at, size_t size) {
+    MergedScope *scope = &merged->scopes[merged->shape->nodes[node].scope];
+    ITEM(scope->rest, scope->rest_count, scope->rest_capacity, merged->exit);
+    scope->rest[scope->rest_count++] = (Rest){key, at, size, node};
+}
+
+/* Writes the way from an element of a scope to an object in it; returns its steps. */
+static size_t way_to(const Shape *shape, uint32_t node, uint32_t *way) {
+    uint32_t back[MAX_DEPTH];
+    size_t count = 0;
+    for (; node > RECORD && shape->nodes[node].name && shape->nodes[node].kind == FANFOLD_OBJECT; node = shape->nodes[node].parent)
+        back[count++] = node;
+    for (size_t i = 0; i < count; i++) way[i] = back[count - 1 - i];
+    return count;
+}
+
+/* Makes one object of the other fields of an element, nested as they were: the value of its last slot. */
+static Value make_rest(Merged *merged, const MergedScope *scope, size_t first, size_t end) {
+    Bytes *text = &merged->key;
+    uint32_t open[MAX_DEPTH], way[MAX_DEPTH];
+    size_t depth = 0, same;
+    text->size = 0;
+    bytes_byte(text, '{');
+    for (const Rest *rest = scope->rest + first; rest < scope->rest + end; rest++) {
+        size_t steps = way_to(merged->shape, rest->node, way);
+        for (same = 0; same < depth && same < steps && open[same] == way[same];) same++;
+        for (; depth > same; depth--) bytes_byte(text, '}');
+        if (text->data[text->size - 1] != '{') bytes_byte(text, ',');
+        for (; depth < steps; depth++) {
+            const Node *node = &merged->shape->nodes[open[depth] = way[depth]];
+            bytes_json(text, node->name, node->size);
+            bytes_text(text, ":{");
+        }
+        bytes_byte(text, '"');
+        bytes_put(text, rest->key.at, rest->key.size);
+        bytes_text(text, "\":");
+        bytes_put(text, rest->at, rest->size);
+    }
+    for (depth++; depth; depth--) bytes_byte(text, '}');
+    uint8_t *kept = arena_take(&merged->texts, text->size);
+    memcpy(kept, text->data, text->size);
+    return (Value){kept, (uint32_t)text->size, (scope->slots - 1) | VALUE_QUOTED};
 }
 
 void put_varint(Bytes *to, uint64_t number) {
@@ -102,9 +148,15 @@ static void sort(Value *values, size_t count) {
 
 static uint8_t *write_nulls(uint8_t *to, uint32_t count) { return count ? write_varint(to, (uint64_t)count << 2) : to; }
 
-/* Writes the slots of one element; its values are in the order of their slots, those of keys last. */
-static void put_slots(const Value *values, size_t count, uint32_t slots, Bytes *to) {
-    size_t room = 10;
+static uint8_t *write_value(uint8_t *to, const Value *value) {
+    to = write_varint(to, (uint64_t)value->size << 2 | (value->slot & VALUE_QUOTED ? HEADER_QUOTED : HEADER_PLAIN));
+    return copy(to, value->at, value->size);
+}
+
+/* Writes the slots of one element; its values are in the order of their slots, those of keys last. `others` are the fields
+ * that the schema does not have, if there are any. */
+static void put_slots(const Value *values, size_t count, uint32_t slots, const Value *others, Bytes *to) {
+    size_t room = (size_t)others->size + 32;
     for (size_t i = 0; i < count; i++) room += (size_t)values[i].size + 16;
     bytes_room(to, room);
     uint8_t *p = to->data + to->size;
@@ -113,8 +165,12 @@ static void put_slots(const Value *values, size_t count, uint32_t slots, Bytes *
         const Value *value = &values[i];
         p = write_nulls(p, slot_of(value) - next);
         next = slot_of(value) + 1;
-        p = write_varint(p, (uint64_t)value->size << 2 | (value->slot & VALUE_QUOTED ? HEADER_QUOTED : HEADER_PLAIN));
-        p = copy(p, value->at, value->size);
+        p = write_value(p, value);
+    }
+    if (others->at) {
+        p = write_nulls(p, slots - 1 - next);
+        p = write_value(p, others);
+        next = slots;
     }
     to->size = (size_t)(write_nulls(p, slots - next) - to->data);
 }
@@ -149,8 +205,12 @@ static void put_element(Merged *merged, uint32_t number, Bytes *to) {
     uint32_t index = (uint32_t)scope->done++;
     size_t first = scope->elements[index].first;
     size_t end = index + 1 < scope->element_count ? scope->elements[index + 1].first : scope->value_count;
+    size_t rest = scope->elements[index].first_rest;
+    size_t rest_end = index + 1 < scope->element_count ? scope->elements[index + 1].first_rest : scope->rest_count;
+    Value others = {NULL, 0, scope->slots - 1};
+    if (rest_end > rest) others = make_rest(merged, scope, rest, rest_end);
     sort(scope->values + first, end - first);
-    put_slots(scope->values + first, end - first, scope->slots, to);
+    put_slots(scope->values + first, end - first, scope->slots, &others, to);
     if (merged->join_count) put_joins(merged, number, scope->values + first, end - first, to);
     for (uint32_t inner = number + 1; inner < merged->scope_count; inner++) {
         MergedScope *below = &merged->scopes[inner];
@@ -182,7 +242,7 @@ void merged_row(Merged *merged, Bytes *slots, Bytes *key) {
     MergedScope *scope = &merged->scopes[0];
     sort(scope->values, scope->value_count);
     slots->size = key->size = 0;
-    put_slots(scope->values, scope->value_count, scope->slots, slots);
+    put_slots(scope->values, scope->value_count, scope->slots, &(Value){NULL, 0, 0}, slots);
     for (size_t i = 0; i < scope->value_count; i++) {
         if (slot_of(&scope->values[i]) < scope->slots) continue;
         if (scope->keys > 1) put_varint(key, scope->values[i].size);

@@ -13,8 +13,16 @@ typedef struct {
 } Value;
 #define VALUE_QUOTED 0x80000000u
 
+/* A field that the schema does not have: its key and its value as JSON, and the object that it is in. */
 typedef struct {
-    size_t first;    /* of its values */
+    Token key;
+    const uint8_t *at;
+    size_t size;
+    uint32_t node;
+} Rest;
+
+typedef struct {
+    size_t first, first_rest; /* of its values; of its other fields */
     uint32_t parent; /* the element of the scope around that it lies in */
 } Element;
 
@@ -23,11 +31,14 @@ typedef struct {
     size_t value_count, value_capacity;
     Element *elements;
     size_t element_count, element_capacity;
+    Rest *rest;
+    size_t rest_count, rest_capacity;
     size_t done; /* elements that are written */
     uint32_t slots, keys, parent;
 } MergedScope;
 
 typedef struct {
+    const Shape *shape;
     MergedScope *scopes;
     size_t scope_count;
     fanfold_join *joins; /* their parts are slots */
@@ -53,6 +64,8 @@ static inline void merged_value(Merged *merged, uint32_t number, uint32_t slot, 
     scope->values[scope->value_count++] = (Value){at, (uint32_t)size, slot | (marks & QUOTED ? VALUE_QUOTED : 0)};
 }
 
+/* Keeps a field of the object `node` that the schema does not have. */
+void merged_rest(Merged *, uint32_t node, Token key, const uint8_t *at, size_t size);
 /* Writes the record to `to`; returns 0, and writes nothing, where a join that is required has no row. */
 int merged_write(Merged *, uint64_t record, Bytes *to);
 /* Writes the slots of the record's own scope only, and the text of its keys. */

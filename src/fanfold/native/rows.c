@@ -22,7 +22,7 @@ typedef struct {
 
 /* A scope of the chain, with the element of it that is open. */
 typedef struct {
-    Cell *cells;        /* its slots, then those of its joins, then the file, the number and the item */
+    Cell *cells;        /* its slots, then those of its joins, then the rescued fields, the file, the number and the item */
     size_t cell_count;
     uint32_t scope;
     uint64_t left, index; /* elements behind this one; its number, from 1 */
@@ -43,7 +43,7 @@ struct fanfold_rows {
     size_t *pieces; /* the columns behind which there is one of another level, or none */
     size_t column_count, piece_count;
     int rescue;
-    Bytes input, file, output, item, number;
+    Bytes input, file, output, item, number, rescued, step;
     size_t at;              /* in the input */
     const uint8_t *p, *end; /* in the entry; `end` is NULL where none is open */
     int last;
@@ -177,6 +177,89 @@ static void write_item(fanfold_rows *rows) {
     level->cells[level->cell_count - 1] = (Cell){rows->deepest ? rows->item.data : NULL, rows->item.size, 0};
 }
 
+/* The fields that the schema does not have: those of an element belong to the place of its array in those around it. */
+
+/* Passes a value of compact JSON. */
+static const uint8_t *pass_json(const uint8_t *p, const uint8_t *end) {
+    size_t depth = 0;
+    do {
+        if (*p == '"') {
+            for (p++; p < end && *p != '"'; p++) p += *p == '\\';
+        } else if (*p == '{' || *p == '[') {
+            depth++;
+        } else if (*p == '}' || *p == ']') {
+            if (!depth) return p;
+            depth--;
+        }
+        p++;
+    } while (p < end && (depth || (*p != ',' && *p != '}' && *p != ']')));
+    return p;
+}
+
+/* Finds the value of a member in the object whose first member is at `p`, if it is an object; else moves to its end. */
+static const uint8_t *find_member(const uint8_t **p, const uint8_t *end, const Bytes *key) {
+    while (*p < end && **p == '"') {
+        const uint8_t *value = pass_json(*p, end);
+        /* A key ends where its colon stands. */
+        const uint8_t *colon = *p + 1;
+        while (colon < end && *colon != '"') colon += 1 + (*colon == '\\');
+        colon++;
+        if ((size_t)(colon - *p) == key->size && !memcmp(*p, key->data, key->size) && colon[1] == '{') return colon + 2;
+        *p = value < end && *value == ',' ? value + 1 : value;
+    }
+    return NULL;
+}
+
+/* Puts the fields of an element, `inner`, into those around it, in `rows->rescued`: at the way to its array. */
+static void put_inside(fanfold_rows *rows, uint32_t scope, const Cell *inner) {
+    uint32_t way[MAX_DEPTH], list = 0;
+    while (rows->shape.nodes[list].kind != FANFOLD_LIST || rows->shape.nodes[list].scope != scope) list++;
+    size_t steps = 0, made = 0;
+    for (uint32_t node = list; node > RECORD; node = rows->shape.nodes[node].parent)
+        if (rows->shape.nodes[node].name) way[steps++] = node;
+    Bytes *whole = &rows->rescued, *step = &rows->step;
+    if (!whole->size) bytes_text(whole, "{}");
+    const uint8_t *p = whole->data + 1, *end = whole->data + whole->size, *found;
+    for (; steps; steps--) {
+        step->size = 0;
+        bytes_json(step, rows->shape.nodes[way[steps - 1]].name, rows->shape.nodes[way[steps - 1]].size);
+        if (!(found = find_member(&p, end, step))) break;
+        p = found;
+    }
+    while (p < end && *p != '}') {
+        p = pass_json(p, end);
+        p += p < end && *p == ',';
+    }
+    size_t at = (size_t)(p - whole->data), size = whole->size - at;
+    step->size = 0;
+    bytes_put(step, p, size);
+    whole->size = at;
+    if (whole->data[at - 1] != '{') bytes_byte(whole, ',');
+    for (; steps; steps--, made++) {
+        if (made) bytes_byte(whole, '{');
+        bytes_json(whole, rows->shape.nodes[way[steps - 1]].name, rows->shape.nodes[way[steps - 1]].size);
+        bytes_byte(whole, ':');
+    }
+    bytes_put(whole, inner->at + !made, inner->size - 2 * (size_t)!made);
+    for (; made > 1; made--) bytes_byte(whole, '}');
+    bytes_put(whole, step->data, step->size);
+}
+
+static void write_rescued(fanfold_rows *rows) {
+    rows->rescued.size = 0;
+    for (size_t i = 0; i <= rows->deepest; i++) {
+        const Level *level = &rows->levels[i];
+        const Cell *own = &level->cells[slots_of(rows, level->scope) - 1];
+        if (!own->at) continue;
+        if (i)
+            put_inside(rows, level->scope, own);
+        else
+            bytes_put(&rows->rescued, own->at, own->size);
+    }
+    Level *last = &rows->levels[rows->depth - 1];
+    last->cells[last->cell_count - 4] = (Cell){rows->rescued.size ? rows->rescued.data : NULL, rows->rescued.size, 1};
+}
+
 /* Elements. */
 
 /* Opens the element at `rows->p`, and the first ones inside of it; returns 0 where it is damaged. */
@@ -204,6 +287,7 @@ static int open_element(fanfold_rows *rows, size_t from) {
     for (size_t i = number + 1; i < rows->depth; i++)
         for (size_t cell = 0; cell < rows->levels[i].cell_count; cell++) rows->levels[i].cells[cell].at = NULL;
     if (rows->p) write_item(rows);
+    if (rows->p && rows->rescue) write_rescued(rows);
     for (size_t i = from; i < rows->depth && rows->p; i++) write_level(rows, i);
     return rows->p != NULL;
 }
@@ -291,7 +375,7 @@ static int place_columns(fanfold_rows *rows, const fanfold_column *columns) {
         rows->levels[level].cell_count += rows->join_slots[i];
     }
     for (size_t i = 0; i < rows->depth; i++) {
-        rows->levels[i].cell_count += 3;
+        rows->levels[i].cell_count += 4;
         rows->levels[i].cells = zeroed(rows, rows->levels[i].cell_count, sizeof(Cell));
     }
     for (size_t i = 0; i < rows->column_count; i++) {
@@ -308,6 +392,9 @@ static int place_columns(fanfold_rows *rows, const fanfold_column *columns) {
         } else if (column->kind <= FROM_ITEM) {
             source->level = column->kind == FROM_ITEM ? deepest : 0;
             source->cell = rows->levels[source->level].cell_count - 4 + column->kind;
+        } else if (column->kind == FROM_RESCUED && rows->rescue) {
+            source->level = deepest;
+            source->cell = rows->levels[deepest].cell_count - 4;
         } else {
             return 0;
         }
@@ -335,7 +422,7 @@ typedef struct {
 } Wanted;
 
 APART static int is_ready(fanfold_rows *rows, const Wanted *wanted) {
-    Bytes *bytes[] = {&rows->input, &rows->file, &rows->output, &rows->item, &rows->number};
+    Bytes *bytes[] = {&rows->input, &rows->file, &rows->output, &rows->item, &rows->number, &rows->rescued, &rows->step};
     for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++) {
         bytes[i]->exit = &rows->exit;
         bytes_room(bytes[i], 1);
@@ -382,7 +469,7 @@ fanfold_rows *fanfold_rows_open(fanfold_bytes schema, uint32_t rescue, const fan
 
 void fanfold_rows_close(fanfold_rows *rows) {
     if (!rows) return;
-    Bytes *bytes[] = {&rows->input, &rows->file, &rows->output, &rows->item, &rows->number};
+    Bytes *bytes[] = {&rows->input, &rows->file, &rows->output, &rows->item, &rows->number, &rows->rescued, &rows->step};
     for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++) bytes_close(bytes[i]);
     for (size_t i = 0; i < rows->depth; i++) {
         bytes_close(&rows->levels[i].text);

@@ -211,20 +211,28 @@ static void capture(Walk *walk, uint32_t number, const uint8_t *p) {
     walk->capture_node = number;
 }
 
+static Token compacted(Walk *walk, const uint8_t *from, const uint8_t *end) {
+    uint8_t *to = arena_take(&walk->merged->texts, (size_t)(end - from)), *last = compact_json(from, end, to);
+    arena_give_back(&walk->merged->texts, last);
+    return (Token){to, (size_t)(last - to), 0};
+}
+
 static void end_capture(Walk *walk, const uint8_t *end) {
     const Node *node = &walk->shape->nodes[walk->capture_node];
-    if (walk->mode == WALK_READ && node->kind == FANFOLD_VALUE) {
-        size_t size = (size_t)(end - walk->captured);
-        uint8_t *to = arena_take(&walk->merged->texts, size), *last = compact_json(walk->captured, end, to);
-        arena_give_back(&walk->merged->texts, last);
-        size = (size_t)(last - to);
-        merged_value(walk->merged, node->scope, node->slot, to, size, needs_quotes(to, size) ? QUOTED : 0);
+    if (walk->rescue) {
+        Token text = compacted(walk, walk->captured, end);
+        merged_rest(walk->merged, walk->rescue, walk->rescued, text.at, text.size);
+    } else if (walk->mode == WALK_READ && node->kind == FANFOLD_VALUE) {
+        Token text = compacted(walk, walk->captured, end);
+        merged_value(walk->merged, node->scope, node->slot, text.at, text.size, needs_quotes(text.at, text.size) ? QUOTED : 0);
     }
+    walk->rescue = 0;
     walk->captured = NULL;
 }
 
 /* Returns the node for the members of the array or object that opens at `p`. */
 static uint32_t enter(Walk *walk, uint32_t number, int is_object, const uint8_t *p) {
+    if (walk->rescue && !walk->captured) capture(walk, OPAQUE, p);
     if (walk->captured || !number) return OPAQUE;
     const Node *node = &walk->shape->nodes[number];
     if (walk->mode == WALK_LEARN) learn(walk, number, is_object ? KIND_OBJECT : KIND_ARRAY, NULL);
@@ -254,6 +262,8 @@ static uint32_t unknown_key(Walk *walk, uint32_t parent, const Token *name, cons
         number = shape_add(walk->shape, parent, name->at, name->size, &code);
     else if (walk->others == FANFOLD_REFUSE)
         code = FANFOLD_TOO_MANY_FIELDS;
+    else if (walk->others == FANFOLD_RESCUE)
+        walk->rescue = parent;
     if (code == FANFOLD_KEY_TOO_LONG) walk_fault(walk, code, at, "a way to it of at most 4,096 characters");
     if (code == FANFOLD_TOO_MANY_FIELDS) walk_fault(walk, code, at, "no more fields than a run has");
     return number;
@@ -316,6 +326,7 @@ static const uint8_t *take_key(Walk *walk, Level *level, const uint8_t *p, uint3
         *before = *number;
         level->foreseen = walk->shape->nodes[*number].next;
     }
+    walk->rescued = walk->captured ? walk->rescued : level->key;
     if (walk->depth == 1 && !walk->first_key.at) walk->first_key = level->key;
     p = skip_blanks(p);
     if (*p != ':') return unexpected(walk, p, "':'");
@@ -384,7 +395,12 @@ static const uint8_t *walk_members(Walk *walk, const uint8_t *p) {
         } else {
             const uint8_t *at = p;
             if (!(p = take_scalar(walk, p, &token, &kind))) return NULL;
-            if (walk->values <= MAX_VALUES && !walk->captured) walk_take(walk, number, kind, &token, at);
+            if (walk->rescue && !walk->captured) {
+                merged_rest(walk->merged, walk->rescue, walk->rescued, at, (size_t)(p - at));
+                walk->rescue = 0;
+            } else if (walk->values <= MAX_VALUES && !walk->captured) {
+                walk_take(walk, number, kind, &token, at);
+            }
             if (!walk->depth) return p;
         }
         if (!(p = close_levels(walk, p, &done)) || done) return p;
@@ -406,6 +422,7 @@ void walk_begin(Walk *walk, const uint8_t *end, uint64_t record) {
     walk->stopped = NULL;
     walk->flawed = 0;
     walk->captured = NULL;
+    walk->rescue = 0;
     walk->first_key.at = NULL;
     walk->fault.code = 0;
     walk->fault.pointer.size = walk->fault.found.size = walk->fault.expected.size = 0;

@@ -45,6 +45,8 @@ typedef struct {
     const uint8_t *captured;
     size_t capture_depth;
     uint32_t capture_node;
+    uint32_t rescue; /* the object with a field that the schema does not have, whose value comes next or is captured */
+    Token rescued;   /* its key, as it is written */
     int is_object;       /* the record is one */
     Token first_key;     /* as it is written, without quotes */
 } Walk;
