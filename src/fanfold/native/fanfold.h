@@ -24,10 +24,12 @@
  *   1. where its brackets are closed: in an array before the next `,` or `]`, outside before the next line break or `{`;
  *   2. if nothing but blanks stands before it in its line: before the next line that begins with the same blanks and a `{`
  *      (an array's comma there belongs to neither record), be it inside of a text or not;
- *   3. if its brackets never close (another closes in place of the right one, they are more than 1,024 deep, or the file, or
- *      `max_record_bytes`, end first), it has a fault within `max_record_bytes`, and rule 2 does not hold: before the
- *      next `{` behind `,`, `}`, `]` or a blank that begins a good record whose first key is that of the first good record
- *      (of the bad one itself, where there was none);
+ *   3. if its brackets do not close (another closes in place of the right one, they are more than 1,024 deep, the file ends, or
+ *      they go on for long), it has a fault within `max_record_bytes`, and nothing but rule 1 would end it: before the next `{`
+ *      behind `,`, `}`, `]` or a blank that begins a good record whose first key is that of the first good record (of
+ *      the bad one itself, where there was none). For long: eight times as far as the largest good record went and at least
+ *      32 KiB, then twice as far, up to `max_record_bytes`; less where the searches of the file have looked at eight times as
+ *      many bytes as it has so far, and four times `max_record_bytes`;
  *   4. at the end of the file.
  *
  * What is bad about it is then found in its own text alone. A record of more than `max_record_bytes` is

@@ -111,6 +111,7 @@ void reader_judge(fanfold_reader *reader, uint64_t start, uint64_t size, uint64_
 
 void reader_good(fanfold_reader *reader, uint64_t start, uint64_t size) {
     reader->last_code = 0;
+    if (size > reader->largest) reader->largest = size;
     if (reader->options.into) {
         merged_row(&reader->merged, &reader->row, &reader->row_key);
         reader->options.into->texts.exit = reader->options.into->duplicates.exit = &reader->exit;
@@ -231,6 +232,7 @@ APART static int begin(fanfold_reader *reader, const uint8_t *name, size_t size)
     input->last = 0;
     reader->counts = (fanfold_counts){0};
     reader->has_first_key = reader->last_code = 0;
+    reader->largest = reader->spent = 0;
     reader->comma = 0;
     reader->arrays = 0;
     reader->around_depth = reader->way_depth = 0;

@@ -21,7 +21,8 @@ typedef struct {
     int in_array, own_line;
     int to_line;             /* the record ends with its line */
     int may_key;             /* rule 3 may be tried */
-    int by_key;              /* rule 3 is tried: 1, up to max_record_bytes; 2, to the end */
+    int by_key;              /* rule 3 is tried: 1, up to `horizon`; 2, to the end */
+    uint64_t horizon;        /* rule 1 is tried up to here, before rule 3 is */
     int broken;              /* its brackets never close */
     int in_text, escaped;
     uint64_t key_at;
@@ -62,6 +63,8 @@ struct fanfold_reader {
     int has_first_key; /* 1: of the bad one; 2: of the first good one */
     Bytes output, faults, learnt, row, row_key, name;
     fanfold_counts counts;
+    uint64_t largest;  /* of the good records */
+    uint64_t spent;    /* bytes that searches have looked at */
     uint64_t serial;   /* of readings of records, over all files */
     int given_code;    /* what is wrong with the record that is searched; 0: what its text says */
     const char *given_expected;

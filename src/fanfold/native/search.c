@@ -1,6 +1,18 @@
 /* Where a bad record ends, and so where reading goes on: the rules are in fanfold.h. */
 #include "reader.h"
 
+enum { FEW_BYTES = 512, LOOK_BYTES = 1 << 15, LOOK_TIMES = 8, CREDIT = 8 };
+
+/* How far the brackets of a bad record are followed before the next record is looked for in it: some times as far as the
+ * largest good one went, all searches of a file together not much further than the file is long. */
+static uint64_t first_look(const fanfold_reader *reader, uint64_t start) {
+    uint64_t most = reader->options.max_record_bytes, look = most, credit = 4 * most + CREDIT * start;
+    if (reader->largest) look = reader->largest * LOOK_TIMES > LOOK_BYTES ? reader->largest * LOOK_TIMES : LOOK_BYTES;
+    credit = credit > reader->spent + FEW_BYTES ? credit - reader->spent : FEW_BYTES;
+    look = look < credit ? look : credit;
+    return look < most ? look : most;
+}
+
 void search_begin(fanfold_reader *reader, uint64_t start, int in_array, int may_key) {
     Search *search = &reader->search;
     Input *input = &reader->input;
@@ -17,6 +29,7 @@ void search_begin(fanfold_reader *reader, uint64_t start, int in_array, int may_
     search->indent = indent;
     memcpy(search->blanks, p - indent, indent);
     search->may_key = may_key && !search->own_line;
+    search->horizon = start + first_look(reader, start);
 }
 
 static int is_blank(uint8_t c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
@@ -27,6 +40,7 @@ static int found(fanfold_reader *reader, uint64_t end, int drop_comma) {
     Search *search = &reader->search;
     const Input *input = &reader->input;
     uint64_t first = search->start, last = end;
+    reader->spent += search->at - search->start;
     search->size = end - first;
     search->at = end;
     if (search->size > reader->options.max_record_bytes) return FANFOLD_END;
@@ -139,7 +153,7 @@ static int search_by_key(fanfold_reader *reader) {
     Input *input = &reader->input;
     uint64_t most = search->start + reader->options.max_record_bytes;
     for (;;) {
-        uint64_t stop = search->by_key == 1 && most < input_end(input) ? most : input_end(input);
+        uint64_t stop = search->by_key == 1 && search->horizon < input_end(input) ? search->horizon : input_end(input);
         while (search->key_at < stop) {
             const uint8_t *p = input_byte(input, search->key_at);
             int begins = search->key_at > search->start && *p == '{' && (is_blank(p[-1]) || (p[-1] && strchr(",}]", p[-1])));
@@ -151,7 +165,7 @@ static int search_by_key(fanfold_reader *reader) {
             if (answer < 0) return FANFOLD_HUNGRY;
             if (answer) return found(reader, search->key_at, 1);
         }
-        if (search->by_key == 1 && stop == most) return FANFOLD_FULL;
+        if (search->by_key == 1 && search->key_at >= search->horizon) return FANFOLD_FULL;
         if (search->key_at > most) input->at = search->key_at - 1;
         return input->last ? FANFOLD_FULL : FANFOLD_HUNGRY;
     }
@@ -164,6 +178,9 @@ static int key_search(fanfold_reader *reader) {
     /* There is none: it goes on by its brackets, or is all that is left. */
     if (search->by_key == 2) return found(reader, input_end(&reader->input), 0);
     search->by_key = 0;
+    uint64_t most = search->start + reader->options.max_record_bytes, next = 2 * search->horizon - search->start;
+    search->may_key = search->horizon < most;
+    search->horizon = next < most ? next : most;
     return FANFOLD_FULL;
 }
 
@@ -186,8 +203,8 @@ int search_end(fanfold_reader *reader) {
             if (search->to_line ? c == '\n' : !search->broken && pass(search, c)) return found(reader, search->at, 0);
             if (search->broken && search->may_key)
                 search->by_key = 2;
-            else if (search->may_key && search->at >= most)
-                search->by_key = 1, search->may_key = 0;
+            else if (search->may_key && search->at >= search->horizon)
+                search->by_key = 1;
         }
         if (search->by_key) continue;
         if (search->at > most) input->at = search->at - 1;
