@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fanfold.errors import MissingError
-from fanfold.native import Field, Form, Joined, Others, Reader, Rows, Seen, Table
+from fanfold.native import Field, Form, Joined, Others, Reader, Rows, Seen, Table, codes
 from fanfold.native.fields import merged as merged_shapes
 from fanfold.native.library import core
 from fanfold.records.csv_records import CsvRecords
@@ -375,8 +375,8 @@ def test_hostile_files_of_csv_are_read_as_today() -> None:
         answer = read_csv(case.content, cap=1 << 20, names=names)
         values = [tuple(slots(body, len(names))[0]) for _, body in entries(answer.merged)]
         assert values == [tuple(one.value.values()) for one in found if one.value is not None], case.name
-        codes = [one.fault.code for one in found if one.fault]
-        assert [one.code for one in answer.wrong] == codes or codes == ["too_many_fields"], case.name
+        faults = [one.fault.code for one in found if one.fault]
+        assert [one.code for one in answer.wrong] == faults or faults == ["too_many_fields"], case.name
 
 
 # What is learnt.
@@ -765,6 +765,11 @@ def test_columns_that_are_not_there_are_refused(columns: list[tuple[int, int, in
 
 
 # The library.
+
+
+def test_codes_are_those_of_the_list() -> None:
+    """Every code that the core gives is one of the stable list."""
+    assert set(codes()) <= set(CODES)
 
 
 def test_a_library_that_is_not_there_is_one_clear_error(tmp_path: Path) -> None:
