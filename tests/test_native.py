@@ -6,15 +6,19 @@ import json
 import random
 import threading
 from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa  # type: ignore[import-untyped]
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fanfold.errors import MissingError
 from fanfold.native import Field, Form, Joined, Others, Reader, Rows, Seen, Table, codes
+from fanfold.native.arrow import batches
 from fanfold.native.fields import merged as merged_shapes
 from fanfold.native.library import core
 from fanfold.records.csv_records import CsvRecords
@@ -542,8 +546,6 @@ def test_every_double_is_written_as_it_reads_back(number: float) -> None:
 @given(st.from_regex(r"\A-?(0|[1-9][0-9]{0,18})(\.[0-9]{1,18})?([eE][-+]?[0-9]{1,3})?\Z"))
 def test_a_double_holds_what_its_shortest_text_says(number: str) -> None:
     """A number is a DOUBLE exactly when the shortest text of the nearest double has its value."""
-    from decimal import Decimal
-
     record = Field(kind="object", inside=(Field("a", type="DOUBLE"),))
     found = read_json(f'{{"a":{number}}}'.encode(), record=record)
     nearest = float(number)
@@ -762,6 +764,79 @@ def test_columns_that_are_not_there_are_refused(columns: list[tuple[int, int, in
     """What is asked for has to be in the schema."""
     with pytest.raises(ValueError, match="refuses to open"):
         Rows(ORDER, columns, CHAIN)
+
+
+TYPED: dict[str, tuple[str, list[str | None], list[Any]]] = {
+    "n": ("BIGINT", ["-9223372036854775808", "7.0", "1e3", None, "0"], [-(2**63), 7, 1000, None, 0]),
+    "d": (
+        "DECIMAL(38,3)",
+        ["-12.5", "99999999999999999999999999999999999.999", "0.001", "-0", None],
+        [*map(Decimal, ("-12.500", "99999999999999999999999999999999999.999", "0.001", "0.000")), None],
+    ),
+    "x": ("DOUBLE", ["1.5", "-1e300", None, "5e-324", "0"], [1.5, -1e300, None, 5e-324, 0.0]),
+    "b": ("BOOLEAN", ["true", "false", None, "true", "false"], [True, False, None, True, False]),
+    "t": ("VARCHAR", ['"é"', '""', "null", "12.50", '"a\\nb"'], ["é", "", None, "12.50", "a\nb"]),
+    "j": ("JSON", ["[1, 2]", '{"a" : null}', '"x"', None, "1.0"], ["[1,2]", '{"a":null}', '"x"', None, "1.0"]),
+    "on": (
+        "DATE",
+        ['"1969-12-31"', '"2024-02-29"', '"0001-01-01"', None, '"9999-12-31"'],
+        [date(1969, 12, 31), date(2024, 2, 29), date(1, 1, 1), None, date(9999, 12, 31)],
+    ),
+    "at": (
+        "TIMESTAMPTZ",
+        [
+            '"2024-02-29T23:59:59.5+02:00"', '"1969-12-31T23:59:59.999999Z"', None, '"2026-01-02T09:15Z"',
+            '"0001-01-01T00:00Z"',
+        ],
+        [
+            datetime(2024, 2, 29, 21, 59, 59, 500_000, UTC), datetime(1969, 12, 31, 23, 59, 59, 999_999, UTC), None,
+            datetime(2026, 1, 2, 9, 15, tzinfo=UTC), datetime(1, 1, 1, tzinfo=UTC),
+        ],
+    ),
+}  # fmt: skip
+
+
+def columns_of(kinds: dict[str, str], values: list[str], records: str) -> Any:
+    """Return a table of pyarrow, with each value in a column of its type."""
+    record = Field(kind="object", inside=tuple(Field(name, type=kind) for name, kind in kinds.items()))
+    found = read_with(Reader(record, Others.REFUSE), [records.encode()])
+    assert not found.wrong
+    rows = Rows(record, [(SLOT, 0, slot) for slot in range(len(kinds))])
+    columns = [(name, kind) for name, kind in zip(kinds, values, strict=True)]
+    return pa.Table.from_batches([pa.record_batch(batch) for batch in batches(rows, columns, [found.merged])])
+
+
+def test_rows_become_columns_of_arrow() -> None:
+    """Each type arrives in Arrow with its values, exactly, and nulls where there is none."""
+    kinds = {name: kind for name, (kind, *_) in TYPED.items()}
+    records = [
+        ",".join(f'"{name}":{written[row]}' for name, (_, written, _) in TYPED.items() if written[row] is not None)
+        for row in range(5)
+    ]
+    table = columns_of(kinds, list(kinds.values()), "\n".join(f"{{{one}}}" for one in records))
+    table.validate(full=True)
+    assert table.to_pydict() == {name: expected for name, (_, _, expected) in TYPED.items()}
+
+
+def test_undeclared_numbers_may_be_given_a_type_in_the_end() -> None:
+    """Numbers that stand as they are written fit every type that holds them; another type is an error."""
+    records = '{"n":12.50}\n{"n":7}\n{"n":1e1}'
+    table = columns_of({"n": "VARCHAR"}, ["DECIMAL(18,2)"], records)
+    assert table.to_pydict() == {"n": [Decimal("12.50"), Decimal("7.00"), Decimal("10.00")]}
+    with pytest.raises(ValueError, match="refuses a call"):
+        columns_of({"n": "VARCHAR"}, ["BIGINT"], records)
+
+
+def test_many_rows_are_many_batches() -> None:
+    """Columns come in pieces of bounded size, and DuckDB reads them."""
+    import duckdb
+
+    table = columns_of({"n": "BIGINT"}, ["BIGINT"], "\n".join(f'{{"n":{n}}}' for n in range(200_000)))
+    assert len(table.column("n").chunks) > 2
+    with duckdb.connect() as connection:
+        connection.register("numbers", table)
+        found = connection.execute("SELECT count(*), sum(n) FROM numbers").fetchall()
+    assert found == [(200_000, 200_000 * 199_999 // 2)]
 
 
 # The library.

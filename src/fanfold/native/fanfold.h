@@ -218,6 +218,31 @@ FANFOLD_API uint64_t fanfold_table_rows(const fanfold_table *);
 FANFOLD_API fanfold_bytes fanfold_table_duplicates(const fanfold_table *);
 FANFOLD_API void fanfold_table_close(fanfold_table *);
 
+/* The structures of Arrow's C data interface, as its page has them. */
+#ifndef ARROW_C_DATA_INTERFACE
+#define ARROW_C_DATA_INTERFACE
+struct ArrowSchema {
+    const char *format, *name, *metadata;
+    int64_t flags, n_children;
+    struct ArrowSchema **children, *dictionary;
+    void (*release)(struct ArrowSchema *);
+    void *private_data;
+};
+struct ArrowArray {
+    int64_t length, null_count, offset, n_buffers, n_children;
+    const void **buffers;
+    struct ArrowArray **children, *dictionary;
+    void (*release)(struct ArrowArray *);
+    void *private_data;
+};
+#endif
+
+/* What a column is in Arrow: utf8 for VARCHAR and JSON, int64, decimal128, float64, bool, date32, timestamps in microseconds. */
+typedef struct {
+    fanfold_bytes name;
+    uint8_t type, precision, scale;
+} fanfold_arrow_column;
+
 /* A column of rows. `kind` 0: slot `slot` of a scope; 1: the name of the file; 2: the number of the record; 3: the number
  * of the element, from 1, those of nested arrays with a point between them; 4: slot `slot` of the row that join `scope`
  * found; 5: the rescued fields. */
@@ -230,6 +255,12 @@ typedef struct {
 FANFOLD_API fanfold_rows *fanfold_rows_open(fanfold_bytes schema, uint32_t rescue, const fanfold_join *joins, size_t join_count,
                                             const uint32_t *chain, size_t chain_size, const fanfold_column *columns,
                                             size_t column_count);
+/* Makes them columns instead, in Arrow's C data interface: as many as there are, each with a name and a type. To be called before
+ * the first window. What `next` has made is then taken by `fanfold_rows_array`, once each time it returns; the caller
+ * releases it. A value that its type does not hold is FANFOLD_WRONG_CALL. */
+FANFOLD_API int fanfold_rows_arrow(fanfold_rows *, const fanfold_arrow_column *, size_t count);
+FANFOLD_API int fanfold_rows_schema(fanfold_rows *, struct ArrowSchema *);
+FANFOLD_API int fanfold_rows_array(fanfold_rows *, struct ArrowArray *);
 FANFOLD_API int fanfold_rows_feed(fanfold_rows *, const uint8_t *window, size_t size, int last);
 FANFOLD_API int fanfold_rows_next(fanfold_rows *);
 FANFOLD_API fanfold_bytes fanfold_rows_csv(fanfold_rows *);

@@ -29,6 +29,13 @@ class Field(NamedTuple):
     inside: tuple["Field", ...] = ()
 
 
+def digits_of(kind: str) -> tuple[int, int]:
+    """Return precision and scale of a DECIMAL; zeros for other types."""
+    _, _, digits = kind.partition("(")
+    precision, scale = map(int, digits.rstrip(")").split(",")) if digits else (0, 0)
+    return precision, scale
+
+
 def schema(record: Field) -> bytes:
     """Return a schema as the core takes it."""
     return b"".join(map(_node, _each(record)))
@@ -41,8 +48,7 @@ def _each(node: Field) -> Iterator[Field]:
 
 
 def _node(node: Field) -> bytes:
-    base, _, digits = node.type.partition("(")
-    precision, scale = map(int, digits.rstrip(")").split(",")) if digits else (0, 0)
+    base, (precision, scale) = node.type.partition("(")[0], digits_of(node.type)
     name = node.name.encode()
     kind, number = _KINDS.index(node.kind), TYPES.index(base)
     return _NODE.pack(kind, number, precision, scale, node.key, len(node.inside), len(name)) + name

@@ -65,6 +65,12 @@ class Column(ctypes.Structure):
     _fields_ = (("kind", _u32), ("scope", _u32), ("slot", _u32))
 
 
+class ArrowColumn(ctypes.Structure):
+    """fanfold_arrow_column."""
+
+    _fields_ = (("name", Bytes), ("type", ctypes.c_uint8), ("precision", ctypes.c_uint8), ("scale", ctypes.c_uint8))
+
+
 _CALLS: dict[str, tuple[object, tuple[object, ...]]] = {
     "codes": (ctypes.c_char_p, ()),
     "reader_open": (_pointer, (ctypes.POINTER(Options),)),
@@ -85,6 +91,9 @@ _CALLS: dict[str, tuple[object, tuple[object, ...]]] = {
         _pointer,
         (Bytes, _u32, ctypes.POINTER(Join), _size, ctypes.POINTER(_u32), _size, ctypes.POINTER(Column), _size),
     ),
+    "rows_arrow": (ctypes.c_int, (_pointer, ctypes.POINTER(ArrowColumn), _size)),
+    "rows_schema": (ctypes.c_int, (_pointer, _pointer)),
+    "rows_array": (ctypes.c_int, (_pointer, _pointer)),
     "rows_feed": (ctypes.c_int, (_pointer, ctypes.c_char_p, _size, ctypes.c_int)),
     "rows_next": (ctypes.c_int, (_pointer,)),
     "rows_csv": (Bytes, (_pointer,)),

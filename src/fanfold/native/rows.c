@@ -1,6 +1,7 @@
 /* Rows of CSV from merged records: one for each element of the innermost scope of a chain. */
 #include <stdlib.h>
 
+#include "arrow.h"
 #include "merged.h"
 #include "table.h"
 
@@ -42,7 +43,8 @@ struct fanfold_rows {
     size_t *ends;   /* of each column: where its text ends in that of its level */
     size_t *pieces; /* the columns behind which there is one of another level, or none */
     size_t column_count, piece_count;
-    int rescue;
+    int rescue, as_arrow;
+    ArrowColumns arrow;
     Bytes input, file, output, item, number, rescued, step;
     size_t at;              /* in the input */
     const uint8_t *p, *end; /* in the entry; `end` is NULL where none is open */
@@ -288,7 +290,7 @@ static int open_element(fanfold_rows *rows, size_t from) {
         for (size_t cell = 0; cell < rows->levels[i].cell_count; cell++) rows->levels[i].cells[cell].at = NULL;
     if (rows->p) write_item(rows);
     if (rows->p && rows->rescue) write_rescued(rows);
-    for (size_t i = from; i < rows->depth && rows->p; i++) write_level(rows, i);
+    for (size_t i = from; i < rows->depth && rows->p && !rows->as_arrow; i++) write_level(rows, i);
     return rows->p != NULL;
 }
 
@@ -332,14 +334,29 @@ static int open_entry(fanfold_rows *rows) {
     return open_element(rows, 0) ? 1 : -1;
 }
 
-enum { ENOUGH_OUTPUT = 1 << 20 };
+/* Puts a row into the columns; 0 where a type does not hold its value. */
+static int put_row(fanfold_rows *rows) {
+    for (size_t i = 0; i < rows->column_count; i++) {
+        const Cell *cell = &rows->levels[rows->sources[i].level].cells[rows->sources[i].cell];
+        if (!arrow_put(&rows->arrow, i, cell->at, cell->size)) return 0;
+    }
+    rows->arrow.rows++;
+    rows->count++;
+    return 1;
+}
+
+enum { ENOUGH_OUTPUT = 1 << 20, ENOUGH_ROWS = 1 << 16 };
 
 APART static int write_on(fanfold_rows *rows) {
     rows->output.size = 0;
-    while (rows->output.size < ENOUGH_OUTPUT) {
+    while (rows->output.size < ENOUGH_OUTPUT && rows->arrow.bytes < ENOUGH_OUTPUT && rows->arrow.rows < ENOUGH_ROWS) {
         int opened = rows->end ? next_element(rows) : open_entry(rows);
         if (opened < 0) return FANFOLD_WRONG_CALL;
-        if (opened && rows->end) write_row(rows);
+        if (opened && rows->end && rows->as_arrow) {
+            if (!put_row(rows)) return FANFOLD_WRONG_CALL;
+        } else if (opened && rows->end) {
+            write_row(rows);
+        }
         if (opened) continue;
         if (!rows->end) return rows->last ? FANFOLD_END : FANFOLD_HUNGRY;
         rows->end = NULL;
@@ -475,6 +492,7 @@ void fanfold_rows_close(fanfold_rows *rows) {
         bytes_close(&rows->levels[i].text);
         free(rows->levels[i].cells);
     }
+    arrow_close(&rows->arrow);
     shape_close(&rows->shape);
     free(rows->joins);
     free(rows->join_cells);
@@ -506,3 +524,19 @@ int fanfold_rows_next(fanfold_rows *rows) { return setjmp(rows->exit) ? FANFOLD_
 fanfold_bytes fanfold_rows_csv(fanfold_rows *rows) { return (fanfold_bytes){rows->output.data, rows->output.size}; }
 
 uint64_t fanfold_rows_count(const fanfold_rows *rows) { return rows->count; }
+
+int fanfold_rows_arrow(fanfold_rows *rows, const fanfold_arrow_column *columns, size_t count) {
+    if (rows->as_arrow || rows->input.size || count != rows->column_count) return FANFOLD_WRONG_CALL;
+    if (setjmp(rows->exit)) return FANFOLD_NO_MEMORY;
+    rows->as_arrow = 1;
+    return arrow_open(&rows->arrow, columns, count, &rows->exit) ? FANFOLD_FULL : FANFOLD_WRONG_CALL;
+}
+
+int fanfold_rows_schema(fanfold_rows *rows, struct ArrowSchema *schema) {
+    return arrow_schema(&rows->arrow, schema) ? FANFOLD_FULL : FANFOLD_NO_MEMORY;
+}
+
+int fanfold_rows_array(fanfold_rows *rows, struct ArrowArray *array) {
+    if (setjmp(rows->exit)) return FANFOLD_NO_MEMORY;
+    return arrow_take(&rows->arrow, array) ? FANFOLD_FULL : FANFOLD_NO_MEMORY;
+}

@@ -328,3 +328,82 @@ int type_check(const Node *node, int kind, const Token *written, uint8_t *room, 
         return 0;
     }
 }
+
+/* Values. */
+
+static int decimal_value(const Normal *normal, int scale, uint8_t *value) {
+    uint32_t limbs[4] = {0};
+    int64_t count = normal->count ? normal->count + normal->exponent + scale : 0;
+    if (count < normal->count || count > 38) return 0;
+    for (int64_t i = 0; i < count; i++) {
+        uint64_t carry = i < normal->count ? (uint64_t)(normal->digits[i] - '0') : 0;
+        for (int limb = 0; limb < 4; limb++) {
+            carry += (uint64_t)limbs[limb] * 10;
+            limbs[limb] = (uint32_t)carry;
+            carry >>= 32;
+        }
+    }
+    uint64_t borrow = 1;
+    for (int limb = 0; limb < 4 && normal->negative; limb++) {
+        borrow += (uint32_t)~limbs[limb];
+        limbs[limb] = (uint32_t)borrow;
+        borrow >>= 32;
+    }
+    memcpy(value, limbs, sizeof limbs);
+    return 1;
+}
+
+static int bigint_value(const Normal *normal, uint8_t *value) {
+    uint8_t digits[LONGEST_FORM];
+    if (!write_bigint(normal, digits)) return 0;
+    return decimal_value(normal, 0, value);
+}
+
+static int double_value(const Normal *normal, uint8_t *value) {
+    char text[LONGEST_FORM] = "0";
+    if (normal->count > DOUBLE_DIGITS || normal->exponent > 400 || normal->exponent < -400) return 0;
+    if (normal->count) write_scientific(normal->digits, (int)normal->count, normal->exponent, text);
+    double number = to_double(text);
+    if (normal->negative) number = -number;
+    memcpy(value, &number, sizeof number);
+    return 1;
+}
+
+/* Days since 1970. */
+static int64_t days_of(const Moment *moment) {
+    int64_t year = moment->year - (moment->month < 3), days = (153 * (moment->month + (moment->month < 3 ? 9 : -3)) + 2) / 5;
+    return year * 365 + year / 4 - year / 100 + year / 400 + days + moment->day - 1 - 719468;
+}
+
+static int moment_value(int type, const uint8_t *at, size_t size, uint8_t *value) {
+    Moment moment;
+    if (type == FANFOLD_DATE) {
+        if (read_date(at, at + size, &moment) != at + size) return 0;
+        int32_t days = (int32_t)days_of(&moment);
+        memcpy(value, &days, sizeof days);
+        return 1;
+    }
+    uint8_t form[LONGEST_FORM];
+    size_t written = write_timestamp(at, at + size, type == FANFOLD_TIMESTAMPTZ, form);
+    if (!written) return 0;
+    read_date(form, form + written, &moment);
+    int64_t micros = 0, seconds = days_of(&moment) * 86400 + two(form + 11) * 3600 + two(form + 14) * 60 + two(form + 17);
+    for (size_t i = 20; i < 26 && written > 20; i++) micros = micros * 10 + form[i] - '0';
+    micros += seconds * 1000000;
+    memcpy(value, &micros, sizeof micros);
+    return 1;
+}
+
+int type_value(int type, int scale, const uint8_t *at, size_t size, uint8_t *value) {
+    Token written = {at, size, 0};
+    if (type == FANFOLD_BOOLEAN) {
+        value[0] = size == 4;
+        return size == 4 || size == 5;
+    }
+    if (type != FANFOLD_BIGINT && type != FANFOLD_DECIMAL && type != FANFOLD_DOUBLE) return moment_value(type, at, size, value);
+    if (!is_number(KIND_TEXT, &written)) return 0;
+    Normal normal = normal_of(&written);
+    return type == FANFOLD_BIGINT    ? bigint_value(&normal, value)
+           : type == FANFOLD_DECIMAL ? decimal_value(&normal, scale, value)
+                                     : double_value(&normal, value);
+}
