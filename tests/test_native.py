@@ -295,6 +295,15 @@ def test_random_cuts_of_larger_files_give_the_same_answer(pieces: list[bytes], d
     assert read_json(content, *cuts, cap=cap) == read_json(content, cap=cap)
 
 
+def test_what_is_said_of_a_comma_does_not_depend_on_windows() -> None:
+    """A comma that is far from the bracket behind it is told alike, whether or not it is still in memory."""
+    content = b'[{"i":1},' + b"\n" * 2000 + b"]"
+    whole = read_json(content)
+    (wrong,) = whole.wrong
+    assert (wrong.code, wrong.line, wrong.raw, wrong.found) == ("trailing_comma", 1, b",", b",")
+    assert read_json(content, *range(1, len(content))) == whole
+
+
 # Beside the reader of today.
 
 

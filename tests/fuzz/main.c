@@ -212,6 +212,35 @@ static void check_rows(const fanfold_options *options, const Answer *answer) {
     free(csv[1].data);
 }
 
+/* The same rows as columns: as many, and what is made is released. */
+static void check_columns(const fanfold_options *options, const Answer *answer) {
+    static const uint32_t chain[] = {0, 1};
+    static const fanfold_column columns[] = {{0, 0, 0}, {0, 0, 1}, {0, 1, 0}, {0, 1, 1}, {0, 0, 3}, {0, 0, 4}, {0, 0, 5}, {0, 0, 6}, {3, 0, 0}};
+    static const uint8_t types[] = {FANFOLD_VARCHAR, FANFOLD_BIGINT, FANFOLD_VARCHAR, FANFOLD_DECIMAL, FANFOLD_DOUBLE, FANFOLD_DATE,
+                                    FANFOLD_TIMESTAMPTZ, FANFOLD_BOOLEAN, FANFOLD_VARCHAR};
+    fanfold_arrow_column wanted[9];
+    for (size_t i = 0; i < 9; i++) wanted[i] = (fanfold_arrow_column){{(const uint8_t *)"name", 4}, types[i], 18, 2};
+    fanfold_rows *rows = fanfold_rows_open(options->schema, options->others == FANFOLD_RESCUE, NULL, 0, chain, 2, columns, 9);
+    check(rows && fanfold_rows_arrow(rows, wanted, 9) == FANFOLD_FULL, "columns open");
+    struct ArrowSchema schema;
+    check(fanfold_rows_schema(rows, &schema) == FANFOLD_FULL && schema.n_children == 9, "a schema is made");
+    schema.release(&schema);
+    uint64_t made = 0;
+    for (int last = 0; last < 2; last++) {
+        size_t half = answer->merged.size / 2, begin = last ? half : 0, size = last ? answer->merged.size - half : half;
+        check(fanfold_rows_feed(rows, answer->merged.data + begin, size, last) == FANFOLD_FULL, "merged records are taken");
+        for (int done = FANFOLD_FULL; done == FANFOLD_FULL;) {
+            struct ArrowArray array;
+            check((done = fanfold_rows_next(rows)) >= 0, "columns are made");
+            check(fanfold_rows_array(rows, &array) == FANFOLD_FULL, "an array is taken");
+            made += (uint64_t)array.length;
+            array.release(&array);
+        }
+    }
+    check(made == fanfold_rows_count(rows), "the number of rows in columns");
+    fanfold_rows_close(rows);
+}
+
 /* Schemas. */
 
 static void node(Text *schema, uint8_t kind, uint8_t type, uint8_t key, uint32_t children, const char *name) {
@@ -257,6 +286,7 @@ static void try_one(const Text *schema) {
     read_all(&options, 0, &whole);
     check_faults(&whole);
     if (options.others != FANFOLD_LEARN) check_rows(&options, &whole);
+    if (options.others != FANFOLD_LEARN) check_columns(&options, &whole);
     for (int how = 1; how < 3; how++) {
         read_all(&options, how, &other);
         same(&whole.merged, &other.merged, "merged records");

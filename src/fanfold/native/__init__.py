@@ -51,7 +51,12 @@ class Wrong(NamedTuple):
     @property
     def message(self) -> str:
         """What was found, and what was expected."""
-        found = repr(self.found.decode("utf-8", "backslashreplace")) if self.found else "the end"
+        if self.code == "record_too_large":
+            found = f"{self.size} bytes"
+        elif self.found:
+            found = repr(self.found.decode("utf-8", "backslashreplace"))
+        else:
+            found = "the end" if self.code == "truncated" else "nothing"
         return f"found {found}, expected {self.expected}"
 
 

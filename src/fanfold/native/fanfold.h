@@ -182,7 +182,7 @@ typedef struct {
 
 typedef struct {
     uint64_t records, bad; /* records counts good and bad ones */
-    uint64_t bytes, lines; /* read so far */
+    uint64_t bytes;        /* read so far */
 } fanfold_counts;
 
 FANFOLD_API uint32_t fanfold_abi(void);

@@ -56,7 +56,7 @@ class Options(ctypes.Structure):
 class Counts(ctypes.Structure):
     """fanfold_counts."""
 
-    _fields_ = (("records", _u64), ("bad", _u64), ("bytes", _u64), ("lines", _u64))
+    _fields_ = (("records", _u64), ("bad", _u64), ("bytes", _u64))
 
 
 class Column(ctypes.Structure):

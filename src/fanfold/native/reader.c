@@ -63,13 +63,16 @@ static void put_u64(Bytes *to, uint64_t number) {
 void reader_put_fault(fanfold_reader *reader, const Bad *bad, uint64_t number) {
     Input *input = &reader->input;
     Fault *fault = &reader->walk.fault;
+    /* An idle comma may be gone from memory; of a record that is too large nothing is kept. */
+    int kept = bad->size && bad->size <= reader->options.max_record_bytes && bad->code != FANFOLD_TOO_MANY_VALUES;
+    const uint8_t *text = bad->code == FANFOLD_TRAILING_COMMA && bad->expected ? (const uint8_t *)"," : kept ? input_byte(input, bad->start) : NULL;
     if (bad->expected) {
         fault->pointer.size = fault->found.size = fault->expected.size = 0;
         bytes_text(&fault->expected, bad->expected);
+        if (kept) walk_found(&reader->walk, text + (bad->at - bad->start), text + bad->size);
     }
     uint64_t line = bad->line ? bad->line : input_line(input, bad->start);
     uint64_t at_line = bad->at > bad->start ? input_line(input, bad->at) : line;
-    int kept = bad->size <= reader->options.max_record_bytes && bad->start >= input->base && bad->code != FANFOLD_TOO_MANY_VALUES;
     size_t raw = kept ? (size_t)bad->size : 0;
     bytes_room(&reader->faults, 11 * 8);
     const uint64_t numbers[] = {(uint64_t)bad->code, number, at_line, bad->at, line, bad->start, bad->size,
@@ -78,7 +81,7 @@ void reader_put_fault(fanfold_reader *reader, const Bad *bad, uint64_t number) {
     bytes_put(&reader->faults, fault->pointer.data, fault->pointer.size);
     bytes_put(&reader->faults, fault->found.data, fault->found.size);
     bytes_put(&reader->faults, fault->expected.data, fault->expected.size);
-    if (raw) bytes_put(&reader->faults, input_byte(input, bad->start), raw);
+    bytes_put(&reader->faults, text, raw);
 }
 
 void reader_bad(fanfold_reader *reader, const Bad *bad) {

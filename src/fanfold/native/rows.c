@@ -1,91 +1,8 @@
 /* Rows of CSV from merged records: one for each element of the innermost scope of a chain. */
-#include <stdlib.h>
+#include "rows.h"
 
-#include "arrow.h"
-#include "merged.h"
+#include "rescued.h"
 #include "table.h"
-
-enum { FROM_SLOT, FROM_FILE, FROM_NUMBER, FROM_ITEM, FROM_JOIN, FROM_RESCUED };
-
-/* A value of an element; `at` is NULL where it is null. */
-typedef struct {
-    const uint8_t *at;
-    size_t size;
-    int quoted;
-} Cell;
-
-/* Where in the cells of its level a column has its value. */
-typedef struct {
-    uint32_t level;
-    size_t cell;
-    size_t next; /* column of the same level */
-} Source;
-
-/* A scope of the chain, with the element of it that is open. */
-typedef struct {
-    Cell *cells;        /* its slots, then those of its joins, then the rescued fields, the file, the number and the item */
-    size_t cell_count;
-    uint32_t scope;
-    uint64_t left, index; /* elements behind this one; its number, from 1 */
-    int child_read;       /* the elements of the next scope of the chain are behind us */
-    size_t first_column;  /* of its columns: the first */
-    Bytes text;           /* of its columns, as CSV */
-} Level;
-
-struct fanfold_rows {
-    jmp_buf exit;
-    Shape shape;
-    fanfold_join *joins;
-    size_t join_count, *join_cells, *join_slots; /* of each join: its first cell, and how many columns ask for */
-    Level levels[MAX_DEPTH];
-    size_t depth, deepest; /* levels; the last one that has an element */
-    Source *sources;
-    size_t *ends;   /* of each column: where its text ends in that of its level */
-    size_t *pieces; /* the columns behind which there is one of another level, or none */
-    size_t column_count, piece_count;
-    int rescue, as_arrow;
-    ArrowColumns arrow;
-    Bytes input, file, output, item, number, rescued, step;
-    size_t at;              /* in the input */
-    const uint8_t *p, *end; /* in the entry; `end` is NULL where none is open */
-    int last;
-    uint64_t count;
-};
-
-static size_t slots_of(const fanfold_rows *rows, uint32_t scope) {
-    return rows->shape.scopes[scope].slots + (size_t)rows->rescue;
-}
-
-/* Reads slots into cells; returns what follows, or NULL where they are damaged. */
-static const uint8_t *read_slots(const uint8_t *p, const uint8_t *end, Cell *cells, size_t count) {
-    for (size_t i = 0; i < count;) {
-        uint64_t header;
-        if (!(p = read_varint(p, end, &header))) return NULL;
-        uint64_t size = header >> 2;
-        if ((header & 3) == HEADER_NULLS) {
-            if (!size || size > count - i) return NULL;
-            for (; size; size--) cells[i++].at = NULL;
-            continue;
-        }
-        if (size > (size_t)(end - p)) return NULL;
-        cells[i++] = (Cell){p, (size_t)size, (header & 3) == HEADER_QUOTED};
-        p += size;
-    }
-    return p;
-}
-
-static const uint8_t *skip_slots(const uint8_t *p, const uint8_t *end, size_t count) {
-    while (count) {
-        uint64_t header;
-        if (!(p = read_varint(p, end, &header))) return NULL;
-        uint64_t size = header >> 2;
-        int nulls = (header & 3) == HEADER_NULLS;
-        if (size > (nulls ? count : (size_t)(end - p)) || (nulls && !size)) return NULL;
-        count -= nulls ? (size_t)size : 1;
-        if (!nulls) p += size;
-    }
-    return p;
-}
 
 /* Reads the number of an element's rows in its joins, and the rows into cells, if there are any. */
 static const uint8_t *read_joins(const fanfold_rows *rows, const uint8_t *p, uint32_t scope, Cell *cells) {
@@ -107,7 +24,7 @@ static const uint8_t *read_joins(const fanfold_rows *rows, const uint8_t *p, uin
 static const uint8_t *skip_elements(const fanfold_rows *rows, const uint8_t *p, uint32_t scope);
 
 static const uint8_t *skip_element(const fanfold_rows *rows, const uint8_t *p, uint32_t scope) {
-    p = skip_slots(p, rows->end, slots_of(rows, scope));
+    p = skip_slots(p, rows->end, rows_slots(rows, scope));
     if (p) p = read_joins(rows, p, scope, NULL);
     for (uint32_t inner = scope + 1; p && inner < rows->shape.scope_count; inner++)
         if (rows->shape.scopes[inner].parent == scope) p = skip_elements(rows, p, inner);
@@ -179,82 +96,14 @@ static void write_item(fanfold_rows *rows) {
     level->cells[level->cell_count - 1] = (Cell){rows->deepest ? rows->item.data : NULL, rows->item.size, 0};
 }
 
-/* The fields that the schema does not have: those of an element belong to the place of its array in those around it. */
-
-/* Passes a value of compact JSON. */
-static const uint8_t *pass_json(const uint8_t *p, const uint8_t *end) {
-    size_t depth = 0;
-    do {
-        if (*p == '"') {
-            for (p++; p < end && *p != '"'; p++) p += *p == '\\';
-        } else if (*p == '{' || *p == '[') {
-            depth++;
-        } else if (*p == '}' || *p == ']') {
-            if (!depth) return p;
-            depth--;
-        }
-        p++;
-    } while (p < end && (depth || (*p != ',' && *p != '}' && *p != ']')));
-    return p;
-}
-
-/* Finds the value of a member in the object whose first member is at `p`, if it is an object; else moves to its end. */
-static const uint8_t *find_member(const uint8_t **p, const uint8_t *end, const Bytes *key) {
-    while (*p < end && **p == '"') {
-        const uint8_t *value = pass_json(*p, end);
-        /* A key ends where its colon stands. */
-        const uint8_t *colon = *p + 1;
-        while (colon < end && *colon != '"') colon += 1 + (*colon == '\\');
-        colon++;
-        if ((size_t)(colon - *p) == key->size && !memcmp(*p, key->data, key->size) && colon[1] == '{') return colon + 2;
-        *p = value < end && *value == ',' ? value + 1 : value;
-    }
-    return NULL;
-}
-
-/* Puts the fields of an element, `inner`, into those around it, in `rows->rescued`: at the way to its array. */
-static void put_inside(fanfold_rows *rows, uint32_t scope, const Cell *inner) {
-    uint32_t way[MAX_DEPTH], list = 0;
-    while (rows->shape.nodes[list].kind != FANFOLD_LIST || rows->shape.nodes[list].scope != scope) list++;
-    size_t steps = 0, made = 0;
-    for (uint32_t node = list; node > RECORD; node = rows->shape.nodes[node].parent)
-        if (rows->shape.nodes[node].name) way[steps++] = node;
-    Bytes *whole = &rows->rescued, *step = &rows->step;
-    if (!whole->size) bytes_text(whole, "{}");
-    const uint8_t *p = whole->data + 1, *end = whole->data + whole->size, *found;
-    for (; steps; steps--) {
-        step->size = 0;
-        bytes_json(step, rows->shape.nodes[way[steps - 1]].name, rows->shape.nodes[way[steps - 1]].size);
-        if (!(found = find_member(&p, end, step))) break;
-        p = found;
-    }
-    while (p < end && *p != '}') {
-        p = pass_json(p, end);
-        p += p < end && *p == ',';
-    }
-    size_t at = (size_t)(p - whole->data), size = whole->size - at;
-    step->size = 0;
-    bytes_put(step, p, size);
-    whole->size = at;
-    if (whole->data[at - 1] != '{') bytes_byte(whole, ',');
-    for (; steps; steps--, made++) {
-        if (made) bytes_byte(whole, '{');
-        bytes_json(whole, rows->shape.nodes[way[steps - 1]].name, rows->shape.nodes[way[steps - 1]].size);
-        bytes_byte(whole, ':');
-    }
-    bytes_put(whole, inner->at + !made, inner->size - 2 * (size_t)!made);
-    for (; made > 1; made--) bytes_byte(whole, '}');
-    bytes_put(whole, step->data, step->size);
-}
-
 static void write_rescued(fanfold_rows *rows) {
     rows->rescued.size = 0;
     for (size_t i = 0; i <= rows->deepest; i++) {
         const Level *level = &rows->levels[i];
-        const Cell *own = &level->cells[slots_of(rows, level->scope) - 1];
+        const Cell *own = &level->cells[rows_slots(rows, level->scope) - 1];
         if (!own->at) continue;
         if (i)
-            put_inside(rows, level->scope, own);
+            rescued_put(&rows->rescued, &rows->step, &rows->shape, level->scope, own->at, own->size);
         else
             bytes_put(&rows->rescued, own->at, own->size);
     }
@@ -269,7 +118,7 @@ static int open_element(fanfold_rows *rows, size_t from) {
     size_t number = from;
     for (;; number++) {
         Level *level = &rows->levels[number];
-        rows->p = read_slots(rows->p, rows->end, level->cells, slots_of(rows, level->scope));
+        rows->p = read_slots(rows->p, rows->end, level->cells, rows_slots(rows, level->scope));
         if (rows->p && rows->join_count) rows->p = read_joins(rows, rows->p, level->scope, level->cells);
         level->index++;
         level->left--;
@@ -365,143 +214,6 @@ APART static int write_on(fanfold_rows *rows) {
 }
 
 /* The interface. */
-
-static void *zeroed(fanfold_rows *rows, size_t count, size_t size) {
-    void *items = calloc(count + 1, size);
-    if (!items) longjmp(rows->exit, 1);
-    return items;
-}
-
-/* Finds the level of a scope; `depth` where it is not in the chain. */
-static uint32_t level_of(const fanfold_rows *rows, uint32_t scope) {
-    uint32_t level = 0;
-    while (level < rows->depth && rows->levels[level].scope != scope) level++;
-    return level;
-}
-
-/* Finds where each column has its value; the cells of joins are behind those of their scope. */
-static int place_columns(fanfold_rows *rows, const fanfold_column *columns) {
-    for (size_t i = 0; i < rows->column_count; i++)
-        if (columns[i].kind == FROM_JOIN && columns[i].scope < rows->join_count && rows->join_slots[columns[i].scope] <= columns[i].slot)
-            rows->join_slots[columns[i].scope] = (size_t)columns[i].slot + 1;
-    for (size_t i = 0; i < rows->join_count; i++) {
-        if (rows->joins[i].scope >= rows->shape.scope_count) return 0;
-        uint32_t level = level_of(rows, rows->joins[i].scope);
-        if (level == rows->depth) continue;
-        rows->join_cells[i] = rows->levels[level].cell_count;
-        rows->levels[level].cell_count += rows->join_slots[i];
-    }
-    for (size_t i = 0; i < rows->depth; i++) {
-        rows->levels[i].cell_count += 4;
-        rows->levels[i].cells = zeroed(rows, rows->levels[i].cell_count, sizeof(Cell));
-    }
-    for (size_t i = 0; i < rows->column_count; i++) {
-        const fanfold_column *column = &columns[i];
-        Source *source = &rows->sources[i];
-        uint32_t deepest = (uint32_t)rows->depth - 1;
-        if (column->kind == FROM_SLOT) {
-            *source = (Source){level_of(rows, column->scope), column->slot, 0};
-            if (source->level == rows->depth || column->slot >= slots_of(rows, column->scope)) return 0;
-        } else if (column->kind == FROM_JOIN) {
-            if (column->scope >= rows->join_count) return 0;
-            *source = (Source){level_of(rows, rows->joins[column->scope].scope), rows->join_cells[column->scope] + column->slot, 0};
-            if (source->level == rows->depth) return 0;
-        } else if (column->kind <= FROM_ITEM) {
-            source->level = column->kind == FROM_ITEM ? deepest : 0;
-            source->cell = rows->levels[source->level].cell_count - 4 + column->kind;
-        } else if (column->kind == FROM_RESCUED && rows->rescue) {
-            source->level = deepest;
-            source->cell = rows->levels[deepest].cell_count - 4;
-        } else {
-            return 0;
-        }
-    }
-    return 1;
-}
-
-/* Notes for each level which columns it has, and which of them stand beside each other. */
-static void link_columns(fanfold_rows *rows) {
-    for (size_t i = 0; i < rows->depth; i++) rows->levels[i].first_column = rows->column_count;
-    for (size_t i = rows->column_count; i-- > 0;) {
-        Level *level = &rows->levels[rows->sources[i].level];
-        rows->sources[i].next = level->first_column;
-        level->first_column = i;
-    }
-    for (size_t i = 0; i < rows->column_count; i++)
-        if (i + 1 == rows->column_count || rows->sources[i + 1].level != rows->sources[i].level) rows->pieces[rows->piece_count++] = i;
-}
-
-typedef struct {
-    fanfold_bytes schema;
-    const fanfold_join *joins;
-    const uint32_t *chain;
-    const fanfold_column *columns;
-} Wanted;
-
-APART static int is_ready(fanfold_rows *rows, const Wanted *wanted) {
-    Bytes *bytes[] = {&rows->input, &rows->file, &rows->output, &rows->item, &rows->number, &rows->rescued, &rows->step};
-    for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++) {
-        bytes[i]->exit = &rows->exit;
-        bytes_room(bytes[i], 1);
-    }
-    rows->shape.max_fields = SIZE_MAX;
-    if (!shape_open(&rows->shape, wanted->schema, 0, &rows->exit)) return 0;
-    rows->joins = zeroed(rows, rows->join_count, sizeof *rows->joins);
-    rows->join_cells = zeroed(rows, rows->join_count, sizeof *rows->join_cells);
-    rows->join_slots = zeroed(rows, rows->join_count, sizeof *rows->join_slots);
-    if (rows->join_count) memcpy(rows->joins, wanted->joins, rows->join_count * sizeof *rows->joins);
-    rows->sources = zeroed(rows, rows->column_count, sizeof *rows->sources);
-    rows->ends = zeroed(rows, rows->column_count, sizeof *rows->ends);
-    rows->pieces = zeroed(rows, rows->column_count, sizeof *rows->pieces);
-    for (size_t i = 0; i < rows->depth; i++) {
-        Level *level = &rows->levels[i];
-        level->scope = wanted->chain[i];
-        level->text.exit = &rows->exit;
-        bytes_room(&level->text, 1);
-        if (level->scope >= rows->shape.scope_count) return 0;
-        if (i ? rows->shape.scopes[level->scope].parent != wanted->chain[i - 1] || !level->scope : level->scope != 0) return 0;
-        level->cell_count = slots_of(rows, level->scope);
-    }
-    if (!place_columns(rows, wanted->columns)) return 0;
-    link_columns(rows);
-    return 1;
-}
-
-fanfold_rows *fanfold_rows_open(fanfold_bytes schema, uint32_t rescue, const fanfold_join *joins, size_t join_count,
-                                const uint32_t *chain, size_t chain_size, const fanfold_column *columns, size_t column_count) {
-    if (!chain_size || chain_size > MAX_DEPTH) return NULL;
-    fanfold_rows *volatile rows = calloc(1, sizeof *rows);
-    if (!rows) return NULL;
-    const Wanted wanted = {schema, joins, chain, columns};
-    rows->rescue = rescue != 0;
-    rows->join_count = join_count;
-    rows->depth = chain_size;
-    rows->column_count = column_count;
-    if (setjmp(rows->exit) || !is_ready(rows, &wanted)) {
-        fanfold_rows_close(rows);
-        return NULL;
-    }
-    return rows;
-}
-
-void fanfold_rows_close(fanfold_rows *rows) {
-    if (!rows) return;
-    Bytes *bytes[] = {&rows->input, &rows->file, &rows->output, &rows->item, &rows->number, &rows->rescued, &rows->step};
-    for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++) bytes_close(bytes[i]);
-    for (size_t i = 0; i < rows->depth; i++) {
-        bytes_close(&rows->levels[i].text);
-        free(rows->levels[i].cells);
-    }
-    arrow_close(&rows->arrow);
-    shape_close(&rows->shape);
-    free(rows->joins);
-    free(rows->join_cells);
-    free(rows->join_slots);
-    free(rows->sources);
-    free(rows->ends);
-    free(rows->pieces);
-    free(rows);
-}
 
 APART static void feed(fanfold_rows *rows, const uint8_t *window, size_t size) {
     Bytes *input = &rows->input;

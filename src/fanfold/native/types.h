@@ -2,17 +2,8 @@
 #ifndef FANFOLD_TYPES_H
 #define FANFOLD_TYPES_H
 
-#include "json.h"
+#include "numbers.h"
 #include "shape.h"
-
-/* How many digits a number has before the point (at least 1) and behind it, idle zeros not counted. */
-void number_digits(const Token *number, uint64_t *whole, uint64_t *scale);
-
-/* Says whether a number, by its value, is an integer that 64 bits hold. */
-int is_bigint(const Token *number);
-
-/* No form of a value but JSON and VARCHAR is longer. */
-enum { LONGEST_FORM = 64 };
 
 /* Checks a scalar against its declared type, and writes its form.
  *

@@ -67,7 +67,21 @@ void walk_explain(Walk *, const uint8_t *p, const uint8_t *end, uint64_t record)
 void walk_begin(Walk *, const uint8_t *end, uint64_t record);
 void walk_take(Walk *, uint32_t node, int kind, const Token *, const uint8_t *at);
 
+/* What a value means to its field: of a text the characters; the node for the members of the array or object at `p`; the end of a
+ * value that is one text to the caller. */
+Token walk_decoded(Walk *, const Token *text);
+uint32_t walk_enter(Walk *, uint32_t node, int is_object, const uint8_t *p);
+void walk_end_capture(Walk *, const uint8_t *end);
+
 /* Notes a fault at `at`, unless there was one before. */
 void walk_fault(Walk *, int code, const uint8_t *at, const char *expected);
+/* The same for the grammar: it wins over a fault of what the record holds. */
+void walk_flaw(Walk *, int code, const uint8_t *at, const char *expected);
+/* The same where nothing can be read behind it: NULL. The second finds the code. */
+const uint8_t *walk_stop(Walk *, int code, const uint8_t *at, const char *expected);
+const uint8_t *walk_unexpected(Walk *, const uint8_t *at, const char *expected);
+
+/* Notes the word at `at` as what was found: up to 20 bytes, to the next blank, comma, colon, bracket or quote; one at least. */
+void walk_found(Walk *, const uint8_t *at, const uint8_t *end);
 
 #endif
