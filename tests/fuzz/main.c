@@ -1,5 +1,5 @@
-/* Feeds mutations of files to the core, each as a whole and cut into windows, and aborts where the answers differ or contradict
- * the input. Built with sanitizers, which abort on whatever else is wrong.
+/* Feeds mutations of files to the core, each as a whole and cut into windows, and aborts where the answers differ or
+ * contradict the input. Built with sanitizers, which abort on whatever else is wrong.
  *
  * main SEED SECONDS FILE…: prints how many inputs there were. Where it aborts, the input is in ./found. */
 #include <stdio.h>
@@ -39,10 +39,59 @@ static void append(Text *text, const void *data, size_t size) {
 /* Mutations. */
 
 static const char *const words[] = {
-    "{", "}", "[", "]", ",", ":", "\"", "\\", "\n", "\r\n", "\r", " ", "\t", "\"\"", "{\"id\":", "\n{", ",{", "},{", "]\n[", "null", "true",
-    "NaN", "-Infinity", "1e400", "-0", "0.10", "12345678901234567890", "\\u00e9", "\\ud83d\\ude00", "\\ud800", "\xc3\xa9", "\xff", "\xed\xa0\x80",
-    "\xf0\x9f\x98\x80", "\xef\xbb\xbf", "\"id\"", "\"items\"", "\"data\"", "1", "9", "-", ".", "e", "\"a\"\"b\"", "#", "2026-01-02", "x", "\x01",
-    "[[[[[[[[[[[[[[[[", "]]]]]]]]]]]]]]]]", "{\"a\":{\"a\":{\"a\":", "}}}", "                                ",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    ":",
+    "\"",
+    "\\",
+    "\n",
+    "\r\n",
+    "\r",
+    " ",
+    "\t",
+    "\"\"",
+    "{\"id\":",
+    "\n{",
+    ",{",
+    "},{",
+    "]\n[",
+    "null",
+    "true",
+    "NaN",
+    "-Infinity",
+    "1e400",
+    "-0",
+    "0.10",
+    "12345678901234567890",
+    "\\u00e9",
+    "\\ud83d\\ude00",
+    "\\ud800",
+    "\xc3\xa9",
+    "\xff",
+    "\xed\xa0\x80",
+    "\xf0\x9f\x98\x80",
+    "\xef\xbb\xbf",
+    "\"id\"",
+    "\"items\"",
+    "\"data\"",
+    "1",
+    "9",
+    "-",
+    ".",
+    "e",
+    "\"a\"\"b\"",
+    "#",
+    "2026-01-02",
+    "x",
+    "\x01",
+    "[[[[[[[[[[[[[[[[",
+    "]]]]]]]]]]]]]]]]",
+    "{\"a\":{\"a\":{\"a\":",
+    "}}}",
+    "                                ",
 };
 
 static void insert(Text *text, size_t at, const void *data, size_t size) {
@@ -180,7 +229,8 @@ static void check_faults(const Answer *answer) {
 /* The merged records are as many as the good ones, and their rows can be written, cut anywhere. */
 static void check_rows(const fanfold_options *options, const Answer *answer) {
     static const uint32_t chain[] = {0, 1};
-    static const fanfold_column columns[] = {{0, 0, 0}, {0, 1, 0}, {0, 0, 1}, {1, 0, 0}, {2, 0, 0}, {3, 0, 0}, {0, 1, 1}, {5, 0, 0}};
+    static const fanfold_column columns[] = {{0, 0, 0}, {0, 1, 0}, {0, 0, 1}, {1, 0, 0},
+                                             {2, 0, 0}, {3, 0, 0}, {0, 1, 1}, {5, 0, 0}};
     uint32_t rescue = options->others == FANFOLD_RESCUE;
     Text csv[2] = {{0}, {0}};
     uint64_t entries = 0;
@@ -188,7 +238,8 @@ static void check_rows(const fanfold_options *options, const Answer *answer) {
         const uint8_t *p = answer->merged.data + at;
         at += 4 + (p[0] | (size_t)p[1] << 8 | (size_t)p[2] << 16 | (size_t)p[3] << 24);
     }
-    check(entries == answer->counts.records - answer->counts.bad + 1 || (!entries && !answer->counts.records), "the number of merged records");
+    check(entries == answer->counts.records - answer->counts.bad + 1 || (!entries && !answer->counts.records),
+          "the number of merged records");
     for (int how = 0; how < 3; how += 2) {
         fanfold_rows *rows = fanfold_rows_open(options->schema, rescue, NULL, 0, chain, 2, columns, 7 + rescue);
         check(rows != NULL, "rows open");
@@ -196,7 +247,8 @@ static void check_rows(const fanfold_options *options, const Answer *answer) {
         for (int last = 0; !last;) {
             size_t size = cut(how, answer->merged.size - at);
             last = at + size == answer->merged.size;
-            check(fanfold_rows_feed(rows, answer->merged.data + at, size, last) == FANFOLD_FULL, "merged records are taken");
+            check(fanfold_rows_feed(rows, answer->merged.data + at, size, last) == FANFOLD_FULL,
+                  "merged records are taken");
             at += size;
             int done;
             do {
@@ -215,12 +267,15 @@ static void check_rows(const fanfold_options *options, const Answer *answer) {
 /* The same rows as columns: as many, and what is made is released. */
 static void check_columns(const fanfold_options *options, const Answer *answer) {
     static const uint32_t chain[] = {0, 1};
-    static const fanfold_column columns[] = {{0, 0, 0}, {0, 0, 1}, {0, 1, 0}, {0, 1, 1}, {0, 0, 3}, {0, 0, 4}, {0, 0, 5}, {0, 0, 6}, {3, 0, 0}};
-    static const uint8_t types[] = {FANFOLD_VARCHAR, FANFOLD_BIGINT, FANFOLD_VARCHAR, FANFOLD_DECIMAL, FANFOLD_DOUBLE, FANFOLD_DATE,
+    static const fanfold_column columns[] = {{0, 0, 0}, {0, 0, 1}, {0, 1, 0}, {0, 1, 1}, {0, 0, 3},
+                                             {0, 0, 4}, {0, 0, 5}, {0, 0, 6}, {3, 0, 0}};
+    static const uint8_t types[] = {FANFOLD_VARCHAR,     FANFOLD_BIGINT,  FANFOLD_VARCHAR,
+                                    FANFOLD_DECIMAL,     FANFOLD_DOUBLE,  FANFOLD_DATE,
                                     FANFOLD_TIMESTAMPTZ, FANFOLD_BOOLEAN, FANFOLD_VARCHAR};
     fanfold_arrow_column wanted[9];
     for (size_t i = 0; i < 9; i++) wanted[i] = (fanfold_arrow_column){{(const uint8_t *)"name", 4}, types[i], 18, 2};
-    fanfold_rows *rows = fanfold_rows_open(options->schema, options->others == FANFOLD_RESCUE, NULL, 0, chain, 2, columns, 9);
+    fanfold_rows *rows =
+        fanfold_rows_open(options->schema, options->others == FANFOLD_RESCUE, NULL, 0, chain, 2, columns, 9);
     check(rows && fanfold_rows_arrow(rows, wanted, 9) == FANFOLD_FULL, "columns open");
     struct ArrowSchema schema;
     check(fanfold_rows_schema(rows, &schema) == FANFOLD_FULL && schema.n_children == 9, "a schema is made");
@@ -228,7 +283,8 @@ static void check_columns(const fanfold_options *options, const Answer *answer) 
     uint64_t made = 0;
     for (int last = 0; last < 2; last++) {
         size_t half = answer->merged.size / 2, begin = last ? half : 0, size = last ? answer->merged.size - half : half;
-        check(fanfold_rows_feed(rows, answer->merged.data + begin, size, last) == FANFOLD_FULL, "merged records are taken");
+        check(fanfold_rows_feed(rows, answer->merged.data + begin, size, last) == FANFOLD_FULL,
+              "merged records are taken");
         for (int done = FANFOLD_FULL; done == FANFOLD_FULL;) {
             struct ArrowArray array;
             check((done = fanfold_rows_next(rows)) >= 0, "columns are made");

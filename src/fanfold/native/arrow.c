@@ -36,7 +36,9 @@ void arrow_close(ArrowColumns *columns) {
     columns->count = 0;
 }
 
-static int is_text(const ArrowColumn *column) { return column->type == FANFOLD_VARCHAR || column->type == FANFOLD_JSON; }
+static int is_text(const ArrowColumn *column) {
+    return column->type == FANFOLD_VARCHAR || column->type == FANFOLD_JSON;
+}
 
 static void put_bit(Bytes *bits, uint64_t row, int bit) {
     if (row % 8 == 0) bytes_byte(bits, 0);
@@ -91,7 +93,8 @@ static void release_array(struct ArrowArray *array) {
 static int begin_array(struct ArrowArray *array, int64_t rows, size_t children) {
     Owned *owned = calloc(1, sizeof *owned);
     if (!owned) return 0;
-    *array = (struct ArrowArray){.length = rows, .private_data = owned, .buffers = owned->buffers, .release = release_array};
+    *array =
+        (struct ArrowArray){.length = rows, .private_data = owned, .buffers = owned->buffers, .release = release_array};
     owned->children = calloc(children + 1, sizeof *owned->children);
     owned->pointers = calloc(children + 1, sizeof *owned->pointers);
     if (!owned->children || !owned->pointers) return 0;
@@ -150,7 +153,8 @@ static int begin_schema(struct ArrowSchema *schema, const char *format, const By
     memcpy(texts, format, size);
     texts[size] = 0;
     if (name) memcpy(texts + size, name->data, name->size);
-    *schema = (struct ArrowSchema){.format = texts, .name = texts + size, .flags = name ? 2 : 0, .private_data = texts, .release = release_schema};
+    *schema = (struct ArrowSchema){
+        .format = texts, .name = texts + size, .flags = name ? 2 : 0, .private_data = texts, .release = release_schema};
     return 1;
 }
 
@@ -166,7 +170,8 @@ int arrow_schema(const ArrowColumns *columns, struct ArrowSchema *schema) {
         char format[32];
         snprintf(format, sizeof format, "d:%d,%d", column->precision, column->scale);
         schema->children[i] = &children[i];
-        whole = begin_schema(&children[i], column->type == FANFOLD_DECIMAL ? format : formats[column->type], &column->name);
+        whole =
+            begin_schema(&children[i], column->type == FANFOLD_DECIMAL ? format : formats[column->type], &column->name);
         schema->n_children = (int64_t)i + whole;
     }
     if (whole) return 1;

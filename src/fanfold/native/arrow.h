@@ -19,7 +19,8 @@ typedef struct {
 
 int arrow_open(ArrowColumns *, const fanfold_arrow_column *, size_t count, jmp_buf *exit);
 void arrow_close(ArrowColumns *);
-/* Puts the value of the next row into a column; `at` is NULL where it is null. Returns 0 where its type does not hold it. */
+/* Puts the value of the next row into a column; `at` is NULL where it is null. Returns 0 where its type does not hold
+ * it. */
 int arrow_put(ArrowColumns *, size_t column, const uint8_t *at, size_t size);
 
 /* Moves what was put into an array of the interface, and begins anew; 0 without memory. */

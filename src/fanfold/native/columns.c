@@ -19,7 +19,8 @@ static uint32_t level_of(const fanfold_rows *rows, uint32_t scope) {
 /* Finds where each column has its value; the cells of joins are behind those of their scope. */
 static int place_columns(fanfold_rows *rows, const fanfold_column *columns) {
     for (size_t i = 0; i < rows->column_count; i++)
-        if (columns[i].kind == FROM_JOIN && columns[i].scope < rows->join_count && rows->join_slots[columns[i].scope] <= columns[i].slot)
+        if (columns[i].kind == FROM_JOIN && columns[i].scope < rows->join_count &&
+            rows->join_slots[columns[i].scope] <= columns[i].slot)
             rows->join_slots[columns[i].scope] = (size_t)columns[i].slot + 1;
     for (size_t i = 0; i < rows->join_count; i++) {
         if (rows->joins[i].scope >= rows->shape.scope_count) return 0;
@@ -41,7 +42,8 @@ static int place_columns(fanfold_rows *rows, const fanfold_column *columns) {
             if (source->level == rows->depth || column->slot >= rows_slots(rows, column->scope)) return 0;
         } else if (column->kind == FROM_JOIN) {
             if (column->scope >= rows->join_count) return 0;
-            *source = (Source){level_of(rows, rows->joins[column->scope].scope), rows->join_cells[column->scope] + column->slot, 0};
+            *source = (Source){level_of(rows, rows->joins[column->scope].scope),
+                               rows->join_cells[column->scope] + column->slot, 0};
             if (source->level == rows->depth) return 0;
         } else if (column->kind <= FROM_ITEM) {
             source->level = column->kind == FROM_ITEM ? deepest : 0;
@@ -65,7 +67,8 @@ static void link_columns(fanfold_rows *rows) {
         level->first_column = i;
     }
     for (size_t i = 0; i < rows->column_count; i++)
-        if (i + 1 == rows->column_count || rows->sources[i + 1].level != rows->sources[i].level) rows->pieces[rows->piece_count++] = i;
+        if (i + 1 == rows->column_count || rows->sources[i + 1].level != rows->sources[i].level)
+            rows->pieces[rows->piece_count++] = i;
 }
 
 typedef struct {
@@ -76,7 +79,8 @@ typedef struct {
 } Wanted;
 
 APART static int is_ready(fanfold_rows *rows, const Wanted *wanted) {
-    Bytes *bytes[] = {&rows->input, &rows->file, &rows->output, &rows->item, &rows->number, &rows->rescued, &rows->step};
+    Bytes *bytes[] = {&rows->input,  &rows->file,    &rows->output, &rows->item,
+                      &rows->number, &rows->rescued, &rows->step};
     for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++) {
         bytes[i]->exit = &rows->exit;
         bytes_room(bytes[i], 1);
@@ -96,7 +100,8 @@ APART static int is_ready(fanfold_rows *rows, const Wanted *wanted) {
         level->text.exit = &rows->exit;
         bytes_room(&level->text, 1);
         if (level->scope >= rows->shape.scope_count) return 0;
-        if (i ? rows->shape.scopes[level->scope].parent != wanted->chain[i - 1] || !level->scope : level->scope != 0) return 0;
+        if (i ? rows->shape.scopes[level->scope].parent != wanted->chain[i - 1] || !level->scope : level->scope != 0)
+            return 0;
         level->cell_count = rows_slots(rows, level->scope);
     }
     if (!place_columns(rows, wanted->columns)) return 0;
@@ -105,7 +110,8 @@ APART static int is_ready(fanfold_rows *rows, const Wanted *wanted) {
 }
 
 fanfold_rows *fanfold_rows_open(fanfold_bytes schema, uint32_t rescue, const fanfold_join *joins, size_t join_count,
-                                const uint32_t *chain, size_t chain_size, const fanfold_column *columns, size_t column_count) {
+                                const uint32_t *chain, size_t chain_size, const fanfold_column *columns,
+                                size_t column_count) {
     if (!chain_size || chain_size > MAX_DEPTH) return NULL;
     fanfold_rows *volatile rows = calloc(1, sizeof *rows);
     if (!rows) return NULL;
@@ -123,7 +129,8 @@ fanfold_rows *fanfold_rows_open(fanfold_bytes schema, uint32_t rescue, const fan
 
 void fanfold_rows_close(fanfold_rows *rows) {
     if (!rows) return;
-    Bytes *bytes[] = {&rows->input, &rows->file, &rows->output, &rows->item, &rows->number, &rows->rescued, &rows->step};
+    Bytes *bytes[] = {&rows->input,  &rows->file,    &rows->output, &rows->item,
+                      &rows->number, &rows->rescued, &rows->step};
     for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++) bytes_close(bytes[i]);
     for (size_t i = 0; i < rows->depth; i++) {
         bytes_close(&rows->levels[i].text);

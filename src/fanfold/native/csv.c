@@ -19,7 +19,8 @@ static const uint8_t *pass_character(const uint8_t *p, Line *line) {
     return p + (size ? size : 1);
 }
 
-/* Passes a field without quotes; returns what follows it, or NULL where a quote is in it: `cell->size` is then before it. */
+/* Passes a field without quotes; returns what follows it, or NULL where a quote is in it: `cell->size` is then before
+ * it. */
 static const uint8_t *plain_cell(const uint8_t *p, const uint8_t *end, Token *cell, Line *line) {
     *cell = (Token){p, 0, 0};
     for (;;) {
@@ -61,7 +62,8 @@ static Line read_line(fanfold_reader *reader, const uint8_t *p, size_t most) {
     for (;; p++) {
         Token cell;
         line.at = p;
-        const uint8_t *behind = *p == '"' && p < end ? quoted_cell(p, end, &cell, &line) : plain_cell(p, end, &cell, &line);
+        const uint8_t *behind =
+            *p == '"' && p < end ? quoted_cell(p, end, &cell, &line) : plain_cell(p, end, &cell, &line);
         /* A quote, or a CR, right at the end may mean another thing with what follows. */
         if (!input->last && (!behind || behind >= end || behind + 1 == end)) {
             line.outcome = VALUE_INCOMPLETE;
@@ -101,8 +103,8 @@ static void name_pointer(fanfold_reader *reader, size_t column) {
     walk->levels[0].key = (Token){reader->header.data + begin, reader->names[column] - begin, 0};
 }
 
-static void put_line_fault(fanfold_reader *reader, const uint8_t *begin, size_t size, const uint8_t *at, int code, const char *expected,
-                           size_t column) {
+static void put_line_fault(fanfold_reader *reader, const uint8_t *begin, size_t size, const uint8_t *at, int code,
+                           const char *expected, size_t column) {
     Walk *walk = &reader->walk;
     uint64_t start = reader->input.base + (uint64_t)(begin - reader->input.bytes.data);
     walk_begin(walk, begin + size, ++reader->serial);
@@ -111,7 +113,7 @@ static void put_line_fault(fanfold_reader *reader, const uint8_t *begin, size_t 
     if (at > begin + size) at = begin + size;
     walk_fault(walk, code, at, expected);
     walk->explain = 0;
-    Bad bad = {start, size, 0, start + (uint64_t)(at - begin), code, NULL};
+    Bad bad = {start, size, 0, start + (uint64_t)(at - begin), code, NULL, NULL};
     if (reader->state == AT_HEADER)
         reader_put_fault(reader, &bad, 0);
     else
@@ -121,7 +123,8 @@ static void put_line_fault(fanfold_reader *reader, const uint8_t *begin, size_t 
 /* The header. */
 
 static int refuse_header(fanfold_reader *reader, const uint8_t *begin, size_t size, int code, const char *expected) {
-    put_line_fault(reader, begin, size < MAX_KEY_CHARACTERS ? size : MAX_KEY_CHARACTERS, begin, code, expected, SIZE_MAX);
+    put_line_fault(reader, begin, size < MAX_KEY_CHARACTERS ? size : MAX_KEY_CHARACTERS, begin, code, expected,
+                   SIZE_MAX);
     reader->state = AT_END;
     return FANFOLD_FULL;
 }
@@ -161,7 +164,8 @@ static int step_header(fanfold_reader *reader) {
     const char *expected = "a name for each column, each once";
     Line line = read_line(reader, begin, reader->options.max_fields + 1);
     size_t most = (size_t)reader->options.max_record_bytes;
-    if (line.outcome == VALUE_INCOMPLETE && (size_t)(end - begin) <= most + 2) return input_hungry(input, input->at, most + 3);
+    if (line.outcome == VALUE_INCOMPLETE && (size_t)(end - begin) <= most + 2)
+        return input_hungry(input, input->at, most + 3);
     if (line.outcome != VALUE_GOOD || (size_t)(line.end - begin) > most)
         return refuse_header(reader, begin, 0, FANFOLD_BAD_HEADER, expected);
     size_t size = (size_t)(line.end - begin);
@@ -231,7 +235,8 @@ static void take_line(fanfold_reader *reader, const uint8_t *begin, const Line *
         return;
     }
     if (reader->refused) {
-        put_line_fault(reader, begin, size, begin, FANFOLD_TOO_MANY_FIELDS, "no columns that the run does not have", SIZE_MAX);
+        put_line_fault(reader, begin, size, begin, FANFOLD_TOO_MANY_FIELDS, "no columns that the run does not have",
+                       SIZE_MAX);
         return;
     }
     walk_begin(walk, line->end, ++reader->serial);
@@ -246,7 +251,8 @@ static void take_line(fanfold_reader *reader, const uint8_t *begin, const Line *
         return;
     }
     shape_forget(&reader->shape);
-    reader_bad(reader, &(Bad){start, size, 0, start + (uint64_t)(walk->fault.at - begin), walk->fault.code, NULL});
+    reader_bad(reader,
+               &(Bad){start, size, 0, start + (uint64_t)(walk->fault.at - begin), walk->fault.code, NULL, NULL});
 }
 
 /* A line that is too long is passed over. */
@@ -257,7 +263,8 @@ static int step_long_line(fanfold_reader *reader) {
     if (!p && !input->last) return FANFOLD_HUNGRY;
     const Search *long_line = &reader->search;
     uint64_t size = input->at - long_line->start;
-    reader_bad(reader, &(Bad){long_line->start, size, long_line->line, long_line->start, FANFOLD_RECORD_TOO_LARGE, "at most input.max_record_bytes"});
+    reader_bad(reader, &(Bad){long_line->start, size, long_line->line, long_line->start, FANFOLD_RECORD_TOO_LARGE,
+                              "at most input.max_record_bytes", NULL});
     reader->state = AT_LINE;
     return FANFOLD_FULL;
 }
@@ -278,7 +285,8 @@ static int end_bad_line(fanfold_reader *reader, const uint8_t *begin, const Line
     int is_seen = line->outcome == VALUE_BAD && (uint64_t)(line->stop - begin) <= 2 * most;
     size_t size = without_cr(begin, p ? p : end), column = is_seen ? line->cells : SIZE_MAX;
     int code = p ? FANFOLD_BAD_QUOTE : FANFOLD_TRUNCATED;
-    put_line_fault(reader, begin, size, is_seen ? line->at : begin, code, "quotes around the whole field, or none in it", column);
+    put_line_fault(reader, begin, size, is_seen ? line->at : begin, code,
+                   "quotes around the whole field, or none in it", column);
     input->at += (uint64_t)((p ? p : end) - begin);
     return FANFOLD_FULL;
 }
@@ -293,7 +301,8 @@ static int step_line(fanfold_reader *reader) {
     uint64_t size = line.outcome == VALUE_GOOD ? (uint64_t)(line.end - begin) : UINT64_MAX;
     if (size > 2 * most) return end_bad_line(reader, begin, &line);
     if (size > most)
-        put_line_fault(reader, begin, (size_t)size, begin, FANFOLD_RECORD_TOO_LARGE, "at most input.max_record_bytes", SIZE_MAX);
+        put_line_fault(reader, begin, (size_t)size, begin, FANFOLD_RECORD_TOO_LARGE, "at most input.max_record_bytes",
+                       SIZE_MAX);
     else
         take_line(reader, begin, &line);
     input->at += size;
@@ -323,7 +332,8 @@ int csv_step(fanfold_reader *reader) {
     if (reader->state == IN_LONG_LINE) return step_long_line(reader);
     if (pass_breaks(reader) == FANFOLD_HUNGRY) {
         if (reader->state != AT_END) return FANFOLD_HUNGRY;
-        if (!reader->column_count) reader_put_fault(reader, &(Bad){0, 0, 1, 0, FANFOLD_EMPTY_FILE, "a header line"}, 0);
+        if (!reader->column_count)
+            reader_put_fault(reader, &(Bad){0, 0, 1, 0, FANFOLD_EMPTY_FILE, "a header line", NULL}, 0);
         return FANFOLD_FULL;
     }
     return reader->state == AT_HEADER ? step_header(reader) : step_line(reader);

@@ -91,9 +91,9 @@
 
 /* What a call returns. */
 enum {
-    FANFOLD_END = 0,       /* there is nothing more */
-    FANFOLD_HUNGRY = 1,    /* feed the next window */
-    FANFOLD_FULL = 2,      /* take what there is, and call again */
+    FANFOLD_END = 0,    /* there is nothing more */
+    FANFOLD_HUNGRY = 1, /* feed the next window */
+    FANFOLD_FULL = 2,   /* take what there is, and call again */
     FANFOLD_NO_MEMORY = -1,
     FANFOLD_WRONG_CALL = -2 /* a schema or columns that do not fit, or a call out of order: the caller is at fault */
 };
@@ -252,9 +252,9 @@ typedef struct {
 
 /* Writes merged records as CSV (RFC 4180, LF). One row for each element of the innermost scope of `chain`, the scopes from the
  * record (0) down; an array that is empty or null has one row. `joins` are those of the reader. NULL: see above. */
-FANFOLD_API fanfold_rows *fanfold_rows_open(fanfold_bytes schema, uint32_t rescue, const fanfold_join *joins, size_t join_count,
-                                            const uint32_t *chain, size_t chain_size, const fanfold_column *columns,
-                                            size_t column_count);
+FANFOLD_API fanfold_rows *fanfold_rows_open(fanfold_bytes schema, uint32_t rescue, const fanfold_join *joins,
+                                            size_t join_count, const uint32_t *chain, size_t chain_size,
+                                            const fanfold_column *columns, size_t column_count);
 /* Makes them columns instead, in Arrow's C data interface: as many as there are, each with a name and a type. To be called before
  * the first window. What `next` has made is then taken by `fanfold_rows_array`, once each time it returns; the caller
  * releases it. A value that its type does not hold is FANFOLD_WRONG_CALL. */

@@ -65,5 +65,6 @@ const uint8_t *walk_stop(Walk *walk, int code, const uint8_t *at, const char *ex
 }
 
 const uint8_t *walk_unexpected(Walk *walk, const uint8_t *at, const char *expected) {
-    return walk_stop(walk, at < walk->end && *at >= 0x80 && !utf8_size(at) ? FANFOLD_BAD_UTF8 : FANFOLD_SYNTAX, at, expected);
+    return walk_stop(walk, at < walk->end && *at >= 0x80 && !utf8_size(at) ? FANFOLD_BAD_UTF8 : FANFOLD_SYNTAX, at,
+                     expected);
 }

@@ -21,9 +21,10 @@ static int step_search(fanfold_reader *reader) {
     int answer = search_end(reader);
     if (answer == FANFOLD_HUNGRY) return answer;
     if (reader->given_code)
-        reader_bad(reader, &(Bad){search->start, search->size, search->line, search->start, reader->given_code, reader->given_expected});
+        reader_bad(reader, &(Bad){search->start, search->size, search->line, search->start, reader->given_code,
+                                  reader->given_expected, NULL});
     else if (!search->size)
-        reader_bad(reader, &(Bad){search->start, 0, search->line, search->start, FANFOLD_SYNTAX, "a record"});
+        reader_bad(reader, &(Bad){search->start, 0, search->line, search->start, FANFOLD_SYNTAX, "a record", NULL});
     else
         reader_judge(reader, search->start, search->size, search->line);
     if (reader->has_first_key == 1) reader->has_first_key = 0;
@@ -88,7 +89,7 @@ static int step_record(fanfold_reader *reader, int in_array) {
 void json_idle_comma(fanfold_reader *reader, const char *expected) {
     if (!reader->comma) return;
     uint64_t comma = reader->comma - 1;
-    reader_bad(reader, &(Bad){comma, 1, reader->comma_line, comma, FANFOLD_TRAILING_COMMA, expected});
+    reader_bad(reader, &(Bad){comma, 1, reader->comma_line, comma, FANFOLD_TRAILING_COMMA, expected, ","});
     reader->comma = 0;
 }
 
@@ -101,7 +102,8 @@ int json_wait(fanfold_reader *reader) {
 static int step_end(fanfold_reader *reader, int in_array) {
     if (!reader->input.last) return json_wait(reader);
     if (in_array && reader->last_code != FANFOLD_TRUNCATED && reader->last_code != FANFOLD_TOO_DEEP)
-        reader_bad(reader, &(Bad){reader->input.at, 0, 0, reader->input.at, FANFOLD_TRUNCATED, "the end of the array of records"});
+        reader_bad(reader, &(Bad){reader->input.at, 0, 0, reader->input.at, FANFOLD_TRUNCATED,
+                                  "the end of the array of records", NULL});
     reader->state = AT_END;
     return FANFOLD_FULL;
 }
@@ -112,7 +114,7 @@ static int step_start(fanfold_reader *reader) {
     if (!input->at && !memcmp(input->bytes.data, "\xef\xbb\xbf", 3)) input->at = 3;
     if (!input_pass_blanks(input)) {
         if (!input->last) return FANFOLD_HUNGRY;
-        reader_put_fault(reader, &(Bad){0, 0, 1, 0, FANFOLD_EMPTY_FILE, "records"}, 0);
+        reader_put_fault(reader, &(Bad){0, 0, 1, 0, FANFOLD_EMPTY_FILE, "records", NULL}, 0);
         reader->state = AT_END;
         return FANFOLD_FULL;
     }
@@ -160,7 +162,9 @@ static int step_unexpected(fanfold_reader *reader) {
 
 static int step_behind_array(fanfold_reader *reader) {
     Input *input = &reader->input;
-    while (input->at < input_end(input) && strchr(" \t\r", *input_byte(input, input->at)) && *input_byte(input, input->at)) input->at++;
+    while (input->at < input_end(input) && strchr(" \t\r", *input_byte(input, input->at)) &&
+           *input_byte(input, input->at))
+        input->at++;
     if (input->at == input_end(input)) return step_end(reader, 0);
     uint8_t c = *input_byte(input, input->at);
     reader->state = AT_ITEM;

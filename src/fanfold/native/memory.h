@@ -73,7 +73,7 @@ void arena_close(Arena *);
 /* Makes room for one more item behind `count`; the new capacity is twice the old one. */
 void *items_grow(void *items, size_t count, size_t *capacity, size_t item_size, jmp_buf *exit);
 
-#define ITEM(items, count, capacity, exit)                                                                  \
+#define ITEM(items, count, capacity, exit)                                                                             \
     ((count) == (capacity) ? (items) = items_grow((items), (count), &(capacity), sizeof *(items), (exit)) : 0)
 
 /* A hash that nobody outside can foresee, so that no keys can be made to collide. */

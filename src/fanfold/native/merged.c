@@ -63,7 +63,8 @@ void merged_element(Merged *merged, uint32_t number) {
     MergedScope *scope = &merged->scopes[number];
     size_t around = merged->scopes[scope->parent].element_count;
     ITEM(scope->elements, scope->element_count, scope->element_capacity, merged->exit);
-    scope->elements[scope->element_count++] = (Element){scope->value_count, scope->rest_count, (uint32_t)(around ? around - 1 : 0)};
+    scope->elements[scope->element_count++] =
+        (Element){scope->value_count, scope->rest_count, (uint32_t)(around ? around - 1 : 0)};
 }
 
 void merged_rest(Merged *merged, uint32_t node, Token key, const uint8_t *at, size_t size) {
@@ -76,7 +77,8 @@ void merged_rest(Merged *merged, uint32_t node, Token key, const uint8_t *at, si
 static size_t way_to(const Shape *shape, uint32_t node, uint32_t *way) {
     uint32_t back[MAX_DEPTH];
     size_t count = 0;
-    for (; node > RECORD && shape->nodes[node].name && shape->nodes[node].kind == FANFOLD_OBJECT; node = shape->nodes[node].parent)
+    for (; node > RECORD && shape->nodes[node].name && shape->nodes[node].kind == FANFOLD_OBJECT;
+         node = shape->nodes[node].parent)
         back[count++] = node;
     for (size_t i = 0; i < count; i++) way[i] = back[count - 1 - i];
     return count;
@@ -153,8 +155,8 @@ static uint8_t *write_value(uint8_t *to, const Value *value) {
     return copy(to, value->at, value->size);
 }
 
-/* Writes the slots of one element; its values are in the order of their slots, those of keys last. `others` are the fields
- * that the schema does not have, if there are any. */
+/* Writes the slots of one element; its values are in the order of their slots, those of keys last. `others` are the
+ * fields that the schema does not have, if there are any. */
 static void put_slots(const Value *values, size_t count, uint32_t slots, const Value *others, Bytes *to) {
     size_t room = (size_t)others->size + 32;
     for (size_t i = 0; i < count; i++) room += (size_t)values[i].size + 16;

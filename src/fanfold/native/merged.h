@@ -23,7 +23,7 @@ typedef struct {
 
 typedef struct {
     size_t first, first_rest; /* of its values; of its other fields */
-    uint32_t parent; /* the element of the scope around that it lies in */
+    uint32_t parent;          /* the element of the scope around that it lies in */
 } Element;
 
 typedef struct {
@@ -43,9 +43,9 @@ typedef struct {
     size_t scope_count;
     fanfold_join *joins; /* their parts are slots */
     size_t join_count;
-    uint64_t *unmatched;  /* of each join: records without a row */
-    uint8_t *lacks;       /* of each join: the record has an element without a row */
-    int rescue, missing;  /* missing: one of these joins is required */
+    uint64_t *unmatched; /* of each join: records without a row */
+    uint8_t *lacks;      /* of each join: the record has an element without a row */
+    int rescue, missing; /* missing: one of these joins is required */
     Arena texts;
     Bytes key;
     jmp_buf *exit;
@@ -58,7 +58,8 @@ void merged_clear(Merged *);
 /* Begins an element of a scope. */
 void merged_element(Merged *, uint32_t scope);
 
-static inline void merged_value(Merged *merged, uint32_t number, uint32_t slot, const uint8_t *at, size_t size, unsigned marks) {
+static inline void merged_value(Merged *merged, uint32_t number, uint32_t slot, const uint8_t *at, size_t size,
+                                unsigned marks) {
     MergedScope *scope = &merged->scopes[number];
     ITEM(scope->values, scope->value_count, scope->value_capacity, merged->exit);
     scope->values[scope->value_count++] = (Value){at, (uint32_t)size, slot | (marks & QUOTED ? VALUE_QUOTED : 0)};

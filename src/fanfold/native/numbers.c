@@ -118,7 +118,8 @@ static void write_scientific(const uint8_t *digits, int count, int64_t exponent,
     snprintf(to + size, 8, "0e%d", (int)(exponent + count - 1));
 }
 
-/* Says whether the digits are the shortest that read back as the double that they are read as, and the nearest to it. */
+/* Says whether the digits are the shortest that read back as the double that they are read as, and the nearest to it.
+ */
 static int is_shortest(const Normal *normal) {
     int64_t magnitude = normal->count + normal->exponent;
     if (magnitude > 310 || magnitude < -330 || normal->count > DOUBLE_DIGITS) return 0;
@@ -133,7 +134,8 @@ static int is_shortest(const Normal *normal) {
         for (int i = 0, at = 0; i < count; at++)
             if (is_digit((uint8_t)tried[at])) digits[i++] = (uint8_t)tried[at];
         int64_t exponent = strtol(strchr(tried, 'e') + 1, NULL, 10) - (count - 1);
-        /* Below a power of two doubles lie twice as close: there the nearest text may not read back, and the next does. */
+        /* Below a power of two doubles lie twice as close: there the nearest text may not read back, and the next does.
+         */
         for (int step = 0; step < 2; step++) {
             write_scientific(digits, count, exponent, tried);
             if (to_double(tried) == value) {

@@ -7,8 +7,10 @@
 uint32_t fanfold_abi(void) { return FANFOLD_ABI; }
 
 const char *fanfold_codes(void) {
-    return "syntax nan trailing_comma trailing_garbage duplicate_key lone_surrogate bad_utf8 control_character truncated "
-           "too_deep not_an_object too_many_values too_many_fields key_too_long record_too_large wrong_type inexact no_match "
+    return "syntax nan trailing_comma trailing_garbage duplicate_key lone_surrogate bad_utf8 control_character "
+           "truncated "
+           "too_deep not_an_object too_many_values too_many_fields key_too_long record_too_large wrong_type inexact "
+           "no_match "
            "ragged_line bad_quote empty_file bad_header pointer_not_found";
 }
 
@@ -63,9 +65,9 @@ static void put_u64(Bytes *to, uint64_t number) {
 void reader_put_fault(fanfold_reader *reader, const Bad *bad, uint64_t number) {
     Input *input = &reader->input;
     Fault *fault = &reader->walk.fault;
-    /* An idle comma may be gone from memory; of a record that is too large nothing is kept. */
+    /* Of a record that is too large nothing is kept. */
     int kept = bad->size && bad->size <= reader->options.max_record_bytes && bad->code != FANFOLD_TOO_MANY_VALUES;
-    const uint8_t *text = bad->code == FANFOLD_TRAILING_COMMA && bad->expected ? (const uint8_t *)"," : kept ? input_byte(input, bad->start) : NULL;
+    const uint8_t *text = bad->raw ? (const uint8_t *)bad->raw : kept ? input_byte(input, bad->start) : NULL;
     if (bad->expected) {
         fault->pointer.size = fault->found.size = fault->expected.size = 0;
         bytes_text(&fault->expected, bad->expected);
@@ -75,8 +77,17 @@ void reader_put_fault(fanfold_reader *reader, const Bad *bad, uint64_t number) {
     uint64_t at_line = bad->at > bad->start ? input_line(input, bad->at) : line;
     size_t raw = kept ? (size_t)bad->size : 0;
     bytes_room(&reader->faults, 11 * 8);
-    const uint64_t numbers[] = {(uint64_t)bad->code, number, at_line, bad->at, line, bad->start, bad->size,
-                                fault->pointer.size, fault->found.size, fault->expected.size, raw};
+    const uint64_t numbers[] = {(uint64_t)bad->code,
+                                number,
+                                at_line,
+                                bad->at,
+                                line,
+                                bad->start,
+                                bad->size,
+                                fault->pointer.size,
+                                fault->found.size,
+                                fault->expected.size,
+                                raw};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) put_u64(&reader->faults, numbers[i]);
     bytes_put(&reader->faults, fault->pointer.data, fault->pointer.size);
     bytes_put(&reader->faults, fault->found.data, fault->found.size);
@@ -94,7 +105,8 @@ void reader_bad(fanfold_reader *reader, const Bad *bad) {
 void reader_judge(fanfold_reader *reader, uint64_t start, uint64_t size, uint64_t line) {
     Walk *walk = &reader->walk;
     if (size > reader->options.max_record_bytes) {
-        reader_bad(reader, &(Bad){start, size, line, start, FANFOLD_RECORD_TOO_LARGE, "at most input.max_record_bytes"});
+        reader_bad(reader,
+                   &(Bad){start, size, line, start, FANFOLD_RECORD_TOO_LARGE, "at most input.max_record_bytes", NULL});
         return;
     }
     /* Its own text decides: what follows it is out of sight. */
@@ -105,7 +117,7 @@ void reader_judge(fanfold_reader *reader, uint64_t start, uint64_t size, uint64_
     shape_forget(&reader->shape);
     walk_explain(walk, begin, end, ++reader->serial);
     shape_forget(&reader->shape);
-    Bad bad = {start, size, line, start, walk->fault.code, NULL};
+    Bad bad = {start, size, line, start, walk->fault.code, NULL, NULL};
     if (walk->fault.code) bad.at = start + (uint64_t)(walk->fault.at - begin);
     if (!walk->fault.code) bad.code = FANFOLD_SYNTAX, bad.expected = "a record, and what may follow it";
     reader_bad(reader, &bad);
@@ -122,7 +134,7 @@ void reader_good(fanfold_reader *reader, uint64_t start, uint64_t size) {
     } else if (reader->options.others == FANFOLD_LEARN) {
         shape_keep(&reader->shape);
     } else if (!merged_write(&reader->merged, reader->counts.records + 1, &reader->output)) {
-        reader_bad(reader, &(Bad){start, size, 0, start, FANFOLD_NO_MATCH, "a match in each reference"});
+        reader_bad(reader, &(Bad){start, size, 0, start, FANFOLD_NO_MATCH, "a match in each reference", NULL});
         return;
     }
     reader->counts.records++;
@@ -144,7 +156,8 @@ int reader_following(const fanfold_reader *reader, uint64_t offset, int in_array
     const Input *input = &reader->input;
     const uint8_t *p = input_byte(input, offset), *end = input->bytes.data + input->bytes.size;
     size_t left = (size_t)(end - p), size = 0;
-    while (size < left && size < MAX_FOLLOWING && (p[size] == ' ' || p[size] == '\t' || p[size] == '\r' || (in_array && p[size] == '\n')))
+    while (size < left && size < MAX_FOLLOWING &&
+           (p[size] == ' ' || p[size] == '\t' || p[size] == '\r' || (in_array && p[size] == '\n')))
         size++;
     if (size == MAX_FOLLOWING) return '\n';
     if (size < left) return p[size];
@@ -176,8 +189,9 @@ static int read_pointer(fanfold_reader *reader, fanfold_bytes pointer) {
 APART static int is_ready(fanfold_reader *reader) {
     const fanfold_options *options = &reader->options;
     jmp_buf *exit = &reader->exit;
-    Bytes *bytes[] = {&reader->input.bytes, &reader->first_key, &reader->output, &reader->faults, &reader->learnt,
-                      &reader->row, &reader->row_key, &reader->name, &reader->way, &reader->header, &reader->around_keys.texts};
+    Bytes *bytes[] = {&reader->input.bytes, &reader->first_key, &reader->output,           &reader->faults,
+                      &reader->learnt,      &reader->row,       &reader->row_key,          &reader->name,
+                      &reader->way,         &reader->header,    &reader->around_keys.texts};
     for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++) bytes[i]->exit = exit;
     reader->around_keys.seed = hash_seed();
     reader->shape.max_fields = options->max_fields;
@@ -198,7 +212,8 @@ APART static int is_ready(fanfold_reader *reader) {
 }
 
 fanfold_reader *fanfold_reader_open(const fanfold_options *options) {
-    if (options->max_record_bytes > 1u << 30 || options->others < FANFOLD_LEARN || options->others > FANFOLD_LEAVE) return NULL;
+    if (options->max_record_bytes > 1u << 30 || options->others < FANFOLD_LEARN || options->others > FANFOLD_LEAVE)
+        return NULL;
     fanfold_reader *volatile reader = calloc(1, sizeof *reader);
     if (!reader) return NULL;
     reader->options = *options;
@@ -213,7 +228,7 @@ fanfold_reader *fanfold_reader_open(const fanfold_options *options) {
 void fanfold_reader_close(fanfold_reader *reader) {
     if (!reader) return;
     Bytes *bytes[] = {&reader->input.bytes, &reader->first_key, &reader->output, &reader->faults, &reader->learnt,
-                      &reader->row, &reader->row_key, &reader->name, &reader->way, &reader->header};
+                      &reader->row,         &reader->row_key,   &reader->name,   &reader->way,    &reader->header};
     for (size_t i = 0; i < sizeof bytes / sizeof *bytes; i++) bytes_close(bytes[i]);
     walk_close(&reader->walk);
     merged_close(&reader->merged);
@@ -271,7 +286,9 @@ APART static int read_on(fanfold_reader *reader) {
             merged_file(&reader->output, (fanfold_bytes){reader->name.data, reader->name.size});
             reader->name.size = 0;
         }
-        int done = reader->options.csv ? csv_step(reader) : reader->state == IN_DOCUMENT ? around_step(reader) : json_step(reader);
+        int done = reader->options.csv            ? csv_step(reader)
+                   : reader->state == IN_DOCUMENT ? around_step(reader)
+                                                  : json_step(reader);
         if (done != FANFOLD_FULL) return done;
         if (reader->output.size + reader->faults.size >= ENOUGH_OUTPUT) return FANFOLD_FULL;
     }
@@ -280,9 +297,13 @@ APART static int read_on(fanfold_reader *reader) {
 
 int fanfold_reader_next(fanfold_reader *reader) { return setjmp(reader->exit) ? FANFOLD_NO_MEMORY : read_on(reader); }
 
-fanfold_bytes fanfold_reader_merged(fanfold_reader *reader) { return (fanfold_bytes){reader->output.data, reader->output.size}; }
+fanfold_bytes fanfold_reader_merged(fanfold_reader *reader) {
+    return (fanfold_bytes){reader->output.data, reader->output.size};
+}
 
-fanfold_bytes fanfold_reader_faults(fanfold_reader *reader) { return (fanfold_bytes){reader->faults.data, reader->faults.size}; }
+fanfold_bytes fanfold_reader_faults(fanfold_reader *reader) {
+    return (fanfold_bytes){reader->faults.data, reader->faults.size};
+}
 
 fanfold_bytes fanfold_reader_learnt(fanfold_reader *reader) {
     if (setjmp(reader->exit)) return (fanfold_bytes){NULL, 0};

@@ -7,23 +7,23 @@
 /* The part of the file that is in memory. Positions are offsets in the file. */
 typedef struct {
     Bytes bytes;
-    uint64_t base;    /* the offset of its first byte */
-    uint64_t at;      /* what lies before it is done */
-    uint64_t enough;  /* to try again before so much is there would be idle */
-    int last;         /* nothing follows */
+    uint64_t base;          /* the offset of its first byte */
+    uint64_t at;            /* what lies before it is done */
+    uint64_t enough;        /* to try again before so much is there would be idle */
+    int last;               /* nothing follows */
     uint64_t line, counted; /* the line of the offset `counted` */
 } Input;
 
 /* How far the search for the end of a bad record is: see the rules in fanfold.h. */
 typedef struct {
-    uint64_t start, at;      /* of the record; of what comes next */
-    uint64_t size, line;     /* of the record's text, when its end is known; where it begins */
+    uint64_t start, at;  /* of the record; of what comes next */
+    uint64_t size, line; /* of the record's text, when its end is known; where it begins */
     int in_array, own_line;
-    int to_line;             /* the record ends with its line */
-    int may_key;             /* rule 3 may be tried */
-    int by_key;              /* rule 3 is tried: 1, up to `horizon`; 2, to the end */
-    uint64_t horizon;        /* rule 1 is tried up to here, before rule 3 is */
-    int broken;              /* its brackets never close */
+    int to_line;      /* the record ends with its line */
+    int may_key;      /* rule 3 may be tried */
+    int by_key;       /* rule 3 is tried: 1, up to `horizon`; 2, to the end */
+    uint64_t horizon; /* rule 1 is tried up to here, before rule 3 is */
+    int broken;       /* its brackets never close */
     int in_text, escaped;
     uint64_t key_at;
     size_t depth, indent;
@@ -35,14 +35,21 @@ enum { MAX_OPEN = 1024, MAX_INDENT = 256, MAX_FOLLOWING = 4096 };
 
 typedef enum {
     AT_START,
-    AT_ITEM, AT_ELEMENT, BEHIND_ELEMENT, AT_UNEXPECTED, BEHIND_ARRAY, IN_SEARCH, /* JSON */
-    IN_DOCUMENT,                                                                 /* JSON with a pointer */
-    AT_HEADER, AT_LINE, IN_LONG_LINE,                                            /* CSV */
+    AT_ITEM,
+    AT_ELEMENT,
+    BEHIND_ELEMENT,
+    AT_UNEXPECTED,
+    BEHIND_ARRAY,
+    IN_SEARCH,   /* JSON */
+    IN_DOCUMENT, /* JSON with a pointer */
+    AT_HEADER,
+    AT_LINE,
+    IN_LONG_LINE, /* CSV */
     AT_END
 } State;
 
-/* Where in a document around the records a reader is, and what is open there: the containers on the way of the pointer, and
- * arrays beside it, which are passed element by element. */
+/* Where in a document around the records a reader is, and what is open there: the containers on the way of the pointer,
+ * and arrays beside it, which are passed element by element. */
 typedef enum { AT_DOCUMENT, AT_VALUE, AT_FIRST_MEMBER, AT_MEMBER, BEHIND_VALUE } Place;
 
 typedef struct {
@@ -63,19 +70,19 @@ struct fanfold_reader {
     int has_first_key; /* 1: of the bad one; 2: of the first good one */
     Bytes output, faults, learnt, row, row_key, name;
     fanfold_counts counts;
-    uint64_t largest;  /* of the good records */
-    uint64_t spent;    /* bytes that searches have looked at */
-    uint64_t serial;   /* of readings of records, over all files */
-    int given_code;    /* what is wrong with the record that is searched; 0: what its text says */
+    uint64_t largest; /* of the good records */
+    uint64_t spent;   /* bytes that searches have looked at */
+    uint64_t serial;  /* of readings of records, over all files */
+    int given_code;   /* what is wrong with the record that is searched; 0: what its text says */
     const char *given_expected;
-    int last_code;     /* of the last record; 0: it was good */
-    int arrays;        /* the file begins with an array: 1; else 2; not known yet: 0 */
+    int last_code;              /* of the last record; 0: it was good */
+    int arrays;                 /* the file begins with an array: 1; else 2; not known yet: 0 */
     uint64_t comma, comma_line; /* offset plus 1 of the comma behind the last element; its line, once it may be gone */
     /* records_at */
-    Bytes way;         /* the steps of the pointer, one behind the other */
+    Bytes way;                          /* the steps of the pointer, one behind the other */
     size_t steps[MAX_DEPTH], way_count; /* where each ends in `way` */
     Place place;
-    int on_way;        /* the value that comes next lies on the way */
+    int on_way; /* the value that comes next lies on the way */
     Around around[MAX_DEPTH];
     size_t around_depth, way_depth; /* containers that are open; those on the way */
     Keys around_keys;
@@ -83,9 +90,9 @@ struct fanfold_reader {
     uint32_t *columns; /* the node of each column */
     size_t *names;     /* where the name of each column ends in `header` */
     size_t column_count, column_capacity, name_capacity, cell_capacity;
-    Token *cells;      /* of a line, as far as the header has names for them */
+    Token *cells; /* of a line, as far as the header has names for them */
     Bytes header;
-    int refused;       /* a column is not in the schema, and may not be */
+    int refused; /* a column is not in the schema, and may not be */
 };
 
 /* Input. */
@@ -108,7 +115,8 @@ typedef struct {
     uint64_t start, size, line; /* the record; line 0: that of `start` */
     uint64_t at;                /* the fault */
     int code;
-    const char *expected;       /* NULL: what the fault of the walk says, of pointer and texts */
+    const char *expected; /* NULL: what the fault of the walk says, of pointer and texts */
+    const char *raw;      /* the text of the record; NULL: it is in memory */
 } Bad;
 
 /* Writes down a bad record, and counts it. */
@@ -128,7 +136,7 @@ int search_end(fanfold_reader *);
 typedef enum { VALUE_GOOD, VALUE_INCOMPLETE, VALUE_BAD } Outcome;
 typedef struct {
     Outcome outcome;
-    uint64_t end;  /* of a good one; else where it stops being one */
+    uint64_t end; /* of a good one; else where it stops being one */
 } Reading;
 /* Reads the value at an offset, in a mode of the walk. A fault that leaves no doubt about its end is in the walk. */
 Reading reader_value(fanfold_reader *, uint64_t start, int mode);

@@ -31,7 +31,8 @@ static const uint8_t *find_member(const uint8_t **p, const uint8_t *end, const B
     return NULL;
 }
 
-void rescued_put(Bytes *whole, Bytes *step, const Shape *shape, uint32_t scope, const uint8_t *inner, size_t inner_size) {
+void rescued_put(Bytes *whole, Bytes *step, const Shape *shape, uint32_t scope, const uint8_t *inner,
+                 size_t inner_size) {
     uint32_t way[MAX_DEPTH], list = 0;
     while (shape->nodes[list].kind != FANFOLD_LIST || shape->nodes[list].scope != scope) list++;
     size_t steps = 0, made = 0;

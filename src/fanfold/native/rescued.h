@@ -4,8 +4,8 @@
 
 #include "shape.h"
 
-/* Puts the fields of an element of a scope, the object `inner`, into those around it, the object `whole`, which may be empty:
- * at the way to its array. `step` is room. */
+/* Puts the fields of an element of a scope, the object `inner`, into those around it, the object `whole`, which may be
+ * empty: at the way to its array. `step` is room. */
 void rescued_put(Bytes *whole, Bytes *step, const Shape *, uint32_t scope, const uint8_t *inner, size_t inner_size);
 
 #endif

@@ -143,7 +143,8 @@ static int open_element(fanfold_rows *rows, size_t from) {
     return rows->p != NULL;
 }
 
-/* Passes what is left of the element that was written, and opens the next one; 0 where there is none, -1 where damaged. */
+/* Passes what is left of the element that was written, and opens the next one; 0 where there is none, -1 where damaged.
+ */
 static int next_element(fanfold_rows *rows) {
     for (size_t number = rows->deepest + 1; number-- > 0;) {
         Level *level = &rows->levels[number];
@@ -178,7 +179,8 @@ static int open_entry(fanfold_rows *rows) {
     Level *record = &rows->levels[0];
     record->left = 1;
     record->index = 0;
-    record->cells[record->cell_count - 3] = (Cell){rows->file.data, rows->file.size, needs_quotes(rows->file.data, rows->file.size)};
+    record->cells[record->cell_count - 3] =
+        (Cell){rows->file.data, rows->file.size, needs_quotes(rows->file.data, rows->file.size)};
     record->cells[record->cell_count - 2] = (Cell){rows->number.data, rows->number.size, 0};
     return open_element(rows, 0) ? 1 : -1;
 }

@@ -23,7 +23,7 @@ typedef struct {
 
 /* A scope of the chain, with the element of it that is open. */
 typedef struct {
-    Cell *cells;        /* its slots, then those of its joins, then the rescued fields, the file, the number and the item */
+    Cell *cells; /* its slots, then those of its joins, then the rescued fields, the file, the number and the item */
     size_t cell_count;
     uint32_t scope;
     uint64_t left, index; /* elements behind this one; its number, from 1 */

@@ -3,8 +3,8 @@
 
 enum { FEW_BYTES = 512, LOOK_BYTES = 1 << 15, LOOK_TIMES = 8, CREDIT = 8 };
 
-/* How far the brackets of a bad record are followed before the next record is looked for in it: some times as far as the
- * largest good one went, all searches of a file together not much further than the file is long. */
+/* How far the brackets of a bad record are followed before the next record is looked for in it: some times as far as
+ * the largest good one went, all searches of a file together not much further than the file is long. */
 static uint64_t first_look(const fanfold_reader *reader, uint64_t start) {
     uint64_t most = reader->options.max_record_bytes, look = most, credit = 4 * most + CREDIT * start;
     if (reader->largest) look = reader->largest * LOOK_TIMES > LOOK_BYTES ? reader->largest * LOOK_TIMES : LOOK_BYTES;
@@ -22,7 +22,9 @@ void search_begin(fanfold_reader *reader, uint64_t start, int in_array, int may_
     search->in_array = in_array;
     const uint8_t *p = input_byte(input, start), *first = input->bytes.data;
     size_t indent = 0;
-    while (p - indent > first && indent < MAX_INDENT && (p[-1 - (ptrdiff_t)indent] == ' ' || p[-1 - (ptrdiff_t)indent] == '\t')) indent++;
+    while (p - indent > first && indent < MAX_INDENT &&
+           (p[-1 - (ptrdiff_t)indent] == ' ' || p[-1 - (ptrdiff_t)indent] == '\t'))
+        indent++;
     int at_start = p - indent == first && input->base == 0;
     int at_mark = input->base == 0 && p - indent == first + 3 && !memcmp(first, "\xef\xbb\xbf", 3);
     search->own_line = at_start || at_mark || (p - indent > first && p[-1 - (ptrdiff_t)indent] == '\n');
@@ -119,8 +121,8 @@ static int has_key(const fanfold_reader *reader, const uint8_t *p) {
     return p == end ? unknown : *p == ':';
 }
 
-/* Reads what begins at `search->key_at` as a record: 1 where it is one; -1 where more must be known; else 0, and `key_at`
- * moves to where it fails. */
+/* Reads what begins at `search->key_at` as a record: 1 where it is one; -1 where more must be known; else 0, and
+ * `key_at` moves to where it fails. */
 static int is_record(fanfold_reader *reader) {
     Search *search = &reader->search;
     uint64_t start = search->key_at, most = start + reader->options.max_record_bytes;
@@ -141,7 +143,8 @@ static int is_record(fanfold_reader *reader) {
     if (reading.outcome == VALUE_GOOD) {
         int follows = reader_following(reader, reading.end, search->in_array);
         if (follows < 0) return -1;
-        if (search->in_array ? follows == ',' || follows == ']' || follows == '\n' : follows == '\n' || follows == '{') return 1;
+        if (search->in_array ? follows == ',' || follows == ']' || follows == '\n' : follows == '\n' || follows == '{')
+            return 1;
     }
     search->key_at = reading.end > start ? reading.end : start + 1;
     return 0;
@@ -156,7 +159,8 @@ static int search_by_key(fanfold_reader *reader) {
         uint64_t stop = search->by_key == 1 && search->horizon < input_end(input) ? search->horizon : input_end(input);
         while (search->key_at < stop) {
             const uint8_t *p = input_byte(input, search->key_at);
-            int begins = search->key_at > search->start && *p == '{' && (is_blank(p[-1]) || (p[-1] && strchr(",}]", p[-1])));
+            int begins =
+                search->key_at > search->start && *p == '{' && (is_blank(p[-1]) || (p[-1] && strchr(",}]", p[-1])));
             if (!begins) {
                 search->key_at++;
                 continue;

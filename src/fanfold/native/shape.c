@@ -37,7 +37,8 @@ static uint32_t make(Shape *shape, uint32_t parent, const uint8_t *name, size_t 
     if (shape->count * 2 >= shape->slot_count) widen(shape);
     ITEM(shape->nodes, shape->count, shape->capacity, shape->exit);
     while (shape->facts_capacity < shape->capacity)
-        shape->facts = items_grow(shape->facts, shape->facts_capacity, &shape->facts_capacity, sizeof(Facts), shape->exit);
+        shape->facts =
+            items_grow(shape->facts, shape->facts_capacity, &shape->facts_capacity, sizeof(Facts), shape->exit);
     uint32_t number = (uint32_t)shape->count;
     Node *node = &shape->nodes[number];
     *node = (Node){.parent = parent, .size = (uint32_t)size, .plain = 1};
@@ -155,9 +156,9 @@ void shape_close(Shape *shape) {
 uint32_t shape_add(Shape *shape, uint32_t parent, const uint8_t *name, size_t size, int *code) {
     size_t characters = shape->nodes[parent].characters + (parent > RECORD);
     for (size_t i = 0; i < size; i++) characters += (name[i] & 0xc0) != 0x80;
-    *code = characters > MAX_KEY_CHARACTERS         ? FANFOLD_KEY_TOO_LONG
+    *code = characters > MAX_KEY_CHARACTERS     ? FANFOLD_KEY_TOO_LONG
             : shape->named >= shape->max_fields ? FANFOLD_TOO_MANY_FIELDS
-                                                    : 0;
+                                                : 0;
     if (*code) return OPAQUE;
     uint32_t number = make(shape, parent, name, size);
     shape->nodes[number].kind = NODE_LEARNT;

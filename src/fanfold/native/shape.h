@@ -19,10 +19,10 @@ typedef struct {
     uint32_t element;     /* the node of an array's elements; 0: none */
     uint32_t scope, slot; /* where its value goes; of a list: the scope of its elements */
     uint32_t key;
-    uint32_t characters;      /* of the way to it */
-    uint64_t stamp;           /* the object that had this key last */
+    uint32_t characters; /* of the way to it */
+    uint64_t stamp;      /* the object that had this key last */
     uint8_t kind, type, precision, scale;
-    uint8_t plain;            /* its name is written without escapes */
+    uint8_t plain; /* its name is written without escapes */
 } Node;
 
 /* What a field was seen to hold. */

@@ -23,7 +23,8 @@ static int days_in(int year, int month) {
 
 /* Reads `2026-01-02`; returns what follows it, or NULL. */
 static const uint8_t *read_date(const uint8_t *p, const uint8_t *end, Moment *moment) {
-    if (end - p < 10 || !all_digits(p, 4) || p[4] != '-' || !all_digits(p + 5, 2) || p[7] != '-' || !all_digits(p + 8, 2))
+    if (end - p < 10 || !all_digits(p, 4) || p[4] != '-' || !all_digits(p + 5, 2) || p[7] != '-' ||
+        !all_digits(p + 8, 2))
         return NULL;
     *moment = (Moment){two(p) * 100 + two(p + 2), two(p + 5), two(p + 8), 0};
     if (moment->year < 1 || moment->month < 1 || moment->month > 12) return NULL;
@@ -141,7 +142,8 @@ int type_check(const Node *node, int kind, const Token *written, uint8_t *room, 
 
 /* Days since 1970. */
 static int64_t days_of(const Moment *moment) {
-    int64_t year = moment->year - (moment->month < 3), days = (153 * (moment->month + (moment->month < 3 ? 9 : -3)) + 2) / 5;
+    int64_t year = moment->year - (moment->month < 3),
+            days = (153 * (moment->month + (moment->month < 3 ? 9 : -3)) + 2) / 5;
     return year * 365 + year / 4 - year / 100 + year / 400 + days + moment->day - 1 - 719468;
 }
 
@@ -157,7 +159,8 @@ static int moment_value(int type, const uint8_t *at, size_t size, uint8_t *value
     size_t written = write_timestamp(at, at + size, type == FANFOLD_TIMESTAMPTZ, form);
     if (!written) return 0;
     read_date(form, form + written, &moment);
-    int64_t micros = 0, seconds = days_of(&moment) * 86400 + two(form + 11) * 3600 + two(form + 14) * 60 + two(form + 17);
+    int64_t micros = 0,
+            seconds = days_of(&moment) * 86400 + two(form + 11) * 3600 + two(form + 14) * 60 + two(form + 17);
     for (size_t i = 20; i < 26 && written > 20; i++) micros = micros * 10 + form[i] - '0';
     micros += seconds * 1000000;
     memcpy(value, &micros, sizeof micros);
@@ -170,7 +173,8 @@ int type_value(int type, int scale, const uint8_t *at, size_t size, uint8_t *val
         value[0] = size == 4;
         return size == 4 || size == 5;
     }
-    if (type != FANFOLD_BIGINT && type != FANFOLD_DECIMAL && type != FANFOLD_DOUBLE) return moment_value(type, at, size, value);
+    if (type != FANFOLD_BIGINT && type != FANFOLD_DECIMAL && type != FANFOLD_DOUBLE)
+        return moment_value(type, at, size, value);
     if (!is_number(&written)) return 0;
     Normal normal = normal_of(&written);
     return type == FANFOLD_BIGINT    ? bigint_value(&normal, value)

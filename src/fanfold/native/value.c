@@ -11,9 +11,15 @@ Token walk_decoded(Walk *walk, const Token *text) {
 }
 
 static const char *const expected_of_type[FANFOLD_TYPES] = {
-    "a scalar", "a number (BIGINT)", "a number (DECIMAL)", "a number (DOUBLE)", "true or false",
-    "a date as in 2026-01-02", "a time without a zone as in 2026-01-02T03:04:05.678",
-    "a time with a zone as in 2026-01-02T03:04:05.678Z", "JSON",
+    "a scalar",
+    "a number (BIGINT)",
+    "a number (DECIMAL)",
+    "a number (DOUBLE)",
+    "true or false",
+    "a date as in 2026-01-02",
+    "a time without a zone as in 2026-01-02T03:04:05.678",
+    "a time with a zone as in 2026-01-02T03:04:05.678Z",
+    "JSON",
 };
 
 static void learn(Walk *walk, uint32_t node, int kind, const Token *token) {
@@ -33,7 +39,8 @@ void walk_take(Walk *walk, uint32_t number, int kind, const Token *token, const 
     if (walk->mode == WALK_LEARN && number) learn(walk, number, kind, token);
     if (kind == KIND_NULL || node->kind == NODE_LEARNT || node->kind == NODE_OPAQUE) return;
     if (node->kind == FANFOLD_VALUE && node->type == FANFOLD_VARCHAR && !(node->key | (token->marks & ESCAPED))) {
-        if (walk->mode == WALK_READ) merged_value(walk->merged, node->scope, node->slot, token->at, token->size, token->marks);
+        if (walk->mode == WALK_READ)
+            merged_value(walk->merged, node->scope, node->slot, token->at, token->size, token->marks);
         return;
     }
     if (node->kind != FANFOLD_VALUE) {
@@ -86,7 +93,8 @@ void walk_end_capture(Walk *walk, const uint8_t *end) {
         merged_rest(walk->merged, walk->rescue, walk->rescued, text.at, text.size);
     } else if (walk->mode == WALK_READ && node->kind == FANFOLD_VALUE) {
         Token text = compacted(walk, walk->captured, end);
-        merged_value(walk->merged, node->scope, node->slot, text.at, text.size, needs_quotes(text.at, text.size) ? QUOTED : 0);
+        merged_value(walk->merged, node->scope, node->slot, text.at, text.size,
+                     needs_quotes(text.at, text.size) ? QUOTED : 0);
     }
     walk->rescue = 0;
     walk->captured = NULL;

@@ -36,7 +36,9 @@ static int is_word(const uint8_t *p, const char *word) {
     return 1;
 }
 
-static int continues(uint8_t c) { return c == '_' || c >= 0x80 || (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z'); }
+static int continues(uint8_t c) {
+    return c == '_' || c >= 0x80 || (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
+}
 
 /* NaN and infinities, in any letter case. */
 static int is_nan(const uint8_t *p) {
@@ -102,8 +104,10 @@ static uint32_t foreseen_key(Walk *walk, Level *level, const uint8_t *p) {
     uint32_t number = level->foreseen;
     if (!number || number >= walk->shape->count) return OPAQUE;
     Node *node = &walk->shape->nodes[number];
-    if (node->parent != level->node || !node->plain || !node->name || node->size + 2 > (size_t)(walk->end - p)) return OPAQUE;
-    if (p[node->size + 1] != '"' || memcmp(p + 1, node->name, node->size) || node->stamp == level->number) return OPAQUE;
+    if (node->parent != level->node || !node->plain || !node->name || node->size + 2 > (size_t)(walk->end - p))
+        return OPAQUE;
+    if (p[node->size + 1] != '"' || memcmp(p + 1, node->name, node->size) || node->stamp == level->number)
+        return OPAQUE;
     node->stamp = level->number;
     level->key = (Token){p + 1, node->size, 0};
     return number;
@@ -197,7 +201,8 @@ static const uint8_t *walk_members(Walk *walk, const uint8_t *p) {
     int done = 0, kind = KIND_NULL;
     Token token;
     for (;;) {
-        if (++walk->values == MAX_VALUES + 1) walk_fault(walk, FANFOLD_TOO_MANY_VALUES, p, "at most 1,000,000 values in a record");
+        if (++walk->values == MAX_VALUES + 1)
+            walk_fault(walk, FANFOLD_TOO_MANY_VALUES, p, "at most 1,000,000 values in a record");
         if (*p == '{' || *p == '[') {
             if (!(p = open_level(walk, p, number))) return NULL;
             before[walk->depth - 1] = 0;

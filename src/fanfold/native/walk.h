@@ -15,12 +15,12 @@ typedef struct {
 
 /* An array or object that is open. */
 typedef struct {
-    uint32_t node;         /* of its members: of the object, or of the array's elements */
-    uint32_t foreseen;     /* the next key, as it was the last time */
+    uint32_t node;     /* of its members: of the object, or of the array's elements */
+    uint32_t foreseen; /* the next key, as it was the last time */
     uint8_t is_object;
-    uint8_t begun;         /* it has had a member */
-    uint64_t number;       /* of the object, or of the element */
-    Token key;             /* of the object: the key that was read last */
+    uint8_t begun;   /* it has had a member */
+    uint64_t number; /* of the object, or of the element */
+    Token key;       /* of the object: the key that was read last */
 } Level;
 
 enum {
@@ -36,7 +36,7 @@ typedef struct {
     const uint8_t *end;
     Fault fault;
     const uint8_t *stopped; /* where a fault leaves open where the record ends */
-    int flawed;          /* the fault is one of grammar, not of what the grammar holds */
+    int flawed;             /* the fault is one of grammar, not of what the grammar holds */
     Level levels[MAX_DEPTH];
     size_t depth;
     uint64_t record, objects, values;
@@ -47,8 +47,8 @@ typedef struct {
     uint32_t capture_node;
     uint32_t rescue; /* the object with a field that the schema does not have, whose value comes next or is captured */
     Token rescued;   /* its key, as it is written */
-    int is_object;       /* the record is one */
-    Token first_key;     /* as it is written, without quotes */
+    int is_object;   /* the record is one */
+    Token first_key; /* as it is written, without quotes */
 } Walk;
 
 void walk_open(Walk *, jmp_buf *exit);
@@ -67,8 +67,8 @@ void walk_explain(Walk *, const uint8_t *p, const uint8_t *end, uint64_t record)
 void walk_begin(Walk *, const uint8_t *end, uint64_t record);
 void walk_take(Walk *, uint32_t node, int kind, const Token *, const uint8_t *at);
 
-/* What a value means to its field: of a text the characters; the node for the members of the array or object at `p`; the end of a
- * value that is one text to the caller. */
+/* What a value means to its field: of a text the characters; the node for the members of the array or object at `p`;
+ * the end of a value that is one text to the caller. */
 Token walk_decoded(Walk *, const Token *text);
 uint32_t walk_enter(Walk *, uint32_t node, int is_object, const uint8_t *p);
 void walk_end_capture(Walk *, const uint8_t *end);
@@ -81,7 +81,8 @@ void walk_flaw(Walk *, int code, const uint8_t *at, const char *expected);
 const uint8_t *walk_stop(Walk *, int code, const uint8_t *at, const char *expected);
 const uint8_t *walk_unexpected(Walk *, const uint8_t *at, const char *expected);
 
-/* Notes the word at `at` as what was found: up to 20 bytes, to the next blank, comma, colon, bracket or quote; one at least. */
+/* Notes the word at `at` as what was found: up to 20 bytes, to the next blank, comma, colon, bracket or quote; one at
+ * least. */
 void walk_found(Walk *, const uint8_t *at, const uint8_t *end);
 
 #endif
