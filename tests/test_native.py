@@ -640,6 +640,14 @@ def test_references_are_joined_where_their_key_stands() -> None:
     assert [reader.unmatched(0), reader.unmatched(1)] == [1, 2]
 
 
+def test_a_row_without_a_key_matches_nothing() -> None:
+    """A key that is null matches no record, not even one whose key is an empty text, and is no duplicate."""
+    table = reference(b'id,name\n,Nobody\n,Nobody\n"",Empty\n', "id", "name")
+    assert (len(table), table.duplicates) == (3, [])
+    content = b'{"id":"","items":[]}\n{"id":null}\n{}'
+    assert rows_of(content, [(JOIN, 0, 1)], Joined(table)) == b"Empty\n\n\n"
+
+
 def test_a_required_match_that_is_not_there_makes_a_record_bad() -> None:
     """A record with an element without a match is one bad record, and no row."""
     products = reference(b"sku,name\na,x\n", "sku", "name")

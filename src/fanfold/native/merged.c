@@ -240,8 +240,9 @@ int merged_write(Merged *merged, uint64_t record, Bytes *to) {
     return !merged->missing;
 }
 
-void merged_row(Merged *merged, Bytes *slots, Bytes *key) {
+int merged_row(Merged *merged, Bytes *slots, Bytes *key) {
     MergedScope *scope = &merged->scopes[0];
+    uint32_t parts = 0;
     sort(scope->values, scope->value_count);
     slots->size = key->size = 0;
     put_slots(scope->values, scope->value_count, scope->slots, &(Value){NULL, 0, 0}, slots);
@@ -249,5 +250,7 @@ void merged_row(Merged *merged, Bytes *slots, Bytes *key) {
         if (slot_of(&scope->values[i]) < scope->slots) continue;
         if (scope->keys > 1) put_varint(key, scope->values[i].size);
         bytes_put(key, scope->values[i].at, scope->values[i].size);
+        parts++;
     }
+    return parts == scope->keys;
 }

@@ -69,8 +69,8 @@ static inline void merged_value(Merged *merged, uint32_t number, uint32_t slot, 
 void merged_rest(Merged *, uint32_t node, Token key, const uint8_t *at, size_t size);
 /* Writes the record to `to`; returns 0, and writes nothing, where a join that is required has no row. */
 int merged_write(Merged *, uint64_t record, Bytes *to);
-/* Writes the slots of the record's own scope only, and the text of its keys. */
-void merged_row(Merged *, Bytes *slots, Bytes *key);
+/* Writes the slots of the record's own scope only, and the text of its keys; returns 0 where a part of them is null. */
+int merged_row(Merged *, Bytes *slots, Bytes *key);
 /* Writes that the records of another file follow. */
 void merged_file(Bytes *to, fanfold_bytes name);
 

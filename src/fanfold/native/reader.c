@@ -128,9 +128,10 @@ void reader_good(fanfold_reader *reader, uint64_t start, uint64_t size) {
     reader->last_code = 0;
     if (size > reader->largest) reader->largest = size;
     if (reader->options.into) {
-        merged_row(&reader->merged, &reader->row, &reader->row_key);
+        int whole = merged_row(&reader->merged, &reader->row, &reader->row_key);
         reader->options.into->texts.exit = reader->options.into->duplicates.exit = &reader->exit;
-        table_add(reader->options.into, &reader->row_key, &reader->row, input_line(&reader->input, start));
+        table_add(reader->options.into, whole ? &reader->row_key : NULL, &reader->row,
+                  input_line(&reader->input, start));
     } else if (reader->options.others == FANFOLD_LEARN) {
         shape_keep(&reader->shape);
     } else if (!merged_write(&reader->merged, reader->counts.records + 1, &reader->output)) {

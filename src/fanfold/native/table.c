@@ -77,11 +77,8 @@ static void note_duplicate(fanfold_table *table, uint64_t line, uint32_t first) 
     if (table->duplicates.size < MAX_DUPLICATES * sizeof noted) bytes_put(&table->duplicates, noted, sizeof noted);
 }
 
-void table_add(fanfold_table *table, const Bytes *key, const Bytes *slots, uint64_t line) {
-    if (table->key_count * 3 >= table->slot_count * 2) widen(table);
-    if (table->row_count >= UINT32_MAX - 1) longjmp(*table->texts.exit, 1);
-    ITEM(table->rows, table->row_count, table->row_capacity, table->texts.exit);
-    ITEM(table->lines, table->row_count, table->line_capacity, table->texts.exit);
+/* Puts the key of the row that comes next into the index, unless it is there. */
+static void place_key(fanfold_table *table, const Bytes *key, uint64_t line) {
     uint32_t hash = (uint32_t)hash_bytes(table->seed, key->data, key->size);
     TableSlot *slot = &table->slots[slot_of(table, key->data, key->size, hash)];
     if (slot->row) {
@@ -90,10 +87,18 @@ void table_add(fanfold_table *table, const Bytes *key, const Bytes *slots, uint6
         *slot = (TableSlot){hash, (uint32_t)table->row_count + 1};
         table->key_count++;
     }
+}
+
+void table_add(fanfold_table *table, const Bytes *key, const Bytes *slots, uint64_t line) {
+    if (table->key_count * 3 >= table->slot_count * 2) widen(table);
+    if (table->row_count >= UINT32_MAX - 1) longjmp(*table->texts.exit, 1);
+    ITEM(table->rows, table->row_count, table->row_capacity, table->texts.exit);
+    ITEM(table->lines, table->row_count, table->line_capacity, table->texts.exit);
+    if (key) place_key(table, key, line);
     table->rows[table->row_count] = table->texts.size;
     table->lines[table->row_count++] = line;
-    put_varint(&table->texts, key->size);
-    bytes_put(&table->texts, key->data, key->size);
+    put_varint(&table->texts, key ? key->size : 0);
+    if (key) bytes_put(&table->texts, key->data, key->size);
     bytes_put(&table->texts, slots->data, slots->size);
 }
 

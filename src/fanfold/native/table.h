@@ -21,7 +21,7 @@ struct fanfold_table {
     uint64_t seed;
 };
 
-/* Adds a row; `exit` is where to go without memory. */
+/* Adds a row. Where `key` is NULL, nothing matches it. */
 void table_add(fanfold_table *, const Bytes *key, const Bytes *slots, uint64_t line);
 /* Returns the number of the row plus 1; 0 where the key has none. */
 uint32_t table_find(const fanfold_table *, const uint8_t *key, size_t size);
