@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import random
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from datetime import UTC, date, datetime
@@ -302,6 +304,33 @@ def test_what_is_said_of_a_comma_does_not_depend_on_windows() -> None:
     (wrong,) = whole.wrong
     assert (wrong.code, wrong.line, wrong.raw, wrong.found) == ("trailing_comma", 1, b",", b",")
     assert read_json(content, *range(1, len(content))) == whole
+
+
+@pytest.mark.parametrize("in_csv", [False, True])
+def test_a_file_is_read_alike_in_any_company(in_csv: bool) -> None:  # noqa: FBT001
+    """What one reader says of a file does not depend on the files that it read before, good or bad."""
+    drawn = random.Random(3)
+    pieces = [b"1,2\n", b'3,"4\n', b'5,"6"\n', b'7, "8"\n', b"9\n", b"1,2,3\r\n", b"\r", b"\x00,\n", b'"a""b",c\n']
+    contents = (
+        [b"a,b\n" + b"".join(drawn.choices(pieces, k=6)) for _ in range(200)]
+        if in_csv
+        else [b"\n".join(drawn.choices(SMALL, k=3)) for _ in range(200)]
+    )
+    record = Field(kind="object", inside=(Field("a"), Field("b"))) if in_csv else Field(type="JSON")
+    reader = Reader(record, Others.REFUSE, Form(csv=in_csv, max_record_bytes=1000))
+    for content in contents:
+        alone = read_with(Reader(record, Others.REFUSE, Form(csv=in_csv, max_record_bytes=1000)), [content])
+        assert read_with(reader, [content]) == alone
+
+
+def test_an_open_quote_costs_its_line_only() -> None:
+    """Of several CSV files the first of which has an open quote, all other lines of all files are read."""
+    reader = Reader(Field(kind="object", inside=(Field("id"), Field("name"))), Others.REFUSE, Form(csv=True))
+    files = [b'id,name\n1,Ann\n2,"Bob\n3,Cy\n4,Di\n', b"id,name\n5,Eve\n", b"id,name\n6,Fay\n"]
+    found = [read_with(reader, [content]) for content in files]
+    assert [slots(body, 2)[0][0] for one in found for _, body in entries(one.merged)] == ["1", "3", "4", "5", "6"]
+    ((wrong,), *others) = [one.wrong for one in found]
+    assert (wrong.code, wrong.line, wrong.raw, others) == ("bad_quote", 3, b'2,"Bob', [[], []])
 
 
 # Beside the reader of today.
@@ -854,6 +883,30 @@ def test_many_rows_are_many_batches() -> None:
         connection.register("numbers", table)
         found = connection.execute("SELECT count(*), sum(n) FROM numbers").fetchall()
     assert found == [(200_000, 200_000 * 199_999 // 2)]
+
+
+ENDLESS = """
+import resource
+from fanfold.native import Field, Form, Others, Reader
+
+def windows():
+    yield b'{"a":"'
+    while True:
+        yield b"x" * (1 << 20)
+
+used = int(open("/proc/self/statm").read().split()[0]) * 4096
+resource.setrlimit(resource.RLIMIT_AS, (used + (100 << 20),) * 2)
+try:
+    list(Reader(Field(type="JSON"), Others.REFUSE, Form(max_record_bytes=1 << 29)).read(b"f", windows()))
+except MemoryError:
+    print([piece.wrong for piece in Reader().read(b"f", [b'{"a":1}{'])][0][0].code)
+"""
+
+
+def test_without_memory_a_call_fails_and_others_go_on() -> None:
+    """Where there is no memory left, the call that needs it raises, and nothing else is harmed."""
+    done = subprocess.run([sys.executable, "-c", ENDLESS], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("truncated\n", "")
 
 
 # The library.

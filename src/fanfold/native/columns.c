@@ -46,6 +46,7 @@ static int place_columns(fanfold_rows *rows, const fanfold_column *columns) {
                                rows->join_cells[column->scope] + column->slot, 0};
             if (source->level == rows->depth) return 0;
         } else if (column->kind <= FROM_ITEM) {
+            rows->counts_items |= column->kind == FROM_ITEM;
             source->level = column->kind == FROM_ITEM ? deepest : 0;
             source->cell = rows->levels[source->level].cell_count - 4 + column->kind;
         } else if (column->kind == FROM_RESCUED && rows->rescue) {

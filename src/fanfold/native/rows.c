@@ -137,7 +137,7 @@ static int open_element(fanfold_rows *rows, size_t from) {
     rows->deepest = number;
     for (size_t i = number + 1; i < rows->depth; i++)
         for (size_t cell = 0; cell < rows->levels[i].cell_count; cell++) rows->levels[i].cells[cell].at = NULL;
-    if (rows->p) write_item(rows);
+    if (rows->p && rows->counts_items) write_item(rows);
     if (rows->p && rows->rescue) write_rescued(rows);
     for (size_t i = from; i < rows->depth && rows->p && !rows->as_arrow; i++) write_level(rows, i);
     return rows->p != NULL;

@@ -43,7 +43,7 @@ struct fanfold_rows {
     size_t *ends;   /* of each column: where its text ends in that of its level */
     size_t *pieces; /* the columns behind which there is one of another level, or none */
     size_t column_count, piece_count;
-    int rescue, as_arrow;
+    int rescue, as_arrow, counts_items; /* counts_items: a column has the number of the element */
     ArrowColumns arrow;
     Bytes input, file, output, item, number, rescued, step;
     size_t at;              /* in the input */

@@ -30,17 +30,17 @@ fanfold_bytes fanfold_table_duplicates(const fanfold_table *table) {
     return (fanfold_bytes){table->duplicates.data, table->duplicates.size};
 }
 
-static const uint8_t *key_of(const fanfold_table *table, uint32_t row, size_t *size) {
+static const uint8_t *key_at(const fanfold_table *table, uint64_t at, size_t *size) {
     uint64_t found = 0;
     const uint8_t *end = table->texts.data + table->texts.size;
-    const uint8_t *key = read_varint(table->texts.data + table->rows[row], end, &found);
+    const uint8_t *key = read_varint(table->texts.data + at, end, &found);
     *size = (size_t)found;
     return key;
 }
 
 const uint8_t *table_row(const fanfold_table *table, uint64_t row, size_t *size) {
     size_t key_size, end = row + 1 < table->row_count ? (size_t)table->rows[row + 1] : table->texts.size;
-    const uint8_t *slots = key_of(table, (uint32_t)row, &key_size) + key_size;
+    const uint8_t *slots = key_at(table, table->rows[row], &key_size) + key_size;
     *size = (size_t)(table->texts.data + end - slots);
     return slots;
 }
@@ -50,7 +50,7 @@ static size_t slot_of(const fanfold_table *table, const uint8_t *key, size_t siz
     size_t mask = table->slot_count - 1, at = hash & mask, found_size;
     for (; table->slots[at].row; at = (at + 1) & mask) {
         if (table->slots[at].hash != hash) continue;
-        const uint8_t *found = key_of(table, table->slots[at].row - 1, &found_size);
+        const uint8_t *found = key_at(table, table->slots[at].at, &found_size);
         if (found_size == size && (!size || !memcmp(found, key, size))) break;
     }
     return at;
@@ -84,7 +84,7 @@ static void place_key(fanfold_table *table, const Bytes *key, uint64_t line) {
     if (slot->row) {
         note_duplicate(table, line, slot->row - 1);
     } else {
-        *slot = (TableSlot){hash, (uint32_t)table->row_count + 1};
+        *slot = (TableSlot){hash, (uint32_t)table->row_count + 1, table->texts.size};
         table->key_count++;
     }
 }

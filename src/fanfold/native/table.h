@@ -8,6 +8,7 @@
 /* A key, and the slots of its row as merged records have them, in `texts`: each row begins with the size of its key. */
 typedef struct {
     uint32_t hash, row; /* row: its number plus 1; 0: empty */
+    uint64_t at;        /* where it begins in `texts` */
 } TableSlot;
 
 struct fanfold_table {
