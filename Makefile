@@ -3,15 +3,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+CORE := compiler.py hatch_build.py ziglang.lock $(wildcard src/fanfold/native/*.c src/fanfold/native/*.h)
 
-.PHONY: setup check test torture demo bench growth lock clean
+.PHONY: setup check test fuzz torture demo bench growth lock clean
 
 setup: $(STAMP)
 
-$(STAMP): requirements.lock pyproject.toml
+# Where the system has no C compiler, the one in a package of its own builds the core.
+$(STAMP): requirements.lock pyproject.toml $(CORE)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip sync --quiet --system-certs --python $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/python compiler.py || $(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python \
+		--require-hashes --requirements ziglang.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 
@@ -24,6 +28,10 @@ check: setup
 # Two at a time: the tests of Airflow mostly wait.
 test: setup
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
+
+# Options: make fuzz FUZZ="--seconds 120 --seed 1".
+fuzz: setup
+	$(BIN)/python -m tests.fuzz $(FUZZ)
 
 # Options: make torture TORTURE="--kills 50 --seed 2".
 torture: setup
@@ -49,10 +57,12 @@ bench growth: setup
 lock:
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--all-extras --group dev --group demo --custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
+	echo ziglang | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock" --output-file ziglang.lock -
 	for name in requirements requirements-all; do \
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 			--constraint requirements.lock --custom-compile-command "make lock" \
 			--output-file benchmarks/$$name.lock benchmarks/$$name.in; done
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) data dags/.airflow
+	rm -rf $(VENV) $(BENCH_VENV) data dags/.airflow src/fanfold/native/libfanfold.*

@@ -1,9 +1,10 @@
 """The preloaded library that strikes at a chosen change of the file system; shim.c says what it counts."""
 
 import dataclasses
-import shutil
 import subprocess
 from pathlib import Path
+
+import compiler
 
 SOURCE = Path(__file__).with_name("shim.c")
 KILL, TEAR, STOP, CLOCK = "kill", "torn", "stop", "clock"
@@ -55,10 +56,6 @@ def build(folder: Path) -> Path:
     Raises:
         RuntimeError: there is no C compiler.
     """
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
-        msg = "found no C compiler (cc, gcc, clang), which these tests need: apt-get install gcc libc6-dev"
-        raise RuntimeError(msg)
     library = folder / "shim.so"
-    subprocess.run([compiler, "-O2", "-shared", "-fPIC", "-o", library, SOURCE], check=True)
+    subprocess.run([*compiler.find(), "-O2", "-shared", "-fPIC", "-o", library, SOURCE], check=True)
     return library

@@ -1,0 +1,270 @@
+/* Fanfold's reader and writer of bytes: JSON and CSV in, merged records, CSV rows and faults out.
+ *
+ * It knows no file, no spec and no policy: the caller reads files, decompresses and hashes them, and decides what a fault
+ * means. Whole windows of bytes go in (1 MiB, say), whole buffers come out. The answer never depends on where one window
+ * ends and the next begins.
+ *
+ * Memory is bounded by the largest record, never by a length that the input states. Nothing recurses by the input. A handle
+ * serves one thread at a time; different handles are independent. A table that is complete may be read by all of them.
+ *
+ *
+ * RECORDS OF JSON (RFC 8259, UTF-8, a byte order mark at the start is passed over)
+ *
+ * A file is a row of items, with blanks between them: records, or arrays of records where the first item begins with `[`.
+ * So NDJSON, pretty-printed records, records right behind each other, one array, and arrays one after the other are all read by
+ * one rule. With a pointer (`records_at`), each item is a document around an array of records.
+ *
+ * A record is good when it is one JSON object and what follows it belongs there: outside of an array a line break, the next
+ * `{`, or the end; in an array `,`, `]` or the end. A record of which more than 4,096 blanks follow is not
+ * asked for what comes behind them. Outside of an array, a good value that is followed by something else on its line is bad up
+ * to the line's end. In an array, a `{` that follows a record without a comma begins a bad record.
+ *
+ * Where a record is bad, reading goes on behind it. It ends at the first of these places:
+ *
+ *   1. where its brackets are closed: in an array before the next `,` or `]`, outside before the next line break or `{`;
+ *   2. if nothing but blanks stands before it in its line: before the next line that begins with the same blanks and a `{`
+ *      (an array's comma there belongs to neither record), be it inside of a text or not;
+ *   3. if its brackets do not close (another closes in place of the right one, they are more than 1,024 deep, the file ends, or
+ *      they go on for long), it has a fault within `max_record_bytes`, and nothing but rule 1 would end it: before the next `{`
+ *      behind `,`, `}`, `]` or a blank that begins a good record whose first key is that of the first good record (of
+ *      the bad one itself, where there was none). For long: eight times as far as the largest good record went and at least
+ *      32 KiB, then twice as far, up to `max_record_bytes`; less where the searches of the file have looked at eight times as
+ *      many bytes as it has so far, and four times `max_record_bytes`;
+ *   4. at the end of the file.
+ *
+ * What is bad about it is then found in its own text alone. A record of more than `max_record_bytes` is
+ * `record_too_large` whatever else it is. Each byte is looked at a bounded number of times.
+ *
+ *
+ * RECORDS OF CSV (RFC 4180, UTF-8, a byte order mark at the start is passed over)
+ *
+ * The first line that is not blank is the header. Lines end in LF or CRLF; a CR alone is a character; blank lines are passed
+ * over. A field is in quotes as a whole or has none in it: anything else is `bad_quote`. A field of nothing is null, `""` is
+ * an empty text. A line that is not CSV ends at its first line break, whatever quotes are open; so does one whose quotes are
+ * not closed within twice `max_record_bytes`, or before the end of the file.
+ *
+ *
+ * THE SCHEMA (a buffer, integers little-endian): the nodes of a tree, each before its children, the record first:
+ *
+ *   u8 kind: 0 object, 1 list (its one child is the element), 2 value
+ *   u8 type of a value: see FANFOLD_VARCHAR …        u8, u8: precision and scale of a DECIMAL
+ *   u32 key: 0, or the number of the value, as written, among those of its scope that are parts of keys: 1, 2, …
+ *   u32 number of children                            u32 size of the name, the name
+ *
+ * A list opens a scope: what is inside of it, down to lists inside of it, belongs to each of its elements. The scopes are
+ * numbered in the order of their lists, the record's own is 0. The values of a scope are its slots, in the order of the nodes.
+ *
+ *
+ * MERGED RECORDS (what a reader writes with a schema, and `fanfold_rows` reads): entries of
+ *
+ *   u32 size of what follows, little-endian; a byte: 0, and the name of the file; or 1, the number of the record in it as a
+ *   varint (LEB128), and scope 0.
+ *
+ *   A scope: its slots; for each table that is joined to it the number of the row plus 1 as a varint, or 0 where none
+ *   matches; for each scope inside of it, the number of its elements as a varint, and them. Slots are headers, varints h:
+ *   h & 3 is 0: the next (h >> 2) slots are null; 1: a value whose text has (h >> 2) bytes, which follow;
+ *   2: the same, and as CSV it stands in quotes.
+ *
+ *
+ * FAULTS: entries of nine u64 and two u32, little-endian, and texts:
+ *
+ *   code, record number from 1, line from 1 and offset from 0 of the fault, line, offset and size in bytes of the record,
+ *   size of the pointer, size of what was found, size of what was expected (u32), size of the raw text (u32); these four.
+ *   The raw text is shorter than the record where it is larger than `max_record_bytes`; it is then empty.
+ *   The pointer is RFC 6901, and a prefix of the way where the fault lies in a key.
+ */
+#ifndef FANFOLD_H
+#define FANFOLD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifndef FANFOLD_ABI
+#define FANFOLD_ABI 1
+#endif
+
+#if defined(__GNUC__)
+#define FANFOLD_API __attribute__((visibility("default")))
+#else
+#define FANFOLD_API
+#endif
+
+/* What a call returns. */
+enum {
+    FANFOLD_END = 0,    /* there is nothing more */
+    FANFOLD_HUNGRY = 1, /* feed the next window */
+    FANFOLD_FULL = 2,   /* take what there is, and call again */
+    FANFOLD_NO_MEMORY = -1,
+    FANFOLD_WRONG_CALL = -2 /* a schema or columns that do not fit, or a call out of order: the caller is at fault */
+};
+
+/* Codes of faults, in the order of `fanfold_codes`. */
+enum {
+    FANFOLD_SYNTAX = 1,
+    FANFOLD_NAN,
+    FANFOLD_TRAILING_COMMA,
+    FANFOLD_TRAILING_GARBAGE,
+    FANFOLD_DUPLICATE_KEY,
+    FANFOLD_LONE_SURROGATE,
+    FANFOLD_BAD_UTF8,
+    FANFOLD_CONTROL_CHARACTER,
+    FANFOLD_TRUNCATED,
+    FANFOLD_TOO_DEEP,
+    FANFOLD_NOT_AN_OBJECT,
+    FANFOLD_TOO_MANY_VALUES,
+    FANFOLD_TOO_MANY_FIELDS,
+    FANFOLD_KEY_TOO_LONG,
+    FANFOLD_RECORD_TOO_LARGE,
+    FANFOLD_WRONG_TYPE,
+    FANFOLD_INEXACT,
+    FANFOLD_NO_MATCH,
+    FANFOLD_RAGGED_LINE,
+    FANFOLD_BAD_QUOTE,
+    FANFOLD_EMPTY_FILE,        /* the file: reading ends */
+    FANFOLD_BAD_HEADER,        /* the file: reading ends */
+    FANFOLD_POINTER_NOT_FOUND, /* one document */
+    FANFOLD_CODES
+};
+
+/* Types of values. */
+enum {
+    FANFOLD_VARCHAR, /* as written: numbers too */
+    FANFOLD_BIGINT,
+    FANFOLD_DECIMAL,
+    FANFOLD_DOUBLE,
+    FANFOLD_BOOLEAN,
+    FANFOLD_DATE,
+    FANFOLD_TIMESTAMP,
+    FANFOLD_TIMESTAMPTZ,
+    FANFOLD_JSON, /* whatever it is, compact, its scalars as written */
+    FANFOLD_TYPES
+};
+
+enum { FANFOLD_OBJECT, FANFOLD_LIST, FANFOLD_VALUE };
+
+/* What becomes of fields that the schema does not have. */
+enum {
+    FANFOLD_LEARN = 1,  /* they are learnt, and nothing is merged */
+    FANFOLD_RESCUE = 2, /* they are kept as JSON: a slot of each scope, behind its values */
+    FANFOLD_REFUSE = 3, /* the record is bad: too_many_fields */
+    FANFOLD_LEAVE = 4   /* they are left out */
+};
+
+typedef struct {
+    const uint8_t *data;
+    size_t size;
+} fanfold_bytes;
+
+typedef struct fanfold_table fanfold_table;
+typedef struct fanfold_reader fanfold_reader;
+typedef struct fanfold_rows fanfold_rows;
+
+/* A table that is joined to the elements of a scope, by the numbers of the values that are its key (see the schema). Where
+ * `required`, a record without a match is bad. */
+typedef struct {
+    const fanfold_table *table;
+    uint32_t scope, required;
+    const uint32_t *parts;
+    size_t part_count;
+} fanfold_join;
+
+typedef struct {
+    fanfold_bytes schema;     /* may be empty where fields are learnt */
+    fanfold_bytes records_at; /* RFC 6901; empty: the records stand alone */
+    uint64_t max_record_bytes;
+    uint64_t max_fields;
+    uint32_t csv;    /* 1: CSV, 0: JSON */
+    uint32_t others; /* FANFOLD_LEARN … */
+    const fanfold_join *joins;
+    size_t join_count;
+    fanfold_table *into; /* each record becomes a row of this table, and nothing is merged */
+} fanfold_options;
+
+typedef struct {
+    uint64_t records, bad; /* records counts good and bad ones */
+    uint64_t bytes;        /* read so far */
+} fanfold_counts;
+
+FANFOLD_API uint32_t fanfold_abi(void);
+/* The codes as Fanfold writes them, in their order, with a blank between them. */
+FANFOLD_API const char *fanfold_codes(void);
+
+/* A reader of one file after the other. Returns NULL where there is no memory, or the schema is not one. The tables must
+ * outlive it. */
+FANFOLD_API fanfold_reader *fanfold_reader_open(const fanfold_options *);
+/* Begins a file; its name is written into the merged records. What was learnt is kept. */
+FANFOLD_API int fanfold_reader_begin(fanfold_reader *, const uint8_t *name, size_t size);
+/* Hands over the next window, which is copied; `last` where nothing follows. */
+FANFOLD_API int fanfold_reader_feed(fanfold_reader *, const uint8_t *window, size_t size, int last);
+/* Reads on: FANFOLD_HUNGRY, FANFOLD_FULL or FANFOLD_END. Before each call all is taken. */
+FANFOLD_API int fanfold_reader_next(fanfold_reader *);
+/* What there is to take, until the next call for this reader. */
+FANFOLD_API fanfold_bytes fanfold_reader_merged(fanfold_reader *);
+FANFOLD_API fanfold_bytes fanfold_reader_faults(fanfold_reader *);
+/* What was learnt so far, as JSON: an array of nodes in the order of their first appearance, each
+ * `[parent, name or null for an array's elements, nulls, integers, numbers, booleans, texts, objects, arrays, whole, scale]`:
+ * the counts are of records; integers are those that 64 bits hold, by value; whole and scale are the most digits before
+ * and behind the point, idle zeros not counted. Node 0 is the record. Bad records left no trace. */
+FANFOLD_API fanfold_bytes fanfold_reader_learnt(fanfold_reader *);
+/* How many records had no row in each of the joined tables, in their order. */
+FANFOLD_API uint64_t fanfold_reader_unmatched(const fanfold_reader *, size_t join);
+FANFOLD_API fanfold_counts fanfold_reader_counts(const fanfold_reader *);
+FANFOLD_API void fanfold_reader_close(fanfold_reader *);
+
+/* A table to join to: rows by the text of their keys. The first row of a key counts. */
+FANFOLD_API fanfold_table *fanfold_table_open(void);
+FANFOLD_API uint64_t fanfold_table_rows(const fanfold_table *);
+/* Rows whose key was there before, as u64 in threes: the row, its line, the line of the first one. At most 1,000. */
+FANFOLD_API fanfold_bytes fanfold_table_duplicates(const fanfold_table *);
+FANFOLD_API void fanfold_table_close(fanfold_table *);
+
+/* The structures of Arrow's C data interface, as its page has them. */
+#ifndef ARROW_C_DATA_INTERFACE
+#define ARROW_C_DATA_INTERFACE
+struct ArrowSchema {
+    const char *format, *name, *metadata;
+    int64_t flags, n_children;
+    struct ArrowSchema **children, *dictionary;
+    void (*release)(struct ArrowSchema *);
+    void *private_data;
+};
+struct ArrowArray {
+    int64_t length, null_count, offset, n_buffers, n_children;
+    const void **buffers;
+    struct ArrowArray **children, *dictionary;
+    void (*release)(struct ArrowArray *);
+    void *private_data;
+};
+#endif
+
+/* What a column is in Arrow: utf8 for VARCHAR and JSON, int64, decimal128, float64, bool, date32, timestamps in microseconds. */
+typedef struct {
+    fanfold_bytes name;
+    uint8_t type, precision, scale;
+} fanfold_arrow_column;
+
+/* A column of rows. `kind` 0: slot `slot` of a scope; 1: the name of the file; 2: the number of the record; 3: the number
+ * of the element, from 1, those of nested arrays with a point between them; 4: slot `slot` of the row that join `scope`
+ * found; 5: the rescued fields. */
+typedef struct {
+    uint32_t kind, scope, slot;
+} fanfold_column;
+
+/* Writes merged records as CSV (RFC 4180, LF). One row for each element of the innermost scope of `chain`, the scopes from the
+ * record (0) down; an array that is empty or null has one row. `joins` are those of the reader. NULL: see above. */
+FANFOLD_API fanfold_rows *fanfold_rows_open(fanfold_bytes schema, uint32_t rescue, const fanfold_join *joins,
+                                            size_t join_count, const uint32_t *chain, size_t chain_size,
+                                            const fanfold_column *columns, size_t column_count);
+/* Makes them columns instead, in Arrow's C data interface: as many as there are, each with a name and a type. To be called before
+ * the first window. What `next` has made is then taken by `fanfold_rows_array`, once each time it returns; the caller
+ * releases it. A value that its type does not hold is FANFOLD_WRONG_CALL. */
+FANFOLD_API int fanfold_rows_arrow(fanfold_rows *, const fanfold_arrow_column *, size_t count);
+FANFOLD_API int fanfold_rows_schema(fanfold_rows *, struct ArrowSchema *);
+FANFOLD_API int fanfold_rows_array(fanfold_rows *, struct ArrowArray *);
+FANFOLD_API int fanfold_rows_feed(fanfold_rows *, const uint8_t *window, size_t size, int last);
+FANFOLD_API int fanfold_rows_next(fanfold_rows *);
+FANFOLD_API fanfold_bytes fanfold_rows_csv(fanfold_rows *);
+FANFOLD_API uint64_t fanfold_rows_count(const fanfold_rows *);
+FANFOLD_API void fanfold_rows_close(fanfold_rows *);
+
+#endif

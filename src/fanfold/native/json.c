@@ -1,0 +1,203 @@
+#include "json.h"
+
+#include "fanfold.h"
+
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+#define HIGH EACH(0x80)
+
+static int stops(uint8_t c) { return c < 0x20 || c >= 0x80 || c == '"' || c == '\\' || c == ',' || c == '#'; }
+
+/* Eight bytes at a time: the lowest bit set is that of the first byte that stops. Bits above it may be wrong. */
+const uint8_t *plain_run(const uint8_t *p) {
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+    for (;; p += 8) {
+        uint64_t v;
+        memcpy(&v, p, 8);
+        uint64_t quote = v ^ EACH('"'), slash = v ^ EACH('\\'), comma = v ^ EACH(','), sharp = v ^ EACH('#');
+        uint64_t found = ((quote - EACH(1)) & ~quote) | ((slash - EACH(1)) & ~slash) | ((comma - EACH(1)) & ~comma) |
+                         ((sharp - EACH(1)) & ~sharp) | ((v - EACH(0x20)) & ~v) | v;
+        if (found & HIGH) return p + (__builtin_ctzll(found & HIGH) >> 3);
+    }
+#else
+    while (!stops(*p)) p++;
+    return p;
+#endif
+}
+
+static int hex_value(uint8_t c) {
+    if (c >= '0' && c <= '9') return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* Returns the unit of a `\u` escape whose digits are at `p`; -1 where they are not four. */
+static int hex_unit(const uint8_t *p) {
+    int unit = 0;
+    for (int i = 0; i < 4; i++) {
+        int digit = hex_value(p[i]);
+        if (digit < 0) return -1;
+        unit = unit << 4 | digit;
+    }
+    return unit;
+}
+
+static int is_high(int unit) { return unit >= 0xd800 && unit < 0xdc00; }
+static int is_low(int unit) { return unit >= 0xdc00 && unit < 0xe000; }
+
+static void note(Flaw *flaw, int code, const uint8_t *at) {
+    if (!flaw->code) *flaw = (Flaw){code, at};
+}
+
+/* Passes the escape at `p`; NULL where it is none. */
+static const uint8_t *pass_escape(const uint8_t *p, const uint8_t *end, unsigned *marks, Flaw *soft, Flaw *hard) {
+    *marks |= ESCAPED;
+    if (p[1] != 'u') {
+        if (p[1] && strchr("\"\\/bfnrt", p[1])) {
+            if (p[1] == '"' || p[1] == 'n' || p[1] == 'r') *marks |= QUOTED;
+            return p + 2;
+        }
+    } else {
+        int unit = hex_unit(p + 2);
+        if (unit >= 0) {
+            if (is_high(unit) && p[6] == '\\' && p[7] == 'u' && is_low(hex_unit(p + 8))) return p + 12;
+            if (is_high(unit) || is_low(unit)) note(soft, FANFOLD_LONE_SURROGATE, p);
+            if (unit == '"' || unit == '\n' || unit == '\r' || unit == ',' || unit == '#') *marks |= QUOTED;
+            return p + 6;
+        }
+    }
+    const uint8_t *q = p + 1;
+    if (*q == 'u')
+        for (q++; q < p + 6 && hex_value(*q) >= 0;) q++;
+    *hard = q == end ? (Flaw){FANFOLD_TRUNCATED, end} : (Flaw){FANFOLD_SYNTAX, p};
+    return NULL;
+}
+
+const uint8_t *read_text(const uint8_t *p, const uint8_t *end, Token *text, Flaw *soft, Flaw *hard) {
+    text->at = p;
+    text->marks = 0;
+    for (;;) {
+        p = plain_run(p);
+        uint8_t c = *p;
+        if (c == '"') break;
+        if (c == ',' || c == '#') {
+            text->marks |= QUOTED;
+            p++;
+        } else if (c == '\\') {
+            if (!(p = pass_escape(p, end, &text->marks, soft, hard))) return NULL;
+        } else if (c >= 0x80) {
+            size_t size = utf8_size(p);
+            if (!size) note(soft, FANFOLD_BAD_UTF8, p);
+            p += size ? size : 1;
+        } else {
+            *hard = (Flaw){p >= end ? FANFOLD_TRUNCATED : FANFOLD_CONTROL_CHARACTER, p};
+            return NULL;
+        }
+    }
+    text->size = (size_t)(p - text->at);
+    if (!text->size) text->marks |= QUOTED;
+    return p + 1;
+}
+
+static int is_digit(uint8_t c) { return c >= '0' && c <= '9'; }
+
+const uint8_t *read_number(const uint8_t *p, Token *number) {
+    number->at = p;
+    number->marks = 0;
+    if (*p == '-') p++;
+    if (*p == '0') {
+        if (is_digit(*++p)) return NULL;
+    } else {
+        if (!is_digit(*p)) return NULL;
+        while (is_digit(*p)) p++;
+    }
+    if (*p == '.' && is_digit(p[1])) {
+        number->marks = FRACTION;
+        for (p += 2; is_digit(*p);) p++;
+    }
+    if ((*p | 0x20) == 'e') {
+        const uint8_t *q = p + 1 + (p[1] == '+' || p[1] == '-');
+        if (is_digit(*q)) {
+            number->marks = FRACTION;
+            for (p = q + 1; is_digit(*p);) p++;
+        }
+    }
+    number->size = (size_t)(p - number->at);
+    return p;
+}
+
+const uint8_t *read_literal(const uint8_t *p) {
+    const char *word = *p == 't' ? "true" : *p == 'f' ? "false" : *p == 'n' ? "null" : NULL;
+    if (!word) return NULL;
+    for (; *word; word++, p++)
+        if (*p != (uint8_t)*word) return NULL;
+    return p;
+}
+
+static uint8_t *put_utf8(uint32_t c, uint8_t *to) {
+    if (c < 0x80) {
+        *to++ = (uint8_t)c;
+    } else if (c < 0x800) {
+        *to++ = (uint8_t)(0xc0 | c >> 6);
+        *to++ = (uint8_t)(0x80 | (c & 0x3f));
+    } else if (c < 0x10000) {
+        *to++ = (uint8_t)(0xe0 | c >> 12);
+        *to++ = (uint8_t)(0x80 | (c >> 6 & 0x3f));
+        *to++ = (uint8_t)(0x80 | (c & 0x3f));
+    } else {
+        *to++ = (uint8_t)(0xf0 | c >> 18);
+        *to++ = (uint8_t)(0x80 | (c >> 12 & 0x3f));
+        *to++ = (uint8_t)(0x80 | (c >> 6 & 0x3f));
+        *to++ = (uint8_t)(0x80 | (c & 0x3f));
+    }
+    return to;
+}
+
+uint8_t *decode_text(const Token *text, uint8_t *to) {
+    static const char names[] = "bfnrt", characters[] = "\b\f\n\r\t";
+    const uint8_t *p = text->at, *end = p + text->size;
+    while (p < end) {
+        const uint8_t *slash = memchr(p, '\\', (size_t)(end - p));
+        size_t plain = (size_t)((slash ? slash : end) - p);
+        memcpy(to, p, plain);
+        to += plain;
+        if (!slash) break;
+        p = slash + 2;
+        if (slash[1] == 'u') {
+            uint32_t unit = (uint32_t)hex_unit(p);
+            p += 4;
+            if (is_high((int)unit) && end - p >= 6 && p[0] == '\\') {
+                unit = 0x10000 + ((unit & 0x3ff) << 10 | ((uint32_t)hex_unit(p + 2) & 0x3ff));
+                p += 6;
+            }
+            to = put_utf8(unit, to);
+        } else {
+            const char *name = strchr(names, slash[1]);
+            *to++ = name ? (uint8_t)characters[name - names] : slash[1];
+        }
+    }
+    return to;
+}
+
+int needs_quotes(const uint8_t *text, size_t size) {
+    for (size_t i = 0; i < size; i++)
+        if (stops(text[i]) && text[i] < 0x80 &&
+            (text[i] == '"' || text[i] == ',' || text[i] == '#' || text[i] == '\n' || text[i] == '\r'))
+            return 1;
+    return !size;
+}
+
+uint8_t *compact_json(const uint8_t *from, const uint8_t *end, uint8_t *to) {
+    int in_text = 0;
+    while (from < end) {
+        uint8_t c = *from++;
+        if (in_text) {
+            *to++ = c;
+            if (c == '\\') *to++ = *from++;
+            in_text = c != '"';
+        } else if (c != ' ' && c != '\n' && c != '\r' && c != '\t') {
+            *to++ = c;
+            in_text = c == '"';
+        }
+    }
+    return to;
+}
