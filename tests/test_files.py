@@ -76,7 +76,7 @@ def test_scan_waits_for_settled_files(feed: FeedDir, age: int) -> None:
 
 def test_scan_needs_a_directory(feed: FeedDir) -> None:
     """A landing directory that is not there is an error that names it."""
-    with pytest.raises(MissingError, match=r"nowhere' is no directory, expected the landing directory"):
+    with pytest.raises(MissingError, match=r"nowhere' is not a directory, expected the landing directory"):
         files.scan_landing(feed.data_dir / "nowhere", PATTERNS, 0)
 
 

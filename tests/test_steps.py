@@ -494,7 +494,7 @@ def test_start_checks_what_can_be_known(feed: FeedDir) -> None:
     with pytest.raises(MissingError, match="column 'customer_id' is not there"):
         feed.open()
     (feed.data_dir / "customers.csv").unlink()
-    with pytest.raises(MissingError, match=r"is no file, expected the reference 'customers\.csv'"):
+    with pytest.raises(MissingError, match=r"is not a file, expected the reference 'customers\.csv'"):
         feed.open()
     shutil.rmtree(feed.landing_dir)
     with pytest.raises(MissingError, match="is no directory, expected the landing directory"):

@@ -85,7 +85,7 @@ def _let_go(trace: "TracebackType | None") -> None:
         trace = trace.tb_next
 
 
-class unwinding:  # noqa: N801 - a context manager, of which contextlib would import too much
+class unwinding:  # noqa: N801 - a context manager; contextlib would import too much
     """A block in which SIGINT raises KeyboardInterrupt, so that what is in it is put away; then the process ends."""
 
     def __enter__(self) -> "Self":

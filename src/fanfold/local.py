@@ -151,8 +151,8 @@ def _run_groups(feed: Feed, ts: str, groups: Mapping[str, str], on_step: OnStep)
         failed.add_note(
             f"run {ts} is complete, and was changed since: fanfold verify SPEC {ts}"
             if runs.is_complete(feed.run(ts))
-            else f"run {ts} is unfinished, {len(errors)} of {len(groups)} groups failed: mend the cause and run again, "
-            f"or give up the run: fanfold release SPEC {ts}"
+            else f"run {ts} is unfinished, {len(errors)} of {len(groups)} groups failed: correct the cause and run "
+            f"again, or give up the run: fanfold release SPEC {ts}"
         )
         raise failed
     return seconds

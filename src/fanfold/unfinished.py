@@ -47,7 +47,7 @@ def noted(run: Run, step: str, n: int | None = None) -> Iterator[None]:
 def is_stuck(feed: Feed, ts: str) -> bool:
     """Say whether an unfinished run would only fail again: nothing that its failures depended on has changed.
 
-    A run of which one group may go on is not stuck.
+    A run is not stuck while one of its groups may go on.
     """
     run = runs.open_run(feed.data_dir, ts)
     if run is None or runs.is_complete(run):
@@ -168,7 +168,7 @@ def _staged_files(run: Run) -> dict[int, list[str]]:
 
 
 def _unchanged(feed: Feed, run: Run) -> set[int | None]:
-    """Return those groups, and None for the whole run, of which nothing has changed since they failed."""
+    """Return the groups (None is the whole run) that failed, and whose causes are as they were then."""
     published, names, spec = runs.has_published(run), _staged_files(run), run.feed.spec
     if not published:
         with contextlib.suppress(SpecError):

@@ -203,7 +203,7 @@ def _gaps(run: Run, committed: Manifest) -> Iterator[str]:
 
 
 def _content_gaps(run: Run, committed: Manifest) -> Iterator[str]:
-    """Yield a sentence for each content of which rows were made twice in the feed, or not at all."""
+    """Yield a sentence for each content that made rows twice in the feed, or not at all."""
     makers: dict[tuple[int, str], str] = {}
     made = {file.name: (file.size_bytes, file.sha256) for file in committed.files if not file.code}
     index = Index(run.feed)

@@ -48,7 +48,7 @@ class LostError(ValueError):
 
 
 class Text:
-    """The text of a file, a character for each byte (Latin-1), of which a part is held and read up to `at`."""
+    """The text of a file, a character for each byte (Latin-1). A part of it is held; it is read up to `at`."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         """Begin before the first character; a byte order mark is passed over."""

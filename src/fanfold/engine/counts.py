@@ -135,7 +135,7 @@ def _rows_of(items: str, above: int, arrays: list[list[str]]) -> str:
 def _sums(
     connection: duckdb.DuckDBPyConnection, rows: str, columns: list[Column], names: list[str]
 ) -> tuple[int, Sums]:
-    """Return the number of rows, and the sums of some of their columns, of which the `names` of all are given."""
+    """Return the number of rows and the sums of some columns; `names` are those of all columns."""
     called = dict(zip(names, sql_names(names), strict=True))
     selected = "".join(f", sum({identifier(called[one.name])}::{one.type})::VARCHAR" for one in columns)
     try:
