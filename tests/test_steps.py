@@ -497,5 +497,5 @@ def test_start_checks_what_can_be_known(feed: FeedDir) -> None:
     with pytest.raises(MissingError, match=r"is not a file, expected the reference 'customers\.csv'"):
         feed.open()
     shutil.rmtree(feed.landing_dir)
-    with pytest.raises(MissingError, match="is no directory, expected the landing directory"):
+    with pytest.raises(MissingError, match="is not a directory, expected the landing directory"):
         feed.open()

@@ -119,7 +119,7 @@ def open_reference(feed: Feed, index: int) -> Reference:
     try:
         return Reference(feed.data_dir, source, merged, feed.spec.input.max_record_bytes)
     except FileNotFoundError:
-        msg = f"{str(source)!r} is no file, expected the reference {merged.reference!r}"
+        msg = f"{str(source)!r} is not a file, expected the reference {merged.reference!r}"
         raise MissingError(msg) from None
 
 
@@ -148,7 +148,7 @@ def freeze_reference(run: Run, index: int) -> tuple[FrozenReference, list[Column
         copied = None if files.size(kept) is not None else files.copy_unpublished(source, kept)
         after = source.stat()
     except FileNotFoundError:
-        msg = f"{str(source)!r} is no file, expected the reference {run.feed.spec.merge[index].reference!r}"
+        msg = f"{str(source)!r} is not a file, expected the reference {run.feed.spec.merge[index].reference!r}"
         raise MissingError(msg) from None
     if files.version(before) != files.version(after):
         msg = f"{str(source)!r} changed while it was read"
