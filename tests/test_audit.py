@@ -339,16 +339,18 @@ def test_what_looks_alike_is_told_apart(make_feed: MakeFeed, column: str, right:
     assert {one.what for one in audited(feed).findings} == {"changed"}
 
 
-def test_a_file_that_is_said_to_be_a_duplicate_of_nothing_is_named(make_feed: MakeFeed) -> None:
+@pytest.mark.parametrize("of", ["20200101T000000Z/old.json", f"{TS}/a.json", f"{TS}/landed.json"])
+def test_a_file_that_is_said_to_be_a_duplicate_of_nothing_is_named(make_feed: MakeFeed, of: str) -> None:
     """A file without rows is missing where no file of a complete run, nor one that waits, has its bytes."""
     feed = make_feed(
         {"a.json": [{"id": 1}], "b.json": [{"id": 1}]}, merge=[], denormalize={}, input={"duplicates": "archive"}
     )
     feed.run()
     run, committed = runs.open_complete(feed.open(), TS)
-    of_nothing = msgspec.structs.replace(committed.files[1], duplicate_of="20200101T000000Z/old.json")
+    of_nothing = msgspec.structs.replace(committed.files[1], duplicate_of=of)
     files = [committed.files[0], of_nothing]
     (feed.data_dir / files[1].archived_as).write_text('[{"id": 2}]')
+    feed.land("landed.json", [{"id": 3}])
     for place in (run.commit_path, run.manifest_path):
         place.write_bytes(manifest.encode(msgspec.structs.replace(committed, files=files)))
     assert "missing" in {one.what for one in audited(feed).findings}
@@ -418,13 +420,14 @@ def test_the_command_says_what_was_audited(feed: FeedDir) -> None:
     assert any(gap.startswith("missing: ") for gap in report["gaps"])
 
 
-@pytest.mark.parametrize("place", ["archived", "table", "quarantine", "reference"])
+@pytest.mark.parametrize("place", ["archived", "duplicate", "table", "quarantine", "reference"])
 def test_what_is_gone_is_named(feed: FeedDir, place: str) -> None:
     """An original, a table, a list of bad records or a reference that is gone is a difference, and no other error."""
     run, committed = runs.open_complete(feed.open(), TS)
     kept = run.feed.kept_reference_path("customers.csv", committed.summary.references[0].sha256)
     gone = {
         "archived": feed.data_dir / f"processed/a_{TS}.json",
+        "duplicate": feed.data_dir / f"processed/e_{TS}.json",
         "table": feed.data_dir / committed.outputs["1"].path,
         "quarantine": feed.data_dir / next(iter(committed.quarantined.values())).path,
         "reference": kept,

@@ -308,10 +308,11 @@ class _Auditor:
                 content = (file.size_bytes, file.sha256) if is_other else self._contents.get(file.name, (0, ""))
                 makers.setdefault(content, []).append((path.stem, file))
         for file in self._committed.files:
-            found = makers.get(self._contents.get(file.name, (0, "")), [])
+            content = self._contents.get(file.name, (0, ""))
+            found = makers.get(content, [])
             rivals = [(ts, other) for ts, other in found if other is not file and _has_rows(other)]
             others = [f"{ts}/{other.name}" for ts, other in rivals if not other.replay_of]
-            if file.duplicate_of and not found and self._waits(file.duplicate_of):
+            if file.duplicate_of and not found and self._waits(file.duplicate_of, content):
                 self.found.not_audited["duplicates of a file that waits to be read"] += 1
             elif file.duplicate_of and not found:
                 message = f"it made no rows, and {file.duplicate_of!r} does not have its bytes"
@@ -320,11 +321,14 @@ class _Auditor:
             if _has_rows(file) and others and not may_repeat:
                 self.found.add("doubled", (file.name, 0), f"it has the bytes of {others[0]!r}, and both have rows")
 
-    def _waits(self, original: str) -> bool:
-        """Say whether a file is staged in an unfinished run, or was released from one into landing."""
+    def _waits(self, original: str, content: tuple[int, str]) -> bool:
+        """Say whether a content is staged under a name in an unfinished run, or was released from one into landing."""
         (ts, _, name), feed = original.partition("/"), self._run.feed
         staged = [folder / name for folder in feed.staging_dir.glob("*/[0-9]*")]
-        return any(path.is_file() for path in (*staged, feed.landing_dir / name, feed.run(ts).archive_path(name)))
+        places = [
+            path for path in (*staged, feed.landing_dir / name, feed.run(ts).archive_path(name)) if path.is_file()
+        ]
+        return any(Original(path, name, BadRecords(), self._spec.input).content() == content for path in places)
 
     def _note_content(self, file: ArchivedFile, original: Original) -> None:
         self.found.files += 1

@@ -37,7 +37,7 @@ void search_begin(fanfold_reader *reader, uint64_t start, int in_array, int may_
 static int is_blank(uint8_t c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 
 /* The record ends before `end`, without the blanks there, and in an array without the comma that is followed by a line.
- * One that is too large, of which not all is in memory, ends there as it is. */
+ * A record that is too large to be in memory as a whole ends there as it is. */
 static int found(fanfold_reader *reader, uint64_t end, int drop_comma) {
     Search *search = &reader->search;
     const Input *input = &reader->input;
