@@ -1,11 +1,13 @@
 """What the core alone costs, beside DuckDB's tuned query: orders joined with customers, exploded, to CSV, in a process.
 
 `python -m benchmarks.core --scale 0.2`: CPU seconds for each GB of JSON, and the peak memory of the process; the least
-of some turns. The core reads, judges, joins and merges, and writes rows of what it has merged, on one thread; `learn`
-finds out the fields. `--ceiling PROGRAM` measures a program with the arguments CUSTOMERS OUT FILE… too.
+of some turns. The core reads, judges, joins and merges, and writes rows of what it has merged, on one thread. Its steps
+are measured alone too: `learn` finds out the fields, `merge` writes no rows, `hash` is the SHA-256 of the files.
+`--ceiling PROGRAM` measures a program with the arguments CUSTOMERS OUT FILE… as well.
 """
 
 import argparse
+import hashlib
 import os
 import sys
 import tempfile
@@ -49,13 +51,26 @@ def learn(paths: list[Path]) -> None:
     sys.stdout.write(f"{reader.seen.objects} records\n")
 
 
+def frozen(customers: Path, out: Path) -> list[Joined]:
+    """Return the customers as they are joined: frozen in a file beside the output."""
+    target = out.with_suffix(".rows")
+    reference = Reader(Field(kind="object", inside=values(*CUSTOMER)), Others.LEAVE, Form(csv=True), frozen=True)
+    with target.open("wb") as file:
+        file.writelines(merged(reference, [customers]))
+    return [Joined(Table(target))]
+
+
+def merge(paths: list[Path], customers: Path, out: Path) -> None:
+    """Join and merge, and write that."""
+    reader = Reader(RECORD, Others.REFUSE, joins=frozen(customers, out))
+    with out.with_suffix(".records").open("wb", buffering=0) as file:
+        for written in merged(reader, paths):
+            file.write(written)
+
+
 def write(paths: list[Path], customers: Path, out: Path) -> None:
     """Join, explode, write."""
-    table = Table()
-    reference = Reader(Field(kind="object", inside=values(*CUSTOMER)), Others.LEAVE, Form(csv=True), into=table)
-    for piece in reference.read(b"customers", windows(customers)):
-        raise ValueError(piece.wrong[0])
-    joins = [Joined(table)]
+    joins = frozen(customers, out)
     columns = [(Rows.SLOT, 0, slot) for slot in range(len(ORDER))]
     columns += [(Rows.JOIN, 0, slot) for slot in range(1, len(CUSTOMER))]
     columns += [(Rows.SLOT, 1, slot) for slot in range(len(ITEM))]
@@ -66,6 +81,13 @@ def write(paths: list[Path], customers: Path, out: Path) -> None:
             file.write(written)
         os.fsync(file.fileno())
     sys.stdout.write(f"{len(rows)} rows\n")
+
+
+def digests(paths: list[Path]) -> None:
+    """Hash all files."""
+    for path in paths:
+        with path.open("rb") as file:
+            hashlib.file_digest(file, "sha256")
 
 
 def merged(reader: Reader, paths: list[Path]) -> Iterator[bytes]:
@@ -81,6 +103,16 @@ def merged(reader: Reader, paths: list[Path]) -> Iterator[bytes]:
             yield piece.merged
 
 
+def do(kind: str, paths: list[Path], customers: Path, out: Path) -> None:
+    """Do the whole job, or one of its steps."""
+    if kind == "learn":
+        learn(paths)
+    elif kind == "hash":
+        digests(paths)
+    else:
+        (merge if kind == "merge" else write)(paths, customers, out)
+
+
 def main() -> None:
     """Measure each in a process of its own, or be that process."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.core", description=__doc__)
@@ -92,8 +124,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.job:
         kind, folder, customers, out = options.job
-        paths = sorted(Path(folder).glob("*.json"))
-        learn(paths) if kind == "learn" else write(paths, Path(customers), Path(out))
+        do(kind, sorted(Path(folder).glob("*.json")), Path(customers), Path(out))
         return
     # Not for the job: to load them would be part of its cost.
     from benchmarks import data
@@ -114,8 +145,10 @@ def measure(layout: str, made: Path, turns: int, ceiling: Path | None) -> None:
     size = sum(path.stat().st_size for path in paths)
     job = [sys.executable, "-m", "benchmarks.core", "--job"]
     commands: dict[str, list[str | Path]] = {
-        "core": [*job, "write", folder, customers, out / "core.csv"],
-        "core, learn": [*job, "learn", folder, customers, out / "core.csv"],
+        "core" if kind == "write" else f"core, {kind}": [*job, kind, folder, customers, out / "core.csv"]
+        for kind in ("write", "learn", "merge", "hash")
+    }
+    commands |= {
         "DuckDB, tuned": [sys.executable, PEERS / "duckdb_tuned.py", folder, customers, layout, out],
     }
     if ceiling and layout == "ndjson":

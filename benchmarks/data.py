@@ -1,9 +1,17 @@
 """The data of the benchmarks: TPC-H orders with their line items nested in them, and the customers beside them."""
 
+import csv
+import io
+import itertools
 import subprocess
+from collections.abc import Generator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import duckdb
+
+from benchmarks.cliffs import CLIFFS, TEXTS
 
 # Orders of one size, so that each file has as many as the others.
 ORDERS = """
@@ -22,6 +30,7 @@ SELECT c_custkey AS customer_id, c_name AS name, c_nationkey AS nation_id, c_pho
 FROM read_parquet($customer) ORDER BY customer_id
 """
 LAYOUTS = ("arrays", "ndjson")
+PHRASE = 'A text of many words, in which \\"quotes\\" stand. '
 
 
 def make(folder: Path, scale: float) -> Path:
@@ -65,29 +74,120 @@ def flat(place: Path) -> None:
         building.rename(path)
 
 
-def files(place: Path, layout: str, number: int, share: float = 1.0) -> Path:
+def files(place: Path, layout: str, number: int, share: float = 1.0, cliff: str = "") -> Path:
     """Return a folder with the orders in so many files, made once: JSON arrays on one line, or NDJSON.
 
     Args:
         place: what `make` returned.
-        layout: one of LAYOUTS.
+        layout: one of `TEXTS`.
         number: of files, each with about as many orders.
         share: of the orders, the first ones.
+        cliff: what becomes of the records: one of `CLIFFS`; nothing where it is empty.
     """
-    folder = place / f"{layout}-{number}-{share:g}"
+    folder = place / "-".join(part for part in (layout, cliff, f"{number}", f"{share:g}") if part)
     if folder.exists():
         return folder
     building = folder.with_suffix(".building")
     building.mkdir(exist_ok=True)
-    opening, between, closing = ("[", ",", "]\n") if layout == "arrays" else ("", "\n", "\n")
-    with duckdb.connect() as connection:
-        found = connection.execute(f"SELECT count(*) FROM '{place}/nested.parquet'").fetchone()
-        orders = max(number, int((found or (0,))[0] * share))
-        reader = connection.execute(f"SELECT to_json(n)::VARCHAR FROM '{place}/nested.parquet' AS n LIMIT {orders}")
+    with closing(_orders(place)) as orders:
+        total = max(number, int(next(orders) * share))
         for n in range(number):
-            wanted = orders * (n + 1) // number - orders * n // number
-            records = [record for (record,) in reader.fetchmany(wanted)]
-            path = building / f"orders-{n:06}.json"
-            path.write_text(opening + between.join(records) + closing, encoding="utf-8")
+            wanted = total * (n + 1) // number - total * n // number
+            records = CLIFFS.get(cliff, list)(list(itertools.islice(orders, wanted)))
+            (building / f"orders-{n:06}.json").write_text(TEXTS[layout](records), encoding="utf-8")
+    building.rename(folder)
+    return folder
+
+
+def _orders(place: Path) -> Generator[Any]:
+    """Yield the number of orders, and then each of them as JSON."""
+    with duckdb.connect() as connection:
+        yield (connection.execute(f"SELECT count(*) FROM '{place}/nested.parquet'").fetchone() or (0,))[0]
+        reader = connection.execute(f"SELECT to_json(n)::VARCHAR FROM '{place}/nested.parquet' AS n")
+        while records := reader.fetchmany(10_000):
+            yield from (record for (record,) in records)
+
+
+def texts(place: Path, records: int, text_bytes: int, orders: int) -> Path:
+    """Return a folder with two files of NDJSON, made once: orders with a large text beside their items.
+
+    Args:
+        place: what `make` returned.
+        records: their number.
+        text_bytes: size of the text in each.
+        orders: how many orders give a record its items.
+    """
+    folder = place / f"texts-{records}-{text_bytes}-{orders}"
+    if folder.exists():
+        return folder
+    building = folder.with_suffix(".building")
+    building.mkdir(exist_ok=True)
+    note = PHRASE * (text_bytes // len(PHRASE))
+    with closing(_orders(place)) as found:
+        next(found)
+        for n in range(2):
+            with (building / f"orders-{n}.json").open("w", encoding="utf-8") as file:
+                for _ in range(records * (n + 1) // 2 - records * n // 2):
+                    halves = (one.split('"items":[') for one in itertools.islice(found, orders))
+                    heads, items = zip(*halves, strict=True)
+                    inside = ",".join(one.removesuffix("]}") for one in items)
+                    file.write(f'{heads[0]}"items":[{inside}],"note":"{note}"}}\n')
+    building.rename(folder)
+    return folder
+
+
+def csv_files(place: Path, number: int, size_bytes: int) -> Path:
+    """Return a folder with the first rows of the flat table as CSV, made once.
+
+    Args:
+        place: what `make` returned; `flat` has been called.
+        number: of files.
+        size_bytes: of all files together.
+    """
+    folder = place / f"csv-{number}-{size_bytes}"
+    if folder.exists():
+        return folder
+    building = folder.with_suffix(".building")
+    building.mkdir(exist_ok=True)
+    with duckdb.connect() as connection:
+        reader = connection.execute(f"FROM '{place}/flat.parquet'")
+        names = [column[0] for column in reader.description]
+        for n in range(number):
+            text = io.StringIO()
+            writer = csv.writer(text, lineterminator="\n")
+            writer.writerow(names)
+            while text.tell() < size_bytes // number and (rows := reader.fetchmany(100)):
+                writer.writerows(rows)
+            (building / f"rows-{n:06}.csv").write_text(text.getvalue(), encoding="utf-8")
+    building.rename(folder)
+    return folder
+
+
+def many_customers(place: Path, rows: int) -> Path:
+    """Return a folder with a `customers.csv` of so many rows, made once: the customers, and others that no order has.
+
+    They stand in no order.
+
+    Args:
+        place: what `make` returned.
+        rows: their number.
+    """
+    folder = place / f"customers-{rows}"
+    if folder.exists():
+        return folder
+    building = folder.with_suffix(".building")
+    building.mkdir(exist_ok=True)
+    with duckdb.connect() as connection:
+        connection.execute(
+            f"""
+            COPY (
+                SELECT n AS customer_id, coalesce(name, 'Customer#' || lpad(n::VARCHAR, 9, '0')) AS name,
+                       coalesce(nation_id, n % 25) AS nation_id, coalesce(phone, '10-000-000-0000') AS phone,
+                       coalesce(balance, 0.01) AS balance, coalesce(segment, 'BUILDING') AS segment
+                FROM range(1, {rows} + 1) AS numbers(n) LEFT JOIN '{place}/customers.csv' ON customer_id = n
+                ORDER BY hash(n)
+            ) TO '{building}/customers.csv' (HEADER true)
+            """
+        )
     building.rename(folder)
     return folder

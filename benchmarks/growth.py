@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import data
-from benchmarks.__main__ import HERE, Contestant, fanfold
+from benchmarks.contestants import HERE, Contestant, fanfold
 from benchmarks.measure import spread
 
 SHARES = (0.125, 0.25, 0.5, 1)

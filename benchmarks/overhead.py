@@ -32,14 +32,13 @@ denormalize: {explode: [items]}
 AS_IT_IS = """
 import contextlib, os, types
 from fanfold import files, ledger, lease, verify
-from fanfold.engine import shape
-from fanfold.records import batches
+from fanfold.records import read, table
 """
 WITHOUT = """
 os.fsync = files.sync_files = lambda _: None
 files.sha256 = lambda _: "0" * 64
-hashed = types.SimpleNamespace(hexdigest=lambda: "0" * 64)
-shape.hashlib = batches.hashlib = types.SimpleNamespace(sha256=lambda _: hashed)
+hashed = types.SimpleNamespace(hexdigest=lambda: "0" * 64, update=lambda _: None)
+read.hashlib = table.hashlib = types.SimpleNamespace(sha256=lambda *_: hashed)
 lease.hold = lambda *_, **__: contextlib.nullcontext()
 lease.one_by_one = lambda *_: contextlib.nullcontext()
 ledger.Ledger = type("Ledger", (), {"__init__": lambda *_: None, "decide": lambda *_: {}})

@@ -23,8 +23,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from fanfold import cli
+from fanfold.faults import CODES, OF_VALUES
 from fanfold.manifest import BadFile, BadRecord, FrozenReference, SubdirSummary, Summary
-from fanfold.records.faults import CODES, OF_VALUES
 from fanfold.spec import FieldPath, FieldType, InsidePath, OutputColumn, Pointer, Spec, load_spec
 
 REFERENCE_DIR = Path(__file__).parent / "reference"
@@ -65,7 +65,7 @@ EXIT_CODES = {
     "1": "The data is the problem: too many bad records or files, a duplicate key, a gap in the counts. Or the run "
     "started by `airflow --once` failed.",
     "2": "Usage, the spec, a path outside the allowed roots, something is missing.",
-    "3": "Try again: disk full, I/O, a lost worker.",
+    "3": "Try again: disk full, I/O.",
     "130": "Interrupted. After `fanfold run`, the next run goes on from there.",
 }
 

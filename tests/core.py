@@ -3,9 +3,10 @@
 import json
 import struct
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from fanfold.native import Field, Form, Others, Reader, Wrong
+from fanfold.native import Field, Form, Others, Reader, Table, Wrong
 
 WHOLE = Field(type="JSON")
 LARGE = 1 << 24
@@ -29,6 +30,11 @@ class Read(NamedTuple):
     def values(self) -> list[Any]:
         """The good records, where each was read as one JSON."""
         return [parsed(slots(body, 1)[0][0] or "") for _, body in entries(self.merged)]
+
+
+def raw(text: str) -> bytes:
+    """Return the bytes of a text, in which surrogates stand for bytes that are no UTF-8."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def parsed(text: str) -> Any:
@@ -57,6 +63,15 @@ def read_csv(content: bytes, *cuts: int, cap: int = LARGE, names: Iterable[str] 
     """Read CSV, every column as text."""
     record = Field(kind="object", inside=tuple(map(Field, names)))
     return read_with(Reader(record, Others.REFUSE, Form(csv=True, max_record_bytes=cap)), cut(content, *cuts))
+
+
+def frozen_table(path: Path, windows: Iterable[bytes], record: Field) -> Table:
+    """Freeze the good rows of a CSV in a file, and open it."""
+    with path.open("wb") as file:
+        for piece in Reader(record, Others.LEAVE, Form(csv=True), frozen=True).read(b"f", windows):
+            assert not piece.wrong
+            file.write(piece.merged)
+    return Table(path)
 
 
 def entries(merged: bytes) -> Iterator[tuple[int, bytes]]:

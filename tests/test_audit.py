@@ -3,6 +3,7 @@
 import csv
 import datetime as dt
 import decimal
+import gzip
 import hashlib
 import io
 import json
@@ -52,10 +53,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> FeedDir:
         tmp_path_factory.mktemp("audit"),
         {
             "a.json": orders(1, 20),
-            "b.json": "\n".join([*(json.dumps(order) for order in orders(30, 20)), *bad]),
-            "c.csv": 'id,customer_id,note\n70,1,\n71,2,""\n72,9,x\n',
-            "d.json": orders(80, 10),
-            "e.json": orders(80, 10),
+            "b.json": orders(80, 10),
+            "c.json": orders(80, 10),
+            "A.csv": 'id,customer_id,note\n70,1,\n71,2,""\n72,9,x\n',
+            "e.json": "\n".join([*(json.dumps(order) for order in orders(30, 20)), *bad]),
         },
         subdirs=2,
         input={"duplicates": "archive"},
@@ -131,7 +132,7 @@ def forge(feed: FeedDir, n: str, change: Callable[[Rows, Records], object]) -> N
         path.write_text("".join(json.dumps(record) + "\n" for record in records))
         _describe(listed, path, len(records))
     for file in documents["files"]:
-        if file["name"] == "b.json":
+        if file["name"] == "e.json":
             file["records"] += len(records) - before
             file["records_quarantined"] += len(records) - before
     summary = documents["summary"]
@@ -247,6 +248,11 @@ def drop_quarantine(_rows: Rows, records: Records, chance: random.Random) -> Non
     records.pop(chance.randrange(len(records)))
 
 
+def claim_more(_rows: Rows, records: Records, chance: random.Random) -> None:
+    record = chance.choice(records[:2])
+    record["size"] = len(record["raw"]) + 3
+
+
 CHANGES = [
     change_value, round_value, drop_row, drop_record, double_record, double_row, wrong_match, lost_match, shift_columns,
     null_for_empty, swap_values, swap_rows, rename_column, make_up_a_row,
@@ -284,13 +290,13 @@ def test_what_is_changed_and_made_to_match_is_named(feed: FeedDir, turn: int) ->
         assert any(one.record for one in found.findings), found
 
 
-@pytest.mark.parametrize("change", [change_quarantine, drop_quarantine])
+@pytest.mark.parametrize("change", [change_quarantine, drop_quarantine, claim_more])
 @pytest.mark.parametrize("turn", range(3))
 def test_quarantine_changed_and_made_to_match_is_named(feed: FeedDir, change: Any, turn: int) -> None:
-    """A bad record whose text is changed or that is gone, manifests included, is named with file and number."""
+    """A bad record whose text or size is changed, or that is gone, is named with file and number."""
     n = next(iter(runs.open_complete(feed.open(), TS)[1].quarantined))
     forge(feed, n, lambda rows, records: change(rows, records, random.Random(turn)))
-    assert {one.file for one in audited(feed).findings if one.record} == {"b.json"}
+    assert {one.file for one in audited(feed).findings if one.record} == {"e.json"}
 
 
 def test_a_difference_is_named_with_file_record_and_pointer(feed: FeedDir) -> None:
@@ -311,22 +317,29 @@ def test_a_difference_is_named_with_file_record_and_pointer(feed: FeedDir) -> No
 LIKENESS = [
     ("m", '[5,"6"]', '["5","6"]'),
     ("m", '[5,"6"]', "[5,6]"),
+    ("m", '[5,"6"]', '[5.0,"6"]'),
     ("x", '"7"', "7"),
     ("x", '"a"', "a"),
     ("day", "2026-01-02", "2026-01-02T00:00:00"),
     ("real", "-0.0", "0.0"),
+    ("whole", "1000", "1e3"),
+    ("sum", "1.50", "1.5"),
+    ("n", "12.5", "12.50"),
+    ("note", "é", "e\u0301"),
 ]
+LIKE_FIELDS = {"x": "JSON", "day": "DATE", "real": "DOUBLE", "whole": "BIGINT", "sum": "DECIMAL(6,2)"}
 
 
 @pytest.mark.parametrize(("column", "right", "wrong"), LIKENESS)
 def test_what_looks_alike_is_told_apart(make_feed: MakeFeed, column: str, right: str, wrong: str) -> None:
-    """A number for a text in JSON, a text without its quotes, a moment for a day, zero for minus zero are named."""
+    """A number written otherwise, a text without its quotes, a moment for a day, zero for minus zero are named."""
+    first = '{"id":1,"m":[5,"6"],"x":"7","day":"2026-01-02","real":-0.0,"whole":1e3,"sum":1.5,"n":12.5,"note":"é"}'
     feed = make_feed(
-        {"a.json": '{"id":1,"m":[5,"6"],"x":"7","day":"2026-01-02","real":-0.0}\n{"x":{"k":"v"}}\n{"x":"a"}\n'},
+        {"a.json": first + '\n{"x":{"k":"v"}}\n{"x":"a"}\n'},
         merge=[],
         denormalize={},
         subdirs=1,
-        input={"fields": {"day": "DATE", "real": "DOUBLE"}},
+        input={"fields": LIKE_FIELDS},
     )
     feed.run()
 
@@ -339,6 +352,36 @@ def test_what_looks_alike_is_told_apart(make_feed: MakeFeed, column: str, right:
     assert {one.what for one in audited(feed).findings} == {"changed"}
 
 
+def test_records_around_which_a_document_stands_are_audited(make_feed: MakeFeed) -> None:
+    """Records are found where `records_at` leads to, past whatever stands beside the way; a changed one is named."""
+    beside = '"meta": [1, {"orders": [{"id": 0}]}, []], "note": "[{]"'
+    text = f'\ufeff{{{beside}, "data": {{"orders": [{{"id": 1}}, {{"id": 2}}], "x": null}}}}\n'
+    feed = make_feed(
+        {"a.json": text, "b.json": f'{{"data": {{"orders": [{{"id": 3}}]}}, {beside}}}'},
+        merge=[],
+        denormalize={},
+        subdirs=1,
+        input={"records_at": "/data/orders"},
+    )
+    feed.run()
+    assert audited(feed).records == 3
+    forge(feed, "1", lambda rows, _records: rows[3].__setitem__(0, "4"))
+    (one,) = audited(feed).findings
+    assert (one.what, one.file, one.record, one.pointer) == ("changed", "b.json", 1, "/id")
+
+
+def test_large_files_are_audited_in_parts(make_feed: MakeFeed) -> None:
+    """Records that lie across the parts in which a file is read, compressed or not, are whole."""
+    records = [{"id": n, "note": "ü" * (n % 1000), "more": [n, "\n"]} for n in range(4000)]
+    lines = "\n".join(json.dumps(record, ensure_ascii=False) for record in records).encode()
+    feed = make_feed(
+        {"a.json": lines, "b.json.gz": gzip.compress(lines + b"\n{}")}, merge=[], denormalize={}, subdirs=1
+    )
+    feed.run()
+    found = audited(feed)
+    assert (found.findings, found.rows) == ([], 8001)
+
+
 @pytest.mark.parametrize("of", ["20200101T000000Z/old.json", f"{TS}/a.json", f"{TS}/landed.json"])
 def test_a_file_that_is_said_to_be_a_duplicate_of_nothing_is_named(make_feed: MakeFeed, of: str) -> None:
     """A file without rows is missing where no file of a complete run, nor one that waits, has its bytes."""
@@ -347,9 +390,10 @@ def test_a_file_that_is_said_to_be_a_duplicate_of_nothing_is_named(make_feed: Ma
     )
     feed.run()
     run, committed = runs.open_complete(feed.open(), TS)
-    of_nothing = msgspec.structs.replace(committed.files[1], duplicate_of=of)
-    files = [committed.files[0], of_nothing]
-    (feed.data_dir / files[1].archived_as).write_text('[{"id": 2}]')
+    content = b'[{"id": 2}]'
+    (feed.data_dir / committed.files[1].archived_as).write_bytes(content)
+    said = {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content), "duplicate_of": of}
+    files = [committed.files[0], msgspec.structs.replace(committed.files[1], **said)]
     feed.land("landed.json", [{"id": 3}])
     for place in (run.commit_path, run.manifest_path):
         place.write_bytes(manifest.encode(msgspec.structs.replace(committed, files=files)))
@@ -427,7 +471,7 @@ def test_what_is_gone_is_named(feed: FeedDir, place: str) -> None:
     kept = run.feed.kept_reference_path("customers.csv", committed.summary.references[0].sha256)
     gone = {
         "archived": feed.data_dir / f"processed/a_{TS}.json",
-        "duplicate": feed.data_dir / f"processed/e_{TS}.json",
+        "duplicate": feed.data_dir / f"processed/c_{TS}.json",
         "table": feed.data_dir / committed.outputs["1"].path,
         "quarantine": feed.data_dir / next(iter(committed.quarantined.values())).path,
         "reference": kept,
@@ -447,4 +491,57 @@ def test_a_bad_record_has_a_code_of_its_kind(feed: FeedDir) -> None:
 
     forge(feed, next(iter(runs.open_complete(feed.open(), TS)[1].quarantined)), change)
     (one,) = audited(feed).findings
-    assert (one.what, one.file, one.record) == ("changed", "b.json", 21)
+    assert (one.what, one.file, one.record) == ("changed", "e.json", 21)
+
+
+@pytest.mark.parametrize("kind", ["BIGINT", "DECIMAL(18,2)", "DOUBLE"])
+def test_exponents_beyond_those_of_a_decimal_are_audited(make_feed: MakeFeed, kind: str) -> None:
+    allowed = {"max_bad_records_percent": 100}
+    feed = make_feed(merge=[], denormalize={}, input={"fields": {"id": kind}}, quarantine=allowed)
+    numbers = [f"{digits}e{sign}{'9' * 20}" for digits in ("1", "0", "-0.0") for sign in ("", "-")]
+    feed.land("a.json", "".join(f'{{"id": {number}}}\n' for number in numbers))
+    feed.run()
+    committed = manifest.read(feed.at().commit_path, Manifest)
+    assert audit.audit(feed.at(), committed).findings == []
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.csv"])
+def test_a_first_record_that_is_bad_behind_a_byte_order_mark_is_audited(make_feed: MakeFeed, name: str) -> None:
+    feed = make_feed(merge=[], denormalize={}, quarantine={"max_bad_records_percent": 100})
+    feed.land(name, '\ufeff{"id": NaN}\n{"id": 1}\n' if name == "a.json" else '\ufeffid\n"1"x\n2\n')
+    feed.run()
+    committed = manifest.read(feed.at().commit_path, Manifest)
+    assert audit.audit(feed.at(), committed).findings == []
+
+
+KEYS_IN_ARRAYS = {
+    "items.sku": [
+        '{"items":[{"sku":"a"},{"sku":"b"},{},null]}',
+        '{"items":[]}',
+        "{}",
+        '{"items":[{"sku":"a"},{"sku":"a"}]}',
+    ],
+    "tags": ['{"tags":["a","b",null]}', '{"tags":[]}', '{"tags":["a"]}'],
+    "o.items.sku": ['{"o":[{"items":[{"sku":"a"},{"sku":"b"}]},{"items":[]},null]}', '{"o":[{"items":[{"sku":"a"}]}]}'],
+    "o.no": ['{"o":[{"no":"a","items":[{"sku":1},{"sku":2}]},{"no":"b","items":[]},{}]}', '{"o":[{"no":"a"}]}'],
+}
+EXPLODED = {"items.sku": ["items"], "tags": ["tags"], "o.items.sku": ["o", "o.items"], "o.no": ["o", "o.items"]}
+
+
+@pytest.mark.parametrize("schema", ["infer", "declared"])
+@pytest.mark.parametrize("on_missing", ["keep", "quarantine"])
+@pytest.mark.parametrize("key", KEYS_IN_ARRAYS)
+def test_a_key_inside_of_an_array_is_looked_up_there(
+    make_feed: MakeFeed, key: str, on_missing: str, schema: str
+) -> None:
+    """A reference whose key stands in an element is joined to the element; a record lacks one where an element does."""
+    merge = {"reference": "p.csv", "key": {"record": key, "reference": "k"}, "into": "p", "on_missing": on_missing}
+    settings = {"schema": schema, "fields": {key: "VARCHAR"} if schema == "declared" else {}}
+    explode, lenient = {"explode": EXPLODED[key]}, {"max_bad_records_percent": 100}
+    spec = {"merge": [merge], "denormalize": explode, "input": settings, "quarantine": lenient}
+    feed = make_feed({"a.json": "\n".join(KEYS_IN_ARRAYS[key])}, subdirs=1, **spec)
+    (feed.data_dir / "p.csv").write_text("k,name\na,Apple\n")
+    summary = feed.run()
+    assert feed.audit().findings == []
+    assert "Apple" in feed.read()
+    assert (summary.records_unmatched, summary.records_quarantined) == ((1, 0) if on_missing == "keep" else (0, 1))

@@ -14,6 +14,7 @@ import yaml
 
 from fanfold.cli import cli
 from fanfold.spec import load_spec
+from tests.conftest import MakeFeed
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -118,3 +119,16 @@ def test_every_module_has_its_line_in_the_architecture() -> None:
     modules = {path.stem for path in package.glob("[a-z]*.py")}
     folders = {path.parent.name for path in package.glob("*/__init__.py")}
     assert table == modules | folders
+
+
+def test_every_table_shown_is_made_of_the_records_above_it(make_feed: MakeFeed) -> None:
+    """Each table of docs/data.md is what its spec makes of its records: they stand above it."""
+    shown = FENCED.findall((ROOT / "docs/data.md").read_text(encoding="utf-8"))
+    tables = [index for index, (language, _) in enumerate(shown) if language == "csv"]
+    assert len(tables) > 2
+    for index in tables:
+        (_, spec), (_, records), (_, table) = shown[index - 2 : index + 1]
+        keys = yaml.safe_load(spec) | {"merge": [], "subdirs": 1, "quarantine": {"max_bad_records_percent": 50}}
+        feed = make_feed({"a.json": records}, folder=f"feed-{index}", **keys)
+        feed.run()
+        assert feed.read() == table

@@ -15,8 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fanfold import steps
-from fanfold.engine import denormalize
-from fanfold.engine.denormalize import flat_rows
 from fanfold.errors import DataError, FanfoldError, MissingError
 from tests.conftest import FeedDir, MakeFeed
 
@@ -40,30 +38,13 @@ VALUES = {
         'a\n1\n"""x"""\ntrue\n"{""b"":2}"\n[3]\n\n',
     ),
     "object and text": ('[{"a":{"b":1}},{"a":"x"}]', 'a\n"{""b"":1}"\n"""x"""\n'),
-    "int and decimal": ('[{"a":1},{"a":1.5},{"a":-3}]', "a\n1.0\n1.5\n-3.0\n"),
+    "int and decimal": ('[{"a":1},{"a":1.5},{"a":-3}]', "a\n1\n1.5\n-3\n"),
     "true and false": ('[{"a":true},{"a":false}]', "a\ntrue\nfalse\n"),
     "dates stay text": ('[{"a":"2026-01-02","b":"12:00:00"}]', "a,b\n2026-01-02,12:00:00\n"),
     "largest numbers": ('[{"a":9223372036854775807,"b":-9223372036854775808}]', None),
     "column order is that of the record": ('[{"z":1,"a":2,"m":3}]', "z,a,m\n1,2,3\n"),
     "names as they are": ('[{"sp ace":1,"a.b":2,"q\\"x":3,"filename":4,"item":5,"column_0":6,"ü":7}]', None),
 }
-
-
-@pytest.mark.parametrize("lost", ["LIMIT 3", 'WHERE "items_sku" IS NOT NULL', "UNION ALL SELECT 1, 'x'"])
-def test_rows_that_are_too_few_or_too_many_are_not_published(
-    make_feed: MakeFeed, monkeypatch: pytest.MonkeyPatch, lost: str
-) -> None:
-    """A table is published only with one row for each element, and one for each record that has none."""
-    records = [{"id": 1, "items": [{"sku": "a"}, {"sku": "b"}]}, {"id": 2, "items": []}, {"id": 3, "items": None}]
-    feed = make_feed({"a.json": records}, **ITEMS)
-    subdir = feed.stage()["1"]
-    steps.merge_data(subdir, feed.data_dir)
-    with monkeypatch.context() as broken:
-        broken.setattr(denormalize, "flat_rows", lambda *given: f"SELECT * FROM ({flat_rows(*given)}) {lost}")
-        with pytest.raises(DataError, match="expected 4: the output is not published"):
-            steps.denormalize_data(subdir, feed.data_dir)
-    assert not list(feed.data_dir.glob("denormalized/*/*.csv"))
-    assert steps.denormalize_data(subdir, feed.data_dir)["rows"] == 4
 
 
 def cells(text: str) -> list[list[str]]:
@@ -88,7 +69,7 @@ EXPLODED = {
     "outer rows": ('[{"i":1,"items":[]},{"i":2,"items":null},{"i":3},{"i":4,"items":[{"s":"a"}]}]', "1, 2, 3, 4,a"),
     "null elements": ('[{"i":1,"items":[null,{"s":"a"},{}]}]', "1, 1,a 1,"),
     "scalars": ('[{"i":1,"items":["a","b"]}]', "1,a 1,b"),
-    "numbers": ('[{"i":1,"items":[2,1.5]}]', "1,2.0 1,1.5"),
+    "numbers": ('[{"i":1,"items":[2,1.5]}]', "1,2 1,1.5"),
     "nested in elements": ('[{"i":1,"items":[{"s":{"t":"a"}},{"s":{}},{"s":null}]}]', "1,a 1, 1,"),
     "arrays and scalars": ('[{"i":1,"items":["a",["b"]]}]', '1,"""a""" 1,"[""b""]"'),
     "after other fields": ('[{"i":1,"items":[{"s":"a"}]},{"items":[],"i":2}]', "1,a 2,"),
@@ -158,7 +139,7 @@ def zstd(text: str, folder: Path) -> bytes:
 
 
 def test_forms_of_json(make_feed: MakeFeed, tmp_path: Path) -> None:
-    """Arrays, NDJSON, objects, pretty-printed or not, gzip and zstd may come in one subdirectory; arrays are first."""
+    """Arrays, NDJSON, objects, pretty-printed or not, gzip and zstd may come in one subdirectory, in order of names."""
     feed = make_feed(
         {
             "a.json": '[{"i":1},{"i":2}]',
@@ -176,8 +157,7 @@ def test_forms_of_json(make_feed: MakeFeed, tmp_path: Path) -> None:
         **FLAT,
     )
     summary = feed.run()
-    arrays, others = (1, 2, 8, 11), (3, 4, 5, 6, 7, 9, 10, 12)
-    assert feed.read() == "i\n" + "".join(f"{i}\n" for i in (*arrays, *others))
+    assert feed.read() == "i\n" + "".join(f"{i}\n" for i in range(1, 13))
     assert (summary.files_in, summary.records_in, summary.rows_out) == (11, 12, 12)
 
 
@@ -213,8 +193,8 @@ def test_data_dir_may_have_any_name(make_feed: MakeFeed, folder: str) -> None:
     ("explode", "records", "error", "message"),
     [
         ("itmes", [{"items": []}], DataError, "'itmes' is in no record, did you mean 'items'?"),
-        ("items", [{"items": 1}, {"items": "x"}], DataError, "found BIGINT in 'a.json', expected an array"),
-        ("items", [{"items": {"a": 1}}], DataError, "found object in 'a.json', expected an array"),
+        ("items", [{"items": 1}, {"items": "x"}], DataError, "found VARCHAR in 'a.json', expected an array"),
+        ("items", [{"items": {"a": 1}}], DataError, "found an object in 'a.json', expected an array"),
     ],
 )
 def test_explode_is_checked(
@@ -347,12 +327,12 @@ def test_two_references(make_feed: MakeFeed) -> None:
     ("customers", "error", "message"),
     [
         ("", DataError, "customers.csv:1: found nothing, expected a header line"),
-        ("customer_id,name,Name\n", DataError, "expected a name for each column, once"),
-        ("customer_id,,x\n", DataError, "expected a name for each column, once"),
+        ("customer_id,name,Name\n", DataError, "'name' and 'Name' have one name, expected names apart"),
+        ("customer_id,,x\n", DataError, "expected a name for each column, each once"),
         ("costumer_id,name\n", MissingError, "'customer_id' is not there, did you mean 'costumer_id'?"),
         (b"customer_id,n\xe9\n", DataError, "expected UTF-8"),
-        ("customer_id,name\n1,Ann,x\n", DataError, "as in the header (ragged_line)"),
-        ("customer_id,name\n1\n", DataError, "as in the header (ragged_line)"),
+        ("customer_id,name\n1,Ann,x\n", DataError, "expected as many fields as the header has (ragged_line)"),
+        ("customer_id,name\n1\n", DataError, "expected as many fields as the header has (ragged_line)"),
         (b"customer_id,name\n1,\xe9\n", DataError, "UTF-8"),
     ],
 )

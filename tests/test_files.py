@@ -1,8 +1,10 @@
 """The file system: scan, claim, publish, archive, give back."""
 
+import errno
 import logging
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -206,6 +208,23 @@ def test_remove_run_keeps_what_is_left(feed: FeedDir, run: Run) -> None:
     files.remove_run(run)
     files.remove_run(run)
     assert not run.staging_dir.exists()
+
+
+@pytest.mark.parametrize("fault", [errno.ENOENT, errno.ENOTEMPTY])
+def test_two_processes_may_remove_a_run(feed: FeedDir, run: Run, monkeypatch: pytest.MonkeyPatch, fault: int) -> None:
+    """What another process takes away, or makes for its lease, in the same moment, is no failure of a finished run."""
+    archive.give_back(run, 1, ["a.json", "sub/b.json"])
+    remove, raised = shutil.rmtree, [OSError(fault, os.strerror(fault))]
+
+    def disturbed(path: Path) -> None:
+        if raised:
+            raise raised.pop()
+        remove(path)
+
+    monkeypatch.setattr(shutil, "rmtree", disturbed)
+    files.remove_run(run)
+    assert not run.staging_dir.exists()
+    assert feed.data_dir.is_dir()
 
 
 def names_in(directory: Path) -> list[str]:

@@ -1,17 +1,20 @@
 """Ctrl-C: at any moment of any command, one line and exit code 130, and the next run goes on."""
 
+import contextlib
 import json
 import os
+import pty
 import random
 import signal
 import subprocess
 import sys
 import time
 import uuid
+from pathlib import Path
 
 import pytest
 
-from tests.conftest import FeedDir, new_feed
+from tests.conftest import FeedDir, MakeFeed, new_feed
 from tests.test_cli import fanfold, processes
 
 # What comes before the first line of Fanfold is answered by Python: the test begins behind it.
@@ -38,7 +41,9 @@ def feeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, FeedDir]:
     return made
 
 
-def interrupted(arguments: list[str], delay: float, *, group: bool, again: bool) -> tuple[int, str, list[int]]:
+def interrupted(
+    arguments: list[str], delay: float, scratch_dir: Path, *, group: bool, again: bool
+) -> tuple[int, str, list[int]]:
     """Return exit code, stderr, and the processes that are left, of a command that SIGINT met after a delay."""
     mark = uuid.uuid4().hex
     with subprocess.Popen(
@@ -46,7 +51,7 @@ def interrupted(arguments: list[str], delay: float, *, group: bool, again: bool)
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "MARK": mark},
+        env={**os.environ, "MARK": mark, "TMPDIR": str(scratch_dir)},
         start_new_session=True,
     ) as process:
         assert process.stdout
@@ -63,19 +68,42 @@ def interrupted(arguments: list[str], delay: float, *, group: bool, again: bool)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_an_interrupt_at_any_moment_is_one_line(feeds: dict[str, FeedDir], command: str) -> None:
-    """SIGINT, to the process or to its group, once or twice, ends a command with 130, one line, and no process left."""
+def test_an_interrupt_at_any_moment_is_one_line(feeds: dict[str, FeedDir], command: str, tmp_path: Path) -> None:
+    """SIGINT, to process or group, once or twice, ends a command with 130, one line, no process and no scratch left."""
     chance = random.Random(command)
     arguments, span = COMMANDS[command]
     arguments = [str(feeds[part].spec_path) if part in feeds else part for part in arguments]
     for turn in range(4):
         # The first comes while everything is imported.
         delay = chance.random() * span * turn / 3
-        code, errors, left = interrupted(arguments, delay, group=turn % 2 == 0, again=turn > 1)
+        code, errors, left = interrupted(arguments, delay, tmp_path, group=turn % 2 == 0, again=turn > 1)
         told = [line for line in errors.splitlines(keepends=True) if not line.startswith("resuming the unfinished run")]
         # It may have come when all was done.
         assert (code, told) in [(130, [LINE]), (0, [])], (turn, delay)
         assert turn or code == 130
         assert left == []
+        assert list(tmp_path.iterdir()) == []
     if command == "run":
         assert fanfold("run", feeds["SPEC"].spec_path).returncode == 0
+
+
+def test_an_interrupted_run_gives_the_terminal_its_cursor_back(make_feed: MakeFeed) -> None:
+    """On a terminal, where the groups are drawn, the cursor is shown again before the line."""
+    feed = make_feed({f"{n}.json": json.dumps(RECORDS) for n in range(4)}, subdirs=4)
+    ours, its = pty.openpty()
+    command = [sys.executable, "-c", STARTED, "run", str(feed.spec_path)]
+    environ = {**os.environ, "TERM": "xterm"}
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=its, env=environ) as process:
+        os.close(its)
+        shown = b""
+        while b"merge_data" not in shown:
+            shown += os.read(ours, 4096)
+        process.send_signal(signal.SIGINT)
+        # When nobody has the other end open any more, Linux answers so.
+        with contextlib.suppress(OSError):
+            while more := os.read(ours, 4096):
+                shown += more
+    os.close(ours)
+    assert process.returncode == 130
+    assert shown.count(b"\x1b[?25l") == 1
+    assert shown.endswith(b"\x1b[?25h\r\ninterrupted\r\n")

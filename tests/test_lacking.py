@@ -51,6 +51,16 @@ def test_what_is_declared_may_be_absent(make_feed: MakeFeed, name: str, fields: 
     assert document["totals"] == ({"coupon": "0"} if name == "a total" else {})
 
 
+@pytest.mark.parametrize("around", ["null", "[]", "[{}]", "[null]"])
+@pytest.mark.parametrize("path", ["items.p", "items.sku"])
+def test_what_is_around_a_declared_field_may_be_empty(make_feed: MakeFeed, path: str, around: str) -> None:
+    """An array, or an object, of a declared field is not a misspelling of it, be the names ever so near."""
+    spec = FLAT | KEYS["the array"] | {"input": {"fields": {path: "BIGINT"}}}
+    feed = make_feed({"a.json": f'{{"id":1,"items":{around}}}'}, **spec)
+    assert feed.run().rows_out == 1
+    assert feed.read() == f"{path.replace('.', '_')},id\n,1\n"
+
+
 @pytest.mark.parametrize("name", KEYS)
 def test_what_is_not_declared_is_an_error_that_names_the_way(make_feed: MakeFeed, name: str) -> None:
     """Undeclared, the run fails before any group: the data is at fault (1); files, nearest name and way are given."""

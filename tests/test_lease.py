@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -40,7 +41,7 @@ def holding(path: Path) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.fixture(autouse=True)
 def no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do not wait for workers that are about to end."""
+    """Do not wait for owners that are about to end."""
     monkeypatch.setattr(lease, "GRACE_SECONDS", 0)
 
 
@@ -62,6 +63,20 @@ def test_the_late_one_is_told_who_works(tmp_path: Path) -> None:
         pass
     with lease.hold(path, does="merge_data"):
         pass
+
+
+def test_threads_of_one_process_keep_each_other_out(tmp_path: Path) -> None:
+    """A lease that one thread holds is refused to another one of the same process, which is named."""
+    path, said = tmp_path / "lease", f"merge_data in process {os.getpid()}"
+
+    def late() -> None:
+        with lease.hold(path, does="archive_files"):
+            pass
+
+    with ThreadPoolExecutor(1) as pool:
+        with lease.hold(path, does="merge_data"), pytest.raises(BusyError, match=said):
+            pool.submit(late).result()
+        pool.submit(late).result()
 
 
 def test_a_dead_owner_is_taken_over_without_a_person(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

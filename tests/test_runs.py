@@ -1,5 +1,7 @@
 """Runs of a feed: which there are, how far each is, and how one is given up."""
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -208,3 +210,31 @@ def test_a_run_knows_its_files_wherever_they_are(make_feed: MakeFeed) -> None:
     feed.group(1)
     feed.verify()
     assert steps.list_run(feed.open(), TS) == landed
+
+
+MANY = """
+import gc, pathlib, sys, threading
+from fanfold import manifest
+
+gc.set_threshold(5)
+sys.setswitchinterval(1e-6)
+begin = threading.Barrier(4)
+
+def read():
+    begin.wait()
+    manifest.read(pathlib.Path(sys.argv[1]), manifest.RunSchema)
+
+threads = [threading.Thread(target=read) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_groups_may_read_their_first_documents_at_once(make_feed: MakeFeed) -> None:
+    """Threads that read a document of one kind at the same moment, as the first of their process, do not end it."""
+    feed = make_feed({"a.json": '{"id":1,"customer_id":"1","items":[{"p":1}]}'})
+    feed.stage()
+    for _ in range(10):
+        subprocess.run([sys.executable, "-c", MANY, str(feed.at().schema_path)], check=True, timeout=60)

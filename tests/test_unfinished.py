@@ -81,7 +81,7 @@ MENDED: dict[str, tuple[dict[str, Any], list[Any], str, dict[str, Any]]] = {
         "expected a match",
         {},
     ),
-    "totals": ({"verify": {"totals": ["total"]}}, GOOD, "'total' is not a column", {"verify": {"totals": ["id"]}}),
+    "totals": ({"verify": {"totals": ["total"]}}, GOOD, "'total' is not a field", {"verify": {"totals": ["id"]}}),
 }
 
 
@@ -182,7 +182,7 @@ def test_a_reason_is_written_down_without_a_clock(make_feed: MakeFeed) -> None:
     assert notes[0] == notes[1]
     noted = manifest.read(feed.at().failure_path(1), Failure)
     assert (noted.step, noted.subdir) == ("merge_data", 1)
-    assert noted.message.startswith("'a.json': found 1 bad records of 2")
+    assert noted.message.startswith(f"staging/{TS}/1: found 1 bad records of 2")
     mend_file(feed)
     steps.merge_data(groups["1"], feed.data_dir)
     assert not feed.at().failure_path(1).exists()

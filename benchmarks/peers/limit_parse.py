@@ -3,11 +3,9 @@
 import sys
 
 import duckdb
-from orders import COLUMNS, FORMATS
+from orders import reading
 
 data, customers, layout, out = sys.argv[1:]
 with duckdb.connect() as connection:
     connection.execute("SET enable_progress_bar = false")
-    connection.execute(
-        f"SELECT count(COLUMNS(*)) FROM read_json('{data}/*.json', columns = {COLUMNS}, format = '{FORMATS[layout]}')"
-    )
+    connection.execute(f"SELECT count(COLUMNS(*)) FROM {reading(data, layout)}")

@@ -12,10 +12,13 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from fanfold import interrupt
 from fanfold.manifest import Summary
 
 STEPS = ("merge_data", "denormalize_data", "archive_files")
 MARKS = {"running": ("…", "yellow"), "done": ("✔", "green"), "skipped": ("-", "dim"), "failed": ("✘", "bold red")}
+# The cursor is hidden behind the table while that is drawn.
+MEND_TERMINAL = b"\x1b[?25h\n"
 PREVIEW_ROWS = 3
 # As many lines as fit on a screen.
 SHOWN_COLUMNS = 20
@@ -36,6 +39,7 @@ class Board:
     def __enter__(self) -> Self:
         """Start to draw."""
         if self._live:
+            interrupt.write_first(MEND_TERMINAL)
             self._live.start()
         return self
 
@@ -45,6 +49,7 @@ class Board:
         """Leave the console as it was."""
         if self._live:
             self._live.stop()
+            interrupt.write_first(b"")
 
     def begin(self) -> None:
         """Show another run."""
@@ -109,7 +114,8 @@ def print_summary(console: Console, summary: Summary, seconds: Mapping[str, floa
 
 def _print_rows(console: Console, path: Path) -> None:
     with path.open(encoding="utf-8", newline="") as file:
-        rows = list(itertools.islice(csv.reader(file), PREVIEW_ROWS + 1))
+        # A cell may have megabytes.
+        rows = [[cell[:100] for cell in row] for row in itertools.islice(csv.reader(file), PREVIEW_ROWS + 1)]
     if len(rows) < 2:  # noqa: PLR2004 - a header alone has no row to show
         return
     table = Table(title=f"from {path.name}: the first {count(len(rows) - 1, 'row')}", title_justify="left", box=None)

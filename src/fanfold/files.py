@@ -421,7 +421,13 @@ def remove_run(run: Run) -> None:
         raise DataError(msg)
     # Without files.json there is no run: a removal that is cut short leaves none behind that cannot be read.
     run.files_path.unlink(missing_ok=True)
-    shutil.rmtree(run.staging_dir)
+    while run.staging_dir.is_dir():
+        try:
+            shutil.rmtree(run.staging_dir)
+        except OSError as error:
+            # Another process removes it as well, or came for its lease a moment ago.
+            if error.errno not in {errno.ENOENT, errno.ENOTEMPTY}:
+                raise
     sync_dirs({run.feed.staging_dir})
 
 

@@ -1,7 +1,8 @@
 """Ctrl-C: one line, exit code 130, at any moment from the first line of the command line on.
 
-Every step survives `kill -9`, so the process ends where it is: nothing is unwound, and no traceback can come of it.
-Only what has to put something away (processes, a temporary directory, the terminal) stands in a block of `unwinding`.
+Every step survives `kill -9`, so the process ends where it is, with all its threads: nothing is unwound, and no
+traceback can come of it. Only what has to put something away (processes, a temporary directory) stands in a block of
+`unwinding`.
 
 It is imported before everything else, and imports next to nothing: until it is there, Python answers by a traceback.
 """
@@ -10,7 +11,7 @@ import os
 import sys
 
 # `signal` would import enum first.
-from _signal import SIG_IGN, SIGINT, SIGKILL, signal  # type: ignore[import-not-found]
+from _signal import SIG_IGN, SIGINT, signal  # type: ignore[import-not-found]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,31 +23,21 @@ LINE = b"interrupted\n"
 
 
 class _State:
-    """Who answers, since what is forked inherits it; how far it is."""
-
-    owner = 0
     blocks = 0
-    held = 0
     came = False
-    server: int | None = None
+    first = b""
 
 
 def install() -> None:
     """Answer SIGINT from now on, also where a shell started the process in the background, with SIGINT ignored."""
-    _State.owner = os.getpid()
     signal(SIGINT, _answer)
 
 
 def _answer(_number: int, _frame: "FrameType | None") -> None:
-    if _State.owner != os.getpid() or _State.came:
+    if _State.came:
         return
     _State.came = True
     signal(SIGINT, SIG_IGN)
-    if not _State.held:
-        _act()
-
-
-def _act() -> None:
     if not _State.blocks:
         end()
     sys.unraisablehook = _unraisable
@@ -59,17 +50,15 @@ def _unraisable(what: "Any") -> None:
         end()
 
 
-def ends_with_us(process_id: int | None) -> None:
-    """Note a process to kill at the end: it would notice by itself, but later."""
-    _State.server = process_id
+def write_first(before: bytes) -> None:
+    """Have something written to stderr before the line: what a terminal needs that is drawn on."""
+    _State.first = before
 
 
 def end() -> "NoReturn":
     """Say that the process was interrupted, and end it."""
     try:
-        os.write(2, LINE)
-        if _State.server is not None:
-            os.kill(_State.server, SIGKILL)
+        os.write(2, _State.first + LINE)
     finally:
         os._exit(INTERRUPTED)
 
@@ -98,24 +87,6 @@ class unwinding:  # noqa: N801 - a context manager; contextlib would import too 
     ) -> None:
         """End the block, and after the outermost, where SIGINT came in it, the process."""
         _State.blocks -= 1
-        if not _State.came or _State.blocks or _State.owner != os.getpid():
-            return
-        _let_go(trace)
-        end()
-
-
-class held:  # noqa: N801
-    """A block that SIGINT does not cut short: it is answered afterwards. What starts a process is half done else."""
-
-    def __enter__(self) -> "Self":
-        """Begin the block."""
-        _State.held += 1
-        return self
-
-    def __exit__(
-        self, kind: "type[BaseException] | None", error: "BaseException | None", trace: "TracebackType | None"
-    ) -> None:
-        """Answer what came in the meantime."""
-        _State.held -= 1
-        if _State.came and not _State.held and _State.owner == os.getpid():
-            _act()
+        if _State.came and not _State.blocks:
+            _let_go(trace)
+            end()

@@ -224,7 +224,7 @@ class Run:
 
     def reference_path(self, index: int) -> Path:
         """Return where the reference of `spec.merge[index]` is frozen."""
-        return self.work_dir / "reference" / f"{index + 1}_{self.feed.spec.merge[index].into}.parquet"
+        return self.work_dir / "reference" / f"{index + 1}_{self.feed.spec.merge[index].into}.rows"
 
     def subdir(self, n: int) -> str:
         """Return the subdirectory relative to data_dir: what a group is given."""
@@ -274,16 +274,8 @@ class Run:
         return self.work_dir / str(n) / "progress.json"
 
     def merged_path(self, n: int) -> Path:
-        """Return the records joined with the references."""
-        return self.work_dir / str(n) / "merged.parquet"
-
-    def clean_path(self, n: int) -> Path:
-        """Return the good records of files that took the careful path, in one form."""
-        return self.work_dir / str(n) / "clean.ndjson"
-
-    def joined_paths(self, n: int) -> list[Path]:
-        """Return the records of many small files, one a line: those of arrays, and others."""
-        return [self.work_dir / str(n) / f"{layout}.ndjson" for layout in ("arrays", "others")]
+        """Return the records joined with the references, as the core in C writes them."""
+        return self.work_dir / str(n) / "merged.records"
 
     def bad_records_path(self, n: int) -> Path:
         """Return the bad records of the subdirectory, before its output is published."""

@@ -1,15 +1,15 @@
-"""The same steps without Airflow: the groups run in a pool of processes."""
+"""The same steps without Airflow: the groups run on threads of this process."""
 
-import concurrent.futures
 import contextlib
+import os
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future  # noqa: TC003 - used at run time by name
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from fanfold import files, lease, runs, steps, unfinished, workers
+from fanfold import files, lease, runs, steps, unfinished
 from fanfold.errors import EmptySubdir, FanfoldError
 from fanfold.files import LandedFile
 from fanfold.layout import Feed, Run, format_ts, parse_ts
@@ -88,7 +88,6 @@ def run(feed: Feed, ts: str, on_step: OnStep) -> LocalRun:
 
 def _run(feed: Feed, ts: str, on_step: OnStep) -> LocalRun:
     began = time.monotonic()
-    workers.forkserver()
     is_new = ts not in runs.unfinished(feed) and not runs.is_complete(feed.run(ts))
     seconds: dict[str, float] = {}
     staged = steps.stage_files(feed, ts, _ready(feed) if is_new else None)
@@ -119,12 +118,13 @@ def _ready(feed: Feed) -> list[LandedFile]:
 
 
 def _run_groups(feed: Feed, ts: str, groups: Mapping[str, str], on_step: OnStep) -> dict[str, float]:
-    at_once = min(feed.spec.concurrent_tasks, len(groups))
+    # What a step waits for is mostly a core: more threads than cores would take memory, and no time off.
+    at_once = min(feed.spec.concurrent_tasks, len(groups), os.cpu_count() or 1)
     todo = deque((int(n), 0) for n in groups)
     began: dict[int, float] = {}
     seconds: dict[str, float] = {}
-    errors: dict[int, Exception] = {}
-    with workers.pool(at_once, workers.forkserver()) as pool:
+    errors: dict[int, BaseException] = {}
+    with _threads(at_once) as pool:
         running: dict[Future[Any], tuple[int, int]] = {}
         while todo or running:
             while todo and len(running) < at_once:
@@ -132,22 +132,19 @@ def _run_groups(feed: Feed, ts: str, groups: Mapping[str, str], on_step: OnStep)
                 began.setdefault(n, time.monotonic())
                 on_step(n, GROUP_STEPS[step].__name__, "running")
                 running[pool.submit(GROUP_STEPS[step], groups[str(n)], feed.data_dir)] = n, step
-            done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
-            for future in done:
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
                 n, step = running.pop(future)
                 error = future.exception()
                 state = "done" if error is None else "skipped" if isinstance(error, EmptySubdir) else "failed"
                 on_step(n, GROUP_STEPS[step].__name__, state)
-                if state == "failed":
-                    errors[n] = error if isinstance(error, Exception) else RuntimeError(repr(error))
+                if error is not None and state == "failed":
+                    errors[n] = error
                 elif state == "done" and step + 1 < len(GROUP_STEPS):
                     todo.appendleft((n, step + 1))
                 else:
                     seconds[str(n)] = time.monotonic() - began[n]
-            if any(isinstance(error, concurrent.futures.BrokenExecutor) for error in errors.values()):
-                break
     if errors:
-        failed = ExceptionGroup(f"groups of run {ts} failed", [errors[n] for n in sorted(errors)])
+        failed = BaseExceptionGroup(f"groups of run {ts} failed", [errors[n] for n in sorted(errors)])
         failed.add_note(
             f"run {ts} is complete, and was changed since: fanfold verify SPEC {ts}"
             if runs.is_complete(feed.run(ts))
@@ -156,6 +153,20 @@ def _run_groups(feed: Feed, ts: str, groups: Mapping[str, str], on_step: OnStep)
         )
         raise failed
     return seconds
+
+
+@contextlib.contextmanager
+def _threads(at_once: int) -> Iterator[Executor]:
+    """Start threads; the block waits for what runs on them at its end, but not after Ctrl-C."""
+    waits, pool = True, ThreadPoolExecutor(at_once)
+    try:
+        yield pool
+    except KeyboardInterrupt:
+        # Every step survives `kill -9`.
+        waits = False
+        raise
+    finally:
+        pool.shutdown(waits, cancel_futures=True)
 
 
 def _next(todo: deque[tuple[int, int]], at_once: int) -> tuple[int, int]:

@@ -4,6 +4,8 @@ Paths in them are relative to `data_dir`, names to the landing directory; sizes 
 manifest holds no clock, host or process: the same input gives the same bytes.
 """
 
+import functools
+import threading
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -46,8 +48,9 @@ class BadRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """A line of records.jsonl. Lines count from 1, bytes from 0, both in the decompressed file.
 
     `line` and `offset` are the place of the fault, `record_line` and `record_offset` that of the record's first byte;
-    `record` is its number in the file, from 1; `pointer` (RFC 6901) leads to the fault inside of the record. `raw` is
-    the record's text, `raw_base64` its bytes where they are no UTF-8.
+    `record` is its number in the file, from 1; `size` its bytes there; `pointer` (RFC 6901) leads to the fault inside
+    of the record. `raw` is the record's text, `raw_base64` its bytes where they are not UTF-8. A row of Parquet has no
+    place but its number, which is its line.
     """
 
     file: str
@@ -59,6 +62,7 @@ class BadRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     pointer: str
     code: str
     message: str
+    size: int = 0
     raw: str | None = None
     raw_base64: str | None = None
 
@@ -80,10 +84,8 @@ class Input(msgspec.Struct, frozen=True):
     `decision` is what the file is to the feed: `new`, `new_content` under a name that was seen before, or `duplicate`
     of `duplicate_of` (`<ts>/<name>`), which has the same bytes; it makes no rows; or `replay` of the bad record or file
     `replay_of` (`<ts>/<n>:<k>`, `<ts>/<n>/<name>`).
-    `careful` files are read one record at a time; the values of `exact` ones are, in JSON, of the types that are
-    declared, as far as JSON has them, and the types surely hold those of one that `fits`. Each record
-    of `proved` ones was decoded, so it is in an array, or in a line, mostly of its own. `records` counts good and bad
-    ones, `records_quarantined` the bad; a file with a `fault` is bad as a whole, and has no records.
+    `records` counts good and bad ones, `records_quarantined` the bad; a file with a `fault` is bad as a whole, and has
+    no records.
     """
 
     name: str
@@ -91,10 +93,6 @@ class Input(msgspec.Struct, frozen=True):
     ctime_ns: int | None = None
     records: int | None = None
     sha256: str | None = None
-    careful: bool = False
-    exact: bool = False
-    fits: bool = False
-    proved: bool = False
     records_quarantined: int = 0
     fault: BadFile | None = None
     decision: str = "new"
@@ -114,11 +112,8 @@ class Node(msgspec.Struct, frozen=True):
     Attributes:
         name: its key.
         kind: what it is.
-        type: the type of a value in the output.
-        read_type: the type that a value is read as by the fast path, from which `type` follows without loss; JSON for
-            a value that may be an object or an array.
+        type: of a value. One that is not declared is read as it is written, and has its type in Parquet and in SQL.
         declared: whether the spec gives the type.
-        key: under which the fast path finds it, where a field beside it has its name in another letter case.
         fields: those of an object.
         element: that of an array.
     """
@@ -126,11 +121,9 @@ class Node(msgspec.Struct, frozen=True):
     name: str
     kind: Literal["object", "list", "value"]
     type: str = "VARCHAR"
-    read_type: str = "VARCHAR"
     declared: bool = False
     fields: list["Node"] = []
     element: "Node | None" = None
-    key: str = ""
 
 
 class Form(msgspec.Struct, frozen=True):
@@ -181,7 +174,8 @@ class RunSchema(msgspec.Struct, frozen=True):
 
     `record` are the fields that records are read with; `explode` the paths of the arrays that explode, from the
     outermost; `flat` the columns that a record and its references become, `columns` those of the output, in order;
-    `excluded` what no good record has.
+    `excluded` what no good record has. `joined` gives for each reference the slots of its columns in a frozen row, in
+    the order of `flat`.
     """
 
     record: list[Node]
@@ -191,12 +185,13 @@ class RunSchema(msgspec.Struct, frozen=True):
     columns: list[Column]
     references: list[FrozenReference]
     excluded: list[Excluded] = []
+    joined: list[list[int]] = []
 
 
 class Published(msgspec.Struct, frozen=True):
     """A published table, or the bad records of a subdirectory.
 
-    `totals` are the exact sums of `verify.totals` in it, by column.
+    `totals` are the exact sums of `verify.totals` in it, by path.
     """
 
     path: str
@@ -209,8 +204,7 @@ class Published(msgspec.Struct, frozen=True):
 class Progress(msgspec.Struct, frozen=True):
     """progress.json: what a group has done.
 
-    `records` are the good ones. They are merged `as_declared`, or else declared values as texts. `published` is null
-    until the output is visible; `quarantined` where no record is bad.
+    `records` are the good ones. `published` is null until the output is visible; `quarantined` where no record is bad.
     """
 
     files: list[Input]
@@ -219,7 +213,6 @@ class Progress(msgspec.Struct, frozen=True):
     records_quarantined: int = 0
     quarantined: Published | None = None
     published: Published | None = None
-    as_declared: bool = False
 
 
 class Cause(msgspec.Struct, frozen=True):
@@ -294,7 +287,6 @@ class ArchivedFile(msgspec.Struct, frozen=True):
     records: int
     archived_as: str
     records_quarantined: int = 0
-    careful: bool = False
     code: str | None = None
     reason_sha256: str | None = None
     decision: str = "new"
@@ -304,7 +296,7 @@ class ArchivedFile(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """The final record of a run. `totals` are the exact sums of `verify.totals`, by column."""
+    """The final record of a run. `totals` are the exact sums of `verify.totals`, by path."""
 
     fanfold: str
     duckdb: str
@@ -325,6 +317,26 @@ def encode(document: msgspec.Struct) -> bytes:
     return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
 
 
+_building = threading.Lock()
+
+
+def decode(content: bytes, kind: type[Document]) -> Document:
+    """Return a document from its JSON.
+
+    Raises:
+        ValueError, RecursionError: it is not one.
+    """
+    # msgspec 0.22 dies where two threads learn one class at once.
+    with _building:
+        decoder: msgspec.json.Decoder[Document] = _decoder(kind)
+    return decoder.decode(content)
+
+
+@functools.cache
+def _decoder(kind: type[Document]) -> msgspec.json.Decoder[Document]:
+    return msgspec.json.Decoder(kind)
+
+
 def read(path: Path, kind: type[Document]) -> Document:
     """Read a document that Fanfold wrote.
 
@@ -334,7 +346,7 @@ def read(path: Path, kind: type[Document]) -> Document:
         PathError: it is a link.
     """
     try:
-        return msgspec.json.decode(links.read(path), type=kind)
+        return decode(links.read(path), kind)
     except (ValueError, RecursionError) as error:
         msg = f"{str(path)!r} was changed ({error}), expected the {kind.__name__} that Fanfold wrote"
         raise DataError(msg) from None
@@ -343,7 +355,7 @@ def read(path: Path, kind: type[Document]) -> Document:
 def is_as_written(content: bytes, kind: type[msgspec.Struct]) -> bool:
     """Say whether bytes are those that Fanfold writes for a document."""
     try:
-        return encode(msgspec.json.decode(content, type=kind)) == content
+        return encode(decode(content, kind)) == content
     except (ValueError, RecursionError, OverflowError):
         return False
 

@@ -1,15 +1,12 @@
 """What a run would do with what lies in landing now. Nothing is moved or written."""
 
-import os
-from collections.abc import Mapping
-
 import msgspec
 
-from fanfold import files, manifest, prepare, runs, steps, unfinished
+from fanfold import files, manifest, prepare, runs, schema, steps, unfinished
 from fanfold.balance import balance
-from fanfold.engine.scan import FileScan, scan
 from fanfold.layout import Feed, Place
-from fanfold.manifest import BadFile, Column, FrozenReference, Manifest, Node, RunSchema
+from fanfold.manifest import BadFile, Column, Excluded, FrozenReference, Manifest, Node, RunSchema
+from fanfold.records.scan import Known, scan
 
 
 class PlannedSubdir(msgspec.Struct, frozen=True):
@@ -69,18 +66,22 @@ def plan(feed: Feed) -> Plan:
     for index, merged in enumerate(feed.spec.merge):
         opened = prepare.open_reference(feed, index)
         sha256 = files.sha256((feed.data_dir / merged.reference).resolve())
-        references.append((FrozenReference(merged.reference, sha256, opened.check()), opened.columns))
+        references.append((FrozenReference(merged.reference, sha256, opened.check()), opened.columns, opened.slots))
     places = {name: Place(f"{feed.landing_dir}/{name}", size) for name, size in sizes.items()}
-    scans = scan(feed.data_dir, places, feed.spec, os.cpu_count() or 1)
-    declared = feed.spec.input.schema_mode == "declared"
-    decisions = prepare.decide(feed, "landing", places, scans)
-    fixed = None
+    fixed, scanned = None, None
+    excluded: list[Excluded] = []
+    if feed.spec.input.schema_mode == "infer":
+        scanned, excluded = prepare.look_through(feed, "landing", places, [taken for _, taken, _ in references])
     if sizes:
-        settled, fixed = prepare.settle(feed, places, {} if declared else scans, references, lambda: decisions)
-        scans |= settled
+        fixed = prepare.fix_schema(feed.spec, scanned, references, excluded)
+    if scanned is None:
+        known = Known(schema.known_fields(feed.spec, fixed.explode if fixed else []))
+        scanned = scan(feed.data_dir, places, feed.spec, known)
+    reads = scanned.files
+    decisions = prepare.decide(feed, "landing", places, reads)
     columns = fixed.columns if fixed else []
     duplicates = {name: decision.duplicate_of for name, decision in decisions.items() if decision.duplicate_of}
-    records = {name: 0 if name in duplicates else found.records for name, found in scans.items()}
+    records = {name: 0 if name in duplicates else one.records for name, one in reads.items()}
     waiting = [ts for ts in runs.unfinished(feed) if not unfinished.is_stuck(feed, ts)]
     return Plan(
         resumes=waiting[0] if waiting else None,
@@ -95,16 +96,12 @@ def plan(feed: Feed) -> Plan:
         },
         columns=columns,
         drift=_drift(feed, columns) if sizes else None,
-        references=[frozen for frozen, _ in references],
-        faults=_faults(scans),
+        references=[frozen for frozen, _, _ in references],
+        faults=[one.first for one in reads.values() if one.first],
         decisions={name: decision.decision for name, decision in decisions.items()},
         duplicates=duplicates,
         fields=_fields(fixed) if fixed else {},
     )
-
-
-def _faults(scans: Mapping[str, FileScan]) -> list[BadFile]:
-    return [found.fault for found in scans.values() if found.fault]
 
 
 def _drift(feed: Feed, columns: list[Column]) -> Drift | None:
@@ -133,5 +130,5 @@ def _leaves(nodes: list[Node], path: tuple[str, ...]) -> list[tuple[tuple[str, .
         if inner.kind == "object":
             found += _leaves(inner.fields, (*path, node.name))
         else:
-            found.append(((*path, node.name), "JSON" if inner.read_type == "JSON" else inner.type))
+            found.append(((*path, node.name), inner.type))
     return found

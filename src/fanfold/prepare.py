@@ -1,77 +1,124 @@
 """What create_dynamic_taskgroups prepares: references frozen, every file scanned, the one schema of the run fixed."""
 
-import contextlib
 import logging
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 
-from fanfold import files, ledger, manifest, quarantine, runs
-from fanfold.engine import conflicts, expressions, fit, schema
-from fanfold.engine.fields import Field, union
-from fanfold.engine.reference import Reference
-from fanfold.engine.scan import FileScan, scan
+from fanfold import files, ledger, manifest, quarantine, runs, schema, types
 from fanfold.errors import DataError, FanfoldError, MissingError, StillWrittenError, nearest
 from fanfold.layout import Feed, Place, Run
 from fanfold.manifest import BadFile, Column, Excluded, Files, FrozenReference, Input, Inputs, RunSchema, StagedFile
+from fanfold.native.fields import Seen
+from fanfold.records import places
+from fanfold.records.read import FileRead
+from fanfold.records.scan import Known, Scan, scan
+from fanfold.references import Reference
+from fanfold.rivals import exclude
 from fanfold.spec import Spec
 
 log = logging.getLogger(__name__)
 
-# Each with the columns that are taken from it.
-References = list[tuple[FrozenReference, list[Column]]]
+# Each with the columns that are taken from it, and their slots in a frozen row.
+References = list[tuple[FrozenReference, list[Column], list[int]]]
 
 
-def fix_schema(
-    spec: Spec, scans: Mapping[str, FileScan], references: References, excluded: list[Excluded], seen: Field
-) -> RunSchema:
+def look_through(
+    feed: Feed, ts: str, found: Mapping[str, Place], taken: list[list[Column]]
+) -> tuple[Scan, list[Excluded]]:
+    """Look through the files of a run, and decide which forms hold over it, where some exclude each other.
+
+    Files are read once more where something turns out of records that was not known before.
+
+    Args:
+        feed: its spec says what is declared.
+        ts: the run; where forms exclude each other, the records of duplicates do not count.
+        found: where each file lies, by its name.
+        taken: of each reference, the columns that are taken from it.
+
+    Returns:
+        What is in the files, without the records that are bad; and what no good record has.
+
+    Raises:
+        DataError: the spec contradicts itself, or the fields.
+    """
+    chain, excluded = [path.split(".") for path in feed.spec.denormalize.explode], list[Excluded]()
+    counted, reads = dict(found), dict[str, FileRead]()
+    while True:
+        known = schema.known_fields(feed.spec, chain)
+        scanned = scan(feed.data_dir, counted, feed.spec, Known(known, excluded))
+        reads |= scanned.files
+        made = schema.draft(feed.spec, scanned.seen, taken)
+        lost = [*schema.misfits(made.record, scanned.seen, feed.spec)]
+        lost = lost or [one for conflict in made.conflicts for one in exclude(conflict, scanned.seen)]
+        # Where all records that show that an array lies around another one are bad by it, it stays known: no way back.
+        chain = [*chain, *(path for path in made.chain if path not in chain)]
+        if not lost and schema.known_fields(feed.spec, chain) == known:
+            return Scan(reads, scanned.seen), excluded
+        if lost and len(counted) == len(found):
+            decisions = decide(feed, ts, found, reads)
+            counted = {name: place for name, place in found.items() if not _is_duplicate(decisions, name)}
+            if len(counted) < len(found):
+                continue
+        excluded += lost
+
+
+def _is_duplicate(decisions: Mapping[str, ledger.Decision], name: str) -> bool:
+    return name in decisions and decisions[name].duplicate_of is not None
+
+
+def fix_schema(spec: Spec, scanned: Scan | None, references: References, excluded: list[Excluded]) -> RunSchema:
     """Make the one schema of a run.
 
     Args:
         spec: what is declared, exploded, joined, and kept.
-        scans: what was found in the files, by name; empty where the spec declares everything.
+        scanned: what was found in the files; None where the spec declares everything.
         references: the references, in the order of the spec.
-        excluded: the forms that no good record has: they are not in `scans`.
-        seen: the fields of all records, those that have such forms included.
+        excluded: the forms that no good record has: they are not in what was found.
 
     Raises:
         DataError, MissingError: as `create_dynamic_taskgroups`.
     """
-    root = union([scans[name].fields for name in sorted(scans)])
-    if scans and spec.input.records_at and all(_points_nowhere(found) for found in scans.values()):
-        msg = f"input.records_at {spec.input.records_at!r} leads nowhere in any file, e.g. {min(scans)!r}"
+    found, root = (scanned.files, scanned.seen) if scanned else ({}, Seen())
+    if found and spec.input.records_at and all(_points_nowhere(one) for one in found.values()):
+        msg = f"input.records_at {spec.input.records_at!r} leads nowhere in any file, e.g. {min(found)!r}"
         raise MissingError(msg)
-    schema.check(root, seen, spec, scans)
-    record, chain, flat, _ = schema.draft(spec, root, [taken for _, taken in references])
-    if any(found.records > found.bad for found in scans.values()) and not flat and not excluded:
-        msg = f"{min(scans)!r}: found no field in any record, expected at least one column"
+    schema.check(root, excluded, spec, found)
+    record, chain, flat, _ = schema.draft(spec, root, [taken for _, taken, _ in references])
+    if any(one.records > one.bad for one in found.values()) and not flat and not excluded:
+        msg = f"{min(found)!r}: found no field in any record, expected at least one column"
         raise DataError(msg)
     rescued = spec.input.schema_mode == "declared"
     # A delivery without a single field lacks nothing in particular.
     is_bare = not root.fields and not rescued
-    columns = _chosen(spec, flat, scans, is_bare=is_bare) if flat else flat
+    columns = _chosen(spec, flat, found, is_bare=is_bare) if flat else flat
     if not is_bare:
-        _check_totals(spec, columns, flat, scans)
-    return RunSchema(record, chain, rescued, flat, columns, [frozen for frozen, _ in references], excluded)
+        _check_totals(spec, columns, flat, found)
+    frozen, joined = [one for one, _, _ in references], [slots for _, _, slots in references]
+    fixed = RunSchema(record, chain, rescued, flat, columns, frozen, excluded, joined)
+    places.places(fixed, spec)
+    return fixed
 
 
-def _check_totals(spec: Spec, columns: list[Column], flat: list[Column], files: Collection[str]) -> None:
-    types = {column.name: column.type for column in columns}
-    for name in spec.verify.totals if columns else ():
-        if name not in types:
-            if any(column.name == name for column in flat):
-                msg = f"verify.totals {name!r} is left out by denormalize.columns, expected it there"
-                raise MissingError(msg)
-            msg = f"verify.totals {name!r} is not a column"
-            raise _no_column(msg, nearest(name, types), files)
-        if types[name] != "BIGINT" and not types[name].startswith("DECIMAL"):
-            msg = f"verify.totals {name!r} is {types[name]}, expected BIGINT or DECIMAL: declare it in input.fields"
+def _check_totals(spec: Spec, columns: list[Column], flat: list[Column], found: Collection[str]) -> None:
+    known = {".".join(column.path): column for column in flat if column.source == schema.RECORD}
+    for path in spec.verify.totals if columns else ():
+        if path not in known:
+            msg = f"verify.totals {path!r} is not a field of the records"
+            raise _no_column(msg, nearest(path, known), found)
+        if known[path] not in columns:
+            msg = f"verify.totals {path!r} is left out by denormalize.columns, expected it there"
+            raise MissingError(msg)
+        if not types.is_exact(known[path].type):
+            msg = (
+                f"verify.totals {path!r} is {known[path].type}, expected BIGINT or DECIMAL: declare it in input.fields"
+            )
             raise DataError(msg)
 
 
-def _points_nowhere(found: FileScan) -> bool:
-    return found.fault is not None and found.fault.code == "pointer_not_found" and found.unreadable
+def _points_nowhere(found: FileRead) -> bool:
+    return found.is_bad and found.first is not None and found.first.code == "pointer_not_found"
 
 
 def _no_column(what: str, hint: str, files: Collection[str]) -> FanfoldError:
@@ -97,10 +144,17 @@ def _chosen(spec: Spec, flat: list[Column], files: Collection[str], *, is_bare: 
     return chosen
 
 
+def _expression(name: str, expression: str, flat: list[Column], files: Collection[str]) -> Column:
+    # DuckDB is only there where it is needed.
+    from fanfold.engine import expressions
+
+    return expressions.column(name, expression, flat, files)
+
+
 def _column(wanted: str | dict[str, str], flat: list[Column], files: Collection[str]) -> Column:
     if isinstance(wanted, dict):
         ((name, expression),) = wanted.items()
-        return expressions.column(name, expression, flat, files)
+        return _expression(name, expression, flat, files)
     known = {column.name: column for column in flat}
     if wanted not in known:
         msg = f"denormalize.columns {wanted!r} is not a column"
@@ -117,38 +171,33 @@ def open_reference(feed: Feed, index: int) -> Reference:
     merged = feed.spec.merge[index]
     source = feed.data_dir / merged.reference
     try:
-        return Reference(feed.data_dir, source, merged, feed.spec.input.max_record_bytes)
+        return Reference(source, merged, feed.spec.input.max_record_bytes)
     except FileNotFoundError:
         msg = f"{str(source)!r} is not a file, expected the reference {merged.reference!r}"
         raise MissingError(msg) from None
 
 
-def freeze_reference(run: Run, index: int) -> tuple[FrozenReference, list[Column]]:
-    """Freeze the reference of `spec.merge[index]`; return it with the columns that are taken from it.
+def freeze_reference(run: Run, index: int) -> tuple[FrozenReference, list[Column], list[int]]:
+    """Freeze the reference of `spec.merge[index]`; return it with the columns that are taken from it, and their slots.
 
     Raises:
         DataError, MissingError: as `Reference`.
         StillWrittenError: the file changed while it was read.
     """
-    target = run.reference_path(index)
-    source = run.feed.data_dir / run.feed.spec.merge[index].reference
+    target, name = run.reference_path(index), run.feed.spec.merge[index].reference
+    source = run.feed.data_dir / name
     try:
         before = source.stat()
         files.make_dirs(target.parent)
-        files.make_dirs(run.spill_dir(0))
         opened = open_reference(run.feed, index)
-        lines = target.with_suffix(".ndjson")
-        with contextlib.ExitStack() as stack:
-            clean = stack.enter_context(files.writing(lines)) if opened.careful else None
-            rows = opened.freeze(files.fresh(target), run.spill_dir(0), clean)
-        files.remove(lines)
+        rows = opened.freeze(files.fresh(target))
         sha256 = files.sha256(source.resolve())
-        kept = run.feed.kept_reference_path(run.feed.spec.merge[index].reference, sha256)
+        kept = run.feed.kept_reference_path(name, sha256)
         # Kept as it was, the run can be made again from the archive.
         copied = None if files.size(kept) is not None else files.copy_unpublished(source, kept)
         after = source.stat()
     except FileNotFoundError:
-        msg = f"{str(source)!r} is not a file, expected the reference {run.feed.spec.merge[index].reference!r}"
+        msg = f"{str(source)!r} is not a file, expected the reference {name!r}"
         raise MissingError(msg) from None
     if files.version(before) != files.version(after):
         msg = f"{str(source)!r} changed while it was read"
@@ -156,7 +205,7 @@ def freeze_reference(run: Run, index: int) -> tuple[FrozenReference, list[Column
     if copied:
         files.publish(kept)
     files.publish(target)
-    return FrozenReference(run.feed.spec.merge[index].reference, sha256, rows), opened.columns
+    return FrozenReference(name, sha256, rows), opened.columns, opened.slots
 
 
 def prepare(run: Run, staged: list[StagedFile]) -> None:
@@ -165,42 +214,39 @@ def prepare(run: Run, staged: list[StagedFile]) -> None:
     Raises:
         DataError, MissingError, StillWrittenError: as `create_dynamic_taskgroups`.
     """
-    references = [freeze_reference(run, index) for index in range(len(run.feed.spec.merge))]
-    inputs: dict[int, list[Input]] = {n: [] for n in range(1, run.feed.spec.subdirs + 1)}
+    spec = run.feed.spec
+    references = [freeze_reference(run, index) for index in range(len(spec.merge))]
+    inputs: dict[int, list[Input]] = {n: [] for n in range(1, spec.subdirs + 1)}
     states: dict[str, os.stat_result] = {}
     for file in staged:
         try:
             states[file.name] = files.claimed_file(run, file.subdir, file.name)
         except DataError as error:
             log.info("its group will fail: %s", error)
-    places = {
+    found = {
         file.name: Place(run.feed.place(run.staged_name(file.subdir, file.name)), states[file.name].st_size)
         for file in staged
         if file.name in states
     }
-    if staged and not places:
+    if staged and not found:
         # A schema of nothing would be frozen, and the files, once put back, would not fit it.
         files.claimed_file(run, staged[0].subdir, staged[0].name)
-    declared = run.feed.spec.input.schema_mode == "declared"
-    scans = {} if declared else scan(run.feed.data_dir, places, run.feed.spec, os.cpu_count() or 1)
-    given = {f.name: ledger.Decision(f.decision, f.duplicate_of, f.replay_of) for f in staged if f.decision}
-    undecided = {name: place for name, place in places.items() if name not in given}
-
-    def decided() -> dict[str, ledger.Decision]:
-        return given | (decide(run.feed, run.ts, undecided, scans) if undecided else {})
-
-    settled, fixed = settle(run.feed, places, scans, references, decided)
-    judge = _Judge(fixed, run.feed.spec)
-    for one in fixed.excluded:
+    scanned, excluded = None, list[Excluded]()
+    if spec.input.schema_mode == "infer":
+        scanned, excluded = look_through(run.feed, run.ts, found, [taken for _, taken, _ in references])
+    fixed = fix_schema(spec, scanned, references, excluded)
+    for one in excluded:
         log.warning("records are bad (%s): %s", one.code, one.message)
+    given = {f.name: ledger.Decision(f.decision, f.duplicate_of, f.replay_of) for f in staged if f.decision}
+    undecided = {name: place for name, place in found.items() if name not in given}
+    reads = scanned.files if scanned else {}
     # Two runs that decide at once could each take the same bytes for new, or each for those of the other.
     with runs.one_by_one(run.feed):
-        decisions = decided()
+        decisions = given | (decide(run.feed, run.ts, undecided, reads) if undecided else {})
         for file in staged:
             if state := states.get(file.name):
-                found = Input(file.name, state.st_size, state.st_ctime_ns)
-                found = judge.input(file.name, state, settled[file.name]) if file.name in settled else found
-                inputs[file.subdir].append(_decided(run, found, state, decisions.get(file.name)))
+                as_read = _as_read(file.name, state, reads.get(file.name))
+                inputs[file.subdir].append(_decided(run, as_read, decisions.get(file.name)))
             else:
                 inputs[file.subdir].append(Input(file.name, file.size_bytes))
         for n, listed in inputs.items():
@@ -208,47 +254,16 @@ def prepare(run: Run, staged: list[StagedFile]) -> None:
         files.write(run.schema_path, manifest.encode(fixed))
 
 
-def settle(
-    feed: Feed,
-    places: Mapping[str, Place],
-    scans: Mapping[str, FileScan],
-    references: References,
-    decided: Callable[[], Mapping[str, ledger.Decision]],
-) -> tuple[dict[str, FileScan], RunSchema]:
-    """Make the one schema of a run, and return it with the scans of its files, as they count for it.
-
-    A record that has a form which another one excludes is not in them any more; its file takes the careful path.
-
-    Args:
-        feed: its spec.
-        places: where each file lies, by its name.
-        scans: what was found in them; empty where the spec declares everything.
-        references: the references, in the order of the spec.
-        decided: says what each file is: the records of duplicates do not count.
-
-    Raises:
-        DataError, MissingError: as `create_dynamic_taskgroups`.
-    """
-
-    def duplicates() -> set[str]:
-        return {name for name, decision in decided().items() if decision.duplicate_of}
-
-    taken = [columns for _, columns in references]
-    settled, excluded = conflicts.settle(feed, places, scans, taken, duplicates)
-    seen = union([scans[name].fields for name in sorted(scans)])
-    return settled, fix_schema(feed.spec, settled, references, excluded, seen)
-
-
 def decide(
-    feed: Feed, ts: str, found: Mapping[str, Place], scans: Mapping[str, FileScan], merging: int | None = None
+    feed: Feed, ts: str, found: Mapping[str, Place], reads: Mapping[str, FileRead], merging: int | None = None
 ) -> dict[str, ledger.Decision]:
-    """Say of each file of the run `ts`, whether it is new; nothing of unreadable ones.
+    """Say of each file of the run `ts`, whether it is new; nothing of those that are bad as a whole.
 
     Args:
         feed: the feed.
         ts: the run.
         found: where each file lies.
-        scans: what is in them, as far as they were scanned.
+        reads: what is in them, as far as they were scanned.
         merging: the group that decides again; the other groups of the run keep what they have decided.
 
     Raises:
@@ -256,8 +271,8 @@ def decide(
     """
     if feed.spec.input.duplicates == "process" and not quarantine.replays(feed).keys() & found.keys():
         return {}
-    unreadable = {name for name, scanned in scans.items() if scanned.unreadable}
-    hashes = {name: scanned.sha256 for name, scanned in scans.items() if scanned.sha256}
+    unreadable = {name for name, one in reads.items() if one.is_bad}
+    hashes = {name: one.sha256 for name, one in reads.items() if one.sha256}
     decisions = ledger.Ledger(feed, ts, merging).decide(found, unreadable, hashes)
     if feed.spec.input.duplicates == "process":
         return {name: decision for name, decision in decisions.items() if decision.replay_of}
@@ -272,60 +287,30 @@ def decide(
     return decisions
 
 
-def _decided(run: Run, found: Input, state: os.stat_result, decision: ledger.Decision | None) -> Input:
+def _as_read(name: str, state: os.stat_result, read: FileRead | None) -> Input:
+    """Return a file as it was scanned; one that is bad as a whole may be so by more than its bytes: it stays so."""
+    if read is None:
+        return Input(name, state.st_size, state.st_ctime_ns)
+    fault = read.first if read.is_bad else None
+    records = 0 if fault else read.records
+    return Input(name, state.st_size, state.st_ctime_ns, records, read.sha256, fault=fault)
+
+
+def _decided(run: Run, file: Input, decision: ledger.Decision | None) -> Input:
     if decision is None:
-        return found
+        return file
     if not decision.duplicate_of:
-        return msgspec.structs.replace(found, decision=decision.decision, replay_of=decision.replay_of)
+        return msgspec.structs.replace(file, decision=decision.decision, replay_of=decision.replay_of)
     fault = None
     if run.feed.spec.input.duplicates == "quarantine":
-        fault = BadFile(found.name, "duplicate", f"its bytes are those of {decision.duplicate_of!r}")
+        fault = BadFile(file.name, "duplicate", f"its bytes are those of {decision.duplicate_of!r}")
     # With no records there is nothing to read: it stays as it is unless the file changes.
-    return Input(
-        found.name,
-        state.st_size,
-        state.st_ctime_ns,
-        records=0,
-        fault=fault,
-        decision=decision.decision,
-        duplicate_of=decision.duplicate_of,
+    return msgspec.structs.replace(
+        file, records=0, fault=fault, decision=decision.decision, duplicate_of=decision.duplicate_of
     )
 
 
-class _Judge:
-    """Says of files how they are to be read; those of one shape have their fields in common."""
-
-    def __init__(self, fixed: RunSchema, spec: Spec) -> None:
-        self._fixed, self._keys = fixed, {merged.record_key for merged in spec.merge}
-        self._judged: dict[int, tuple[Field, bool, bool, bool]] = {}
-
-    def input(self, name: str, state: os.stat_result, found: FileScan) -> Input:
-        """Return a file as it was scanned."""
-        if found.fault and not found.records:
-            # Why, depends on more than the file: on the disk, on the other files. It is decided once.
-            return Input(name, state.st_size, state.st_ctime_ns, records=0, fault=found.fault)
-        if id(found.fields) not in self._judged:
-            needs_care = fit.needs_care(found.fields, self._fixed.record, rescue=self._fixed.rescued)
-            is_exact = fit.is_exact(found.fields, self._fixed.record, self._keys)
-            fits = fit.fits(found.fields, self._fixed.record)
-            # As long as they are kept, no other fields have their identity.
-            self._judged[id(found.fields)] = found.fields, needs_care, is_exact, fits
-        _, needs_care, is_exact, fits = self._judged[id(found.fields)]
-        careful = found.careful or needs_care
-        exact = is_exact and not careful
-        return Input(
-            name,
-            state.st_size,
-            state.st_ctime_ns,
-            found.records,
-            careful=careful,
-            exact=exact,
-            fits=exact and fits and found.proved,
-            proved=found.proved,
-        )
-
-
-def scanned(
+def current(
     run: Run, n: int, inputs: list[Input], states: Mapping[str, os.stat_result], fixed: RunSchema
 ) -> list[Input]:
     """Return the files of a group as they are now; those that are not as they were scanned are scanned again.
@@ -340,31 +325,26 @@ def scanned(
     Raises:
         DataError: a file that changed does not fit the run's schema.
     """
-    changed = {f.name for f in inputs if not runs.is_unchanged(f, states[f.name])}
-    known = {f.name: f for f in inputs if f.records is not None and f.name not in changed}
-    judge = _Judge(fixed, run.feed.spec)
-    left = {
-        f.name: Place(run.feed.place(run.staged_name(n, f.name)), states[f.name].st_size)
-        for f in inputs
-        if f.name not in known
-    }
-    scans = scan(run.feed.data_dir, left, run.feed.spec, measure_all=not fixed.rescued)
-    again = _decide_again(run, n, {name: left[name] for name in changed}, scans)
-    for file in inputs:
-        if found := scans.get(file.name):
-            good = conflicts.without(run.feed, (file.name, left[file.name]), found, fixed.excluded, fixed.excluded)
-            if not fixed.rescued:
-                fit.check_covers(fixed.record, good.fields)
-            before = ledger.Decision(file.decision, file.duplicate_of, file.replay_of)
-            decision = again.get(file.name) if file.name in changed else before
-            known[file.name] = _decided(
-                run, judge.input(file.name, states[file.name], good), states[file.name], decision
-            )
-    return [known[file.name] for file in inputs]
+    changed = {file.name for file in inputs if not runs.is_unchanged(file, states[file.name])}
+    if not changed:
+        return inputs
+    left = {name: Place(run.feed.place(run.staged_name(n, name)), states[name].st_size) for name in changed}
+    reads: Mapping[str, FileRead] = {}
+    if not fixed.rescued:
+        known = Known(schema.known_fields(run.feed.spec, fixed.explode), fixed.excluded)
+        reads, seen = scan(run.feed.data_dir, left, run.feed.spec, known)
+        schema.check_covers(fixed.record, seen)
+    again = _decide_again(run, n, left, reads)
+    return [
+        _decided(run, _as_read(file.name, states[file.name], reads.get(file.name)), again.get(file.name))
+        if file.name in changed
+        else file
+        for file in inputs
+    ]
 
 
 def _decide_again(
-    run: Run, n: int, changed: Mapping[str, Place], scans: Mapping[str, FileScan]
+    run: Run, n: int, changed: Mapping[str, Place], reads: Mapping[str, FileRead]
 ) -> dict[str, ledger.Decision]:
     """Decide about files that are not as they were when it was decided about them: by the bytes that they have now.
 
@@ -372,7 +352,7 @@ def _decide_again(
     """
     if not changed:
         return {}
-    places, sizes = dict(changed), {place.size_bytes for place in changed.values()}
+    found, sizes = dict(changed), {place.size_bytes for place in changed.values()}
     staged = manifest.read(run.files_path, Files).files
     given = {f.name: ledger.Decision(f.decision, f.duplicate_of, f.replay_of) for f in staged if f.decision}
     with runs.one_by_one(run.feed):
@@ -380,7 +360,5 @@ def _decide_again(
             for file in manifest.read(run.inputs_path(group), Inputs).files:
                 place = run.feed.place(run.staged_name(group, file.name))
                 if (size := files.size(place) or 0) in sizes and not runs.is_as_decided(run, group, file):
-                    places[file.name] = Place(place, size)
-        return decide(run.feed, run.ts, places, scans, n) | {
-            name: given[name] for name in given.keys() & changed.keys()
-        }
+                    found[file.name] = Place(place, size)
+        return decide(run.feed, run.ts, found, reads, n) | {name: given[name] for name in given.keys() & changed.keys()}

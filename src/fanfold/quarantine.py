@@ -4,7 +4,6 @@ An item is named `<ts>/<n>:<k>` (the k-th line of the records.jsonl of subdirect
 is decided once, for good: the decision is a file in `.fanfold/quarantine`. What lies in quarantine is never changed.
 """
 
-import base64
 import csv
 import fnmatch
 import io
@@ -19,7 +18,8 @@ from fanfold import archive, files, links, manifest, runs
 from fanfold.errors import DataError, MissingError, nearest
 from fanfold.layout import COMPRESSIONS, Feed, Run, format_ts, input_format, parse_ts
 from fanfold.manifest import BadFile, BadRecord, Manifest
-from fanfold.records.read import csv_names
+from fanfold.records.content import windows
+from fanfold.records.read import fields_of_csv
 
 
 class Resolution(msgspec.Struct, frozen=True):
@@ -168,20 +168,33 @@ def _content(feed: Feed, item: Item, corrected: bytes | None) -> bytes:
     run, committed = runs.open_complete(feed, ts)
     if isinstance(bad, BadFile):
         return corrected or (feed.data_dir / run.quarantined_name(int(n), bad.file)).read_bytes()
-    content = corrected
-    if content is None and bad.raw is not None:
-        content = bad.raw.encode()
-    elif content is None and bad.raw_base64 is not None:
-        content = base64.b64decode(bad.raw_base64)
-    if content is None:
-        msg = f"{item.item!r} has no text in quarantine ({bad.code}), expected the corrected one (--with)"
+    content = corrected if corrected is not None else _text(feed, committed, bad)
+    if not content:
+        msg = f"{item.item!r} has no text ({bad.code}), expected the corrected one (--with)"
         raise DataError(msg)
     if input_format(bad.file) == "csv" and corrected is None:
-        (original,) = (file for file in committed.files if file.name == bad.file)
         header = io.StringIO()
-        csv.writer(header, lineterminator="\n").writerow(csv_names(feed.data_dir / original.archived_as))
+        csv.writer(header, lineterminator="\n").writerow(fields_of_csv(_archived(feed, committed, bad)))
         return header.getvalue().encode() + content.rstrip(b"\r\n") + b"\n"
     return _wrapped(content, run) if input_format(bad.file) == "json" else content
+
+
+def _text(feed: Feed, committed: Manifest, bad: BadRecord) -> bytes:
+    """Return the bytes of a bad record as they lie in its original; a row of Parquet has been made JSON."""
+    if not bad.size:
+        return (bad.raw or "").encode()
+    found, at, end = bytearray(), 0, bad.record_offset + bad.size
+    for window in windows(_archived(feed, committed, bad), lambda _: None):
+        found += window[max(0, bad.record_offset - at) : max(0, end - at)]
+        at += len(window)
+        if at >= end:
+            break
+    return bytes(found)
+
+
+def _archived(feed: Feed, committed: Manifest, bad: BadRecord) -> str:
+    (original,) = (file for file in committed.files if file.name == bad.file)
+    return feed.place(original.archived_as)
 
 
 def _wrapped(record: bytes, run: Run) -> bytes:

@@ -1,18 +1,23 @@
 """Counting a complete run again, every byte of its archive and its output."""
 
+import csv
 import os
-from collections.abc import Iterator
-from decimal import Decimal
+from collections.abc import Iterator, Mapping
+from decimal import Decimal, localcontext
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
-from fanfold import files, verify
-from fanfold.engine.counts import Counts, add, count_originals, count_plainly, totalled
-from fanfold.engine.schema import RECORD
-from fanfold.engine.source import careful_records
+from fanfold import files, totals, verify
 from fanfold.layout import Run
-from fanfold.manifest import ArchivedFile, BadRecord, Manifest
+from fanfold.manifest import ArchivedFile, BadRecord, Manifest, Node, RunSchema
+from fanfold.native import Others, Rows
+from fanfold.records import places
+from fanfold.records.places import Way
+from fanfold.records.read import Door, Rules
+from fanfold.totals import DIGITS, Sums, Total
+from fanfold.types import JSON, VARCHAR
 from fanfold.verdict import verdict
 
 
@@ -57,48 +62,114 @@ def recount(run: Run, committed: Manifest) -> Recount:
         and (run.feed.data_dir / file.archived_as).stat().st_size == verify.lies_as(file).size_bytes
     ]
     gaps += [f"{name!r} is extra: no original of the run" for name in _extra_originals(run, committed)]
-    originals = _count_originals(run, committed, [file for file in present if file in whole])
-    tables = verify.count_tables(run, committed)
+    counted = _count(run, committed, [file for file in present if file in whole])
     if not gaps:
-        gaps += _count_gaps(committed, originals, tables)
+        gaps += _count_gaps(committed, counted)
     size = sum(file.size_bytes for file in whole)
     return Recount(
-        run.ts, len(present), size, originals.records, tables.rows, committed.totals, gaps, verdict(committed)
+        run.ts, len(present), size, counted.records, counted.rows, committed.totals, gaps, verdict(committed)
     )
 
 
-def _count_gaps(committed: Manifest, originals: Counts, tables: Counts) -> Iterator[str]:
+class _Counted(NamedTuple):
+    """What was counted: records and the rows that they call for, the rows of tables, and the sums of both."""
+
+    records: int
+    wanted_rows: int
+    rows: int
+    wanted_sums: Sums
+    sums: Sums
+
+
+def _count_gaps(committed: Manifest, found: _Counted) -> Iterator[str]:
     summary = committed.summary
-    if originals.records != summary.records_in:
-        yield f"{originals.records} records in the archive, expected {summary.records_in}"
-    if not tables.rows == originals.rows == summary.rows_out:
-        yield f"{tables.rows} rows, expected {originals.rows} by the archive, {summary.rows_out} by the manifest"
-    for name, total in committed.totals.items():
-        # What comes from a reference or an expression is in no original.
-        wanted = originals.sums.get(name, Decimal(total))
-        if not tables.sums[name] == wanted == Decimal(total):
-            yield f"the sum of {name!r} is {tables.sums[name]}, expected {wanted} by the archive, {total} by manifest"
+    if found.records != summary.records_in:
+        yield f"{found.records} records in the archive, expected {summary.records_in}"
+    if not found.rows == found.wanted_rows == summary.rows_out:
+        yield f"{found.rows} rows, expected {found.wanted_rows} by the archive, {summary.rows_out} by the manifest"
+    for path, total in committed.totals.items():
+        sums = found.sums.get(path, Decimal(0)), found.wanted_sums.get(path, Decimal(0))
+        if not sums[0] == sums[1] == Decimal(total):
+            found_sum, wanted = (totals.plain({path: one})[path] for one in sums)
+            yield f"the sum of {path!r} is {found_sum}, expected {wanted} by the archive, {total} by manifest"
 
 
-def _count_originals(run: Run, committed: Manifest, originals: list[ArchivedFile]) -> Counts:
-    """Count the records that lie in originals, good and bad, and the rows and sums that the good ones call for."""
-    spec = run.feed.spec
-    readable = [file for file in originals if not file.code and not file.duplicate_of]
-    columns = [column for column in totalled(spec, committed.columns) if column.source == RECORD]
-    # The archive may be a link to another disk.
-    archive_dir = run.feed.archive_dir.resolve()
-    fast = [archive_dir / run.archived(file.name) for file in readable if not file.careful]
-    records, rows, sums = count_originals(archive_dir, fast, spec, committed.explode, columns)
+def _count(run: Run, committed: Manifest, originals: list[ArchivedFile]) -> _Counted:
+    """Count the records that lie in originals, the rows that the good ones call for, and the rows of the tables."""
+    wanted = totals.totalled(run.feed.spec, committed.columns, committed.explode)
+    found = _Counted(
+        0, 0, 0, {total.path: Decimal(0) for total in wanted}, {total.path: Decimal(0) for total in wanted}
+    )
     bad = _quarantined_records(run, committed)
-    for file in readable:
-        if file.careful:
-            place = archive_dir / run.archived(file.name)
-            for number, found in enumerate(careful_records(archive_dir, place, spec), start=1):
-                records += 1
-                if number not in bad.get(file.name, set()):
-                    counted = count_plainly(found.value or {}, committed.explode, columns)
-                    rows, sums = rows + counted.rows, add(sums, counted.sums)
-    return Counts(records, rows, {column.name: sums.get(column.name, Decimal(0)) for column in columns})
+    for n in range(1, run.feed.spec.subdirs + 1):
+        files_of_group = [file for file in originals if file.subdir == n and not file.code and not file.duplicate_of]
+        recounter = _Recounter(run, committed, wanted, bad)
+        items = recounter.items(files_of_group)
+        rows, sums = 0, Sums()
+        table = committed.outputs.get(str(n))
+        if table and verify.is_as_published(run.feed, table):
+            rows, sums = totals.of_table(run.feed.data_dir / table.path, wanted, items)
+        for _ in items:
+            pass
+        found = _Counted(
+            found.records + recounter.records,
+            found.wanted_rows + recounter.rows,
+            found.rows + rows,
+            totals.add(found.wanted_sums, recounter.sums),
+            totals.add(found.sums, sums),
+        )
+    return found
+
+
+class _Recounter:
+    """Reads originals for nothing but the arrays that explode and the fields that are totalled."""
+
+    def __init__(self, run: Run, committed: Manifest, wanted: list[Total], bad: Mapping[str, set[int]]) -> None:
+        self._run, self._wanted, self._bad = run, wanted, bad
+        leaves = {tuple(total.path.split(".")) for total in wanted}
+        nodes = _nodes(leaves, {(*path,) for path in committed.explode}, ())
+        self._spec = run.feed.spec.model_copy(update={"merge": []})
+        self._places = places.places(RunSchema(nodes, committed.explode, False, [], [], []), self._spec)  # noqa: FBT003
+        self.records = self.rows = 0
+        self.sums = {total.path: Decimal(0) for total in wanted}
+
+    def items(self, originals: list[ArchivedFile]) -> Iterator[str]:
+        """Yield for each row that files call for which element of its record it is from; count them."""
+        slots = [(Rows.SLOT, *self._places.slots[tuple(total.path.split("."))]) for total in self._wanted]
+        columns = [(Rows.FILE, 0, 0), (Rows.NUMBER, 0, 0), (Rows.ITEM, 0, 0), *slots]
+        rows = Rows(self._places.record, columns, self._places.chain)
+        for name, number, item, *values in csv.reader(totals.lines_of(rows.write(self._merged(originals)))):
+            if int(number) in self._bad.get(name, ()):
+                continue
+            self.rows += 1
+            with localcontext(prec=DIGITS):
+                for total, value in zip(self._wanted, values, strict=True):
+                    if value and totals.counts(total, item):
+                        self.sums[total.path] += Decimal(value)
+            yield item
+
+    def _merged(self, originals: list[ArchivedFile]) -> Iterator[bytes]:
+        data_dir = self._run.feed.data_dir.resolve()
+        door = Door(data_dir, self._spec, Rules(self._places.record, Others.LEAVE))
+        for file in sorted(originals, key=lambda one: one.name):
+            for piece in door.read(file.name, str((data_dir / file.archived_as).resolve())):
+                yield piece.merged
+            self.records += door.found.records
+
+
+def _nodes(values: set[Way], arrays: set[Way], above: Way) -> list[Node]:
+    """Return the nodes of records that have nothing but some values, and arrays that explode."""
+    depth = len(above)
+    inside = [path for path in (*sorted(arrays), *sorted(values)) if path[:depth] == above and len(path) > depth]
+    nodes = []
+    for name in dict.fromkeys(path[depth] for path in inside):
+        at = (*above, name)
+        fields = _nodes(values, arrays, at)
+        # What is not looked into may be anything.
+        value = Node(name, "value", VARCHAR if at in values else JSON)
+        node = Node(name, "object", fields=fields) if fields else value
+        nodes.append(Node(name, "list", element=msgspec.structs.replace(node, name="")) if at in arrays else node)
+    return nodes
 
 
 def _quarantined_records(run: Run, committed: Manifest) -> dict[str, set[int]]:

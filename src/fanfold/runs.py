@@ -421,7 +421,6 @@ def progress_of(run: Run, n: int) -> Progress | None:
             file.size_bytes,
             records=file.records,
             sha256=file.sha256,
-            careful=file.careful,
             records_quarantined=file.records_quarantined,
             decision=file.decision,
             duplicate_of=file.duplicate_of,

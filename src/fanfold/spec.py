@@ -218,8 +218,8 @@ class Quarantine(_Section):
     path: InsidePath = Field("quarantine", description="Quarantine directory, inside data_dir.")
     max_bad_records_percent: Annotated[float, Field(ge=0, le=100)] = Field(
         10.0,
-        description="More than this share of the records of a file or a subdirectory fails its group before it "
-        "publishes; of the run, verify_run.",
+        description="More than this share of the records of a subdirectory fails its group before it publishes; of the "
+        "run, verify_run.",
     )
     max_bad_files_percent: Annotated[float, Field(ge=0, le=100)] = Field(
         50.0,
@@ -239,7 +239,9 @@ class Verify(_Section):
     """What is proved beside the counts."""
 
     totals: list[str] = Field(
-        [], description="Columns of the output, whole numbers or decimals, whose exact sums are proved."
+        [],
+        description="Fields of the records by their paths, as in items.price: whole numbers or decimals, whose exact "
+        "sums are proved. A field outside of the array that explodes counts once for each record.",
     )
 
 

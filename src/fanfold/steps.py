@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 from fanfold import files, groups, lease, links, manifest, prepare, runs, unfinished, verify
 from fanfold.balance import balance
-from fanfold.engine.reference import check_header
 from fanfold.errors import DataError, EmptySubdir, MissingError, PathError, nearest
 from fanfold.files import AnyPath
 from fanfold.layout import Feed, Run, format_ts, packing, parse_subdir, parse_ts
 from fanfold.manifest import Files, Inputs, Manifest, StagedFile, Summary
+from fanfold.references import check_header
 from fanfold.verdict import verdict
 
 log = logging.getLogger(__name__)

@@ -11,14 +11,12 @@ from pathlib import Path
 
 import msgspec
 
-from fanfold import archive, files, manifest, runs
-from fanfold.engine.counts import Counts, add, count_table, plain, totalled
+from fanfold import archive, files, manifest, runs, totals
 from fanfold.errors import DataError
 from fanfold.index import Index
 from fanfold.layout import REASON_SUFFIX, Feed, Run, packing
 from fanfold.manifest import (
     ArchivedFile,
-    Column,
     Files,
     Input,
     Manifest,
@@ -26,6 +24,7 @@ from fanfold.manifest import (
     Progress,
     Published,
     Release,
+    RunSchema,
     SubdirSummary,
     Summary,
 )
@@ -65,7 +64,7 @@ def account(run: Run) -> Manifest:
         outputs=outputs,
         quarantined={str(n): progress.quarantined for n, progress in done.items() if progress.quarantined},
         records_unmatched={str(n): progress.records_unmatched for n, progress in done.items()},
-        totals=_totals(run, frozen.columns, outputs.values()),
+        totals=_totals(run, frozen, outputs.values()),
         released=sorted(file.name for file in staged if file.subdir in release.subdirs),
     )
     _check_share(run, committed.summary)
@@ -78,7 +77,7 @@ def account(run: Run) -> Manifest:
     gaps += _gaps(run, committed)
     gaps += _content_gaps(run, committed)
     if not gaps and committed.totals:
-        found = {name: plain(total) for name, total in count_tables(run, committed).sums.items()}
+        found = _sums_of_tables(run, committed, frozen)
         gaps += (
             [f"the sums of the tables are {found}, expected {committed.totals}"] if found != committed.totals else []
         )
@@ -86,11 +85,20 @@ def account(run: Run) -> Manifest:
     return committed
 
 
-def _totals(run: Run, columns: list[Column], tables: Iterable[Published]) -> dict[str, str]:
-    sums = {column.name: Decimal(0) for column in totalled(run.feed.spec, columns)}
+def _totals(run: Run, schema: RunSchema, tables: Iterable[Published]) -> dict[str, str]:
+    sums = {total.path: Decimal(0) for total in totals.totalled(run.feed.spec, schema.columns, schema.explode)}
     for table in tables:
-        sums = add(sums, {name: Decimal(total) for name, total in table.totals.items()})
-    return {name: plain(total) for name, total in sums.items()}
+        sums = totals.add(sums, {path: Decimal(total) for path, total in table.totals.items() if path in sums})
+    return totals.plain(sums)
+
+
+def _sums_of_tables(run: Run, committed: Manifest, schema: RunSchema) -> dict[str, str]:
+    wanted = totals.totalled(run.feed.spec, schema.columns, schema.explode)
+    sums = {total.path: Decimal(0) for total in wanted}
+    for n, table in committed.outputs.items():
+        items = totals.items_of(run, int(n), schema)
+        sums = totals.add(sums, totals.of_table(run.feed.data_dir / table.path, wanted, items)[1])
+    return totals.plain(sums)
 
 
 def _ended(run: Run, n: int, file: Input) -> ArchivedFile:
@@ -109,7 +117,6 @@ def _ended(run: Run, n: int, file: Input) -> ArchivedFile:
         file.records or 0,
         name,
         file.records_quarantined,
-        file.careful,
         file.fault.code if file.fault else None,
         hashlib.sha256(manifest.encode(file.fault)).hexdigest() if file.fault else None,
         file.decision,
@@ -175,19 +182,6 @@ def gaps(run: Run, committed: Manifest) -> Iterator[str]:
 def lies_as(file: ArchivedFile) -> ArchivedFile | Packed:
     """Return size and hash of an original as it lies in the archive."""
     return file.packed or file
-
-
-def count_tables(run: Run, committed: Manifest) -> Counts:
-    """Count the tables that are as they were published."""
-    columns = totalled(run.feed.spec, committed.columns)
-    # A row has at most its record, and the columns of the references; a quote may be doubled.
-    line = 4 * run.feed.spec.input.max_record_bytes
-    rows, sums = 0, {column.name: Decimal(0) for column in columns}
-    for table in committed.outputs.values():
-        if is_as_published(run.feed, table):
-            counted = count_table(run.feed.data_dir, run.feed.data_dir / table.path, line, columns)
-            rows, sums = rows + counted.rows, add(sums, counted.sums)
-    return Counts(0, rows, sums)
 
 
 def is_as_published(feed: Feed, published: Published) -> bool:

@@ -18,7 +18,9 @@ from tests.core import read_json
 from tests.oracle import by_library
 
 MAIN = Path(__file__).with_name("main.c")
-SANITIZED = ("-std=c11", "-g", "-O2", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+SANITIZED = ("-std=gnu11", "-g", "-O2", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+# So that some tables are in memory, and others in their files.
+SMALL_TABLES = "-DTABLE_IN_MEMORY=300"
 MOST_BYTES = 4096
 MORE = (
     b'{"id":"1","n":7,"items":[{"a":"x","price":1.50,"inner":[1,[2],{"q":3}]},{"a":null}],"v":{"z":[1,2]}}\n',
@@ -59,7 +61,9 @@ def start(folder: Path, seed: int, seconds: float) -> "subprocess.Popen[str]":
         msg = "found no gcc or clang, which the sanitizers need"
         raise RuntimeError(msg)
     program = folder / "main"
-    subprocess.run([*command, *SANITIZED, "-o", program, MAIN, *sorted(compiler.CORE.glob("*.c"))], check=True)
+    subprocess.run(
+        [*command, *SANITIZED, SMALL_TABLES, "-o", program, MAIN, *sorted(compiler.CORE.glob("*.c"))], check=True
+    )
     files = []
     for number, content in enumerate(corpus()):
         files.append(folder / f"{number:04}")

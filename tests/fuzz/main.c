@@ -297,6 +297,67 @@ static void check_columns(const fanfold_options *options, const Answer *answer) 
     fanfold_rows_close(rows);
 }
 
+/* Frozen tables. */
+
+static Answer whole, other;
+
+/* Writes bytes to a file that has no name, with one of them changed where it is to be damaged. */
+static FILE *as_file(const Text *text, int damaged) {
+    FILE *file = tmpfile();
+    if (!file) abort();
+    size_t at = (size_t)draw(text->size);
+    if (damaged) text->data[at] ^= (uint8_t)(1u << draw(8));
+    fwrite(text->data, 1, damaged && draw(4) == 0 ? at : text->size, file);
+    if (fflush(file)) abort();
+    return file;
+}
+
+/* Writes one column of merged records; what is damaged ends it. */
+static void write_column(const fanfold_options *options, const Text *merged, fanfold_column column, Text *csv) {
+    static const uint32_t chain[] = {0};
+    fanfold_rows *rows =
+        fanfold_rows_open(options->schema, 0, options->joins, options->join_count, chain, 1, &column, 1);
+    csv->size = 0;
+    if (!rows) return;
+    check(fanfold_rows_feed(rows, merged->data, merged->size, 1) == FANFOLD_FULL, "merged records are taken");
+    while (fanfold_rows_next(rows) == FANFOLD_FULL) take(csv, fanfold_rows_csv(rows));
+    take(csv, fanfold_rows_csv(rows));
+    fanfold_rows_close(rows);
+}
+
+/* The records as a table that they are joined to themselves: each key is found, in memory and in the file. */
+static void check_table(fanfold_options options) {
+    static Answer joined, again;
+    static Text own, found;
+    static const uint32_t part = 1;
+    options.frozen = 1;
+    read_all(&options, 2, &other);
+    same(&whole.faults, &other.faults, "faults of a table");
+    options.frozen = 0;
+    for (int damaged = 0; damaged < 2; damaged++) {
+        FILE *file = as_file(&other.merged, damaged);
+        fanfold_table *table = NULL;
+        int opened = fanfold_table_open(fileno(file), 1, &table);
+        check(damaged ? opened != FANFOLD_NO_MEMORY : opened == FANFOLD_FULL, "a table opens");
+        if (table) {
+            fanfold_join join = {table, 0, 0, &part, 1};
+            options.joins = &join;
+            options.join_count = 1;
+            read_all(&options, 0, &joined);
+            write_column(&options, &joined.merged, (fanfold_column){4, 0, 0}, &found);
+            if (!damaged) {
+                check(fanfold_table_rows(table) == whole.counts.records - whole.counts.bad, "rows of a table");
+                read_all(&options, 2, &again);
+                same(&joined.merged, &again.merged, "joined records");
+                write_column(&options, &joined.merged, (fanfold_column){0, 0, 0}, &own);
+                same(&own, &found, "keys of joined rows");
+            }
+        }
+        fanfold_table_close(table);
+        fclose(file);
+    }
+}
+
 /* Schemas. */
 
 static void node(Text *schema, uint8_t kind, uint8_t type, uint8_t key, uint32_t children, const char *name) {
@@ -324,8 +385,6 @@ static void make_schema(Text *schema) {
     node(schema, FANFOLD_VALUE, FANFOLD_TIMESTAMP, 0, 0, "s");
 }
 
-static Answer whole, other;
-
 static void try_one(const Text *schema) {
     static const char *const pointers[] = {"", "", "", "/data", "/a/0", "/id/~01", "/items"};
     const char *pointer = pointers[draw(sizeof pointers / sizeof *pointers)];
@@ -337,8 +396,14 @@ static void try_one(const Text *schema) {
     options.max_fields = draw(2) ? 10 : 10000;
     options.csv = draw(3) == 0;
     options.others = modes[draw(4)];
+    static const fanfold_excluded forms[] = {
+        {{(const uint8_t *)"\1\0\0\0n", 5}, 0, 0, FANFOLD_CASE_CONFLICT},
+        {{(const uint8_t *)"\5\0\0\0items\1\0\0\0a", 14}, 3, 0, FANFOLD_WRONG_TYPE},
+        {{(const uint8_t *)"\5\0\0\0items", 9}, 4, 1, FANFOLD_NAME_CONFLICT},
+    };
+    if (draw(3) == 0) options.excluded = forms;
+    if (options.excluded) options.excluded_count = draw(4);
     if (options.others != FANFOLD_LEARN || draw(2)) options.schema = (fanfold_bytes){schema->data, schema->size};
-    fanfold_table *table = NULL;
     read_all(&options, 0, &whole);
     check_faults(&whole);
     if (options.others != FANFOLD_LEARN) check_rows(&options, &whole);
@@ -349,13 +414,7 @@ static void try_one(const Text *schema) {
         same(&whole.faults, &other.faults, "faults");
         same(&whole.learnt, &other.learnt, "what is learnt");
     }
-    if (options.others == FANFOLD_LEAVE) {
-        options.into = table = fanfold_table_open();
-        read_all(&options, 2, &other);
-        same(&whole.faults, &other.faults, "faults of a table");
-        check(fanfold_table_rows(table) == whole.counts.records - whole.counts.bad, "rows of a table");
-    }
-    fanfold_table_close(table);
+    if (options.others == FANFOLD_LEAVE) check_table(options);
 }
 
 static Text load(const char *path) {

@@ -58,17 +58,13 @@ def run(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str | N
     the check that all is in place, and the same report. With --from-archive the same spec gives the same output, byte
     for byte. A changed spec gives the output that it would have produced. Nothing of the feed itself is changed.
     """
-    from fanfold import workers
-
-    # It imports what the tasks need while this process does.
-    workers.forkserver()
-    from fanfold import display, interrupt, local, steps
+    from fanfold import display, local, steps
 
     if from_archive is not None:
         ts = _stage_again(spec, data_dir, ts, from_archive)
     feed = steps.start(spec, absolute(data_dir))
     failed: list[Exception] = []
-    with interrupt.unwinding(), display.Board(Console(stderr=True), feed.spec.subdirs) as board:
+    with display.Board(Console(stderr=True), feed.spec.subdirs) as board:
 
         def begin(name: str, resumed: bool) -> local.OnStep:  # noqa: FBT001 - told by position
             if resumed:

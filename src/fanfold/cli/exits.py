@@ -5,7 +5,6 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from concurrent.futures import BrokenExecutor
 from typing import NoReturn
 
 import click
@@ -21,10 +20,12 @@ def main() -> NoReturn:
     """Run the command line and exit.
 
     Exit codes: 0 done; 1 the data is the problem; 2 usage, spec, a path outside the roots, something that is not
-    there; 3 try again (disk full, I/O, a lost worker); 130 interrupted. One line on stderr for each error; a traceback
+    there; 3 try again (disk full, I/O); 130 interrupted. One line on stderr for each error; a traceback
     only with `--debug`.
     """
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    # What groups warn of, the summary says for all of them together.
+    logging.getLogger("fanfold.groups").setLevel(logging.ERROR)
     code = _run()
     # Python would take a while to put everything away, and in it SIGINT would be answered by a traceback.
     os._exit(code)
@@ -84,7 +85,7 @@ def _line(error: BaseException) -> str:
     message = " ".join(str(error).split())
     if isinstance(error, FanfoldError):
         return f"error: {message}"
-    passing = isinstance(error, (OSError, MemoryError, BrokenExecutor)) or "duckdb" in type(error).__module__
+    passing = isinstance(error, (OSError, MemoryError)) or "duckdb" in type(error).__module__
     kind = "try again" if passing else "internal error, --debug shows where"
     return f"error ({kind}): {type(error).__name__}: {message}"
 

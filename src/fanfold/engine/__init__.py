@@ -1,1 +1,1 @@
-"""The only folder that knows DuckDB: how files become a schema, merged records, and flat rows."""
+"""The only folder that knows DuckDB: Parquet in and out, and columns by SQL. It reads no JSON and no CSV."""

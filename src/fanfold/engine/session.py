@@ -25,18 +25,20 @@ NOTHING_FETCHED = {"autoinstall_known_extensions": False, "autoload_known_extens
 
 @contextlib.contextmanager
 def connect(
-    data_dir: Path, spill_dir: Path | None = None, threads: int = 1, buffers: int = 0, columns: int = 0
+    data_dir: Path, spill_dir: Path | None = None, buffers: int = 0, columns: int = 0
 ) -> Iterator[duckdb.DuckDBPyConnection]:
     """Open a DuckDB that reads and writes under `data_dir` only, and spills to `spill_dir` (nowhere without one).
 
-    One thread gives byte-identical files; more are for questions whose answer has no order. `buffers` are those of
-    `json_buffer_bytes` and `chunk_bytes`; `columns` is how many are read or written at once.
+    It has one thread, so that files are byte-identical. `buffers` is that of `chunk_bytes`; `columns` is how many are
+    read or written at once.
 
     Raises:
         OSError: the system could not open, read or write a file: no fault of its bytes, so it may go away by itself.
     """
     settings: dict[str, str | bool | int | float | list[str]] = {
-        "threads": threads,
+        "threads": 1,
+        # Where others write its files, a query that fails waits for them for good (DuckDB 2.0.0).
+        "async_threads": 0,
         "memory_limit": f"{MEMORY_BYTES + buffers + columns * COLUMN_BYTES}B",
         **NOTHING_FETCHED,
     }
@@ -45,13 +47,14 @@ def connect(
         connection.execute("SET TimeZone = 'UTC'")
         # It would be drawn on stdout, be that a terminal or not.
         connection.execute("SET enable_progress_bar = false")
+        # A whole group of rows of Parquet would be read at once, be it a gigabyte.
+        connection.execute("SET disable_parquet_prefetching = true")
         connection.execute("SET temp_directory = ?", [str(spill_dir or "")])
         # A path is compared as it stands in the query, and once more as it was found.
         connection.execute("SET allowed_directories = ?", [[str(data_dir), pattern(data_dir)]])
         connection.execute("SET enable_external_access = false")
-        # With explicit columns DuckDB guesses few rows for JSON, and would build the join's table from the records.
         # What it learns of the values, it writes into a Parquet's schema: a column without null would be another one.
-        connection.execute("SET disabled_optimizers = 'join_order,build_side_probe_side,statistics_propagation'")
+        connection.execute("SET disabled_optimizers = 'statistics_propagation'")
         connection.execute("SET lock_configuration = true")
         yield connection
     except duckdb.IOException as error:
@@ -78,15 +81,6 @@ def connect_to_nothing() -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
     finally:
         connection.close()
-
-
-def json_buffer_bytes(files: int, max_record_bytes: int) -> int:
-    """Return what DuckDB counts as used, beside what it uses, when it reads so many files of JSON.
-
-    It keeps a buffer of two records of the largest size for each file that a chunk of rows came from. What a file does
-    not fill is never touched and takes no memory, yet it counts: 20,000 files of one record take 120 MB.
-    """
-    return min(files, CHUNK_ROWS) * max(2 * max_record_bytes, 32 * 1024 * 1024)
 
 
 def chunk_bytes(record_bytes: int) -> int:

@@ -6,18 +6,34 @@ record. The core knows no file, no spec and no policy. A handle serves one threa
 
 import ctypes
 import enum
+import functools
 import struct
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
+from fanfold.native import library
 from fanfold.native.fields import Field, Seen, schema
-from fanfold.native.library import FULL, Bytes, Column, Join, Options, checked, core, opened
+from fanfold.native.library import FULL, Bytes, Column, Options, checked, core, opened
+from fanfold.native.tables import Duplicate, Joined, Table, joined
 
-__all__ = ["Field", "Form", "Joined", "Others", "Piece", "Reader", "Rows", "Seen", "Table", "Wrong"]
+__all__ = [
+    "Counts",
+    "Duplicate",
+    "Excluded",
+    "Field",
+    "Form",
+    "Joined",
+    "Others",
+    "Piece",
+    "Reader",
+    "Rows",
+    "Seen",
+    "Table",
+    "Wrong",
+]
 
 _FAULT = struct.Struct("<11Q")
-_DUPLICATE = struct.Struct("<3Q")
 
 
 class Others(enum.IntEnum):
@@ -68,29 +84,17 @@ class Piece(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """Records of a file, the bad ones among them, and its bytes."""
+    """What there is in a file: records, the bad ones among them, and bytes.
+
+    `unmatched` are its good records that lack a row in a joined table, be it one or several. `nodes` is how many nodes
+    of fields the reader knows by now, declared or learnt, of this file and those before.
+    """
 
     records: int
     bad: int
     bytes: int
-
-
-class Table:
-    """The rows of a reference, found by the text of their keys: what a reader reads `into`."""
-
-    def __init__(self) -> None:
-        """Begin without a row."""
-        self.handle = opened(core().fanfold_table_open())
-        weakref.finalize(self, core().fanfold_table_close, self.handle)
-
-    def __len__(self) -> int:
-        """Return the number of rows, those of a duplicate key included."""
-        return int(core().fanfold_table_rows(self.handle))
-
-    @property
-    def duplicates(self) -> list[tuple[int, int, int]]:
-        """Rows whose key was there before, at most 1,000: the row, its line, and that of the first one."""
-        return list(_DUPLICATE.iter_unpack(core().fanfold_table_duplicates(self.handle).copy()))
+    nodes: int
+    unmatched: int
 
 
 class Form(NamedTuple):
@@ -106,24 +110,30 @@ class Form(NamedTuple):
     max_fields: int = 10_000
 
 
-class Joined(NamedTuple):
-    """A table that is joined to the elements of a scope, by the numbers of the values that are its key.
+class Excluded(NamedTuple):
+    """A form that no good record has: a record that has it is bad by `code`.
 
-    Where it is `required`, a record without a match is bad.
+    It is the field at `path`, whatever its value; or there a value of one of `kinds` (`object`, `array`, `scalar`; null
+    is of no kind); or, with `inside`, an element of such a kind in the array there. The path leads through arrays.
     """
 
-    table: Table
-    scope: int = 0
-    parts: tuple[int, ...] = (1,)
-    required: bool = False
+    path: tuple[str, ...]
+    kinds: tuple[str, ...] = ()
+    inside: bool = False
+    code: str = "case_conflict"
 
 
-def _joins(joins: Sequence[Joined]) -> ctypes.Array[Join]:
-    made = (Join * len(joins))()
-    for place, (table, scope, parts, required) in zip(made, joins, strict=True):
-        place.table, place.scope, place.required = table.handle, scope, required
-        place.parts, place.part_count = (ctypes.c_uint32 * len(parts))(*parts), len(parts)
-    return made
+_KINDS = {"object": 1, "array": 2, "scalar": 4}
+
+
+def _excluded(forms: Sequence[Excluded]) -> tuple[ctypes.Array[library.Excluded], list[bytes]]:
+    """Return the forms, and the paths that they point to."""
+    made = (library.Excluded * len(forms))()
+    paths = [b"".join(struct.pack("<I", len(step)) + step for step in map(str.encode, form.path)) for form in forms]
+    for place, path, (_, kinds, inside, code) in zip(made, paths, forms, strict=True):
+        place.path, place.inside, place.code = _bytes(path), inside, codes().index(code) + 1
+        place.kinds = sum({_KINDS[kind] for kind in kinds})
+    return made, paths
 
 
 def _bytes(text: bytes) -> Bytes:
@@ -140,7 +150,8 @@ class Reader:
         form: Form = Form(),  # noqa: B008 - it never changes
         *,
         joins: Sequence[Joined] = (),
-        into: Table | None = None,
+        frozen: bool = False,
+        excluded: Sequence[Excluded] = (),
     ) -> None:
         """Begin.
 
@@ -149,13 +160,14 @@ class Reader:
             others: what becomes of other fields.
             form: how the files are written.
             joins: the tables that records are joined to.
-            into: where records become rows of a table, it.
+            frozen: whether each record becomes a row of a frozen reference, which is then what is `merged`.
+            excluded: what no good record has.
 
         Raises:
             ValueError: what is asked for does not fit the schema.
         """
         declared, way = schema(record) if record is not None else b"", form.records_at.encode()
-        self._kept = (declared, way, joins, into, _joins(joins))
+        self._kept = (declared, way, joins, joined(joins), _excluded(excluded))
         options = Options(
             _bytes(declared),
             _bytes(way),
@@ -163,9 +175,11 @@ class Reader:
             form.max_fields,
             form.csv,
             others,
-            self._kept[4],
+            frozen,
+            self._kept[3],
             len(joins),
-            into.handle if into is not None else None,
+            self._kept[4][0],
+            len(excluded),
         )
         self.handle = opened(core().fanfold_reader_open(ctypes.byref(options)))
         weakref.finalize(self, core().fanfold_reader_close, self.handle)
@@ -177,74 +191,64 @@ class Reader:
             name: what merged records say of where they are from.
             windows: its bytes, in windows of any size; what comes of them does not depend on it.
 
-        Raises:
-            ValueError: the file before it was not read to its end.
+        Where the file before it was not read to its end, what is left of it is dropped; what its records brought so far
+        stays (fields, counts of matches).
         """
-        checked(core().fanfold_reader_begin(self.handle, name, len(name)))
-        for window in windows:
-            checked(core().fanfold_reader_feed(self.handle, window, len(window), 0))
-            yield from self._pieces()
-        checked(core().fanfold_reader_feed(self.handle, b"", 0, 1))
-        yield from self._pieces()
+        handle, calls, left = self.handle, core(), iter(windows)
+        checked(calls.fanfold_reader_begin(handle, name, len(name)))
+        window: bytes | None = next(left, b"")
+        while window is not None:
+            following = next(left, None)
+            checked(calls.fanfold_reader_feed(handle, window, len(window), following is None))
+            answer = FULL
+            while answer == FULL:
+                answer = checked(calls.fanfold_reader_next(handle))
+                merged, faults = calls.fanfold_reader_merged(handle).copy(), calls.fanfold_reader_faults(handle)
+                if merged or faults.size:
+                    yield Piece(merged, _wrong(faults.copy()))
+            window = following
 
-    def _pieces(self) -> Iterator[Piece]:
-        answer = FULL
-        while answer == FULL:
-            answer = checked(core().fanfold_reader_next(self.handle))
-            merged = core().fanfold_reader_merged(self.handle).copy()
-            faults = core().fanfold_reader_faults(self.handle).copy()
-            if merged or faults:
-                yield Piece(merged, list(_wrong(faults)))
+    @property
+    def learnt(self) -> bytes:
+        """What was learnt of all files so far, as `Seen.parse` takes it."""
+        learnt: bytes = core().fanfold_reader_learnt(self.handle).copy()
+        if not learnt:
+            raise MemoryError
+        return learnt
 
     @property
     def seen(self) -> Seen:
         """What was learnt of all files so far."""
-        learnt = core().fanfold_reader_learnt(self.handle).copy()
-        if not learnt:
-            raise MemoryError
-        return Seen.parse(learnt)
+        return Seen.parse(self.learnt)
 
     @property
     def counts(self) -> Counts:
         """What there was in the file that was read last."""
         counts = core().fanfold_reader_counts(self.handle)
-        return Counts(counts.records, counts.bad, counts.bytes)
+        return Counts(counts.records, counts.bad, counts.bytes, counts.nodes, counts.unmatched)
 
     def unmatched(self, join: int) -> int:
         """Return how many records, of all files, have no match in a table."""
         return int(core().fanfold_reader_unmatched(self.handle, join))
 
 
+@functools.cache
 def codes() -> list[str]:
     """Return the codes of what can be wrong, in the order of their numbers, which begin with 1."""
     named: bytes = core().fanfold_codes()
     return named.decode().split()
 
 
-def _wrong(faults: bytes) -> Iterator[Wrong]:
-    at, names = 0, codes()
+def _wrong(faults: bytes) -> list[Wrong]:
+    at, names, found = 0, codes(), []
     while at < len(faults):
-        code, *place, pointer, found, expected, raw = _FAULT.unpack_from(faults, at)
+        code, *place, pointer, word, expected, raw = _FAULT.unpack_from(faults, at)
         at += _FAULT.size
-        texts = []
-        for size in (pointer, found, expected, raw):
-            texts.append(faults[at : at + size])
-            at += size
-        way, expectation = texts[0].decode("utf-8", "surrogateescape"), texts[2].decode()
-        number, line, offset, record_line, record_offset, total = place
-        yield Wrong(
-            names[code - 1],
-            number,
-            line,
-            offset,
-            record_line,
-            record_offset,
-            total,
-            way,
-            texts[1],
-            expectation,
-            texts[3],
-        )
+        way = faults[at : (at := at + pointer)].decode("utf-8", "surrogateescape")
+        seen = faults[at : (at := at + word)]
+        wanted = faults[at : (at := at + expected)].decode()
+        found.append(Wrong._make((names[code - 1], *place, way, seen, wanted, faults[at : (at := at + raw)])))
+    return found
 
 
 class Rows:
@@ -273,7 +277,7 @@ class Rows:
         Raises:
             ValueError: what is asked for does not fit the schema.
         """
-        self._kept = (schema(record), joins, _joins(joins))
+        self._kept = (schema(record), joins, joined(joins))
         made = core().fanfold_rows_open(
             _bytes(self._kept[0]),
             rescue,

@@ -60,11 +60,11 @@ int arrow_put(ArrowColumns *columns, size_t number, const uint8_t *at, size_t si
         if (size > INT32_MAX - column->values.size) return 0;
         if (at) bytes_put(&column->values, at, size);
         put_offset(column);
-        columns->bytes += at ? size : 0;
+        columns->bytes += (at ? size : 0) + sizeof(uint32_t);
         return 1;
     }
     columns->bytes += wide;
-    if (at && !type_value(column->type, column->scale, at, size, value)) return 0;
+    if (at && !type_value(column->type, column->precision, column->scale, at, size, value)) return 0;
     if (column->type == FANFOLD_BOOLEAN)
         put_bit(&column->values, columns->rows, value[0]);
     else

@@ -24,6 +24,8 @@ static int place_columns(fanfold_rows *rows, const fanfold_column *columns) {
             rows->join_slots[columns[i].scope] = (size_t)columns[i].slot + 1;
     for (size_t i = 0; i < rows->join_count; i++) {
         if (rows->joins[i].scope >= rows->shape.scope_count) return 0;
+        if (rows->join_slots[i] > rows->joins[i].table->slot_count) return 0;
+        if (rows->join_slots[i]) view_open(&rows->views[i], rows->joins[i].table, &rows->exit);
         uint32_t level = level_of(rows, rows->joins[i].scope);
         if (level == rows->depth) continue;
         rows->join_cells[i] = rows->levels[level].cell_count;
@@ -89,6 +91,7 @@ APART static int is_ready(fanfold_rows *rows, const Wanted *wanted) {
     rows->shape.max_fields = SIZE_MAX;
     if (!shape_open(&rows->shape, wanted->schema, 0, &rows->exit)) return 0;
     rows->joins = zeroed(rows, rows->join_count, sizeof *rows->joins);
+    rows->views = zeroed(rows, rows->join_count, sizeof *rows->views);
     rows->join_cells = zeroed(rows, rows->join_count, sizeof *rows->join_cells);
     rows->join_slots = zeroed(rows, rows->join_count, sizeof *rows->join_slots);
     if (rows->join_count) memcpy(rows->joins, wanted->joins, rows->join_count * sizeof *rows->joins);
@@ -139,6 +142,8 @@ void fanfold_rows_close(fanfold_rows *rows) {
     }
     arrow_close(&rows->arrow);
     shape_close(&rows->shape);
+    for (size_t i = 0; i < rows->join_count && rows->views; i++) view_close(&rows->views[i]);
+    free(rows->views);
     free(rows->joins);
     free(rows->join_cells);
     free(rows->join_slots);

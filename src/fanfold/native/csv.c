@@ -150,7 +150,6 @@ static void keep_name(fanfold_reader *reader, const Token *cell, int *code) {
     uint32_t node = shape_find(&reader->shape, RECORD, header->data + begin, size);
     if (!node && reader->options.others == FANFOLD_LEARN)
         node = shape_add(&reader->shape, RECORD, header->data + begin, size, code);
-    reader->refused |= !node && reader->options.others == FANFOLD_REFUSE;
     reader->columns[reader->column_count++] = node;
     size_t characters = 0;
     for (size_t i = begin; i < header->size; i++) characters += (header->data[i] & 0xc0) != 0x80;
@@ -173,7 +172,7 @@ static int step_header(fanfold_reader *reader) {
         return refuse_header(reader, begin, size, FANFOLD_TOO_MANY_FIELDS, "no more columns than a run has fields");
     if (line.flaw) return refuse_header(reader, begin, size, FANFOLD_BAD_UTF8, "UTF-8");
     keys_empty(&reader->around_keys);
-    int code = reader->refused = 0;
+    int code = 0;
     reader->header.size = 0;
     for (size_t i = 0; i < line.cells && !code; i++) keep_name(reader, &reader->cells[i], &code);
     if (code) {
@@ -205,6 +204,11 @@ static void take_cell(fanfold_reader *reader, size_t column) {
         uint8_t *text = arena_take(&reader->merged.texts, cell.size), *end = undouble(&cell, text);
         cell = (Token){text, (size_t)(end - text), cell.marks & ~(unsigned)ESCAPED};
     }
+    name_pointer(reader, column);
+    if (walk->excluded) {
+        walk_exclude_key(walk, RECORD, &walk->levels[0].key, reader->cells[column].at);
+        if (walk->way && !is_null) walk_exclude_value(walk, IS_SCALAR, reader->cells[column].at);
+    }
     const Node *node = &reader->shape.nodes[number];
     if (!number && reader->options.others == FANFOLD_RESCUE) {
         size_t begin = column ? reader->names[column - 1] : 0;
@@ -218,7 +222,7 @@ static void take_cell(fanfold_reader *reader, size_t column) {
         if (walk->mode == WALK_READ) merged_value(&reader->merged, node->scope, node->slot, text.at, text.size, QUOTED);
         return;
     }
-    name_pointer(reader, column);
+    if (!number && !is_null && reader->options.others == FANFOLD_REFUSE) walk_crowded(walk, reader->cells[column].at);
     if (number) walk_take(walk, number, is_null ? KIND_NULL : KIND_TEXT, &cell, reader->cells[column].at);
 }
 
@@ -232,11 +236,6 @@ static void take_line(fanfold_reader *reader, const uint8_t *begin, const Line *
     }
     if (line->flaw) {
         put_line_fault(reader, begin, size, line->flaw, FANFOLD_BAD_UTF8, "UTF-8", line->flawed);
-        return;
-    }
-    if (reader->refused) {
-        put_line_fault(reader, begin, size, begin, FANFOLD_TOO_MANY_FIELDS, "no columns that the run does not have",
-                       SIZE_MAX);
         return;
     }
     walk_begin(walk, line->end, ++reader->serial);
@@ -263,6 +262,7 @@ static int step_long_line(fanfold_reader *reader) {
     if (!p && !input->last) return FANFOLD_HUNGRY;
     const Search *long_line = &reader->search;
     uint64_t size = input->at - long_line->start;
+    size -= p && *input_byte(input, input->at - 1) == '\r';
     reader_bad(reader, &(Bad){long_line->start, size, long_line->line, long_line->start, FANFOLD_RECORD_TOO_LARGE,
                               "at most input.max_record_bytes", NULL});
     reader->state = AT_LINE;

@@ -23,7 +23,9 @@
  *
  *   1. where its brackets are closed: in an array before the next `,` or `]`, outside before the next line break or `{`;
  *   2. if nothing but blanks stands before it in its line: before the next line that begins with the same blanks and a `{`
- *      (an array's comma there belongs to neither record), be it inside of a text or not;
+ *      (an array's comma there belongs to neither record), where its brackets do not close: there is such a line inside of a
+ *      text, another bracket closes in place of the right one, they are more than 1,024 deep, the file ends, or they go on for
+ *      long: eight times as far as the largest good record went, and at least 4 KiB;
  *   3. if its brackets do not close (another closes in place of the right one, they are more than 1,024 deep, the file ends, or
  *      they go on for long), it has a fault within `max_record_bytes`, and nothing but rule 1 would end it: before the next `{`
  *      behind `,`, `}`, `]` or a blank that begins a good record whose first key is that of the first good record (of
@@ -60,10 +62,19 @@
  *   u32 size of what follows, little-endian; a byte: 0, and the name of the file; or 1, the number of the record in it as a
  *   varint (LEB128), and scope 0.
  *
- *   A scope: its slots; for each table that is joined to it the number of the row plus 1 as a varint, or 0 where none
+ *   A scope: its slots; for each table that is joined to it the place of the row as a varint, or 0 where none
  *   matches; for each scope inside of it, the number of its elements as a varint, and them. Slots are headers, varints h:
  *   h & 3 is 0: the next (h >> 2) slots are null; 1: a value whose text has (h >> 2) bytes, which follow;
  *   2: the same, and as CSV it stands in quotes.
+ *
+ *
+ * FROZEN TABLES (what a reader writes with `frozen`, of one file; a join reads it):
+ *
+ *   "FANFOLD" and a byte 1; the rows; u64 their number, u64 the slots of each, u64 the size of the file, little-endian; and again
+ *   "FANFOLD" and a byte 1. A row: the size of what follows as a varint; its line in the file that it was read from; 0
+ *   where a part of its key is null, else 1 plus the size of the key; the key; the slots of scope 0. Its place is the
+ *   offset of its first byte. The key is the text of the value with key 1, or where there are several, each with its
+ *   size before it as a varint.
  *
  *
  * FAULTS: entries of nine u64 and two u32, little-endian, and texts:
@@ -80,7 +91,7 @@
 #include <stdint.h>
 
 #ifndef FANFOLD_ABI
-#define FANFOLD_ABI 1
+#define FANFOLD_ABI 2
 #endif
 
 #if defined(__GNUC__)
@@ -95,7 +106,8 @@ enum {
     FANFOLD_HUNGRY = 1, /* feed the next window */
     FANFOLD_FULL = 2,   /* take what there is, and call again */
     FANFOLD_NO_MEMORY = -1,
-    FANFOLD_WRONG_CALL = -2 /* a schema or columns that do not fit, or a call out of order: the caller is at fault */
+    FANFOLD_WRONG_CALL = -2, /* a schema or columns that do not fit, or a call out of order: the caller is at fault */
+    FANFOLD_UNREADABLE = -3  /* the file of a table cannot be read, errno says why; 0: it has become shorter */
 };
 
 /* Codes of faults, in the order of `fanfold_codes`. */
@@ -123,6 +135,8 @@ enum {
     FANFOLD_EMPTY_FILE,        /* the file: reading ends */
     FANFOLD_BAD_HEADER,        /* the file: reading ends */
     FANFOLD_POINTER_NOT_FOUND, /* one document */
+    FANFOLD_CASE_CONFLICT,     /* these two only as codes of excluded forms */
+    FANFOLD_NAME_CONFLICT,
     FANFOLD_CODES
 };
 
@@ -168,6 +182,17 @@ typedef struct {
     size_t part_count;
 } fanfold_join;
 
+/* A form that no good record has: a record that has it is bad by `code`, at the first such place.
+ *
+ * The path's steps are keys, each with its size before it (u32, little-endian); it leads through the elements of arrays,
+ * and into values that are one JSON. Kinds 0: the field itself, whatever its value, null included; else a value there of one of
+ * these kinds: 1 an object, 2 an array, 4 a scalar that is not null. With `inside`, it is the elements of the array
+ * there that are of such a kind. In CSV all columns of the header are fields of each record. Faults of grammar win. */
+typedef struct {
+    fanfold_bytes path;
+    uint32_t kinds, inside, code;
+} fanfold_excluded;
+
 typedef struct {
     fanfold_bytes schema;     /* may be empty where fields are learnt */
     fanfold_bytes records_at; /* RFC 6901; empty: the records stand alone */
@@ -175,14 +200,18 @@ typedef struct {
     uint64_t max_fields;
     uint32_t csv;    /* 1: CSV, 0: JSON */
     uint32_t others; /* FANFOLD_LEARN … */
+    uint32_t frozen; /* 1: the records become the rows of a frozen table, which is there to take instead of merged ones */
     const fanfold_join *joins;
     size_t join_count;
-    fanfold_table *into; /* each record becomes a row of this table, and nothing is merged */
+    const fanfold_excluded *excluded;
+    size_t excluded_count;
 } fanfold_options;
 
 typedef struct {
     uint64_t records, bad; /* records counts good and bad ones */
     uint64_t bytes;        /* read so far */
+    uint64_t nodes;        /* of `fanfold_reader_learnt`, over all files */
+    uint64_t unmatched;    /* good records without a row in one of the joined tables at least */
 } fanfold_counts;
 
 FANFOLD_API uint32_t fanfold_abi(void);
@@ -192,7 +221,8 @@ FANFOLD_API const char *fanfold_codes(void);
 /* A reader of one file after the other. Returns NULL where there is no memory, or the schema is not one. The tables must
  * outlive it. */
 FANFOLD_API fanfold_reader *fanfold_reader_open(const fanfold_options *);
-/* Begins a file; its name is written into the merged records. What was learnt is kept. */
+/* Begins a file; its name is written into the merged records. What was learnt is kept. Where the file before it was not
+ * read to its end, what is left of it is dropped; what its records brought so far stays: fields, and counts of matches. */
 FANFOLD_API int fanfold_reader_begin(fanfold_reader *, const uint8_t *name, size_t size);
 /* Hands over the next window, which is copied; `last` where nothing follows. */
 FANFOLD_API int fanfold_reader_feed(fanfold_reader *, const uint8_t *window, size_t size, int last);
@@ -202,19 +232,26 @@ FANFOLD_API int fanfold_reader_next(fanfold_reader *);
 FANFOLD_API fanfold_bytes fanfold_reader_merged(fanfold_reader *);
 FANFOLD_API fanfold_bytes fanfold_reader_faults(fanfold_reader *);
 /* What was learnt so far, as JSON: an array of nodes in the order of their first appearance, each
- * `[parent, name or null for an array's elements, nulls, integers, numbers, booleans, texts, objects, arrays, whole, scale]`:
- * the counts are of records; integers are those that 64 bits hold, by value; whole and scale are the most digits before
- * and behind the point, idle zeros not counted. Node 0 is the record. Bad records left no trace. */
+ * `[parent, name or null for an array's elements, nulls, integers, numbers, booleans, texts, objects, arrays, whole,
+ * scale, order]`: the counts are of records; integers are those that 64 bits hold, by value; whole and scale are the most
+ * digits before and behind the point, idle zeros not counted; order is a text of the numbers of these kinds, nulls are 0,
+ * in the order of their first appearance. Node 0 is the record. Bad records left no trace. */
 FANFOLD_API fanfold_bytes fanfold_reader_learnt(fanfold_reader *);
 /* How many records had no row in each of the joined tables, in their order. */
 FANFOLD_API uint64_t fanfold_reader_unmatched(const fanfold_reader *, size_t join);
 FANFOLD_API fanfold_counts fanfold_reader_counts(const fanfold_reader *);
 FANFOLD_API void fanfold_reader_close(fanfold_reader *);
 
-/* A table to join to: rows by the text of their keys. The first row of a key counts. */
-FANFOLD_API fanfold_table *fanfold_table_open(void);
+/* A frozen table to join to: rows by the text of their keys. The first row of a key counts. `file` is a descriptor that
+ * can be read at any place; it has to stay open as long as the table. Where rows are to be found by their keys, as readers do, the
+ * table is opened `with_index`. In memory are 11 bytes for each row then, and of a file of at most 32 MiB all of it.
+ *
+ * Returns FANFOLD_FULL with a table; else FANFOLD_WRONG_CALL where the file is not a frozen table, or is not whole. */
+FANFOLD_API int fanfold_table_open(int file, int with_index, fanfold_table **);
 FANFOLD_API uint64_t fanfold_table_rows(const fanfold_table *);
-/* Rows whose key was there before, as u64 in threes: the row, its line, the line of the first one. At most 1,000. */
+/* Of a table with an index: how many rows have a key that was there before; and of the first 1,000 of them four u64
+ * (little-endian) and a text: the row from 1, its line, the line of the first one, the size of the key, the key. */
+FANFOLD_API uint64_t fanfold_table_repeated(const fanfold_table *);
 FANFOLD_API fanfold_bytes fanfold_table_duplicates(const fanfold_table *);
 FANFOLD_API void fanfold_table_close(fanfold_table *);
 
@@ -236,6 +273,16 @@ struct ArrowArray {
     void *private_data;
 };
 #endif
+#ifndef ARROW_C_STREAM_INTERFACE
+#define ARROW_C_STREAM_INTERFACE
+struct ArrowArrayStream {
+    int (*get_schema)(struct ArrowArrayStream *, struct ArrowSchema *);
+    int (*get_next)(struct ArrowArrayStream *, struct ArrowArray *);
+    const char *(*get_last_error)(struct ArrowArrayStream *);
+    void (*release)(struct ArrowArrayStream *);
+    void *private_data;
+};
+#endif
 
 /* What a column is in Arrow: utf8 for VARCHAR and JSON, int64, decimal128, float64, bool, date32, timestamps in microseconds. */
 typedef struct {
@@ -251,7 +298,7 @@ typedef struct {
 } fanfold_column;
 
 /* Writes merged records as CSV (RFC 4180, LF). One row for each element of the innermost scope of `chain`, the scopes from the
- * record (0) down; an array that is empty or null has one row. `joins` are those of the reader. NULL: see above. */
+ * record (0) down; an array that is empty or null has one row. `joins` are those of the reader; their tables need no index. NULL: see above. */
 FANFOLD_API fanfold_rows *fanfold_rows_open(fanfold_bytes schema, uint32_t rescue, const fanfold_join *joins,
                                             size_t join_count, const uint32_t *chain, size_t chain_size,
                                             const fanfold_column *columns, size_t column_count);
@@ -261,6 +308,8 @@ FANFOLD_API fanfold_rows *fanfold_rows_open(fanfold_bytes schema, uint32_t rescu
 FANFOLD_API int fanfold_rows_arrow(fanfold_rows *, const fanfold_arrow_column *, size_t count);
 FANFOLD_API int fanfold_rows_schema(fanfold_rows *, struct ArrowSchema *);
 FANFOLD_API int fanfold_rows_array(fanfold_rows *, struct ArrowArray *);
+/* Releases a stream of the caller's: the number (u64) that its private data points to becomes 1. */
+FANFOLD_API void fanfold_rows_released(struct ArrowArrayStream *);
 FANFOLD_API int fanfold_rows_feed(fanfold_rows *, const uint8_t *window, size_t size, int last);
 FANFOLD_API int fanfold_rows_next(fanfold_rows *);
 FANFOLD_API fanfold_bytes fanfold_rows_csv(fanfold_rows *);

@@ -27,14 +27,23 @@ static void put_step(Bytes *pointer, const Level *level) {
 }
 
 void walk_found(Walk *walk, const uint8_t *at, const uint8_t *end) {
-    size_t size = 0, left = (size_t)(end - at);
+    size_t left = (size_t)(end - at), size = left && *at == '"';
+    int quoted = (int)size;
     while (size < left && size < 20 && !strchr(" \t\r\n,:[]{}\"", at[size] ? at[size] : 'x')) size++;
     if (!size && left) size = 1;
+    if (quoted && size < left && at[size] == '"') size++;
     while (size < left && size < 23 && (at[size] & 0xc0) == 0x80) size++;
     bytes_put(&walk->fault.found, at, size);
 }
 
+static void withdraw(Walk *walk) {
+    walk->fault.code = 0;
+    walk->fault.pointer.size = walk->fault.found.size = walk->fault.expected.size = 0;
+}
+
 void walk_fault(Walk *walk, int code, const uint8_t *at, const char *expected) {
+    if (walk->weak) withdraw(walk);
+    walk->weak = 0;
     if (walk->fault.code) return;
     walk->fault.code = code;
     walk->fault.at = at;
@@ -46,12 +55,15 @@ void walk_fault(Walk *walk, int code, const uint8_t *at, const char *expected) {
 }
 
 void walk_flaw(Walk *walk, int code, const uint8_t *at, const char *expected) {
-    if (walk->fault.code && !walk->flawed) {
-        walk->fault.code = 0;
-        walk->fault.pointer.size = walk->fault.found.size = walk->fault.expected.size = 0;
-    }
+    if (walk->fault.code && !walk->flawed) withdraw(walk);
     walk->flawed = 1;
     walk_fault(walk, code, at, expected);
+}
+
+void walk_crowded(Walk *walk, const uint8_t *at) {
+    if (walk->fault.code) return;
+    walk_fault(walk, FANFOLD_TOO_MANY_FIELDS, at, "no more fields than a run has");
+    walk->weak = 1;
 }
 
 const uint8_t *walk_stop(Walk *walk, int code, const uint8_t *at, const char *expected) {
@@ -67,4 +79,20 @@ const uint8_t *walk_stop(Walk *walk, int code, const uint8_t *at, const char *ex
 const uint8_t *walk_unexpected(Walk *walk, const uint8_t *at, const char *expected) {
     return walk_stop(walk, at < walk->end && *at >= 0x80 && !utf8_size(at) ? FANFOLD_BAD_UTF8 : FANFOLD_SYNTAX, at,
                      expected);
+}
+
+void fault_no_match(Fault *fault, const Shape *shape, const Merged *merged) {
+    const fanfold_join *join = &merged->joins[merged->missing - 1];
+    uint32_t key = join->parts[0] - merged->scopes[join->scope].slots + 1, way[MAX_DEPTH], node = RECORD;
+    while (shape->nodes[node].scope != join->scope || shape->nodes[node].key != key) node++;
+    size_t steps = 0;
+    for (; node > RECORD && steps < MAX_DEPTH; node = shape->nodes[node].parent)
+        if (shape->nodes[node].name) way[steps++] = node;
+    fault->pointer.size = fault->found.size = fault->expected.size = 0;
+    while (steps) {
+        const Node *step = &shape->nodes[way[--steps]];
+        put_step(&fault->pointer, &(Level){.is_object = 1, .key = {step->name, step->size, 0}});
+    }
+    bytes_put(&fault->found, merged->lost.data, merged->lost.size);
+    bytes_text(&fault->expected, "a match");
 }

@@ -2,7 +2,8 @@
 
 import json
 import struct
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Self
 
@@ -59,7 +60,10 @@ class Seen:
     """What a field was seen to hold, in how many records; the fields in it in the order of their first appearance.
 
     `integers` are numbers that 64 bits hold, by value. `whole` and `scale` are the most digits of a number before and
-    behind its point. `element` is what the field's arrays have in them.
+    behind its point. `order` has the numbers of the kinds of values, from 0 for null, in the order of their first
+    appearance. `element` is what the field's arrays have in them. `first_file` is the first file that has the
+    field. `is_float` says that a file of Parquet has it as a float, `floats` in how many records such a file has
+    numbers in it.
     """
 
     nulls: int = 0
@@ -71,32 +75,98 @@ class Seen:
     arrays: int = 0
     whole: int = 0
     scale: int = 0
+    order: str = ""
     fields: dict[str, Self] = field(default_factory=dict)
     element: Self | None = None
+    first_file: str = ""
+    is_float: bool = False
+    floats: int = 0
 
     @classmethod
-    def parse(cls, learnt: bytes) -> Self:
-        """Return what the core has learnt."""
+    def parse(cls, learnt: bytes, files: Sequence[tuple[int, str]] = (), declared: Field | None = None) -> Self:
+        """Return what the core has learnt.
+
+        Args:
+            learnt: as the core writes it.
+            files: how many nodes there were after each of them.
+            declared: the fields that it knew before; those that no record has are left out.
+        """
         nodes: list[Self] = []
+        parents: list[int] = []
+        ends, at = [*files, (sys.maxsize, "")], 0
         for parent, name, *facts in json.loads(learnt):
             node = cls(*facts)
+            while len(nodes) >= ends[at][0]:
+                at += 1
+            node.first_file = ends[at][1]
             if nodes and name is None:
                 nodes[parent].element = node
             elif nodes:
                 nodes[parent].fields[name] = node
             nodes.append(node)
+            parents.append(parent)
+        for i in range(len(list(_each(declared))) - 1 if declared else 0, 0, -1):
+            above = nodes[parents[i]]
+            if not (nodes[i].order or nodes[i].fields or nodes[i].element):
+                above.fields = {name: node for name, node in above.fields.items() if node is not nodes[i]}
+                above.element = None if above.element is nodes[i] else above.element
         return nodes[0]
 
     def add(self, later: Self) -> None:
         """Take in what was seen in later files."""
-        for name in ("nulls", "integers", "numbers", "booleans", "texts", "objects", "arrays"):
+        for name in ("nulls", "integers", "numbers", "booleans", "texts", "objects", "arrays", "floats"):
             setattr(self, name, getattr(self, name) + getattr(later, name))
         self.whole, self.scale = max(self.whole, later.whole), max(self.scale, later.scale)
+        self.is_float |= later.is_float
+        self.order += "".join(kind for kind in later.order if kind not in self.order)
         for key, inner in later.fields.items():
-            self.fields.setdefault(key, type(self)()).add(inner)
+            self.fields.setdefault(key, type(self)(first_file=inner.first_file)).add(inner)
         if later.element is not None:
-            self.element = self.element or type(self)()
+            self.element = self.element or type(self)(first_file=later.element.first_file)
             self.element.add(later.element)
+
+    @property
+    def kinds(self) -> dict[str, int]:
+        """What values there are, null aside: `object`, `array`, `scalar`; the first one first."""
+        scalars = self.integers + self.numbers + self.booleans + self.texts
+        found = {"object": self.objects, "array": self.arrays, "scalar": scalars}
+        first = ({"5": "object", "6": "array"}.get(kind, "scalar") for kind in self.order if kind != "0")
+        return {kind: found[kind] for kind in dict.fromkeys([*first, *found]) if found[kind]}
+
+    @property
+    def records(self) -> int:
+        """In how many records the field is; one that has it several times, with values of several kinds, counts so."""
+        return self.nulls + sum(self.kinds.values())
+
+    @property
+    def through_arrays(self) -> Self:
+        """What the fields of this field lie in: itself, or the elements of its arrays."""
+        at = self
+        while at.element is not None and not at.fields:
+            at = at.element
+        return at
+
+    def find(self, path: Iterable[str]) -> Self | None:
+        """Return the field that a path leads to, through objects and arrays; None where there is none."""
+        at: Self | None = self
+        for name in path:
+            at = at.through_arrays.fields.get(name) if at else None
+        return at
+
+    def paths(self, above: str = "") -> Iterator[str]:
+        """Yield the dotted path of every field, through objects and arrays."""
+        for name, inner in self.through_arrays.fields.items():
+            yield above + name
+            yield from inner.paths(f"{above}{name}.")
+
+    def __len__(self) -> int:
+        """Return how many fields there are in it, at any depth."""
+        inner = [*self.fields.values(), *([self.element] if self.element else [])]
+        return len(self.fields) + sum(map(len, inner))
+
+    def __bool__(self) -> bool:
+        """Say that it is there, whatever is in it."""
+        return True
 
 
 def merged(shapes: Iterable[Seen]) -> Seen:

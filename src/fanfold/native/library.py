@@ -2,15 +2,16 @@
 
 import ctypes
 import functools
+import os
 import sys
 from pathlib import Path
 
 from fanfold.errors import MissingError
 
-ABI = 1
+ABI = 2
 PATH = Path(__file__).with_name("libfanfold.dylib" if sys.platform == "darwin" else "libfanfold.so")
 # What a call returns.
-END, HUNGRY, FULL, NO_MEMORY, WRONG_CALL = 0, 1, 2, -1, -2
+END, HUNGRY, FULL, NO_MEMORY, WRONG_CALL, UNREADABLE = 0, 1, 2, -1, -2, -3
 
 _pointer, _size, _u32, _u64 = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint32, ctypes.c_uint64
 
@@ -37,6 +38,12 @@ class Join(ctypes.Structure):
     )
 
 
+class Excluded(ctypes.Structure):
+    """fanfold_excluded."""
+
+    _fields_ = (("path", Bytes), ("kinds", _u32), ("inside", _u32), ("code", _u32))
+
+
 class Options(ctypes.Structure):
     """fanfold_options."""
 
@@ -47,16 +54,18 @@ class Options(ctypes.Structure):
         ("max_fields", _u64),
         ("csv", _u32),
         ("others", _u32),
+        ("frozen", _u32),
         ("joins", ctypes.POINTER(Join)),
         ("join_count", _size),
-        ("into", _pointer),
+        ("excluded", ctypes.POINTER(Excluded)),
+        ("excluded_count", _size),
     )
 
 
 class Counts(ctypes.Structure):
     """fanfold_counts."""
 
-    _fields_ = (("records", _u64), ("bad", _u64), ("bytes", _u64))
+    _fields_ = tuple((name, _u64) for name in ("records", "bad", "bytes", "nodes", "unmatched"))
 
 
 class Column(ctypes.Structure):
@@ -83,8 +92,9 @@ _CALLS: dict[str, tuple[object, tuple[object, ...]]] = {
     "reader_unmatched": (_u64, (_pointer, _size)),
     "reader_counts": (Counts, (_pointer,)),
     "reader_close": (None, (_pointer,)),
-    "table_open": (_pointer, ()),
+    "table_open": (ctypes.c_int, (ctypes.c_int, ctypes.c_int, ctypes.POINTER(_pointer))),
     "table_rows": (_u64, (_pointer,)),
+    "table_repeated": (_u64, (_pointer,)),
     "table_duplicates": (Bytes, (_pointer,)),
     "table_close": (None, (_pointer,)),
     "rows_open": (
@@ -111,7 +121,7 @@ def core(path: Path = PATH) -> ctypes.CDLL:
     """
     again = "install Fanfold again, for this platform (make setup, where it is run from its sources)"
     try:
-        loaded = ctypes.CDLL(str(path))
+        loaded = ctypes.CDLL(str(path), use_errno=True)
         abi = loaded.fanfold_abi
     except (OSError, AttributeError) as error:
         msg = f"Fanfold's core cannot be loaded ({error}): {again}"
@@ -131,10 +141,14 @@ def checked(answer: int) -> int:
 
     Raises:
         MemoryError: there is none left.
+        OSError: the file of a table cannot be read.
         ValueError: the call is wrong, or its data is damaged.
     """
     if answer == NO_MEMORY:
         raise MemoryError
+    if answer == UNREADABLE:
+        number = ctypes.get_errno()
+        raise OSError(number, f"a frozen reference cannot be read: {os.strerror(number) if number else 'it is cut'}")
     if answer == WRONG_CALL:
         msg = "the core refuses a call: out of order, or with damaged merged records"
         raise ValueError(msg)

@@ -2,8 +2,6 @@
 
 #include <stdlib.h>
 
-#include "table.h"
-
 static void *zeroed(size_t count, size_t size, jmp_buf *exit) {
     void *items = calloc(count + 1, size);
     if (!items) longjmp(*exit, 1);
@@ -11,7 +9,7 @@ static void *zeroed(size_t count, size_t size, jmp_buf *exit) {
 }
 
 void merged_open(Merged *merged, const Shape *shape, const fanfold_options *options, jmp_buf *exit) {
-    merged->exit = merged->texts.exit = merged->key.exit = exit;
+    merged->exit = merged->texts.exit = merged->key.exit = merged->lost.exit = exit;
     merged->shape = shape;
     merged->rescue = options->others == FANFOLD_RESCUE;
     merged->scopes = zeroed(shape->scope_count, sizeof *merged->scopes, exit);
@@ -24,6 +22,7 @@ void merged_open(Merged *merged, const Shape *shape, const fanfold_options *opti
     merged->unmatched = zeroed(options->join_count, sizeof *merged->unmatched, exit);
     merged->lacks = zeroed(options->join_count, sizeof *merged->lacks, exit);
     merged->joins = zeroed(options->join_count, sizeof *merged->joins, exit);
+    merged->views = zeroed(options->join_count, sizeof *merged->views, exit);
     for (size_t i = 0; i < options->join_count; i++) {
         fanfold_join *join = &merged->joins[merged->join_count++];
         *join = options->joins[i];
@@ -31,6 +30,7 @@ void merged_open(Merged *merged, const Shape *shape, const fanfold_options *opti
         for (size_t part = 0; part < join->part_count; part++)
             parts[part] = merged->scopes[join->scope].slots + join->parts[part] - 1;
         join->parts = parts;
+        view_open(&merged->views[i], join->table, exit);
     }
 }
 
@@ -43,10 +43,15 @@ void merged_close(Merged *merged) {
     free(merged->scopes);
     free(merged->unmatched);
     free(merged->lacks);
-    for (size_t i = 0; i < merged->join_count; i++) free((void *)merged->joins[i].parts);
+    for (size_t i = 0; i < merged->join_count; i++) {
+        free((void *)merged->joins[i].parts);
+        view_close(&merged->views[i]);
+    }
     free(merged->joins);
+    free(merged->views);
     arena_close(&merged->texts);
     bytes_close(&merged->key);
+    bytes_close(&merged->lost);
 }
 
 void merged_clear(Merged *merged) {
@@ -195,10 +200,13 @@ static void put_joins(Merged *merged, uint32_t number, const Value *values, size
         const fanfold_join *join = &merged->joins[i];
         if (join->scope != number) continue;
         int whole = make_key(merged, values, count, join->parts, join->part_count);
-        uint32_t row = whole ? table_find(join->table, merged->key.data, merged->key.size) : 0;
+        uint64_t row = whole ? table_find(&merged->views[i], merged->key.data, merged->key.size) : 0;
         put_varint(to, row);
         if (!row) merged->lacks[i] = 1;
-        if (!row && join->required) merged->missing = 1;
+        if (row || !join->required || merged->missing) continue;
+        merged->missing = (int)i + 1;
+        merged->lost.size = 0;
+        if (whole) bytes_put(&merged->lost, merged->key.data, merged->key.size);
     }
 }
 
@@ -233,11 +241,20 @@ int merged_write(Merged *merged, uint64_t record, Bytes *to) {
     if (size > UINT32_MAX) longjmp(*merged->exit, 1);
     for (int i = 0; i < 4; i++) to->data[begin + (size_t)i] = (uint8_t)(size >> (8 * i));
     if (merged->missing) to->size = begin;
+    int lacks = 0;
     for (size_t i = 0; i < merged->join_count; i++) {
+        lacks |= merged->lacks[i] && !merged->missing;
         merged->unmatched[i] += merged->lacks[i] && !merged->missing;
         merged->lacks[i] = 0;
     }
+    merged->file_unmatched += (uint64_t)lacks;
     return !merged->missing;
+}
+
+int merged_unreadable(const Merged *merged) {
+    int unreadable = 0;
+    for (size_t i = 0; i < merged->join_count; i++) unreadable |= merged->views[i].unreadable;
+    return unreadable;
 }
 
 int merged_row(Merged *merged, Bytes *slots, Bytes *key) {

@@ -5,6 +5,7 @@
 #include "fanfold.h"
 #include "json.h"
 #include "shape.h"
+#include "table.h"
 
 typedef struct {
     const uint8_t *at;
@@ -42,12 +43,14 @@ typedef struct {
     MergedScope *scopes;
     size_t scope_count;
     fanfold_join *joins; /* their parts are slots */
+    TableView *views;    /* of the table of each join */
     size_t join_count;
     uint64_t *unmatched; /* of each join: records without a row */
+    uint64_t file_unmatched; /* records of the file without a row in a join, be it one or several */
     uint8_t *lacks;      /* of each join: the record has an element without a row */
-    int rescue, missing; /* missing: one of these joins is required */
+    int rescue, missing; /* missing: the number, from 1, of the first join that is required and has no row */
     Arena texts;
-    Bytes key;
+    Bytes key, lost; /* lost: the key of that join */
     jmp_buf *exit;
 } Merged;
 
@@ -69,6 +72,8 @@ static inline void merged_value(Merged *merged, uint32_t number, uint32_t slot, 
 void merged_rest(Merged *, uint32_t node, Token key, const uint8_t *at, size_t size);
 /* Writes the record to `to`; returns 0, and writes nothing, where a join that is required has no row. */
 int merged_write(Merged *, uint64_t record, Bytes *to);
+/* Says whether a record could not be written because a table cannot be read. */
+int merged_unreadable(const Merged *);
 /* Writes the slots of the record's own scope only, and the text of its keys; returns 0 where a part of them is null. */
 int merged_row(Merged *, Bytes *slots, Bytes *key);
 /* Writes that the records of another file follow. */

@@ -187,10 +187,10 @@ int is_number(const Token *written) {
     return p == end;
 }
 
-int decimal_value(const Normal *normal, int scale, uint8_t *value) {
+int decimal_value(const Normal *normal, int precision, int scale, uint8_t *value) {
     uint32_t limbs[4] = {0};
     int64_t count = normal->count ? normal->count + normal->exponent + scale : 0;
-    if (count < normal->count || count > 38) return 0;
+    if (count < normal->count || count > precision) return 0;
     for (int64_t i = 0; i < count; i++) {
         uint64_t carry = i < normal->count ? (uint64_t)(normal->digits[i] - '0') : 0;
         for (int limb = 0; limb < 4; limb++) {
@@ -212,7 +212,7 @@ int decimal_value(const Normal *normal, int scale, uint8_t *value) {
 int bigint_value(const Normal *normal, uint8_t *value) {
     uint8_t digits[LONGEST_FORM];
     if (!write_bigint(normal, digits)) return 0;
-    return decimal_value(normal, 0, value);
+    return decimal_value(normal, BIGINT_DIGITS, 0, value);
 }
 
 int double_value(const Normal *normal, uint8_t *value) {

@@ -32,7 +32,7 @@ size_t write_double(const Normal *, uint8_t *to);
 
 /* Make the bytes of a number in Arrow; return 0 where the type does not hold it. */
 int bigint_value(const Normal *, uint8_t *value);
-int decimal_value(const Normal *, int scale, uint8_t *value);
+int decimal_value(const Normal *, int precision, int scale, uint8_t *value);
 int double_value(const Normal *, uint8_t *value);
 
 #endif

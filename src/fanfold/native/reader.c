@@ -11,7 +11,7 @@ const char *fanfold_codes(void) {
            "truncated "
            "too_deep not_an_object too_many_values too_many_fields key_too_long record_too_large wrong_type inexact "
            "no_match "
-           "ragged_line bad_quote empty_file bad_header pointer_not_found";
+           "ragged_line bad_quote empty_file bad_header pointer_not_found case_conflict name_conflict";
 }
 
 /* Input. */
@@ -127,15 +127,14 @@ void reader_judge(fanfold_reader *reader, uint64_t start, uint64_t size, uint64_
 void reader_good(fanfold_reader *reader, uint64_t start, uint64_t size) {
     reader->last_code = 0;
     if (size > reader->largest) reader->largest = size;
-    if (reader->options.into) {
+    if (reader->options.frozen) {
         int whole = merged_row(&reader->merged, &reader->row, &reader->row_key);
-        reader->options.into->texts.exit = reader->options.into->duplicates.exit = &reader->exit;
-        table_add(reader->options.into, whole ? &reader->row_key : NULL, &reader->row,
-                  input_line(&reader->input, start));
+        frozen_row(&reader->output, whole ? &reader->row_key : NULL, &reader->row, input_line(&reader->input, start));
     } else if (reader->options.others == FANFOLD_LEARN) {
         shape_keep(&reader->shape);
     } else if (!merged_write(&reader->merged, reader->counts.records + 1, &reader->output)) {
-        reader_bad(reader, &(Bad){start, size, 0, start, FANFOLD_NO_MATCH, "a match in each reference", NULL});
+        fault_no_match(&reader->walk.fault, &reader->shape, &reader->merged);
+        reader_bad(reader, &(Bad){start, size, 0, start, FANFOLD_NO_MATCH, NULL, NULL});
         return;
     }
     reader->counts.records++;
@@ -199,7 +198,7 @@ APART static int is_ready(fanfold_reader *reader) {
     if (!shape_open(&reader->shape, options->schema, options->others == FANFOLD_LEARN, exit)) return 0;
     for (size_t i = 0; i < options->join_count; i++) {
         const fanfold_join *join = &options->joins[i];
-        if (join->scope >= reader->shape.scope_count || !join->part_count) return 0;
+        if (join->scope >= reader->shape.scope_count || !join->part_count || !join->table->index) return 0;
         for (size_t part = 0; part < join->part_count; part++)
             if (!join->parts[part] || join->parts[part] > reader->shape.scopes[join->scope].keys) return 0;
     }
@@ -208,11 +207,16 @@ APART static int is_ready(fanfold_reader *reader) {
     reader->walk.shape = &reader->shape;
     reader->walk.merged = &reader->merged;
     reader->walk.others = (int)options->others;
+    if (options->excluded_count) {
+        if (!excluded_open(&reader->excluded, options->excluded, options->excluded_count, exit)) return 0;
+        reader->walk.excluded = &reader->excluded;
+    }
     bytes_room(&reader->input.bytes, 1);
     return read_pointer(reader, options->records_at);
 }
 
 fanfold_reader *fanfold_reader_open(const fanfold_options *options) {
+    if (options->frozen && options->others == FANFOLD_LEARN) return NULL;
     if (options->max_record_bytes > 1u << 30 || options->others < FANFOLD_LEARN || options->others > FANFOLD_LEAVE)
         return NULL;
     fanfold_reader *volatile reader = calloc(1, sizeof *reader);
@@ -234,6 +238,7 @@ void fanfold_reader_close(fanfold_reader *reader) {
     walk_close(&reader->walk);
     merged_close(&reader->merged);
     shape_close(&reader->shape);
+    excluded_close(&reader->excluded);
     keys_close(&reader->around_keys);
     free(reader->columns);
     free(reader->names);
@@ -242,7 +247,7 @@ void fanfold_reader_close(fanfold_reader *reader) {
 }
 
 APART static int begin(fanfold_reader *reader, const uint8_t *name, size_t size) {
-    if (reader->state != AT_END) return FANFOLD_WRONG_CALL;
+    shape_forget(&reader->shape);
     Input *input = &reader->input;
     input->bytes.size = 0;
     memset(input->bytes.data, 0, PAD);
@@ -251,7 +256,7 @@ APART static int begin(fanfold_reader *reader, const uint8_t *name, size_t size)
     input->last = 0;
     reader->counts = (fanfold_counts){0};
     reader->has_first_key = reader->last_code = 0;
-    reader->largest = reader->spent = 0;
+    reader->largest = reader->spent = reader->merged.file_unmatched = 0;
     reader->comma = 0;
     reader->arrays = 0;
     reader->around_depth = reader->way_depth = 0;
@@ -259,19 +264,32 @@ APART static int begin(fanfold_reader *reader, const uint8_t *name, size_t size)
     reader->column_count = 0;
     reader->state = AT_START;
     reader->output.size = reader->faults.size = 0;
+    reader->frozen = 0;
+    reader->freezing = reader->options.frozen != 0;
     reader->name.size = 0;
     bytes_put(&reader->name, name, size);
     return FANFOLD_HUNGRY;
+}
+
+/* Why a call was left. */
+static int failure(const fanfold_reader *reader) {
+    return merged_unreadable(&reader->merged) ? FANFOLD_UNREADABLE : FANFOLD_NO_MEMORY;
 }
 
 int fanfold_reader_begin(fanfold_reader *reader, const uint8_t *name, size_t size) {
     return setjmp(reader->exit) ? FANFOLD_NO_MEMORY : begin(reader, name, size);
 }
 
+/* What there was to take is gone. */
+static void take_output(fanfold_reader *reader) {
+    reader->frozen += reader->output.size;
+    reader->output.size = reader->faults.size = 0;
+}
+
 int fanfold_reader_feed(fanfold_reader *reader, const uint8_t *window, size_t size, int last) {
     if (reader->input.last) return FANFOLD_WRONG_CALL;
     if (setjmp(reader->exit)) return FANFOLD_NO_MEMORY;
-    reader->output.size = reader->faults.size = 0;
+    take_output(reader);
     input_feed(&reader->input, window, size, last);
     return FANFOLD_FULL;
 }
@@ -280,10 +298,11 @@ enum { ENOUGH_OUTPUT = 1 << 20 };
 
 APART static int read_on(fanfold_reader *reader) {
     Input *input = &reader->input;
-    reader->output.size = reader->faults.size = 0;
+    take_output(reader);
+    if (reader->freezing && !reader->frozen) frozen_head(&reader->output);
     while (reader->state != AT_END) {
         if (!input->last && input_end(input) < input->enough) return FANFOLD_HUNGRY;
-        if (reader->name.size && reader->options.others != FANFOLD_LEARN && !reader->options.into) {
+        if (reader->name.size && reader->options.others != FANFOLD_LEARN && !reader->options.frozen) {
             merged_file(&reader->output, (fanfold_bytes){reader->name.data, reader->name.size});
             reader->name.size = 0;
         }
@@ -293,10 +312,15 @@ APART static int read_on(fanfold_reader *reader) {
         if (done != FANFOLD_FULL) return done;
         if (reader->output.size + reader->faults.size >= ENOUGH_OUTPUT) return FANFOLD_FULL;
     }
+    if (reader->freezing) {
+        reader->freezing = 0;
+        frozen_tail(&reader->output, reader->counts.records - reader->counts.bad, reader->shape.scopes[0].slots,
+                    reader->frozen + reader->output.size);
+    }
     return FANFOLD_END;
 }
 
-int fanfold_reader_next(fanfold_reader *reader) { return setjmp(reader->exit) ? FANFOLD_NO_MEMORY : read_on(reader); }
+int fanfold_reader_next(fanfold_reader *reader) { return setjmp(reader->exit) ? failure(reader) : read_on(reader); }
 
 fanfold_bytes fanfold_reader_merged(fanfold_reader *reader) {
     return (fanfold_bytes){reader->output.data, reader->output.size};
@@ -319,5 +343,7 @@ uint64_t fanfold_reader_unmatched(const fanfold_reader *reader, size_t join) {
 fanfold_counts fanfold_reader_counts(const fanfold_reader *reader) {
     fanfold_counts counts = reader->counts;
     counts.bytes = input_end(&reader->input);
+    counts.nodes = reader->shape.count - RECORD;
+    counts.unmatched = reader->merged.file_unmatched;
     return counts;
 }

@@ -20,6 +20,7 @@ typedef struct {
     uint64_t size, line; /* of the record's text, when its end is known; where it begins */
     int in_array, own_line;
     int to_line;      /* the record ends with its line */
+    uint64_t line_at; /* the first line break that rule 2 may end it at; 0: none yet */
     int may_key;      /* rule 3 may be tried */
     int by_key;       /* rule 3 is tried: 1, up to `horizon`; 2, to the end */
     uint64_t horizon; /* rule 1 is tried up to here, before rule 3 is */
@@ -63,6 +64,7 @@ struct fanfold_reader {
     Shape shape;
     Merged merged;
     Walk walk;
+    Excluded excluded;
     Input input;
     State state, then; /* then: the state behind a bad record */
     Search search;
@@ -70,6 +72,8 @@ struct fanfold_reader {
     int has_first_key; /* 1: of the bad one; 2: of the first good one */
     Bytes output, faults, learnt, row, row_key, name;
     fanfold_counts counts;
+    uint64_t frozen;  /* bytes of a frozen table that are taken */
+    int freezing;     /* its tail is to be written yet */
     uint64_t largest; /* of the good records */
     uint64_t spent;   /* bytes that searches have looked at */
     uint64_t serial;  /* of readings of records, over all files */
@@ -92,7 +96,6 @@ struct fanfold_reader {
     size_t column_count, column_capacity, name_capacity, cell_capacity;
     Token *cells; /* of a line, as far as the header has names for them */
     Bytes header;
-    int refused; /* a column is not in the schema, and may not be */
 };
 
 /* Input. */

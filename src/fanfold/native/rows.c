@@ -2,21 +2,19 @@
 #include "rows.h"
 
 #include "rescued.h"
-#include "table.h"
-
-/* Reads the number of an element's rows in its joins, and the rows into cells, if there are any. */
+/* Reads the place of an element's rows in its joins, and the rows into cells, if there are any. */
 static const uint8_t *read_joins(const fanfold_rows *rows, const uint8_t *p, uint32_t scope, Cell *cells) {
     for (size_t i = 0; i < rows->join_count && p; i++) {
-        uint64_t row;
+        uint64_t place;
+        TableRow row;
         if (rows->joins[i].scope != scope) continue;
-        if (!(p = read_varint(p, rows->end, &row)) || row > rows->joins[i].table->row_count) return NULL;
+        if (!(p = read_varint(p, rows->end, &place))) return NULL;
         if (!cells) continue;
         Cell *own = cells + rows->join_cells[i];
         for (size_t slot = 0; slot < rows->join_slots[i]; slot++) own[slot].at = NULL;
-        if (!row) continue;
-        size_t size;
-        const uint8_t *slots = table_row(rows->joins[i].table, row - 1, &size);
-        read_slots(slots, slots + size, own, rows->join_slots[i]);
+        if (!place || !rows->join_slots[i]) continue;
+        if (!table_row(&rows->views[i], place, &row)) return NULL;
+        if (!read_slots(row.slots, row.slots + row.size, own, rows->join_slots[i])) return NULL;
     }
     return p;
 }
@@ -233,7 +231,14 @@ int fanfold_rows_feed(fanfold_rows *rows, const uint8_t *window, size_t size, in
     return FANFOLD_FULL;
 }
 
-int fanfold_rows_next(fanfold_rows *rows) { return setjmp(rows->exit) ? FANFOLD_NO_MEMORY : write_on(rows); }
+/* Why a call was left. */
+static int failure(const fanfold_rows *rows) {
+    int unreadable = 0;
+    for (size_t i = 0; i < rows->join_count; i++) unreadable |= rows->views[i].unreadable;
+    return unreadable ? FANFOLD_UNREADABLE : FANFOLD_NO_MEMORY;
+}
+
+int fanfold_rows_next(fanfold_rows *rows) { return setjmp(rows->exit) ? failure(rows) : write_on(rows); }
 
 fanfold_bytes fanfold_rows_csv(fanfold_rows *rows) { return (fanfold_bytes){rows->output.data, rows->output.size}; }
 
@@ -253,4 +258,9 @@ int fanfold_rows_schema(fanfold_rows *rows, struct ArrowSchema *schema) {
 int fanfold_rows_array(fanfold_rows *rows, struct ArrowArray *array) {
     if (setjmp(rows->exit)) return FANFOLD_NO_MEMORY;
     return arrow_take(&rows->arrow, array) ? FANFOLD_FULL : FANFOLD_NO_MEMORY;
+}
+
+void fanfold_rows_released(struct ArrowArrayStream *stream) {
+    *(uint64_t *)stream->private_data = 1;
+    stream->release = NULL;
 }

@@ -36,6 +36,7 @@ struct fanfold_rows {
     jmp_buf exit;
     Shape shape;
     fanfold_join *joins;
+    TableView *views;
     size_t join_count, *join_cells, *join_slots; /* of each join: its first cell, and how many columns ask for */
     Level levels[MAX_DEPTH];
     size_t depth, deepest; /* levels; the last one that has an element */

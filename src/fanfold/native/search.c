@@ -1,13 +1,13 @@
 /* Where a bad record ends, and so where reading goes on: the rules are in fanfold.h. */
 #include "reader.h"
 
-enum { FEW_BYTES = 512, LOOK_BYTES = 1 << 15, LOOK_TIMES = 8, CREDIT = 8 };
+enum { FEW_BYTES = 512, LINE_LOOK_BYTES = 1 << 12, LOOK_BYTES = 1 << 15, LOOK_TIMES = 8, CREDIT = 8 };
 
 /* How far the brackets of a bad record are followed before the next record is looked for in it: some times as far as
  * the largest good one went, all searches of a file together not much further than the file is long. */
-static uint64_t first_look(const fanfold_reader *reader, uint64_t start) {
+static uint64_t first_look(const fanfold_reader *reader, uint64_t start, uint64_t least) {
     uint64_t most = reader->options.max_record_bytes, look = most, credit = 4 * most + CREDIT * start;
-    if (reader->largest) look = reader->largest * LOOK_TIMES > LOOK_BYTES ? reader->largest * LOOK_TIMES : LOOK_BYTES;
+    if (reader->largest) look = reader->largest * LOOK_TIMES > least ? reader->largest * LOOK_TIMES : least;
     credit = credit > reader->spent + FEW_BYTES ? credit - reader->spent : FEW_BYTES;
     look = look < credit ? look : credit;
     return look < most ? look : most;
@@ -31,27 +31,29 @@ void search_begin(fanfold_reader *reader, uint64_t start, int in_array, int may_
     search->indent = indent;
     memcpy(search->blanks, p - indent, indent);
     search->may_key = may_key && !search->own_line;
-    search->horizon = start + first_look(reader, start);
+    search->horizon = start + first_look(reader, start, search->own_line ? LINE_LOOK_BYTES : LOOK_BYTES);
 }
 
 static int is_blank(uint8_t c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
 
 /* The record ends before `end`, without the blanks there, and in an array without the comma that is followed by a line.
- * A record that is too large to be in memory as a whole ends there as it is. */
+ * Of a record that is too large to be in memory as a whole, so many bytes as are before a line are looked at. */
 static int found(fanfold_reader *reader, uint64_t end, int drop_comma) {
     Search *search = &reader->search;
     const Input *input = &reader->input;
-    uint64_t first = search->start, last = end;
+    uint64_t first = search->start, last = end, most = reader->options.max_record_bytes;
+    int large = end - first > most;
     reader->spent += search->at - search->start;
     search->size = end - first;
     search->at = end;
-    if (search->size > reader->options.max_record_bytes) return FANFOLD_END;
+    if (large && end - first > MAX_INDENT) first = end - MAX_INDENT;
     while (last > first && is_blank(*input_byte(input, last - 1))) last--;
     if (drop_comma && search->in_array && last > first && *input_byte(input, last - 1) == ',') {
         last--;
         end = last;
         while (last > first && is_blank(*input_byte(input, last - 1))) last--;
     }
+    if (large && last - search->start <= most) return FANFOLD_END;
     search->size = last - search->start;
     search->at = end;
     return FANFOLD_END;
@@ -188,6 +190,18 @@ static int key_search(fanfold_reader *reader) {
     return FANFOLD_FULL;
 }
 
+/* Rule 2, at a line break that a record may end at: FANFOLD_END where it does. It does if its brackets tell nothing any
+ * more, as in a text, which has no line break in JSON. Else they are followed first. */
+static int end_line(fanfold_reader *reader) {
+    Search *search = &reader->search;
+    int next = next_line(reader);
+    if (next < 0) return FANFOLD_HUNGRY;
+    if (!next) return FANFOLD_FULL;
+    if (search->in_text && !search->line_at) return found(reader, search->at, 1);
+    if (!search->line_at) search->line_at = search->at;
+    return FANFOLD_FULL;
+}
+
 int search_end(fanfold_reader *reader) {
     Search *search = &reader->search;
     Input *input = &reader->input;
@@ -200,10 +214,11 @@ int search_end(fanfold_reader *reader) {
         for (; search->at < input_end(input) && !search->by_key; search->at++) {
             uint8_t c = *input_byte(input, search->at);
             if (c == '\n' && search->own_line && !search->to_line) {
-                int next = next_line(reader);
-                if (next < 0) return FANFOLD_HUNGRY;
-                if (next) return found(reader, search->at, 1);
+                int answer = end_line(reader);
+                if (answer != FANFOLD_FULL) return answer;
             }
+            if (search->line_at && (search->broken || search->at >= search->horizon))
+                return found(reader, search->line_at, 1);
             if (search->to_line ? c == '\n' : !search->broken && pass(search, c)) return found(reader, search->at, 0);
             if (search->broken && search->may_key)
                 search->by_key = 2;
@@ -213,6 +228,7 @@ int search_end(fanfold_reader *reader) {
         if (search->by_key) continue;
         if (search->at > most) input->at = search->at - 1;
         if (!input->last) return FANFOLD_HUNGRY;
+        if (search->line_at) return found(reader, search->line_at, 1);
         if (!search->may_key) return found(reader, input_end(input), 0);
         search->by_key = 2;
     }

@@ -184,7 +184,7 @@ void shape_keep(Shape *shape) {
     for (size_t i = 0; i < shape->sighting_count; i++) {
         const Sighting *seen = &shape->sightings[i];
         Facts *facts = &shape->facts[seen->node];
-        if (seen->kind < KINDS) facts->records[seen->kind]++;
+        if (seen->kind < KINDS && !facts->records[seen->kind]++) facts->order[facts->kinds++] = (uint8_t)seen->kind;
         if (seen->whole > facts->whole) facts->whole = seen->whole;
         if (seen->scale > facts->scale) facts->scale = seen->scale;
     }
@@ -231,7 +231,9 @@ void shape_write(const Shape *shape, Bytes *to) {
         bytes_number(to, facts->whole);
         bytes_byte(to, ',');
         bytes_number(to, facts->scale);
-        bytes_byte(to, ']');
+        bytes_text(to, ",\"");
+        for (int i = 0; i < facts->kinds; i++) bytes_number(to, facts->order[i]);
+        bytes_text(to, "\"]");
     }
     bytes_byte(to, ']');
 }

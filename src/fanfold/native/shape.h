@@ -29,6 +29,7 @@ typedef struct {
 typedef struct {
     uint64_t records[KINDS], last[KINDS];
     uint64_t whole, scale;
+    uint8_t order[KINDS], kinds; /* the kinds, in the order of their first appearance; how many there are */
 } Facts;
 
 typedef struct {

@@ -1,32 +1,55 @@
-/* The rows of a reference, found by the text of their key. */
+/* The rows of a frozen reference: in memory where its file is small, else in the file; found by the text of their key. */
 #ifndef FANFOLD_TABLE_H
 #define FANFOLD_TABLE_H
 
 #include "fanfold.h"
 #include "memory.h"
 
-/* A key, and the slots of its row as merged records have them, in `texts`: each row begins with the size of its key. */
-typedef struct {
-    uint32_t hash, row; /* row: its number plus 1; 0: empty */
-    uint64_t at;        /* where it begins in `texts` */
-} TableSlot;
+/* Files up to this size are read as a whole. A smaller value is for tests. */
+#ifndef TABLE_IN_MEMORY
+#define TABLE_IN_MEMORY (32u << 20)
+#endif
+enum { FROZEN_HEAD = 8, FROZEN_TAIL = 32 };
 
 struct fanfold_table {
     jmp_buf exit;
-    Bytes texts;
-    uint64_t *rows, *lines; /* of each row: where it begins in `texts`; its line in the file */
-    size_t row_count, row_capacity, line_capacity;
-    TableSlot *slots;
-    size_t slot_count, key_count;
+    int file;
+    uint8_t *data; /* the whole file; NULL where it is large */
+    uint64_t size, row_count, slot_count;
+    /* A place in the file (40 bits) and the highest 24 bits of a hash for each key; 0: empty. NULL without an index. */
+    uint64_t *index;
+    uint64_t index_count, seed, repeated; /* repeated: rows whose key was there before */
     Bytes duplicates;
-    uint64_t seed;
 };
 
-/* Adds a row. Where `key` is NULL, nothing matches it. */
-void table_add(fanfold_table *, const Bytes *key, const Bytes *slots, uint64_t line);
-/* Returns the number of the row plus 1; 0 where the key has none. */
-uint32_t table_find(const fanfold_table *, const uint8_t *key, size_t size);
-/* Returns the slots of a row. */
-const uint8_t *table_row(const fanfold_table *, uint64_t row, size_t *size);
+typedef struct {
+    const uint8_t *key, *slots; /* key: NULL where it is null */
+    size_t key_size, size;      /* size: of the slots */
+    uint64_t line, next;        /* next: the place of the row behind it */
+} TableRow;
+
+/* What one reader sees of a table: of one in a file the pieces that were read last. */
+typedef struct {
+    const fanfold_table *table;
+    uint8_t *lines;
+    uint64_t *held; /* the number plus 1 of the piece in each line; 0: none */
+    uint64_t line_bytes, line_count;
+    Bytes row;
+    jmp_buf *exit;
+    int unreadable; /* set before `exit` is taken where the file cannot be read */
+} TableView;
+
+void view_open(TableView *, const fanfold_table *, jmp_buf *exit);
+void view_close(TableView *);
+
+/* Reads the row at a place; it stays until the next call. Returns 0 where there is none. */
+int table_row(TableView *, uint64_t place, TableRow *);
+/* Returns the place of the first row with a key; 0 where it has none. */
+uint64_t table_find(TableView *, const uint8_t *key, size_t size);
+
+/* The file, as it is written: its head, a row (`key` is NULL where it is null), its tail. */
+void frozen_head(Bytes *to);
+void frozen_row(Bytes *to, const Bytes *key, const Bytes *slots, uint64_t line);
+void frozen_tail(Bytes *to, uint64_t rows, uint64_t slots, uint64_t size);
 
 #endif

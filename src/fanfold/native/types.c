@@ -1,5 +1,6 @@
 #include "types.h"
 
+#include <math.h>
 #include <stdio.h>
 
 static int is_digit(uint8_t c) { return c >= '0' && c <= '9'; }
@@ -99,6 +100,14 @@ static int is_numeric(int kind, const Token *written) {
     return kind == KIND_INTEGER || kind == KIND_NUMBER || (kind == KIND_TEXT && is_number(written));
 }
 
+/* What a double may be beside a number: as texts. Returns which one, or 0. */
+static int not_finite(const Token *written) {
+    static const char *const words[] = {"NaN", "Infinity", "-Infinity"};
+    for (int i = 0; i < 3; i++)
+        if (written->size == strlen(words[i]) && !memcmp(written->at, words[i], written->size)) return i + 1;
+    return 0;
+}
+
 static int check_number(const Node *node, const Token *written, uint8_t *room, Token *form) {
     Normal normal = normal_of(written);
     form->at = room;
@@ -121,6 +130,7 @@ int type_check(const Node *node, int kind, const Token *written, uint8_t *room, 
         return is_numeric(kind, written) ? check_number(node, written, room, form) : FANFOLD_WRONG_TYPE;
     case FANFOLD_DECIMAL:
     case FANFOLD_DOUBLE:
+        if (node->type == FANFOLD_DOUBLE && kind == KIND_TEXT && not_finite(written)) return 0;
         return is_numeric(kind, written) ? check_number(node, written, room, form) : FANFOLD_WRONG_TYPE;
     case FANFOLD_BOOLEAN:
         if (kind != KIND_BOOLEAN && kind != KIND_TEXT) return FANFOLD_WRONG_TYPE;
@@ -167,7 +177,7 @@ static int moment_value(int type, const uint8_t *at, size_t size, uint8_t *value
     return 1;
 }
 
-int type_value(int type, int scale, const uint8_t *at, size_t size, uint8_t *value) {
+int type_value(int type, int precision, int scale, const uint8_t *at, size_t size, uint8_t *value) {
     Token written = {at, size, 0};
     if (type == FANFOLD_BOOLEAN) {
         value[0] = size == 4;
@@ -175,9 +185,15 @@ int type_value(int type, int scale, const uint8_t *at, size_t size, uint8_t *val
     }
     if (type != FANFOLD_BIGINT && type != FANFOLD_DECIMAL && type != FANFOLD_DOUBLE)
         return moment_value(type, at, size, value);
+    int word = type == FANFOLD_DOUBLE ? not_finite(&written) : 0;
+    if (word) {
+        double number = word == 1 ? NAN : word == 2 ? INFINITY : -INFINITY;
+        memcpy(value, &number, sizeof number);
+        return 1;
+    }
     if (!is_number(&written)) return 0;
     Normal normal = normal_of(&written);
     return type == FANFOLD_BIGINT    ? bigint_value(&normal, value)
-           : type == FANFOLD_DECIMAL ? decimal_value(&normal, scale, value)
+           : type == FANFOLD_DECIMAL ? decimal_value(&normal, precision, scale, value)
                                      : double_value(&normal, value);
 }

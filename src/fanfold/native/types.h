@@ -18,6 +18,6 @@ int type_check(const Node *node, int kind, const Token *written, uint8_t *room, 
 
 /* Reads the text of a value as its type has it in Arrow, into 16 bytes: an integer of 64 bits, of 128 bits without its
  * point, a double, a byte, days or microseconds since 1970. Returns 0 where the type does not hold it. */
-int type_value(int type, int scale, const uint8_t *at, size_t size, uint8_t *value);
+int type_value(int type, int precision, int scale, const uint8_t *at, size_t size, uint8_t *value);
 
 #endif

@@ -44,7 +44,8 @@ void walk_take(Walk *walk, uint32_t number, int kind, const Token *token, const 
         return;
     }
     if (node->kind != FANFOLD_VALUE) {
-        walk_fault(walk, FANFOLD_WRONG_TYPE, at, node->kind == FANFOLD_LIST ? "an array" : "an object");
+        walk_fault(walk, number == RECORD ? FANFOLD_NOT_AN_OBJECT : FANFOLD_WRONG_TYPE, at,
+                   node->kind == FANFOLD_LIST ? "an array" : "an object");
         return;
     }
     if (node->type == FANFOLD_JSON) {
@@ -115,7 +116,7 @@ uint32_t walk_enter(Walk *walk, uint32_t number, int is_object, const uint8_t *p
         return OPAQUE;
     }
     if (node->kind == (is_object ? FANFOLD_OBJECT : FANFOLD_LIST)) return is_object ? number : node->element;
-    walk_fault(walk, FANFOLD_WRONG_TYPE, p,
+    walk_fault(walk, number == RECORD ? FANFOLD_NOT_AN_OBJECT : FANFOLD_WRONG_TYPE, p,
                node->kind == FANFOLD_VALUE    ? expected_of_type[node->type]
                : node->kind == FANFOLD_OBJECT ? "an object"
                                               : "an array");

@@ -71,14 +71,13 @@ static const uint8_t *take_scalar(Walk *walk, const uint8_t *p, Token *token, in
 static uint32_t unknown_key(Walk *walk, uint32_t parent, const Token *name, const uint8_t *at) {
     int code = 0;
     uint32_t number = OPAQUE;
-    if (walk->mode == WALK_LEARN)
+    /* Where it is refused, what is inside of it is judged as where fields are learnt; then it is forgotten. */
+    if (walk->mode == WALK_LEARN || walk->others == FANFOLD_REFUSE)
         number = shape_add(walk->shape, parent, name->at, name->size, &code);
-    else if (walk->others == FANFOLD_REFUSE)
-        code = FANFOLD_TOO_MANY_FIELDS;
-    else if (walk->others == FANFOLD_RESCUE)
-        walk->rescue = parent;
+    if (walk->mode != WALK_LEARN && walk->others == FANFOLD_REFUSE && !code) code = FANFOLD_TOO_MANY_FIELDS;
+    if (walk->others == FANFOLD_RESCUE) walk->rescue = parent;
     if (code == FANFOLD_KEY_TOO_LONG) walk_fault(walk, code, at, "a way to it of at most 4,096 characters");
-    if (code == FANFOLD_TOO_MANY_FIELDS) walk_fault(walk, code, at, "no more fields than a run has");
+    if (code == FANFOLD_TOO_MANY_FIELDS) walk_crowded(walk, at);
     return number;
 }
 
@@ -129,11 +128,13 @@ static const uint8_t *take_key(Walk *walk, Level *level, const uint8_t *p, uint3
     if ((*number = foreseen_key(walk, level, p))) {
         p += level->key.size + 2;
         level->begun = 1;
+        if (level->way) walk_exclude_key(walk, level->way, &level->key, at);
     } else {
         Token key;
         if (!(p = take_text(walk, p, &key))) return NULL;
         level->key = key;
         level->begun = 1;
+        if (level->way) walk_exclude_key(walk, level->way, &key, at);
         *number = find_key(walk, level, at);
         if (*number) remember(walk, level, *before, *number);
     }
@@ -154,11 +155,14 @@ static const uint8_t *take_key(Walk *walk, Level *level, const uint8_t *p, uint3
 static const uint8_t *open_level(Walk *walk, const uint8_t *p, uint32_t number) {
     if (walk->depth == MAX_DEPTH) return walk_stop(walk, FANFOLD_TOO_DEEP, p, "brackets of at most 128 levels");
     int is_object = *p == '{';
+    if (walk->way) walk_exclude_value(walk, is_object ? IS_OBJECT : IS_ARRAY, p);
     uint32_t members = walk_enter(walk, number, is_object, p);
     Level *level = &walk->levels[walk->depth++];
     level->node = members;
     level->is_object = (uint8_t)is_object;
     level->begun = 0;
+    level->way = walk->way;
+    level->way_is = walk->way_is;
     level->number = is_object ? ++walk->objects : 0;
     level->foreseen = is_object ? walk->shape->nodes[members].first : 0;
     return p + 1;
@@ -168,8 +172,8 @@ static void begin_element(Walk *walk, Level *level) {
     level->number += level->begun;
     level->begun = 1;
     if (walk->mode != WALK_READ || !level->node || walk->values > MAX_VALUES) return;
-    const Node *element = &walk->shape->nodes[level->node];
-    merged_element(walk->merged, walk->shape->nodes[element->parent].scope);
+    const Node *array = &walk->shape->nodes[walk->shape->nodes[level->node].parent];
+    if (array->kind == FANFOLD_LIST) merged_element(walk->merged, array->scope);
 }
 
 /* Closes what ends at `p`; returns where the next member begins, or what follows the record, and whether it is done. */
@@ -200,6 +204,8 @@ static const uint8_t *walk_members(Walk *walk, const uint8_t *p) {
     uint32_t number = walk->mode == WALK_JUDGE ? OPAQUE : RECORD, before[MAX_DEPTH];
     int done = 0, kind = KIND_NULL;
     Token token;
+    walk->way = walk->excluded && walk->mode != WALK_JUDGE ? RECORD : OPAQUE;
+    walk->way_is = WAY_DEEPER;
     for (;;) {
         if (++walk->values == MAX_VALUES + 1)
             walk_fault(walk, FANFOLD_TOO_MANY_VALUES, p, "at most 1,000,000 values in a record");
@@ -211,6 +217,7 @@ static const uint8_t *walk_members(Walk *walk, const uint8_t *p) {
         } else {
             const uint8_t *at = p;
             if (!(p = take_scalar(walk, p, &token, &kind))) return NULL;
+            if (walk->way && kind != KIND_NULL) walk_exclude_value(walk, IS_SCALAR, at);
             if (walk->rescue && !walk->captured) {
                 merged_rest(walk->merged, walk->rescue, walk->rescued, at, (size_t)(p - at));
                 walk->rescue = 0;
@@ -222,10 +229,12 @@ static const uint8_t *walk_members(Walk *walk, const uint8_t *p) {
         if (!(p = close_levels(walk, p, &done)) || done) return p;
     member:;
         Level *level = &walk->levels[walk->depth - 1];
+        walk->way = level->way;
         if (level->is_object) {
             if (!(p = take_key(walk, level, p, &before[walk->depth - 1], &number))) return NULL;
         } else {
             begin_element(walk, level);
+            walk->way_is = level->way_is == WAY_OF_KEY ? WAY_ELEMENT : WAY_DEEPER;
             number = level->node;
         }
     }
@@ -236,7 +245,7 @@ void walk_begin(Walk *walk, const uint8_t *end, uint64_t record) {
     walk->record = record;
     walk->depth = walk->values = 0;
     walk->stopped = NULL;
-    walk->flawed = 0;
+    walk->flawed = walk->weak = 0;
     walk->captured = NULL;
     walk->rescue = 0;
     walk->first_key.at = NULL;

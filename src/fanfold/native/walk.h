@@ -2,6 +2,7 @@
 #ifndef FANFOLD_WALK_H
 #define FANFOLD_WALK_H
 
+#include "excluded.h"
 #include "json.h"
 #include "merged.h"
 #include "shape.h"
@@ -21,6 +22,8 @@ typedef struct {
     uint8_t begun;   /* it has had a member */
     uint64_t number; /* of the object, or of the element */
     Token key;       /* of the object: the key that was read last */
+    uint32_t way;    /* where it is among the ways of excluded forms; 0: nowhere */
+    uint8_t way_is;
 } Level;
 
 enum {
@@ -28,6 +31,9 @@ enum {
     WALK_READ,  /* values go into `merged` */
     WALK_LEARN  /* what fields hold goes into `shape` */
 };
+
+/* What a value is to the way that leads to it: the value of its last key, an element of that, or deeper in arrays. */
+enum { WAY_OF_KEY, WAY_ELEMENT, WAY_DEEPER };
 
 typedef struct {
     int mode, others, explain;
@@ -37,6 +43,7 @@ typedef struct {
     Fault fault;
     const uint8_t *stopped; /* where a fault leaves open where the record ends */
     int flawed;             /* the fault is one of grammar, not of what the grammar holds */
+    int weak;               /* the fault gives way to any other */
     Level levels[MAX_DEPTH];
     size_t depth;
     uint64_t record, objects, values;
@@ -49,6 +56,9 @@ typedef struct {
     Token rescued;   /* its key, as it is written */
     int is_object;   /* the record is one */
     Token first_key; /* as it is written, without quotes */
+    const Excluded *excluded; /* NULL where nothing is */
+    uint32_t way;             /* of the value that comes next, as in Level */
+    uint8_t way_is;
 } Walk;
 
 void walk_open(Walk *, jmp_buf *exit);
@@ -73,6 +83,12 @@ Token walk_decoded(Walk *, const Token *text);
 uint32_t walk_enter(Walk *, uint32_t node, int is_object, const uint8_t *p);
 void walk_end_capture(Walk *, const uint8_t *end);
 
+/* Where forms are excluded: the key (at `at`) of an object at a way, and the value at `walk->way`, of such a kind (IS_OBJECT …). */
+void walk_exclude_key(Walk *, uint32_t way, const Token *key, const uint8_t *at);
+void walk_exclude_value(Walk *, int kind, const uint8_t *at);
+
+/* Notes that a field is more than there may be: only where nothing else is wrong with the record. */
+void walk_crowded(Walk *, const uint8_t *at);
 /* Notes a fault at `at`, unless there was one before. */
 void walk_fault(Walk *, int code, const uint8_t *at, const char *expected);
 /* The same for the grammar: it wins over a fault of what the record holds. */
@@ -82,7 +98,10 @@ const uint8_t *walk_stop(Walk *, int code, const uint8_t *at, const char *expect
 const uint8_t *walk_unexpected(Walk *, const uint8_t *at, const char *expected);
 
 /* Notes the word at `at` as what was found: up to 20 bytes, to the next blank, comma, colon, bracket or quote; one at
- * least. */
+ * least. Of a text, its quotes belong to it. */
 void walk_found(Walk *, const uint8_t *at, const uint8_t *end);
+
+/* Says of a good record which key has no match where one is required; the pointer has no indexes of arrays. */
+void fault_no_match(Fault *, const Shape *, const Merged *);
 
 #endif

@@ -1,5 +1,4 @@
-"""The careful reader: one record at a time, for files that the fast path refused.
+"""One door for files of all formats: their records, good and bad, and the rows that are made of them.
 
-`read` yields each record of a file, good or bad, with its place; `faults` has what can be wrong with one, `canonical`
-what is made of the good ones.
+It decides nothing about a run, and moves no file. The core in C judges the bytes, `engine/` decodes Parquet.
 """

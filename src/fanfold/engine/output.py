@@ -1,0 +1,158 @@
+"""The tables: rows of merged records written as CSV or Parquet, with columns by SQL."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import duckdb
+
+from fanfold.engine.session import chunk_bytes, connect, identifier, pattern, text
+from fanfold.errors import DataError
+from fanfold.manifest import Column
+from fanfold.native import Rows
+from fanfold.native.arrow import Stream
+from fanfold.schema import header, sql_names
+
+# Of a group of Parquet: enough for its encodings, few enough for the memory of a task.
+ROW_GROUP_ROWS, ROW_GROUP_BYTES = 61_440, 16 * 1024 * 1024
+FEWEST_ROWS, FETCHED_ROWS = 16, 1000
+CSV = "FORMAT csv, HEADER false, DELIMITER ',', QUOTE '\"', ESCAPE '\"', NULLSTR '', USE_TMP_FILE false"
+PARQUET = "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {rows}, USE_TMP_FILE false"
+STREAM = "merged_rows"
+POINTS = {f"DECIMAL({scale},{scale})" for scale in range(1, 39)}
+Place = tuple[int, int, int]
+
+
+class Source(NamedTuple):
+    """Where rows come from: merged records, in their order.
+
+    Attributes:
+        rows: makes what writes the columns at given places (kind, scope and slot); it is called several times.
+        windows: begins to read the merged records; it is called once for each time that they are read.
+        flat: the columns of a flat row.
+        places: where each of them is.
+        record_bytes: how large a record is, on average.
+    """
+
+    rows: Callable[[Sequence[Place]], Rows]
+    windows: Callable[[], Iterable[bytes]]
+    flat: Sequence[Column]
+    places: Sequence[Place]
+    record_bytes: int
+
+
+def write(target: Path, form: str, columns: Sequence[Column], source: Source, spill_dir: Path | None = None) -> int:
+    r"""Write rows in their order; the same input gives the same bytes. What `target` has is overwritten.
+
+    CSV is by RFC 4180 (UTF-8, `\n`, null as nothing, an empty text as `""`), with a header. A column has its values as
+    the core wrote them; one by SQL has them in the form of its type. In Parquet each column has its type.
+
+    Args:
+        target: the file to write; its folder is there.
+        form: `csv` or `parquet`.
+        columns: those of the table, in order: each of `source.flat`, by its name, or by an expression over all of them.
+        source: the rows.
+        spill_dir: where DuckDB puts what does not fit in its memory.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        DataError: an expression fails for a value; DuckDB wrote fewer or more rows than it was given.
+        ValueError: the merged records are damaged, or a column's type does not hold a value.
+        OSError: the merged records could not be read, or the table not be written.
+    """
+    query = _query(form, columns, source)
+    stream = Stream(query.carried, lambda: source.rows(query.places), source.windows)
+    buffers = chunk_bytes(source.record_bytes)
+    with connect(target.parent, spill_dir, buffers=buffers, columns=len(query.carried)) as connection:
+        try:
+            connection.register(STREAM, stream.__arrow_c_stream__())
+            written = connection.execute(f"COPY ({query.sql}) TO {text(str(target))} ({query.options})").fetchone()
+        except duckdb.Error as error:
+            if stream.error:
+                raise stream.error from None
+            by_sql = any(column.expression for column in columns)
+            if not by_sql or not isinstance(
+                error, duckdb.ConversionException | duckdb.InvalidInputException | duckdb.OutOfRangeException
+            ):
+                raise
+            msg = f"denormalize.columns: {' '.join(str(error).splitlines()[0].split())}"
+            raise DataError(msg) from None
+    made = int(written[0]) if written else 0
+    if made != stream.rows:
+        msg = f"{target.name!r}: found {made} rows, expected {stream.rows}: the output is not published"
+        raise DataError(msg)
+    if not made and form == "csv":
+        target.write_bytes(header([column.name for column in columns]))
+    return made
+
+
+class _Query(NamedTuple):
+    """How DuckDB makes the columns of a table: by which SQL, written how, from which columns of a stream."""
+
+    sql: str
+    options: str
+    carried: list[tuple[str, str]]
+    places: list[Place]
+
+
+def _query(form: str, columns: Sequence[Column], source: Source) -> _Query:
+    known = {column.name: i for i, column in enumerate(source.flat)}
+    # A column can come twice: as a value for SQL, and as the text that goes into CSV.
+    names = sql_names([*(column.name for column in source.flat), *[""] * (len(source.flat) + 1)])
+    sql = "\n".join(column.expression or "" for column in columns).casefold()
+    carried: dict[str, tuple[str, Place]] = {}
+    for i, column in enumerate(source.flat):
+        # Its letters may be there by chance: one column too many changes nothing.
+        if names[i].replace('"', '""').casefold() in sql:
+            carried[names[i]] = column.type, source.places[i]
+    made = []
+    for number, column in enumerate(columns):
+        value = f"({column.expression}\n)::{column.type}"
+        if column.expression is None:
+            i = known[column.name]
+            kind = "VARCHAR" if form == "csv" and column.type != "JSON" else column.type
+            name = names[i] if kind == column.type else names[len(source.flat) + i]
+            carried[name] = kind, source.places[i]
+            value = identifier(name)
+        made.append(f"{value} AS column_{number}")
+    # DuckDB reads no rows without a column.
+    carried = carried or {names[-1]: ("VARCHAR", (Rows.NUMBER, 0, 0))}
+    called = sql_names([column.name for column in columns])
+    chosen = [
+        _form(f"column_{number}", column) if form == "csv" else f"column_{number} AS {identifier(called[number])}"
+        for number, column in enumerate(columns)
+    ]
+    rows = max(FEWEST_ROWS, min(ROW_GROUP_ROWS, ROW_GROUP_BYTES // max(1, source.record_bytes)))
+    ends = f"PREFIX {text(header([column.name for column in columns]).decode())}, SUFFIX {text(chr(10))}"
+    return _Query(
+        f"SELECT {', '.join(chosen)} FROM (SELECT {', '.join(made)} FROM {STREAM})",
+        f"{CSV}, {ends}" if form == "csv" else PARQUET.format(rows=rows),
+        [(name, kind) for name, (kind, _) in carried.items()],
+        [place for _, place in carried.values()],
+    )
+
+
+def _form(value: str, column: Column) -> str:
+    """Return the SQL for a value as CSV has it: in the form that the core gives its type."""
+    if column.expression is None or column.type == "VARCHAR":
+        return value
+    if column.type in {"TIMESTAMP", "TIMESTAMPTZ"}:
+        zone = "Z" if column.type == "TIMESTAMPTZ" else ""
+        at = f"make_timestamp(epoch_us({value}))" if zone else value
+        whole, parts = (f"strftime({at}, '%Y-%m-%dT%H:%M:%S{fraction}{zone}')" for fraction in ("", ".%f"))
+        return f"CASE WHEN microsecond({at}) % 1000000 = 0 THEN {whole} ELSE {parts} END"
+    # A DECIMAL without a place before its point has no zero there.
+    return rf"regexp_replace({value}::VARCHAR, '^(-?)\.', '\10.')" if column.type in POINTS else f"{value}::VARCHAR"
+
+
+def values(table: Path, columns: Sequence[str]) -> Iterator[Sequence[str | None]]:
+    """Yield the values of some columns of a Parquet file as texts, row by row."""
+    chosen = ", ".join(f"{identifier(name)}::VARCHAR" for name in columns) or "NULL"
+    with connect(table.parent) as connection:
+        found = connection.execute(
+            f"SELECT {chosen} FROM read_parquet({text(pattern(table))}, hive_partitioning = false)"
+        )
+        while rows := found.fetchmany(FETCHED_ROWS):
+            yield from (row[: len(columns)] for row in rows)

@@ -1,0 +1,96 @@
+"""Frozen references: their rows in a file, and how records are joined to them."""
+
+import ctypes
+import os
+import struct
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from fanfold.native.library import WRONG_CALL, Join, checked, core
+
+_DUPLICATE = struct.Struct("<4Q")
+
+
+class Duplicate(NamedTuple):
+    """A row of a table whose key was there before: its number and line, from 1; the line of the first one; the key."""
+
+    row: int
+    line: int
+    first_line: int
+    key: bytes
+
+
+class Table:
+    """The rows of a frozen reference: what a reader with `frozen` writes. Threads may share it.
+
+    A file of at most 32 MiB is read as a whole; of a larger one only an index is in memory, 11 bytes for each row.
+    """
+
+    def __init__(self, path: Path, *, find: bool = True) -> None:
+        """Open it.
+
+        Args:
+            path: the file, which stays open.
+            find: whether rows are to be found by their keys, as readers do; it takes a pass over the file.
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: it is not a frozen reference, or not whole.
+        """
+        with path.open("rb") as file:
+            number = os.dup(file.fileno())
+        handle = ctypes.c_void_p()
+        answer = core().fanfold_table_open(number, find, ctypes.byref(handle))
+        self.handle = handle.value
+        weakref.finalize(self, _close, number, self.handle)
+        if answer == WRONG_CALL:
+            msg = f"{str(path)!r} is not a frozen reference of this version of Fanfold, or not a whole one"
+            raise ValueError(msg)
+        checked(answer)
+
+    def __len__(self) -> int:
+        """Return the number of rows, those of a duplicate key included."""
+        return int(core().fanfold_table_rows(self.handle))
+
+    @property
+    def repeated(self) -> int:
+        """Number of rows whose key was there before, which no record finds; where rows can be found by their keys."""
+        return int(core().fanfold_table_repeated(self.handle))
+
+    @property
+    def duplicates(self) -> list[Duplicate]:
+        """The first 1,000 of the rows whose key was there before."""
+        noted, at, found = core().fanfold_table_duplicates(self.handle).copy(), 0, []
+        while at < len(noted):
+            *place, size = _DUPLICATE.unpack_from(noted, at)
+            at += _DUPLICATE.size
+            found.append(Duplicate._make((*place, noted[at : (at := at + size)])))
+        return found
+
+
+def _close(file: int, handle: int | None) -> None:
+    core().fanfold_table_close(handle)
+    os.close(file)
+
+
+class Joined(NamedTuple):
+    """A table that is joined to the elements of a scope, by the numbers of the values that are its key.
+
+    Where it is `required`, a record without a match is bad.
+    """
+
+    table: Table
+    scope: int = 0
+    parts: tuple[int, ...] = (1,)
+    required: bool = False
+
+
+def joined(joins: Sequence[Joined]) -> ctypes.Array[Join]:
+    """Return them as the core takes them."""
+    made = (Join * len(joins))()
+    for place, (table, scope, parts, required) in zip(made, joins, strict=True):
+        place.table, place.scope, place.required = table.handle, scope, required
+        place.parts, place.part_count = (ctypes.c_uint32 * len(parts))(*parts), len(parts)
+    return made

@@ -1,0 +1,144 @@
+"""The bytes of a file, in windows: as they are, or decompressed from gzip and zstd; bombs are refused."""
+
+import os
+import shutil
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from fanfold.faults import UnreadableError
+
+WINDOW_BYTES = 1 << 20
+# Compressed data is taken in pieces that grow while they give little: deflate makes 1,032 bytes of one, zstd 32,768.
+FEWEST_BYTES, MOST_BYTES = 64, 16 * 1024
+# What gives more than this, and more than so many times its size on disk, is no data that somebody wrote.
+BOMB_BYTES, BOMB_RATIO = 64 * 1024 * 1024, 250
+
+# Is told all bytes of the file on disk, in their order.
+Hash = Callable[[bytes], object]
+
+
+class Decompressor(Protocol):
+    """What decompresses one member of gzip, or one frame of zstd."""
+
+    @property
+    def eof(self) -> bool:
+        """Whether the member ended."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """What follows the member."""
+
+    def decompress(self, data: bytes, /) -> bytes:
+        """Return what the next bytes give."""
+
+
+def windows(path: str, update: Hash) -> Iterator[bytes]:
+    """Yield what is in a file, a MiB or so at a time.
+
+    Args:
+        path: the file; what ends in .gz or .zst is decompressed.
+        update: is told the bytes as they lie on disk, to the end of the file.
+
+    Raises:
+        UnreadableError: `truncated`: compressed data ends early; what was yielded is good. `unreadable`: it is
+            damaged; `bomb`, `too_large`: it has more in it than a file of data has, or than the disk has room for.
+    """
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if path.endswith(".gz"):
+            yield from _unpacked(file, path, update, (_gzip_member, zlib.error))
+        elif path.endswith(".zst"):
+            import zstandard
+
+            frame = zstandard.ZstdDecompressor().decompressobj
+            yield from _unpacked(file, path, update, (frame, zstandard.ZstdError))
+        else:
+            yield from _plain(file, update)
+    finally:
+        os.close(file)
+
+
+def _plain(file: int, update: Hash) -> Iterator[bytes]:
+    size = os.fstat(file).st_size
+    if size > BOMB_BYTES:
+        _check_ratio(size, _written_bytes(file, size // BOMB_RATIO))
+        os.lseek(file, 0, os.SEEK_SET)
+    # A file may grow while it is read.
+    while window := os.read(file, min(WINDOW_BYTES, max(size, 1))):
+        update(window)
+        yield window
+
+
+def _gzip_member() -> Decompressor:
+    # 16: with the header and the checksum of gzip.
+    member: Decompressor = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    return member
+
+
+def _unpacked(
+    file: int, path: str, update: Hash, compression: tuple[Callable[[], Decompressor], type[Exception]]
+) -> Iterator[bytes]:
+    begin, error = compression
+    taken, given, size = 0, 0, FEWEST_BYTES
+    member, is_open = begin(), False
+    ready: list[bytes] = []
+    try:
+        while packed := os.read(file, size):
+            update(packed)
+            while packed:
+                is_open = True
+                ready.append(member.decompress(packed))
+                taken, given = taken + len(packed) - len(member.unused_data), given + len(ready[-1])
+                _check_ratio(given, taken)
+                packed = member.unused_data if member.eof else b""
+                if member.eof:
+                    member, is_open = begin(), False
+            size = max(FEWEST_BYTES, size // 8) if len(ready[-1]) > WINDOW_BYTES else min(MOST_BYTES, 2 * size)
+            if sum(map(len, ready)) >= WINDOW_BYTES:
+                _check_room(path, given)
+                yield from _cut(ready)
+                ready.clear()
+    except error as damage:
+        while rest := os.read(file, WINDOW_BYTES):
+            update(rest)
+        msg = f"found damaged compression ({damage})"
+        raise UnreadableError("unreadable", msg) from None
+    yield from _cut(ready)
+    if is_open:
+        msg = "found the end of the file, expected more compressed data"
+        raise UnreadableError("truncated", msg)
+
+
+def _cut(pieces: list[bytes]) -> Iterator[bytes]:
+    """Yield what little data gave, which may be much, in windows."""
+    whole = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    for start in range(0, len(whole), WINDOW_BYTES):
+        yield whole[start : start + WINDOW_BYTES]
+
+
+def _check_ratio(content_bytes: int, written_bytes: int) -> None:
+    if content_bytes > max(BOMB_BYTES, BOMB_RATIO * written_bytes):
+        msg = f"found {content_bytes} bytes of content or more, expected at most {BOMB_RATIO} for each byte on disk"
+        raise UnreadableError("bomb", msg)
+
+
+def _check_room(path: str, content_bytes: int) -> None:
+    if content_bytes > BOMB_BYTES and content_bytes > (free := shutil.disk_usage(Path(path).parent).free):
+        msg = f"found {content_bytes} bytes of content or more, expected at most the {free} that the disk has free"
+        raise UnreadableError("too_large", msg)
+
+
+def _written_bytes(file: int, enough: int) -> int:
+    """Return how much of a file is no hole, or as soon as it is `enough`."""
+    written = at = 0
+    while written <= enough:
+        try:
+            begin = os.lseek(file, at, os.SEEK_DATA)
+        except OSError:
+            # There is nothing but a hole up to the end.
+            break
+        at = os.lseek(file, begin, os.SEEK_HOLE)
+        written += at - begin
+    return written

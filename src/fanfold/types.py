@@ -1,0 +1,66 @@
+"""Pure: the types of values, and which one holds what was seen of a field. The core in C checks the values."""
+
+import re
+
+from fanfold.native.fields import Seen
+
+VARCHAR, BIGINT, DOUBLE, BOOLEAN, JSON = "VARCHAR", "BIGINT", "DOUBLE", "BOOLEAN", "JSON"
+SHORT_DECIMAL, LONG_DECIMAL = 18, 38
+_DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
+
+
+def of_seen(seen: Seen) -> str:
+    """Return the narrowest type that holds each value of a field exactly; JSON where one is an object or array."""
+    if seen.objects or seen.arrays:
+        return JSON
+    numbers = seen.integers + seen.numbers
+    if seen.texts or (seen.booleans and numbers):
+        return VARCHAR
+    if seen.booleans:
+        return BOOLEAN
+    return _of_numbers(seen, numbers) if numbers or seen.is_float else VARCHAR
+
+
+def _of_numbers(seen: Seen, numbers: int) -> str:
+    if seen.is_float:
+        return DOUBLE if seen.floats == numbers else VARCHAR
+    if not seen.numbers:
+        return BIGINT
+    digits = seen.whole + seen.scale
+    if digits > LONG_DECIMAL:
+        return VARCHAR
+    return f"DECIMAL({SHORT_DECIMAL if digits <= SHORT_DECIMAL else LONG_DECIMAL},{seen.scale})"
+
+
+def holds(kind: str, seen: Seen) -> bool:
+    """Say whether a type holds each value of a field exactly."""
+    found = of_seen(seen)
+    if kind in (JSON, found) or not seen.kinds:
+        return True
+    if kind.startswith("DECIMAL") and (found == BIGINT or found.startswith("DECIMAL")):
+        precision, scale = decimal_size(kind)
+        return seen.scale <= scale and seen.whole + scale <= precision
+    return kind == VARCHAR and found != JSON
+
+
+def in_table(kind: str) -> str:
+    """Return the type that a column of a table has for a field of a type: JSON is a text there."""
+    return VARCHAR if kind == JSON else kind
+
+
+def is_exact(kind: str) -> bool:
+    """Say whether values of a type have exact sums."""
+    return kind == BIGINT or kind.startswith("DECIMAL")
+
+
+def decimal_size(kind: str) -> tuple[int, int]:
+    """Return precision and scale of a DECIMAL.
+
+    Raises:
+        ValueError: it is another type.
+    """
+    found = _DECIMAL.fullmatch(kind)
+    if found is None:
+        msg = f"{kind!r} is not a DECIMAL"
+        raise ValueError(msg)
+    return int(found[1]), int(found[2])

@@ -1,0 +1,72 @@
+"""A run without Airflow: the groups on threads of one process."""
+
+import os
+import threading
+
+import pytest
+
+from fanfold import local, steps
+from tests.conftest import TS, MakeFeed, tree
+
+RECORDS = [{"id": 1, "customer_id": "1", "items": [{"qty": 1}]}]
+
+
+def quiet(_n: int, _step: str, _state: str) -> None:
+    """Hear of steps, and do nothing."""
+
+
+@pytest.mark.parametrize(("tasks", "cores", "most"), [(3, 64, 3), (64, 3, 3), (64, 64, 5)])
+def test_steps_run_at_once_as_the_spec_allows_and_on_a_core_each(
+    make_feed: MakeFeed, monkeypatch: pytest.MonkeyPatch, tasks: int, cores: int, most: int
+) -> None:
+    """So many steps are in work at a time: as the spec has tasks, the run groups, and the machine cores; the least."""
+    feed = make_feed({f"{n}.json": RECORDS for n in range(5)}, subdirs=5, concurrent_tasks=tasks)
+    monkeypatch.setattr(os, "cpu_count", lambda: cores)
+    # As many steps as may be in work at once meet here; with a thread less, they wait for the last in vain.
+    meeting = threading.Barrier(most, timeout=30)
+
+    def merge_data(subdir: str, data_dir: str) -> object:
+        if int(subdir[-1]) <= most:
+            meeting.wait()
+        return steps.merge_data(subdir, data_dir)
+
+    monkeypatch.setattr(local, "GROUP_STEPS", (merge_data, *local.GROUP_STEPS[1:]))
+    counts, at_once = [0], 0
+
+    def heard(_n: int, _step: str, state: str) -> None:
+        nonlocal at_once
+        at_once += 1 if state == "running" else -1
+        counts.append(at_once)
+
+    assert local.run(feed.open(), TS, heard).summary.rows_out == 5
+    assert (max(counts), at_once) == (most, 0)
+
+
+def test_a_group_that_fails_stops_no_other(make_feed: MakeFeed) -> None:
+    """The others publish and archive; the errors come together, in the order of subdirectories, with what to do."""
+    bad = '{"customer_id": "1"}\n{"id": '
+    files = {"b.json": bad, "d.json": bad, "a.json": RECORDS, "c.json": RECORDS}
+    feed = make_feed(files, subdirs=4, quarantine={"max_bad_records_percent": 0})
+    with pytest.raises(ExceptionGroup) as failed:
+        local.run(feed.open(), TS, quiet)
+    groups = {path.name: n for n in range(1, 5) for path in feed.at().subdir_dir(n).iterdir()}
+    assert sorted(groups) == ["b.json", "d.json"]
+    in_order = sorted(groups, key=lambda name: groups[name])
+    expected = [f"staging/{TS}/{groups[name]}" for name in in_order]
+    assert [str(error).split(":")[0] for error in failed.value.exceptions] == expected
+    (note,) = failed.value.__notes__
+    assert note.startswith(f"run {TS} is unfinished, 2 of 4 groups failed: ")
+    assert note.endswith(f"give up the run: fanfold release SPEC {TS}")
+    assert sorted(path.name for path in feed.at().archive_path("a.json").parent.iterdir()) == [
+        f"a_{TS}.json", f"c_{TS}.json"
+    ]  # fmt: skip
+
+
+def test_threads_end_in_the_tree_of_one_step_after_another(make_feed: MakeFeed) -> None:
+    """Groups that run at once leave the same tree, byte for byte, as the same steps one after the other."""
+    files = {f"{n}.json": RECORDS * (n + 1) for n in range(20)}
+    alone = make_feed(files, folder="alone", subdirs=8)
+    alone.run()
+    together = make_feed(files, folder="together", subdirs=8, concurrent_tasks=2)
+    local.run(together.open(), TS, quiet)
+    assert tree(together.data_dir) == tree(alone.data_dir)
