@@ -284,7 +284,7 @@ class _Auditor:
                 for line in _Text(codecs.iterdecode(_chunks(place), "utf-8")).lines(MOST_LINE_BYTES, NOTHING)
             )
         try:
-            if (found := next(rows, [])) != ([name or "_" for name in names] if is_parquet else names or [None]):
+            if (found := next(rows, [])) != ([name or "_" for name in names] if is_parquet else names):
                 self.found.add("changed", (path, 0), f"found the columns {found}, expected {names}")
             yield from rows
         except (FileNotFoundError, ValueError) as error:

@@ -445,12 +445,6 @@ def discard_temporary(path: Path) -> None:
     temporary(path).unlink(missing_ok=True)
 
 
-def write_empty(path: Path) -> int:
-    """Write a file without anything in it: a table without columns. Return its number of rows."""
-    path.write_bytes(b"")
-    return 0
-
-
 def size(path: AnyPath) -> int | None:
     """Return the size of a regular file in bytes; None where there is none, or a link to one."""
     try:

@@ -173,7 +173,8 @@ class Denormalize(_Section):
     explode: list[FieldPath] = Field(
         [],
         description="The array that becomes one row an element; none: one row a record. A path through an array "
-        "(orders.items) explodes that one too. Several paths must lie on one line, each inside of the one before.",
+        "(orders.items) explodes that one too; with input.schema: declared, name both (orders, orders.items). Several "
+        "paths must lie on one line, each inside of the one before.",
     )
     separator: str = Field("_", min_length=1, max_length=3, description="Joins the names of nested fields.")
     columns: list[OutputColumn] | None = Field(

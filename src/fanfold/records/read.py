@@ -151,6 +151,8 @@ class Door:
                 f"found no match of {wrong.found.decode(errors='replace')!r}, expected one in {merge.reference!r} "
                 f"(merge.{index}.on_missing)"
             )
+        if wrong.code == "too_many_fields":
+            return shortened(_crowded(wrong))
         for one in self._rules.excluded:
             if one.code == wrong.code and _leads_to(wrong.pointer, one.form.path, inside=one.form.inside):
                 return one.message
@@ -182,6 +184,15 @@ def _whole_lines(found: Iterator[bytes], held: bytearray, max_bytes: int) -> Ite
 
 def _nothing(_window: bytes) -> None:
     """Take bytes whose hash is known."""
+
+
+def _crowded(wrong: Wrong) -> str:
+    """Say which field is one too many, and how an object whose keys are data is kept in one column."""
+    way = [
+        step.replace("~1", "/").replace("~0", "~") for step in wrong.pointer.split("/")[1:-1] if not step.isdecimal()
+    ]
+    found = f"found {wrong.found.decode(errors='replace')}, expected at most {MAX_FIELDS:,} fields in a run"
+    return found + (f": if the keys there are data, declare input.fields {{{'.'.join(way)}: JSON}}" if way else "")
 
 
 def _cut_short(number: int, line: int, offset: int, message: str, raw: bytes) -> Wrong:

@@ -38,6 +38,10 @@ def write(run: Run, n: int, schema: RunSchema, records: int, tables: list[Table]
     Raises:
         DataError: an expression fails for a value.
     """
+    if not schema.columns:
+        # There is no good record: nothing has a name.
+        target.write_bytes(b"")
+        return Written(0, hashlib.sha256().hexdigest())
     spec, merged = run.feed.spec, run.merged_path(n)
     found = places(schema, spec)
     flat = list(columns(found, schema, spec))
