@@ -264,3 +264,17 @@ def test_a_parquet_reference_may_have_no_rows(make_feed: MakeFeed) -> None:
     feed.land("a.json", '{"k": "a"}\n')
     feed.run()
     assert feed.read(1) == "k,r_v\na,\n"
+
+
+def test_an_open_reference_is_shared_while_it_is_used(make_feed: MakeFeed) -> None:
+    """Groups at work at the same time share one index; one that is written anew is opened anew."""
+    feed = make_feed({"a.json": '{"customer_id": "1"}\n'}, subdirs=1, denormalize={})
+    feed.stage()
+    place = feed.at().reference_path(0)
+    table = opened(place)
+    assert opened(place) is table
+    assert opened(place, find=False) is not table
+    content = place.read_bytes()
+    place.unlink()
+    place.write_bytes(content)
+    assert opened(place) is not table

@@ -1,6 +1,8 @@
 """References: looked through, and frozen for a run before any group starts."""
 
 import tempfile
+import threading
+import weakref
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from fanfold.records.scan import add_told, told_of, with_maps
 from fanfold.spec import Merge
 
 CONTAINERS = {"object", "array"}
+_OPENING = threading.Lock()
+_OPEN: weakref.WeakValueDictionary[tuple[str | int, ...], Table] = weakref.WeakValueDictionary()
 SHOWN_KEYS = 3
 SHOWN_LINES = 10
 
@@ -172,7 +176,7 @@ def _is_object(seen: Seen) -> bool:
 
 
 def opened(path: Path, *, find: bool = True) -> Table:
-    """Open a frozen reference; threads may share it.
+    """Open a frozen reference. Threads share it, as long as one of them uses it.
 
     Args:
         path: the file that `freeze` has written.
@@ -182,7 +186,13 @@ def opened(path: Path, *, find: bool = True) -> Table:
         ValueError: it is not a frozen reference, or not whole.
         OSError: it cannot be read.
     """
-    return Table(path, find=find)
+    state = path.stat()
+    key = str(path), state.st_ino, state.st_size, state.st_mtime_ns, find
+    with _OPENING:
+        # The index of a large one takes seconds, and much of the memory that a process should need.
+        if (table := _OPEN.get(key)) is None:
+            _OPEN[key] = table = Table(path, find=find)
+        return table
 
 
 def opened_all(run: Run, *, find: bool = True) -> list[Table]:
