@@ -14,9 +14,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from fanfold.airflow.client import RunOutcome
-from fanfold.airflow.embedded import PRELOAD
-from fanfold.airflow.server import EmbeddedAirflow
+from fanfold.airflow.embedded.client import RunOutcome
+from fanfold.airflow.embedded.server import EmbeddedAirflow
+from fanfold.airflow.try_out import PRELOAD
 
 SPEC = """
 version: 1

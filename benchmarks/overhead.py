@@ -31,18 +31,20 @@ denormalize: {explode: [items]}
 # Both import it before anything else: to patch it takes that.
 AS_IT_IS = """
 import contextlib, os, types
-from fanfold import files, ledger, lease, verify
+from fanfold import durable
+from fanfold.feed import ledger, lease
+from fanfold.steps import verify_run
 from fanfold.records import read, table
 """
 WITHOUT = """
-os.fsync = files.sync_files = lambda _: None
-files.sha256 = lambda _: "0" * 64
+os.fsync = durable.sync_files = lambda _: None
+durable.sha256 = lambda _: "0" * 64
 hashed = types.SimpleNamespace(hexdigest=lambda: "0" * 64, update=lambda _: None)
 read.hashlib = table.hashlib = types.SimpleNamespace(sha256=lambda *_: hashed)
 lease.hold = lambda *_, **__: contextlib.nullcontext()
 lease.one_by_one = lambda *_: contextlib.nullcontext()
 ledger.Ledger = type("Ledger", (), {"__init__": lambda *_: None, "decide": lambda *_: {}})
-verify._gaps = lambda *_: []
+verify_run._gaps = lambda *_: []
 """
 
 

@@ -13,9 +13,9 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.orchestration import PARSE, SPEC, land, seconds
-from fanfold.airflow.client import RunOutcome
-from fanfold.airflow.embedded import PRELOAD
-from fanfold.airflow.server import EmbeddedAirflow
+from fanfold.airflow.embedded.client import RunOutcome
+from fanfold.airflow.embedded.server import EmbeddedAirflow
+from fanfold.airflow.try_out import PRELOAD
 
 
 def most_in_work(outcome: RunOutcome, subdirs: int) -> int:

@@ -25,7 +25,7 @@ from pydantic.fields import FieldInfo
 from fanfold import cli
 from fanfold.faults import CODES, OF_VALUES
 from fanfold.manifest import BadFile, BadRecord, FrozenReference, SubdirSummary, Summary
-from fanfold.spec import FieldPath, FieldType, InsidePath, OutputColumn, Pointer, Spec, load_spec
+from fanfold.spec.model import FieldPath, FieldType, InsidePath, OutputColumn, Pointer, Spec, load_spec
 
 REFERENCE_DIR = Path(__file__).parent / "reference"
 NOTE = "<!-- Written by docs/generate.py from the code: change it there, then run `python docs/generate.py`. -->"

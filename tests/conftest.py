@@ -23,15 +23,23 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, settings
 
-from fanfold import audit, files, runs, steps
+from fanfold import audit
 from fanfold.audit import Audit
 from fanfold.errors import EmptySubdir
+from fanfold.feed import claim, runs
 from fanfold.layout import Feed, Run
 from fanfold.manifest import Summary
+from fanfold.steps.archive_files import archive_files
+from fanfold.steps.create_dynamic_taskgroups import create_dynamic_taskgroups
+from fanfold.steps.denormalize_data import denormalize_data
+from fanfold.steps.merge_data import merge_data
+from fanfold.steps.stage_files import stage_files
+from fanfold.steps.start import start
+from fanfold.steps.verify_run import verify_run
 
 TS = "20260102T030405Z"
 CUSTOMERS = "customer_id,name\n1,Ann\n2,Bob\n007,James\n"
-GROUP_STEPS = (steps.merge_data, steps.denormalize_data, steps.archive_files)
+GROUP_STEPS = (merge_data, denormalize_data, archive_files)
 
 MakeFeed = Callable[..., "FeedDir"]
 
@@ -90,7 +98,7 @@ class FeedDir:
 
     def open(self) -> Feed:
         """Do `start`."""
-        return steps.start(self.spec_path)
+        return start(self.spec_path)
 
     def at(self, ts: str = TS) -> Run:
         """Return the folders of a run."""
@@ -99,8 +107,8 @@ class FeedDir:
     def stage(self, ts: str = TS) -> dict[str, str]:
         """Do `stage_files` and `create_dynamic_taskgroups`; return the groups."""
         feed = self.open()
-        steps.stage_files(feed, ts)
-        return steps.create_dynamic_taskgroups(feed.data_dir, ts, feed.spec.subdirs)
+        stage_files(feed, ts)
+        return create_dynamic_taskgroups(feed.data_dir, ts, feed.spec.subdirs)
 
     def group(self, n: int, ts: str = TS) -> None:
         """Do the steps of one group; an empty one is skipped."""
@@ -110,7 +118,7 @@ class FeedDir:
 
     def verify(self, ts: str = TS) -> Summary:
         """Do `verify_run`."""
-        return steps.verify_run(self.data_dir, ts, self.open().spec.subdirs)
+        return verify_run(self.data_dir, ts, self.open().spec.subdirs)
 
     def run(self, ts: str = TS) -> Summary:
         """Do all steps of a run, each once, in the order of the DAG."""
@@ -167,7 +175,7 @@ def feed(make_feed: MakeFeed) -> FeedDir:
 def run(feed: FeedDir) -> Run:
     """Make a run that has claimed both files into its first subdirectory."""
     claimed = feed.at()
-    assert files.claim(claimed, [("a.json", 1), ("sub/b.json", 1)]) == set()
+    assert claim.claim(claimed, [("a.json", 1), ("sub/b.json", 1)]) == set()
     return claimed
 
 

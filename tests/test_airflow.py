@@ -19,9 +19,9 @@ from urllib.parse import quote
 import psutil
 import pytest
 
-from fanfold.airflow.client import RunOutcome
-from fanfold.airflow.home import ServerError
-from fanfold.airflow.server import EmbeddedAirflow
+from fanfold.airflow.embedded.client import RunOutcome
+from fanfold.airflow.embedded.home import ServerError
+from fanfold.airflow.embedded.server import EmbeddedAirflow
 from fanfold.layout import format_ts, parse_ts
 from tests.conftest import CUSTOMERS, FeedDir, tree
 

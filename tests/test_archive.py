@@ -10,10 +10,14 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from fanfold import archive, files, runs, steps
+from fanfold import durable
 from fanfold.errors import DataError, PathError
+from fanfold.feed import archive, claim, runs
 from fanfold.layout import Run
-from fanfold.recount import recount
+from fanfold.steps.archive_files import archive_files
+from fanfold.steps.denormalize_data import denormalize_data
+from fanfold.steps.merge_data import merge_data
+from fanfold.steps.recount import recount
 from tests.conftest import TS, FeedDir, MakeFeed, needs_root, tree
 
 RECORDS = [{"id": n, "customer_id": "1", "items": [{"qty": n}]} for n in range(100)]
@@ -40,7 +44,7 @@ def test_archive_moves(feed: FeedDir, run: Run) -> None:
     archived = feed.data_dir / "processed" / f"a_{TS}.json"
     assert (archived.stat().st_ino, archived.stat().st_nlink) == (inode, 1)
     assert (feed.data_dir / f"processed/sub/b_{TS}.json").read_text() == "B"
-    assert files.left_in(run) is None
+    assert claim.left_in(run) is None
     before = tree(feed.data_dir)
     move(places(run, "a.json", "sub/b.json"))
     assert tree(feed.data_dir) == before
@@ -49,17 +53,17 @@ def test_archive_moves(feed: FeedDir, run: Run) -> None:
 def test_many_originals_are_put_on_disk_together(feed: FeedDir, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where there are many, the system is asked once for all of them; where it cannot be, for each."""
     asked: list[Path] = []
-    monkeypatch.setattr(files, "sync_file", asked.append)
-    monkeypatch.setattr(files, "MANY_FILES", 2)
+    monkeypatch.setattr(durable, "sync_file", asked.append)
+    monkeypatch.setattr(durable, "MANY_FILES", 2)
     staged = list(places(run, "a.json", "sub/b.json"))
-    files.sync_files(staged)
+    durable.sync_files(staged)
     assert asked == []
-    monkeypatch.setattr(files, "MANY_FILES", 3)
-    files.sync_files(staged)
+    monkeypatch.setattr(durable, "MANY_FILES", 3)
+    durable.sync_files(staged)
     assert asked == list(map(Path, staged))
-    monkeypatch.setattr(files, "MANY_FILES", 2)
+    monkeypatch.setattr(durable, "MANY_FILES", 2)
     with pytest.raises(FileNotFoundError):
-        files.sync_files([*staged, feed.data_dir / "gone"])
+        durable.sync_files([*staged, feed.data_dir / "gone"])
 
 
 def test_archive_again_completes(feed: FeedDir, run: Run) -> None:
@@ -67,7 +71,7 @@ def test_archive_again_completes(feed: FeedDir, run: Run) -> None:
     move(places(run, "a.json"))
     (run.subdir_dir(1) / "a.json").hardlink_to(run.archive_path("a.json"))
     move(places(run, "a.json", "sub/b.json"))
-    assert files.left_in(run) is None
+    assert claim.left_in(run) is None
     assert sorted(path.name for path in (feed.data_dir / "processed").rglob("*.json")) == [
         f"a_{TS}.json",
         f"b_{TS}.json",
@@ -127,17 +131,17 @@ def test_cut_short_a_compressed_original_is_written_again(make_feed: MakeFeed) -
     """A half-written copy, and a whole one whose original still is staged, are both completed by a second call."""
     feed = make_feed({"a.json": json.dumps(RECORDS)}, subdirs=1, archive={"compression": "gzip"})
     (group,) = feed.stage().values()
-    steps.merge_data(group, feed.data_dir)
-    steps.denormalize_data(group, feed.data_dir)
+    merge_data(group, feed.data_dir)
+    denormalize_data(group, feed.data_dir)
     staged, place = feed.data_dir / group / "a.json", feed.at().archive_path("a.json")
     content = staged.read_bytes()
     place.parent.mkdir()
-    files.temporary(place).write_bytes(b"half")
-    steps.archive_files(group, feed.data_dir)
+    durable.temporary(place).write_bytes(b"half")
+    archive_files(group, feed.data_dir)
     assert gzip.decompress(place.read_bytes()) == content
     staged.write_bytes(content)
-    files.temporary(place).hardlink_to(place)
-    steps.archive_files(group, feed.data_dir)
+    durable.temporary(place).hardlink_to(place)
+    archive_files(group, feed.data_dir)
     assert [path.name for path in place.parent.iterdir()] == [place.name]
     assert feed.verify().files_archived == 1
 
@@ -165,8 +169,8 @@ def test_an_archive_on_another_file_system(make_feed: MakeFeed, elsewhere: Path)
     """Where a hard link cannot lead, originals are copied, compared, and then unlinked; cut short, it is completed."""
     feed = make_feed({"a.json": RECORDS, "b.json": RECORDS, "bad.json": "{"}, subdirs=1)
     (group,) = feed.stage().values()
-    steps.merge_data(group, feed.data_dir)
-    steps.denormalize_data(group, feed.data_dir)
+    merge_data(group, feed.data_dir)
+    denormalize_data(group, feed.data_dir)
     # Both directories are mounted over: that of the archive and that of what is bad as a whole.
     for name in ("processed", "quarantine"):
         (feed.data_dir / name).mkdir(exist_ok=True)
@@ -175,10 +179,10 @@ def test_an_archive_on_another_file_system(make_feed: MakeFeed, elsewhere: Path)
     try:
         staged = feed.data_dir / group / "a.json"
         content = staged.read_bytes()
-        steps.archive_files(group, feed.data_dir)
+        archive_files(group, feed.data_dir)
         assert not staged.exists()
         staged.write_bytes(content)
-        steps.archive_files(group, feed.data_dir)
+        archive_files(group, feed.data_dir)
         assert feed.verify().files_archived == 2
         assert sorted(os.listdir(elsewhere / "processed")) == [f"a_{TS}.json", f"b_{TS}.json"]  # noqa: PTH208
         assert (elsewhere / f"quarantine/{TS}/1/bad.json").read_text() == "{"

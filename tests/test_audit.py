@@ -19,9 +19,10 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 from click.testing import CliRunner
 
-from fanfold import audit, manifest, runs
+from fanfold import audit, manifest
 from fanfold.audit import Audit
 from fanfold.cli import cli
+from fanfold.feed import runs
 from fanfold.manifest import Manifest
 from tests.conftest import TS, FeedDir, MakeFeed, new_feed
 

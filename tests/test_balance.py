@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fanfold.balance import balance
+from fanfold.feed.balance import balance
 
 FILES = st.dictionaries(st.text("abc/é.", min_size=1, max_size=6), st.integers(0, 10**12), max_size=60)
 SUBDIRS = st.integers(1, 12)

@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from fanfold import runs
-from fanfold.spec import load_spec
+from fanfold.feed import runs
+from fanfold.spec.model import load_spec
 from tests.conftest import TS, FeedDir, MakeFeed, tree
 
 FANFOLD = str(Path(sysconfig.get_path("scripts"), "fanfold"))

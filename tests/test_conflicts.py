@@ -17,9 +17,9 @@ from fanfold import manifest
 from fanfold.errors import DataError
 from fanfold.manifest import Form, Manifest
 from fanfold.native.fields import Seen
-from fanfold.plan import plan
-from fanfold.recount import recount
-from fanfold.rivals import DECLARED, NAMED, Conflict, Rival, exclude
+from fanfold.schema.rivals import DECLARED, NAMED, Conflict, Rival, exclude
+from fanfold.steps.plan import plan
+from fanfold.steps.recount import recount
 from tests.conftest import TS, FeedDir, MakeFeed
 
 FLAT: dict[str, Any] = {

@@ -11,9 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from fanfold import steps
 from fanfold.errors import DataError
 from fanfold.manifest import Summary
+from fanfold.steps.archive_files import archive_files
+from fanfold.steps.create_dynamic_taskgroups import create_dynamic_taskgroups
+from fanfold.steps.denormalize_data import denormalize_data
+from fanfold.steps.merge_data import merge_data
+from fanfold.steps.stage_files import stage_files
+from fanfold.steps.verify_run import verify_run
 from tests.conftest import FeedDir, MakeFeed
 
 LATER = "20260103T030405Z"
@@ -63,20 +68,20 @@ def touch_staged(feed: FeedDir, act: Callable[[Path], None]) -> None:
 def run_touched(feed: FeedDir, moment: str, act: Callable[[Path], None]) -> Summary:
     """Do a run, step by step over all groups, and touch all that is staged at a moment."""
     opened = feed.open()
-    steps.stage_files(opened, LATER)
+    stage_files(opened, LATER)
     if moment == "claimed":
         touch_staged(feed, act)
-    groups = steps.create_dynamic_taskgroups(feed.data_dir, LATER, 2)
+    groups = create_dynamic_taskgroups(feed.data_dir, LATER, 2)
     for step, before in (
-        (steps.merge_data, "prepared"),
-        (steps.denormalize_data, "merged"),
-        (steps.archive_files, "published"),
+        (merge_data, "prepared"),
+        (denormalize_data, "merged"),
+        (archive_files, "published"),
     ):
         if moment == before:
             touch_staged(feed, act)
         for subdir in groups.values():
             step(subdir, feed.data_dir)
-    summary = steps.verify_run(feed.data_dir, LATER, 2)
+    summary = verify_run(feed.data_dir, LATER, 2)
     assert feed.audit(LATER).findings == []
     return summary
 

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fanfold import steps
 from fanfold.errors import DataError, FanfoldError, MissingError
+from fanfold.steps.merge_data import merge_data
 from tests.conftest import FeedDir, MakeFeed
 
 FLAT: dict[str, Any] = {"subdirs": 1, "merge": [], "denormalize": {}}
@@ -300,7 +300,7 @@ def test_on_missing_fail(make_feed: MakeFeed) -> None:
     feed = make_feed(files, subdirs=2, merge=merge, denormalize={})
     groups = feed.stage()
     with pytest.raises(DataError, match=r"customer_id '9' is not in 'customers\.csv', expected a match"):
-        steps.merge_data(groups["1"], feed.data_dir)
+        merge_data(groups["1"], feed.data_dir)
     feed.group(2)
     assert feed.read(2) == "customer_id,customer_name\n1,Ann\n"
 

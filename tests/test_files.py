@@ -13,17 +13,19 @@ from pathlib import Path
 
 import pytest
 
-from fanfold import archive, files, runs, steps
+from fanfold import durable
 from fanfold.errors import DataError, MissingError
+from fanfold.feed import archive, claim, landing, runs
 from fanfold.layout import Run
-from fanfold.recount import recount
+from fanfold.steps.recount import recount
+from fanfold.steps.release import release
 from tests.conftest import TS, FeedDir, MakeFeed, tree
 
 PATTERNS = ["*.json", "*.gz"]
 
 
 def names(landing_dir: Path, settle_seconds: float = 0) -> list[str]:
-    return [file.name for file in files.scan_landing(landing_dir, PATTERNS, settle_seconds).ready]
+    return [file.name for file in landing.scan_landing(landing_dir, PATTERNS, settle_seconds).ready]
 
 
 def test_scan_finds_files_in_all_folders(feed: FeedDir) -> None:
@@ -31,7 +33,7 @@ def test_scan_finds_files_in_all_folders(feed: FeedDir) -> None:
     feed.land("Z.json", "four")
     feed.land("other.txt", "x")
     feed.land("A.JSON", "x")
-    found = files.scan_landing(feed.landing_dir, PATTERNS, 0)
+    found = landing.scan_landing(feed.landing_dir, PATTERNS, 0)
     assert found == ([("Z.json", 4), ("a.json", 1), ("sub/b.json", 1)], {}, {})
 
 
@@ -41,7 +43,7 @@ def test_scan_finds_files_in_all_folders(feed: FeedDir) -> None:
 def test_scan_passes_over_unfinished_and_hidden(feed: FeedDir, name: str) -> None:
     """Hidden names and unfinished downloads, folders too, are left alone whatever the patterns are."""
     feed.land(name, "x")
-    assert [file.name for file in files.scan_landing(feed.landing_dir, ["*"], 0).ready] == ["a.json", "sub/b.json"]
+    assert [file.name for file in landing.scan_landing(feed.landing_dir, ["*"], 0).ready] == ["a.json", "sub/b.json"]
 
 
 def test_scan_passes_over_what_is_no_regular_file(feed: FeedDir, caplog: pytest.LogCaptureFixture) -> None:
@@ -54,10 +56,10 @@ def test_scan_passes_over_what_is_no_regular_file(feed: FeedDir, caplog: pytest.
     Path(os.fsdecode(os.fsencode(feed.landing_dir) + b"/\xff.json")).write_bytes(b"")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(feed.landing_dir / "s.json"))
-    found = files.scan_landing(feed.landing_dir, PATTERNS, 0)
+    found = landing.scan_landing(feed.landing_dir, PATTERNS, 0)
     assert [file.name for file in found.ready] == ["a.json", "sub/b.json"]
     with caplog.at_level(logging.WARNING):
-        files.warn(found.held)
+        landing.warn(found.held)
     assert [record.getMessage() for record in caplog.records] == [
         r"'\udcff.json' stays in landing: its name is not UTF-8"
     ]
@@ -68,7 +70,7 @@ def test_scan_waits_for_settled_files(feed: FeedDir, age: int) -> None:
     """A file is ready when both its times of change are old enough; an mtime that is still to come does not count."""
     mtime = (feed.landing_dir / "a.json").stat().st_ctime - age
     os.utime(feed.landing_dir / "a.json", (mtime, mtime))
-    found = files.scan_landing(feed.landing_dir, PATTERNS, 3000)
+    found = landing.scan_landing(feed.landing_dir, PATTERNS, 3000)
     assert found.ready == []
     assert sorted(found.settling) == ["a.json", "sub/b.json"]
     assert 3000 - 60 < found.settling["a.json"] <= 3000
@@ -79,14 +81,14 @@ def test_scan_waits_for_settled_files(feed: FeedDir, age: int) -> None:
 def test_scan_needs_a_directory(feed: FeedDir) -> None:
     """A landing directory that is not there is an error that names it."""
     with pytest.raises(MissingError, match=r"nowhere' is not a directory, expected the landing directory"):
-        files.scan_landing(feed.data_dir / "nowhere", PATTERNS, 0)
+        landing.scan_landing(feed.data_dir / "nowhere", PATTERNS, 0)
 
 
 def test_claim_moves(feed: FeedDir) -> None:
     """A claimed file is the same inode in its subdirectory, and gone from landing."""
     inode = (feed.landing_dir / "sub/b.json").stat().st_ino
     run = feed.at()
-    assert files.claim(run, [("sub/b.json", 2)]) == set()
+    assert claim.claim(run, [("sub/b.json", 2)]) == set()
     assert (run.subdir_dir(2) / "sub/b.json").stat().st_ino == inode
     assert names(feed.landing_dir) == ["a.json"]
 
@@ -94,15 +96,15 @@ def test_claim_moves(feed: FeedDir) -> None:
 def test_claim_again_completes(feed: FeedDir) -> None:
     """A second claim moves what the first did not, and tells what is in neither place."""
     run = feed.at()
-    files.claim(run, [("a.json", 1)])
-    assert files.claim(run, [("a.json", 1), ("sub/b.json", 1), ("gone.json", 2)]) == {"gone.json"}
+    claim.claim(run, [("a.json", 1)])
+    assert claim.claim(run, [("a.json", 1), ("sub/b.json", 1), ("gone.json", 2)]) == {"gone.json"}
     assert names(feed.landing_dir) == []
 
 
 def test_claim_never_overwrites(feed: FeedDir, run: Run) -> None:
     """A new file of a claimed name stays in landing, and the claimed one stays as it was."""
     feed.land("a.json", "new")
-    assert files.claim(run, [("a.json", 1)]) == set()
+    assert claim.claim(run, [("a.json", 1)]) == set()
     assert (run.subdir_dir(1) / "a.json").read_text() == "A"
     assert (feed.landing_dir / "a.json").read_text() == "new"
 
@@ -111,7 +113,7 @@ def test_give_back_restores(feed: FeedDir, run: Run) -> None:
     """Files given back lie in landing as they did, sub-folders too; a second call changes nothing."""
     assert archive.give_back(run, 1, ["a.json", "sub/b.json"]) == []
     assert names(feed.landing_dir) == ["a.json", "sub/b.json"]
-    assert files.left_in(run) is None
+    assert claim.left_in(run) is None
     assert archive.give_back(run, 1, ["a.json", "sub/b.json"]) == []
 
 
@@ -120,7 +122,7 @@ def test_give_back_again_completes(feed: FeedDir, run: Run) -> None:
     (feed.landing_dir / "a.json").hardlink_to(run.subdir_dir(1) / "a.json")
     assert archive.give_back(run, 1, ["a.json", "sub/b.json"]) == []
     assert names(feed.landing_dir) == ["a.json", "sub/b.json"]
-    assert files.left_in(run) is None
+    assert claim.left_in(run) is None
 
 
 def test_give_back_never_overwrites(feed: FeedDir, run: Run) -> None:
@@ -134,20 +136,20 @@ def test_give_back_never_overwrites(feed: FeedDir, run: Run) -> None:
 
 def test_publish_is_a_rename(tmp_path: Path) -> None:
     """What was complete under the temporary name appears under the final one, nothing else is left."""
-    files.temporary(tmp_path / "1.csv").write_text("x")
-    assert files.temporary(tmp_path / "1.csv").name.startswith(".")
-    files.publish(tmp_path / "1.csv")
+    durable.temporary(tmp_path / "1.csv").write_text("x")
+    assert durable.temporary(tmp_path / "1.csv").name.startswith(".")
+    durable.publish(tmp_path / "1.csv")
     assert tree(tmp_path).keys() == {"1.csv"}
 
 
 def test_write_leaves_what_is_there(tmp_path: Path) -> None:
     """A file that holds the content already keeps its inode and its mtime; another content replaces it."""
     path = tmp_path / "new" / "x.json"
-    files.write(path, b"1")
+    durable.write(path, b"1")
     before = path.stat()
-    files.write(path, b"1")
+    durable.write(path, b"1")
     assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
-    files.write(path, b"2")
+    durable.write(path, b"2")
     assert (path.read_bytes(), os.listdir(path.parent)) == (b"2", ["x.json"])  # noqa: PTH208 - names are enough
 
 
@@ -155,7 +157,7 @@ def test_write_leaves_what_is_there(tmp_path: Path) -> None:
 def test_a_name_must_fit(tmp_path: Path, length: int, fits: bool) -> None:  # noqa: FBT001 - a parameter of the test
     """A name fits when the file system can hold it counted in bytes."""
     path = tmp_path / "not" / "there" / ("é" * (length // 2) + "x" * (length % 2))
-    assert files.name_fits(path) is fits
+    assert durable.name_fits(path) is fits
     if fits:
         path.parent.mkdir(parents=True)
         path.touch()
@@ -166,9 +168,9 @@ def test_a_file_that_may_not_be_read_stays_in_landing(feed: FeedDir) -> None:
     feed.land("closed.json", "[]").chmod(0)
     feed.land("closed/a.json", "[]").parent.chmod(0)
     code = (
-        "import logging, os, sys; from fanfold import files; from pathlib import Path; logging.basicConfig(); "
+        "import logging, os, sys; from fanfold.feed import landing; from pathlib import Path; logging.basicConfig(); "
         "os.geteuid() or os.setresuid(65534, 65534, 65534); "
-        "found = files.scan_landing(Path(sys.argv[1]), ['*'], 0); files.warn(found.held); "
+        "found = landing.scan_landing(Path(sys.argv[1]), ['*'], 0); landing.warn(found.held); "
         "print([file.name for file in found.ready])"
     )
     for folder in (feed.landing_dir, feed.landing_dir / "sub"):
@@ -195,18 +197,18 @@ def test_a_claimed_file_must_be_there(run: Run, found: str) -> None:
     elif found == "no regular file":
         path.symlink_to("sub/b.json")
     with pytest.raises(DataError, match=f"'a.json': found {found} in 'staging/{TS}/1', expected the file"):
-        files.claimed_file(run, 1, "a.json")
+        claim.claimed_file(run, 1, "a.json")
 
 
 def test_remove_run_keeps_what_is_left(feed: FeedDir, run: Run) -> None:
     """A run with a file left in a subdirectory is not removed; without it, it is, and a second call changes nothing."""
     before = tree(feed.data_dir)
     with pytest.raises(DataError, match="is left in a finished run, expected nothing"):
-        files.remove_run(run)
+        claim.remove_run(run)
     assert tree(feed.data_dir) == before
     archive.give_back(run, 1, ["a.json", "sub/b.json"])
-    files.remove_run(run)
-    files.remove_run(run)
+    claim.remove_run(run)
+    claim.remove_run(run)
     assert not run.staging_dir.exists()
 
 
@@ -222,7 +224,7 @@ def test_two_processes_may_remove_a_run(feed: FeedDir, run: Run, monkeypatch: py
         remove(path)
 
     monkeypatch.setattr(shutil, "rmtree", disturbed)
-    files.remove_run(run)
+    claim.remove_run(run)
     assert not run.staging_dir.exists()
     assert feed.data_dir.is_dir()
 
@@ -263,7 +265,7 @@ def test_a_file_whose_marker_was_taken_away_stays_in_landing(make_feed: MakeFeed
     (feed.landing_dir / "a.json.done").unlink()
     (feed.landing_dir / "b.json").unlink()
     run = feed.at()
-    assert files.claim(run, [("a.json", 1), ("b.json", 1), ("c.json", 1)]) == {"a.json", "b.json"}
+    assert claim.claim(run, [("a.json", 1), ("b.json", 1), ("c.json", 1)]) == {"a.json", "b.json"}
     assert names_in(feed.landing_dir) == ["a.json", "b.json.done"]
     assert names_in(run.subdir_dir(1)) == ["c.json", "c.json.done"]
 
@@ -272,5 +274,5 @@ def test_a_released_file_gets_its_marker_back(make_feed: MakeFeed) -> None:
     """Given back, a file and its marker are in landing again, so that the next run takes them."""
     feed = make_feed({"a.json": "[]", "a.json.done": ""}, input={"done_suffix": ".done"})
     feed.stage()
-    assert steps.release(feed.open(), TS) == ["a.json"]
+    assert release(feed.open(), TS) == ["a.json"]
     assert names_in(feed.landing_dir) == ["a.json", "a.json.done"]

@@ -16,9 +16,9 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 import zstandard
 
-from fanfold import runs
+from fanfold.feed import runs
 from fanfold.manifest import Summary
-from fanfold.recount import recount
+from fanfold.steps.recount import recount
 from tests.conftest import TS, FeedDir, MakeFeed, tree
 
 FLAT: dict[str, Any] = {"subdirs": 1, "merge": [], "denormalize": {}}

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from fanfold import files, manifest, runs
-from fanfold.index import Index
+from fanfold import durable, manifest
+from fanfold.feed import runs
+from fanfold.feed.index import Index
 from tests.conftest import TS, FeedDir, MakeFeed, tree
 
 LATER = "20260103T000000Z"
@@ -32,7 +33,7 @@ def known(feed: FeedDir, path: Path) -> dict[str, str | None]:
     for content in ("[]", "[ ]", "{", "[  ]"):
         digest = feed.data_dir / "digest"
         digest.write_text(content)
-        found[content] = index.first(len(content), files.sha256(digest))
+        found[content] = index.first(len(content), durable.sha256(digest))
         digest.unlink()
     return found
 
@@ -55,7 +56,7 @@ def test_many_duplicates_of_a_run_ask_for_its_manifest_once(
     index = Index(feed.open(), tmp_path / "index")
     digest = feed.data_dir / "digest"
     digest.write_text("[]")
-    sha256 = files.sha256(digest)
+    sha256 = durable.sha256(digest)
     asked: list[Path] = []
     read = manifest.read_if_there
 

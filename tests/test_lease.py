@@ -12,14 +12,21 @@ from pathlib import Path
 
 import pytest
 
-from fanfold import lease, local, runs, steps
 from fanfold.errors import BusyError, SpecError
+from fanfold.feed import lease, runs
+from fanfold.steps import local
+from fanfold.steps.archive_files import archive_files
+from fanfold.steps.create_dynamic_taskgroups import create_dynamic_taskgroups
+from fanfold.steps.denormalize_data import denormalize_data
+from fanfold.steps.merge_data import merge_data
+from fanfold.steps.release import release
+from fanfold.steps.stage_files import stage_files
 from tests.conftest import TS, FeedDir, MakeFeed, tree
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from fanfold import lease
+from fanfold.feed import lease
 with lease.hold(Path(sys.argv[1]), does="merge_data"):
     print("held", flush=True)
     time.sleep(60)
@@ -102,7 +109,7 @@ def test_a_lease_of_a_run_that_is_gone_cannot_be_held(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.parametrize("step", [steps.merge_data, steps.denormalize_data, steps.archive_files])
+@pytest.mark.parametrize("step", [merge_data, denormalize_data, archive_files])
 def test_a_task_that_was_thought_dead_is_not_disturbed(feed: FeedDir, step: object) -> None:
     """While the first still works on a group, a second task of it touches nothing; later it gets through."""
     groups = feed.stage()
@@ -124,7 +131,7 @@ def test_other_groups_go_on_while_one_is_held(feed: FeedDir) -> None:
         with pytest.raises(BusyError):
             feed.verify()
         with pytest.raises(BusyError):
-            steps.release(feed.open(), TS)
+            release(feed.open(), TS)
     feed.group(1)
     assert feed.verify().files_in == 2
 
@@ -134,9 +141,9 @@ def test_staging_and_preparing_have_one_owner(feed: FeedDir) -> None:
     feed.stage()
     with holding(feed.at().lease_path):
         with pytest.raises(BusyError):
-            steps.stage_files(feed.open(), TS)
+            stage_files(feed.open(), TS)
         with pytest.raises(BusyError):
-            steps.create_dynamic_taskgroups(feed.data_dir, TS, 2)
+            create_dynamic_taskgroups(feed.data_dir, TS, 2)
 
 
 def test_a_second_fanfold_run_leaves_a_run_in_work_alone(feed: FeedDir) -> None:
@@ -148,16 +155,16 @@ def test_a_second_fanfold_run_leaves_a_run_in_work_alone(feed: FeedDir) -> None:
             local.run(feed.open(), TS, lambda _n, _step, _state: None)
         assert {path: digest for path, digest in tree(feed.data_dir).items() if "lease" not in path} == before
         with pytest.raises(BusyError):
-            steps.release(feed.open(), TS)
+            release(feed.open(), TS)
 
 
 def test_deciding_waits_for_its_turn(feed: FeedDir, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two runs never decide about duplicates at once: the second waits, and stops when that takes too long."""
-    steps.stage_files(feed.open(), TS)
+    stage_files(feed.open(), TS)
     monkeypatch.setattr(runs, "WAIT_SECONDS", 0.2)
     with runs.one_by_one(feed.open()), pytest.raises(BusyError, match=r"locked by another process for 0\.2 s"):
-        steps.create_dynamic_taskgroups(feed.data_dir, TS, 2)
-    assert steps.create_dynamic_taskgroups(feed.data_dir, TS, 2)
+        create_dynamic_taskgroups(feed.data_dir, TS, 2)
+    assert create_dynamic_taskgroups(feed.data_dir, TS, 2)
 
 
 def test_two_feeds_on_one_data_dir_are_refused_by_name(feed: FeedDir) -> None:
@@ -254,5 +261,5 @@ def test_bytes_staged_in_a_released_run_are_not_seen(make_feed: MakeFeed) -> Non
     """Once a run is given up its files are new again, also to those that were duplicates of them."""
     feed = make_feed({"a.json": RECORDS}, subdirs=1, input={"duplicates": "archive"})
     feed.stage()
-    steps.release(feed.open(), TS)
+    release(feed.open(), TS)
     assert feed.run("20260103T000000Z").rows_out == 1

@@ -7,11 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from fanfold import manifest, plan, steps
+from fanfold import manifest
 from fanfold.errors import DataError
 from fanfold.layout import Feed
 from fanfold.manifest import ArchivedFile, Manifest
-from fanfold.recount import recount
+from fanfold.steps import plan
+from fanfold.steps.recount import recount
+from fanfold.steps.release import release
 from tests.conftest import TS, FeedDir, MakeFeed, tree
 
 ARCHIVE = {"duplicates": "archive"}
@@ -119,7 +121,7 @@ def test_a_file_that_was_released_is_processed_although_its_duplicate_is_archive
     feed.stage()
     (second,) = (n for n in (1, 2) if (feed.data_dir / f"staging/{TS}/{n}/b.json").exists())
     feed.group(second)
-    assert steps.release(feed.open(), TS) == ["a.json"]
+    assert release(feed.open(), TS) == ["a.json"]
     assert decided(feed, TS)["b.json"] == ("duplicate", f"{TS}/a.json")
     assert feed.run(LATER).records_in == 1
 
@@ -134,7 +136,7 @@ def test_duplicates_process_quarantine_and_fail(make_feed: MakeFeed, mode: str) 
     feed.write_spec(merge=[], denormalize={}, input={**keys, "duplicates": "fail"})
     with pytest.raises(DataError, match=rf"'b.json' has the bytes of '{TS}/a.json', expected new content"):
         feed.run(LATER)
-    assert steps.release(feed.open(), LATER) == ["b.json"]
+    assert release(feed.open(), LATER) == ["b.json"]
     feed.write_spec(merge=[], denormalize={}, input={**keys, "duplicates": "quarantine"})
     summary = feed.run(LATER)
     assert (summary.files_quarantined, summary.records_in, proved(feed, LATER)) == (1, 0, [])

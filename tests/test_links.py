@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from fanfold import quarantine, runs, steps
 from fanfold.errors import PathError
-from fanfold.recount import recount
+from fanfold.feed import quarantine, runs
+from fanfold.steps.recount import recount
+from fanfold.steps.release import release
 from tests.conftest import GROUP_STEPS, TS, FeedDir, MakeFeed, tree
 
 RECORDS = [{"id": n, "customer_id": "1", "items": [{"qty": n}]} for n in range(3)]
@@ -150,7 +151,7 @@ def test_a_link_planted_between_two_steps_is_not_followed(
         link.rename(kept)
     plant(feed, name, elsewhere if Path(name).suffix in {"", ".tmp"} and "lease" not in name else elsewhere / "1.csv")
     outside = tree(elsewhere)
-    for again in (feed.run, lambda: steps.release(feed.open(), TS)):
+    for again in (feed.run, lambda: release(feed.open(), TS)):
         with pytest.raises(PathError, match="is a link to") as refused:
             again()
         assert repr(str(link)) in str(refused.value)
@@ -170,9 +171,9 @@ def test_landing_is_not_left_by_a_link_when_files_come_back(make_feed: MakeFeed,
     link = plant(feed, "transactions/sub", elsewhere)
     outside = tree(elsewhere)
     with pytest.raises(PathError, match="is a link to"):
-        steps.release(feed.open(), TS)
+        release(feed.open(), TS)
     link.unlink()
-    assert len(steps.release(feed.open(), TS)) == 3
+    assert len(release(feed.open(), TS)) == 3
     feed.run()
     opened = feed.open()
     (feed.landing_dir / "sub").rmdir()

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from fanfold import local, steps
+from fanfold.steps import local
 from tests.conftest import TS, MakeFeed, tree
 
 RECORDS = [{"id": 1, "customer_id": "1", "items": [{"qty": 1}]}]
@@ -25,10 +25,12 @@ def test_steps_run_at_once_as_the_spec_allows_and_on_a_core_each(
     # As many steps as may be in work at once meet here; with a thread less, they wait for the last in vain.
     meeting = threading.Barrier(most, timeout=30)
 
+    merge = local.GROUP_STEPS[0]
+
     def merge_data(subdir: str, data_dir: str) -> object:
         if int(subdir[-1]) <= most:
             meeting.wait()
-        return steps.merge_data(subdir, data_dir)
+        return merge(subdir, data_dir)
 
     monkeypatch.setattr(local, "GROUP_STEPS", (merge_data, *local.GROUP_STEPS[1:]))
     counts, at_once = [0], 0

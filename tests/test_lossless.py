@@ -15,9 +15,9 @@ import zstandard
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fanfold import runs
+from fanfold.feed import runs
 from fanfold.manifest import Manifest
-from fanfold.recount import recount
+from fanfold.steps.recount import recount
 from tests.conftest import FeedDir, MakeFeed, new_feed
 
 LENIENT: dict[str, Any] = {"subdirs": 1, "merge": [], "quarantine": {"max_bad_records_percent": 100}}

@@ -41,10 +41,12 @@ int renameat2(int a, const char *b, int c, const char *d, unsigned flags) {
 """
 CUT_SHORT = """
 import subprocess, sys
-from fanfold import runs, steps
+from fanfold.feed import runs
+from fanfold.steps.stage_files import stage_files
+from fanfold.steps.start import start
 spec, ts = sys.argv[1:]
-feed = steps.start(spec)
-steps.stage_files(feed, ts)
+feed = start(spec)
+stage_files(feed, ts)
 for step, arguments in [("release", [ts])] * bool(runs.unfinished(feed)) + [("run", ["--json"])]:
     subprocess.run([sys.executable, "-m", "fanfold", step, spec, *arguments], check=True)
 """

@@ -11,13 +11,18 @@ from typing import Any
 
 import pytest
 
-from fanfold import manifest, runs, steps
+from fanfold import manifest
 from fanfold.errors import DataError
 from fanfold.faults import CODES
+from fanfold.feed import runs
 from fanfold.manifest import BadFile, Manifest, Summary
 from fanfold.native import Others
 from fanfold.records.read import Door, Rules
-from fanfold.recount import recount
+from fanfold.steps.archive_files import archive_files
+from fanfold.steps.list_files import list_files
+from fanfold.steps.merge_data import merge_data
+from fanfold.steps.recount import recount
+from fanfold.steps.release import release
 from tests.conftest import GROUP_STEPS, TS, FeedDir, MakeFeed, new_feed, tree
 
 # Of a record that is too large no text is kept.
@@ -357,7 +362,7 @@ def test_a_group_with_too_many_bad_records_fails_before_it_publishes(
         return
     for _ in range(2):
         with pytest.raises(DataError) as caught:
-            steps.merge_data(groups[str(n)], feed.data_dir)
+            merge_data(groups[str(n)], feed.data_dir)
         assert f"staging/{TS}/{n}: found {bad} bad records of {records}, expected at most {percent:g} %" in str(
             caught.value
         )
@@ -377,7 +382,7 @@ def test_what_has_no_match_counts_among_the_bad(make_feed: MakeFeed) -> None:
     feed = make_feed({"a.json": records}, subdirs=1, merge=merge, denormalize={})
     groups = feed.stage()
     with pytest.raises(DataError, match=r"found 2 bad records of 10, expected at most 10 %.*\(no_match\)"):
-        steps.merge_data(groups["1"], feed.data_dir)
+        merge_data(groups["1"], feed.data_dir)
     assert quarantined(feed) == []
 
 
@@ -447,8 +452,8 @@ def test_a_run_with_quarantine_is_released(make_feed: MakeFeed, done: int) -> No
     for step in GROUP_STEPS[:done]:
         step(groups[str(n)], feed.data_dir)
     with pytest.raises(DataError, match="bad records"):
-        steps.merge_data(groups[str(3 - n)], feed.data_dir)
-    back = steps.release(feed.open(), TS)
+        merge_data(groups[str(3 - n)], feed.data_dir)
+    back = release(feed.open(), TS)
     published = done >= 2
     assert set(back) == (other if published else set(files))
     assert [name for name in back if (feed.landing_dir / name).read_bytes() != contents[name]] == []
@@ -460,7 +465,7 @@ def test_a_run_with_quarantine_is_released(make_feed: MakeFeed, done: int) -> No
     else:
         assert quarantined(feed) == []
         assert not (feed.data_dir / f"denormalized/{TS}").exists()
-    assert steps.list_files(feed.open()).ready != []
+    assert list_files(feed.open()).ready != []
     feed.write_spec(**LENIENT)
     again = feed.run("20260103T000000Z")
     assert again.files_in == len(back)
@@ -476,8 +481,8 @@ def test_what_was_published_of_a_changed_original_is_withdrawn(make_feed: MakeFe
     with (feed.at().subdir_dir(1) / "a.json").open("ab") as file:
         file.write(b'{"i":3}\n')
     with pytest.raises(DataError, match="changed after it was read"):
-        steps.archive_files(groups["1"], feed.data_dir)
-    assert steps.release(feed.open(), TS) == ["a.json"]
+        archive_files(groups["1"], feed.data_dir)
+    assert release(feed.open(), TS) == ["a.json"]
     assert quarantined(feed) == []
     assert not (feed.data_dir / f"denormalized/{TS}").exists()
     summary = feed.run()
@@ -494,7 +499,7 @@ def test_what_a_changed_original_has_no_longer_leaves_quarantine(make_feed: Make
         step(groups["1"], feed.data_dir)
     (feed.at().subdir_dir(1) / "a.json").write_text(now)
     with pytest.raises(DataError, match="changed after it was read"):
-        steps.archive_files(groups["1"], feed.data_dir)
+        archive_files(groups["1"], feed.data_dir)
     feed.group(1)
     summary = feed.verify()
     assert quarantined(feed) == ([] if now else [f"{TS}/1/a.json", f"{TS}/1/a.json.reason.json"])
@@ -570,7 +575,7 @@ def test_bad_records_that_are_gone_before_they_are_published_are_made_again(make
     """A group whose list of bad records is gone makes it again, as long as its originals are staged."""
     feed = make_feed({"a.jsonl": '{"i":1}\nbad\n{"i":2}\n'}, **LENIENT)
     groups = feed.stage()
-    steps.merge_data(groups["1"], feed.data_dir)
+    merge_data(groups["1"], feed.data_dir)
     run = feed.at()
     run.bad_records_path(1).unlink()
     feed.group(1)

@@ -20,7 +20,7 @@ from fanfold.manifest import BadFile, BadRecord
 from fanfold.native import Field, Form, Others, Piece, Reader, Wrong
 from fanfold.records.content import WINDOW_BYTES
 from fanfold.records.read import Door, FileRead, Rules, fields_of_csv
-from fanfold.spec import Spec
+from fanfold.spec.model import Spec
 from tests import hostile
 from tests.core import entries, parsed, raw, read_csv, read_json, read_with, slots
 from tests.oracle import by_grammar, by_library

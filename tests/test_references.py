@@ -13,8 +13,8 @@ import pytest
 
 from fanfold.errors import DataError, FanfoldError, MissingError
 from fanfold.native import Field, Joined, Others, Reader, Rows
-from fanfold.references import Reference, check_header, opened
-from fanfold.spec import Merge
+from fanfold.records.references import Reference, check_header, opened
+from fanfold.spec.model import Merge
 from tests.conftest import MakeFeed
 from tests.core import read_with
 

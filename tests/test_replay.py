@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from fanfold import archive, files, manifest, quarantine, runs, steps
+from fanfold import durable, manifest
 from fanfold.errors import DataError, MissingError
+from fanfold.feed import archive, quarantine, runs
 from fanfold.manifest import BadFile
-from fanfold.recount import recount
+from fanfold.steps.recount import recount
+from fanfold.steps.release import release
 from tests.conftest import TS, FeedDir, MakeFeed, tree
 from tests.test_cli import fanfold
 
@@ -132,11 +134,11 @@ def test_a_replay_that_was_cut_short_is_completed_by_a_second_one(
     def kill(*_: object) -> None:
         raise Killed
 
-    write, name = files.write, f"{TS}/1:1"
+    write, name = durable.write, f"{TS}/1:1"
     with monkeypatch.context() as patched:
         if where == "before the decision":
             patched.setattr(
-                files, "write", lambda path, content: kill() if path.suffix == ".json" else write(path, content)
+                durable, "write", lambda path, content: kill() if path.suffix == ".json" else write(path, content)
             )
         else:
             patched.setattr(archive, "land", kill)
@@ -157,7 +159,7 @@ def test_a_replay_of_a_run_that_was_given_up_is_replayed_by_the_next(feed: FeedD
     """Staged and released, what was replayed is in landing again, and still a replay."""
     quarantine.replay(feed.open(), item(feed, f"{TS}/1:2"), b'{"id": 2, "customer_id": "1"}')
     feed.stage(LATER)
-    steps.release(feed.open(), LATER)
+    release(feed.open(), LATER)
     assert feed.run(LAST).rows_out == 1
     assert [file.decision for file in runs.open_complete(feed.open(), LAST)[1].files] == ["replay"]
 

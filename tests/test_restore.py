@@ -7,10 +7,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fanfold import files, local, manifest, restore, runs, steps
+from fanfold import durable, manifest
 from fanfold.errors import DataError, SpecError
+from fanfold.feed import runs
 from fanfold.layout import Feed, Run
 from fanfold.manifest import Manifest
+from fanfold.steps import local, restore
+from fanfold.steps.verify_run import verify_run
 from tests.conftest import TS, FeedDir, MakeFeed, tree
 from tests.test_cli import fanfold
 
@@ -169,7 +172,7 @@ def test_deep_finds_a_table_that_the_archive_does_not_give(feed: FeedDir) -> Non
     path = feed.data_dir / output.path
     path.write_text(path.read_text().replace("Ann", "Eve"))
     forged = json.loads(manifest.encode(committed))
-    forged["outputs"][n]["sha256"] = files.sha256(path)
+    forged["outputs"][n]["sha256"] = durable.sha256(path)
     forged["outputs"][n]["size_bytes"] = path.stat().st_size
     content = manifest.encode(msgspec.convert(forged, Manifest))
     for place in (run.commit_path, run.manifest_path):
@@ -190,6 +193,6 @@ def test_a_reference_is_kept_once_for_each_content(make_feed: MakeFeed) -> None:
     assert kept.read_bytes() == (feed.data_dir / "customers.csv").read_bytes()
     kept.write_text("changed")
     with pytest.raises(DataError, match=r"is missing or changed: the reference 'customers\.csv' as it was joined"):
-        steps.verify_run(feed.data_dir, TS, 1)
+        verify_run(feed.data_dir, TS, 1)
     shutil.rmtree(kept.parent)
     assert fanfold("verify", feed.spec_path, TS).returncode == 1

@@ -6,11 +6,18 @@ from typing import Any
 
 import pytest
 
-from fanfold import archive, files, manifest, runs, steps
+from fanfold import durable, manifest
 from fanfold.errors import DataError, MissingError
+from fanfold.feed import archive, runs
+from fanfold.feed.runs import RunStatus
 from fanfold.manifest import Manifest, Release
-from fanfold.recount import recount
-from fanfold.runs import RunStatus
+from fanfold.steps.archive_files import archive_files
+from fanfold.steps.denormalize_data import denormalize_data
+from fanfold.steps.list_files import list_files, list_run
+from fanfold.steps.merge_data import merge_data
+from fanfold.steps.recount import recount
+from fanfold.steps.release import release
+from fanfold.steps.stage_files import stage_files
 from tests.conftest import TS, FeedDir, MakeFeed, tree
 
 FILES: dict[str, Any] = {
@@ -26,18 +33,18 @@ def feed(make_feed: MakeFeed) -> FeedDir:
 
 
 def landed(feed: FeedDir) -> list[str]:
-    return [file.name for file in steps.list_files(feed.open()).ready]
+    return [file.name for file in list_files(feed.open()).ready]
 
 
 def test_status_follows_the_groups(feed: FeedDir) -> None:
     """The status of a run tells for each group the last step that it has finished, and then that it is complete."""
     subdir = f"staging/{TS}/1"
-    steps.stage_files(feed.open(), TS)
+    stage_files(feed.open(), TS)
     for state, step in (
         ("staged", feed.stage),
-        ("staged", lambda: steps.merge_data(subdir, feed.data_dir)),
-        ("merged", lambda: steps.denormalize_data(subdir, feed.data_dir)),
-        ("published", lambda: steps.archive_files(subdir, feed.data_dir)),
+        ("staged", lambda: merge_data(subdir, feed.data_dir)),
+        ("merged", lambda: denormalize_data(subdir, feed.data_dir)),
+        ("published", lambda: archive_files(subdir, feed.data_dir)),
         ("archived", lambda: feed.group(2)),
     ):
         assert runs.status(feed.open()) == [RunStatus(TS, "unfinished", 4, None, None, {"1": state, "2": "staged"})]
@@ -78,10 +85,10 @@ def test_release_before_anything_is_published(make_feed: MakeFeed, subdirs: int,
     before = tree(feed.data_dir)
     if prepared:
         feed.stage()
-        steps.merge_data(f"staging/{TS}/1", feed.data_dir)
+        merge_data(f"staging/{TS}/1", feed.data_dir)
     else:
-        steps.stage_files(feed.open(), TS)
-    assert steps.release(feed.open(), TS) == list(FILES)
+        stage_files(feed.open(), TS)
+    assert release(feed.open(), TS) == list(FILES)
     left = {path for path in tree(feed.data_dir) if path not in before and not path.startswith(".fanfold/")}
     assert left == {"staging/"}
     assert tree(feed.data_dir).items() >= before.items()
@@ -92,11 +99,11 @@ def test_release_before_anything_is_published(make_feed: MakeFeed, subdirs: int,
 def test_release_after_one_group_published(feed: FeedDir, archived: bool) -> None:  # noqa: FBT001
     """What is published is archived and committed, the rest is back in landing: every original in one place."""
     feed.stage()
-    steps.merge_data(f"staging/{TS}/1", feed.data_dir)
-    steps.denormalize_data(f"staging/{TS}/1", feed.data_dir)
+    merge_data(f"staging/{TS}/1", feed.data_dir)
+    denormalize_data(f"staging/{TS}/1", feed.data_dir)
     if archived:
-        steps.archive_files(f"staging/{TS}/1", feed.data_dir)
-    returned = steps.release(feed.open(), TS)
+        archive_files(f"staging/{TS}/1", feed.data_dir)
+    returned = release(feed.open(), TS)
     assert len(returned) == 2
     assert landed(feed) == returned
     assert runs.unfinished(feed.open()) == []
@@ -111,13 +118,13 @@ def test_release_with_a_table_written_but_not_noted(feed: FeedDir) -> None:
     """A table that became visible just before the crash counts as published, half a table does not."""
     feed.stage()
     for n in (1, 2):
-        steps.merge_data(f"staging/{TS}/{n}", feed.data_dir)
+        merge_data(f"staging/{TS}/{n}", feed.data_dir)
     run = feed.at()
     noted = run.progress_path(1).read_bytes()
-    steps.denormalize_data(f"staging/{TS}/1", feed.data_dir)
+    denormalize_data(f"staging/{TS}/1", feed.data_dir)
     run.progress_path(1).write_bytes(noted)
     (run.output_dir / ".2.csv.tmp").write_text("half")
-    assert len(steps.release(feed.open(), TS)) == 2
+    assert len(release(feed.open(), TS)) == 2
     assert sorted(path.name for path in run.output_dir.iterdir()) == ["1.csv", "_manifest.json"]
     assert recount(*runs.open_complete(feed.open(), TS)).gaps == []
 
@@ -125,12 +132,12 @@ def test_release_with_a_table_written_but_not_noted(feed: FeedDir) -> None:
 def test_release_twice(feed: FeedDir) -> None:
     """A run that was given up, or is complete, is no unfinished run any more."""
     feed.stage()
-    steps.release(feed.open(), TS)
+    release(feed.open(), TS)
     with pytest.raises(MissingError, match=f"'{TS}' is no unfinished run"):
-        steps.release(feed.open(), TS)
+        release(feed.open(), TS)
     feed.run()
     with pytest.raises(MissingError, match=f"'{TS}' is no unfinished run"):
-        steps.release(feed.open(), TS)
+        release(feed.open(), TS)
 
 
 @pytest.mark.parametrize("published", [False, True])
@@ -143,10 +150,10 @@ def test_release_where_landing_has_the_name_again(feed: FeedDir, published: bool
     feed.land(name, "new")
     for _ in range(2):
         with pytest.raises(DataError, match=f"'{name}' is in landing again, and in .*: expected one; move one"):
-            steps.release(feed.open(), TS)
+            release(feed.open(), TS)
     assert (feed.landing_dir / name).read_text() == "new"
     (feed.landing_dir / name).unlink()
-    assert name in steps.release(feed.open(), TS)
+    assert name in release(feed.open(), TS)
     assert runs.unfinished(feed.open()) == []
     assert len(landed(feed)) == (2 if published else 4)
 
@@ -155,7 +162,7 @@ def test_release_removes_what_is_no_run(feed: FeedDir) -> None:
     """A folder that a crash left before files.json has nothing to give back, and is removed."""
     (feed.data_dir / "staging" / TS / ".fanfold").mkdir(parents=True)
     assert runs.unfinished(feed.open()) == [TS]
-    assert steps.release(feed.open(), TS) == []
+    assert release(feed.open(), TS) == []
     assert runs.unfinished(feed.open()) == []
     assert landed(feed) == list(FILES)
 
@@ -164,7 +171,7 @@ def test_a_released_group_is_skipped(feed: FeedDir) -> None:
     """A task of a released run that comes too late does nothing."""
     feed.stage()
     feed.group(1)
-    steps.release(feed.open(), TS)
+    release(feed.open(), TS)
     before = tree(feed.data_dir)
     for n in (1, 2):
         feed.group(n)
@@ -178,10 +185,10 @@ def test_a_release_that_was_cut_short_is_completed_by_the_next_run(make_feed: Ma
     feed.stage()
     feed.group(1)
     run = feed.at()
-    files.write(run.release_path, manifest.encode(Release([2])))
+    durable.write(run.release_path, manifest.encode(Release([2])))
     if done == "given back":
         archive.give_back(run, 2, ["b.json"])
-    assert steps.stage_files(feed.open(), TS) == 1
+    assert stage_files(feed.open(), TS) == 1
     assert runs.unfinished(feed.open()) == []
     assert [path.name for path in feed.landing_dir.iterdir()] == ["b.json"]
     assert manifest.read(run.commit_path, Manifest).released == ["b.json"]
@@ -191,11 +198,11 @@ def test_a_table_whose_original_changed_since_is_withdrawn_by_release(make_feed:
     """A late writer cannot leave a run that neither ends nor is given up: its rows go, its file is back in landing."""
     feed = make_feed({"a.json": [{"id": 1, "customer_id": "1", "items": []}]}, subdirs=1)
     (group,) = feed.stage().values()
-    steps.merge_data(group, feed.data_dir)
-    steps.denormalize_data(group, feed.data_dir)
+    merge_data(group, feed.data_dir)
+    denormalize_data(group, feed.data_dir)
     with (feed.data_dir / group / "a.json").open("a", encoding="utf-8") as late:
         late.write('{"id": ')
-    assert steps.release(feed.open(), TS) == ["a.json"]
+    assert release(feed.open(), TS) == ["a.json"]
     assert not list(feed.data_dir.glob("denormalized/*"))
     assert runs.unfinished(feed.open()) == []
 
@@ -203,13 +210,13 @@ def test_a_table_whose_original_changed_since_is_withdrawn_by_release(make_feed:
 def test_a_run_knows_its_files_wherever_they_are(make_feed: MakeFeed) -> None:
     """A sensor that looks again, when files are staged or archived, sees those of its run, not an empty landing."""
     feed = make_feed({"a.json": [{"id": 1, "customer_id": "1", "items": []}]}, subdirs=1)
-    landed = steps.list_run(feed.open(), TS)
+    landed = list_run(feed.open(), TS)
     assert [file.name for file in landed] == ["a.json"]
     feed.stage()
-    assert steps.list_run(feed.open(), TS) == landed
+    assert list_run(feed.open(), TS) == landed
     feed.group(1)
     feed.verify()
-    assert steps.list_run(feed.open(), TS) == landed
+    assert list_run(feed.open(), TS) == landed
 
 
 MANY = """

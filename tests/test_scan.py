@@ -18,7 +18,7 @@ from fanfold.native import Field, Reader
 from fanfold.native.fields import Seen
 from fanfold.records import scan as scanning
 from fanfold.records.scan import Known, Scan, scan
-from fanfold.spec import Spec
+from fanfold.spec.model import Spec
 from tests.conftest import new_feed
 from tests.core import read_with
 

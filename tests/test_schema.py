@@ -9,11 +9,11 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
-from fanfold import runs
 from fanfold.engine import expressions
 from fanfold.errors import DataError, FanfoldError, MissingError, SpecError
+from fanfold.feed import runs
 from fanfold.manifest import Column
-from fanfold.recount import recount
+from fanfold.steps.recount import recount
 from tests.conftest import TS, FeedDir, MakeFeed
 
 FLAT: dict[str, Any] = {"subdirs": 1, "merge": [], "denormalize": {}}

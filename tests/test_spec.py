@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from fanfold import runs, spec_file, steps
 from fanfold.errors import MissingError, PathError, SpecError
-from fanfold.spec import Spec, json_schema, load_spec
+from fanfold.feed import runs
+from fanfold.spec import yaml_file
+from fanfold.spec.model import Spec, json_schema, load_spec
+from fanfold.steps.start import start
 from tests.conftest import MakeFeed
 
 
@@ -64,8 +66,8 @@ def test_all_errors_come_at_once(tmp_path: Path) -> None:
         ("s.yaml:18: output.path: found '../out', expected a relative path inside data_dir", ""),
         ("s.yaml:19: name: found twice, expected once", ""),
     ]
-    for line, (start, inside) in zip(found, expected, strict=True):
-        assert line.startswith(start)
+    for line, (opening, inside) in zip(found, expected, strict=True):
+        assert line.startswith(opening)
         assert inside in line
 
 
@@ -160,7 +162,7 @@ def test_links_in_data_dir_do_not_lead_out(make_feed: MakeFeed, tmp_path: Path, 
         path.rename(tmp_path / folder)
     path.symlink_to(tmp_path / folder)
     with pytest.raises(PathError, match="outside the allowed roots"):
-        steps.start(feed.spec_path)
+        start(feed.spec_path)
 
 
 def test_links_inside_of_the_roots_are_fine(make_feed: MakeFeed) -> None:
@@ -198,14 +200,14 @@ def test_roots_of_the_environment_count(make_feed: MakeFeed, tmp_path: Path, mon
 )  # fmt: skip
 def test_yaml_means_what_yaml_1_2_says(text: str, value: Any) -> None:
     """A plain value of a spec is what the core schema of YAML 1.2 says: no octal by a zero, no times, no `yes`."""
-    found = spec_file.parse(f"a: {text}\n", "s.yaml").value["a"]
+    found = yaml_file.parse(f"a: {text}\n", "s.yaml").value["a"]
     assert (type(found), found) == (type(value), value)
 
 
 def test_merge_keys_and_aliases_are_read() -> None:
     """An alias is what its anchor stands for; a merge key fills in what the mapping lacks, the first one first."""
     text = "a: &a {x: 1, y: 2}\nb: &b {y: 3, z: 4}\nc: {<<: [*a, *b], z: 9}\nd: {y: 8, <<: *a}\ne: [*a]\n"
-    value = spec_file.parse(text, "s.yaml").value
+    value = yaml_file.parse(text, "s.yaml").value
     assert (value["c"], value["d"], value["e"]) == ({"x": 1, "y": 2, "z": 9}, {"x": 1, "y": 8}, [{"x": 1, "y": 2}])
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from fanfold.errors import SpecError
-from fanfold.spec import load_spec
-from fanfold.spec_writing import add_fields
+from fanfold.spec.model import load_spec
+from fanfold.spec.writing import add_fields
 from tests.conftest import MakeFeed, tree
 from tests.test_cli import fanfold
 

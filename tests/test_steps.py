@@ -12,9 +12,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from fanfold import manifest, steps
+from fanfold import manifest
 from fanfold.errors import DataError, EmptySubdir, MissingError
 from fanfold.manifest import Files, Manifest, Progress
+from fanfold.steps.archive_files import archive_files
+from fanfold.steps.create_dynamic_taskgroups import create_dynamic_taskgroups
+from fanfold.steps.denormalize_data import denormalize_data
+from fanfold.steps.merge_data import merge_data
+from fanfold.steps.stage_files import stage_files
+from fanfold.steps.verify_run import verify_run
 from tests.conftest import TS, FeedDir, MakeFeed, new_feed, tree
 
 FILES: dict[str, Any] = {
@@ -32,15 +38,15 @@ def group_call(step: Callable[[str, Path], object], n: int) -> Call:
 
 
 CALLS: dict[str, Call] = {
-    "stage_files": lambda feed: steps.stage_files(feed.open(), TS),
-    "create_dynamic_taskgroups": lambda feed: steps.create_dynamic_taskgroups(feed.data_dir, TS, 2),
-    "merge_data 1": group_call(steps.merge_data, 1),
-    "denormalize_data 1": group_call(steps.denormalize_data, 1),
-    "archive_files 1": group_call(steps.archive_files, 1),
-    "merge_data 2": group_call(steps.merge_data, 2),
-    "denormalize_data 2": group_call(steps.denormalize_data, 2),
-    "archive_files 2": group_call(steps.archive_files, 2),
-    "verify_run": lambda feed: steps.verify_run(feed.data_dir, TS, 2),
+    "stage_files": lambda feed: stage_files(feed.open(), TS),
+    "create_dynamic_taskgroups": lambda feed: create_dynamic_taskgroups(feed.data_dir, TS, 2),
+    "merge_data 1": group_call(merge_data, 1),
+    "denormalize_data 1": group_call(denormalize_data, 1),
+    "archive_files 1": group_call(archive_files, 1),
+    "merge_data 2": group_call(merge_data, 2),
+    "denormalize_data 2": group_call(denormalize_data, 2),
+    "archive_files 2": group_call(archive_files, 2),
+    "verify_run": lambda feed: verify_run(feed.data_dir, TS, 2),
 }
 LABELS = list(CALLS)
 
@@ -246,7 +252,7 @@ def test_a_directory_in_place_of_a_file_fails_its_group_only(
     feed: FeedDir, undisturbed: dict[str, str], moment: str
 ) -> None:
     """A file replaced by a directory fails its group alone; put back, the run ends well and touches no other output."""
-    steps.stage_files(feed.open(), TS)
+    stage_files(feed.open(), TS)
     path = feed.at().subdir_dir(1) / "a.json"
     if moment == "after the schema":
         feed.stage()
@@ -298,7 +304,7 @@ def test_any_number_of_subdirectories(make_feed: MakeFeed, subdirs: int) -> None
     groups = feed.stage()
     assert groups == {str(n): f"staging/{TS}/{n}" for n in range(1, subdirs + 1)}
     if subdirs > len(FILES):
-        for step in (steps.merge_data, steps.denormalize_data, steps.archive_files):
+        for step in (merge_data, denormalize_data, archive_files):
             with pytest.raises(EmptySubdir):
                 step(groups["7"], feed.data_dir)
     summary = feed.run()
@@ -373,7 +379,7 @@ def test_a_name_too_long_stays_in_landing(feed: FeedDir, caplog: pytest.LogCaptu
     for name in names:
         feed.land(name, "[]")
     with caplog.at_level(logging.WARNING):
-        assert steps.stage_files(feed.open(), TS) == len(FILES)
+        assert stage_files(feed.open(), TS) == len(FILES)
     for name in names:
         assert f"{name!r} stays in landing: its name is too long" in caplog.text
         assert (feed.landing_dir / name).exists()
@@ -394,11 +400,11 @@ def test_what_cannot_be_looked_into_stays_in_landing(feed: FeedDir, caplog: pyte
 
 def test_vanished_files_are_told(feed: FeedDir, caplog: pytest.LogCaptureFixture) -> None:
     """A file taken out of landing between intent and claim is not in the run, with a warning."""
-    steps.stage_files(feed.open(), TS)
+    stage_files(feed.open(), TS)
     half_staged(feed)
     (feed.landing_dir / "a.json").unlink()
     with caplog.at_level(logging.WARNING):
-        assert steps.stage_files(feed.open(), TS) == 2
+        assert stage_files(feed.open(), TS) == 2
     assert "'a.json' was taken out of landing before it could be claimed" in caplog.text
     assert feed.run().files_in == 2
 
@@ -409,7 +415,7 @@ def test_the_intent_is_written_before_the_first_move(feed: FeedDir, undisturbed:
     run.staging_dir.mkdir(parents=True)
     run.subdir_dir(1).write_text("in the way")
     with pytest.raises(FileExistsError):
-        steps.stage_files(feed.open(), TS)
+        stage_files(feed.open(), TS)
     assert sorted(file.name for file in manifest.read(run.files_path, Files).files) == sorted(FILES)
     run.subdir_dir(1).unlink()
     feed.land("z.json", "[]")
@@ -423,7 +429,7 @@ def test_unfinished_runs_are_named(feed: FeedDir, caplog: pytest.LogCaptureFixtu
     feed.stage()
     feed.land("d.json", FILES["a.json"])
     with caplog.at_level(logging.WARNING):
-        assert steps.stage_files(feed.open(), "20260103T000000Z") == 1
+        assert stage_files(feed.open(), "20260103T000000Z") == 1
     assert f"unfinished runs: ['{TS}']" in caplog.text
 
 
@@ -441,7 +447,7 @@ def test_a_published_table_is_compared(feed: FeedDir, change: str) -> None:
 @pytest.mark.parametrize("label", LABELS[2:8])
 def test_a_step_before_its_time_says_so(feed: FeedDir, label: str) -> None:
     """A group's step before the groups are prepared, or before the step that it needs, names what was expected."""
-    steps.stage_files(feed.open(), TS)
+    stage_files(feed.open(), TS)
     with pytest.raises(MissingError, match=r"is not prepared, expected create_dynamic_taskgroups before this step"):
         CALLS[label](feed)
     feed.stage()

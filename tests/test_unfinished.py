@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
-from fanfold import manifest, runs, steps, unfinished
+from fanfold import manifest
 from fanfold.errors import DataError, EmptySubdir
+from fanfold.feed import runs, unfinished
 from fanfold.manifest import Failure, Manifest
+from fanfold.steps.merge_data import merge_data
 from tests.conftest import GROUP_STEPS, TS, FeedDir, MakeFeed, tree
 from tests.test_cli import fanfold
 from tests.test_crash import HOOK
@@ -177,14 +179,14 @@ def test_a_reason_is_written_down_without_a_clock(make_feed: MakeFeed) -> None:
     for _ in range(2):
         groups = feed.stage()
         with pytest.raises(DataError, match="found 1 bad records of 2"):
-            steps.merge_data(groups["1"], feed.data_dir)
+            merge_data(groups["1"], feed.data_dir)
         notes.append(feed.at().failure_path(1).read_bytes())
     assert notes[0] == notes[1]
     noted = manifest.read(feed.at().failure_path(1), Failure)
     assert (noted.step, noted.subdir) == ("merge_data", 1)
     assert noted.message.startswith(f"staging/{TS}/1: found 1 bad records of 2")
     mend_file(feed)
-    steps.merge_data(groups["1"], feed.data_dir)
+    merge_data(groups["1"], feed.data_dir)
     assert not feed.at().failure_path(1).exists()
 
 
@@ -193,7 +195,7 @@ def test_a_group_that_can_go_on_is_not_passed_over(make_feed: MakeFeed) -> None:
     feed = make_feed({"a.json": GOOD * 9, "b.json": [*LATE, 7]}, subdirs=2)
     groups = feed.stage()
     with pytest.raises(DataError):
-        steps.merge_data(groups["2"], feed.data_dir)
+        merge_data(groups["2"], feed.data_dir)
     assert summary(feed)[0] == 1
     assert runs.status(feed.open())[0].groups == {"1": "archived", "2": "staged"}
     code, _, errors = summary(feed)
@@ -250,7 +252,8 @@ def test_keys_of_later_runs_make_nothing_anew(make_feed: MakeFeed, key: str) -> 
 
 
 TAKE_UP = (
-    "import sys; from fanfold import runs, unfinished; unfinished.take_up(runs.open_feed(sys.argv[1]), sys.argv[2])"
+    "import sys; from fanfold.feed import runs, unfinished; "
+    "unfinished.take_up(runs.open_feed(sys.argv[1]), sys.argv[2])"
 )
 
 
@@ -266,9 +269,9 @@ def test_taking_up_a_spec_is_safe_to_cut_short(make_feed: MakeFeed, tmp_path: Pa
     """Killed before any of its changes, and run again, taking up a spec ends in the same tree, and so does the run."""
     feed = make_feed({"a.json": [*GOOD, 7], "b.json": LATE}, subdirs=2)
     groups = feed.stage()
-    steps.merge_data(groups["2"], feed.data_dir)
+    merge_data(groups["2"], feed.data_dir)
     with pytest.raises(DataError):
-        steps.merge_data(groups["1"], feed.data_dir)
+        merge_data(groups["1"], feed.data_dir)
     keys: dict[str, Any] = {"denormalize": {"explode": []}, "quarantine": {"max_bad_records_percent": 60}}
     feed.write_spec(subdirs=2, **keys)
 
@@ -296,7 +299,7 @@ def test_what_was_derived_before_is_not_believed_without_a_schema(make_feed: Mak
     """Cut short while it prepares a run anew, then with its first spec again: nothing merged before is published."""
     feed = make_feed({"a.json": [*GOOD, 7], "b.json": LATE}, subdirs=2)
     groups = feed.stage()
-    steps.merge_data(groups["2"], feed.data_dir)
+    merge_data(groups["2"], feed.data_dir)
     feed.at().schema_path.unlink()
     (feed.data_dir / "customers.csv").write_text("customer_id,city\n1,Rome\n2,Oslo\n")
     feed.stage()

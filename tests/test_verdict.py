@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from fanfold import runs
-from fanfold.recount import recount
+from fanfold.feed import runs
+from fanfold.steps.recount import recount
 from tests.conftest import TS, FeedDir, MakeFeed, tree
 from tests.test_cli import fanfold
 

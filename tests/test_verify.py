@@ -14,9 +14,11 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from fanfold import display, files, manifest, runs, steps
+from fanfold import display, durable, manifest
 from fanfold.errors import DataError, FanfoldError, MissingError
-from fanfold.recount import Recount, recount
+from fanfold.feed import runs
+from fanfold.steps.recount import Recount, recount
+from fanfold.steps.verify_run import verify_run
 from tests.conftest import TS, FeedDir, MakeFeed, new_feed, tree
 from tests.test_cli import fanfold
 
@@ -156,7 +158,7 @@ def test_a_run_that_is_not_there_is_named(feed: FeedDir) -> None:
     """A recount of an unknown run names the nearest one that is complete."""
     with pytest.raises(MissingError, match=f"'20260102T030406Z' is no complete run, did you mean '{TS}'"):
         runs.open_complete(feed.open(), "20260102T030406Z")
-    assert steps.verify_run(feed.data_dir, TS, 2).files_in == 2
+    assert verify_run(feed.data_dir, TS, 2).files_in == 2
 
 
 def test_large_rows_are_recounted(make_feed: MakeFeed) -> None:
@@ -224,7 +226,7 @@ def test_a_sum_that_the_tables_do_not_have_is_a_gap(make_feed: MakeFeed) -> None
     table = feed.data_dir / TABLE
     table.write_text(table.read_text().replace(",3.0900,", ",3.0901,"))
     output = msgspec.structs.replace(
-        committed.outputs["1"], sha256=files.sha256(table), size_bytes=table.stat().st_size
+        committed.outputs["1"], sha256=durable.sha256(table), size_bytes=table.stat().st_size
     )
     forged = manifest.encode(msgspec.structs.replace(committed, outputs={"1": output}))
     for place in (run.commit_path, run.manifest_path):

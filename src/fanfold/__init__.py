@@ -4,14 +4,15 @@
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from fanfold.errors import DataError, FanfoldError, MissingError, PathError, SpecError
-    from fanfold.spec import Spec, load_spec
+    from fanfold.spec.model import Spec, load_spec
 
 __all__ = ["DataError", "FanfoldError", "MissingError", "PathError", "Spec", "SpecError", "load_spec"]
 
 
 def __getattr__(name: str) -> object:
     if name in __all__:
-        from fanfold import errors, spec
+        from fanfold import errors
+        from fanfold.spec import model
 
-        return getattr(errors if name.endswith("Error") else spec, name)
+        return getattr(errors if name.endswith("Error") else model, name)
     raise AttributeError(name)

@@ -35,7 +35,7 @@ from fanfold import manifest
 from fanfold.errors import MissingError
 from fanfold.layout import Run, input_format, packing
 from fanfold.manifest import ArchivedFile, BadRecord, Column, Manifest, Published, SubdirSummary
-from fanfold.spec import Input, Spec
+from fanfold.spec.model import Input, Spec
 
 What = Literal["missing", "extra", "changed", "doubled"]
 Cells = list[str | None]

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, NamedTuple
 
 from fanfold.errors import MissingError
-from fanfold.spec import Spec
+from fanfold.spec.model import Spec
 
 COMPRESSIONS = (".gz", ".zst")
 RECORDS_NAME = "records.jsonl"

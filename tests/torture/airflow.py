@@ -15,10 +15,10 @@ from typing import NamedTuple
 
 import psutil
 
-from fanfold import runs
-from fanfold.airflow.embedded import PRELOAD
-from fanfold.airflow.server import EmbeddedAirflow
-from fanfold.recount import recount
+from fanfold.airflow.embedded.server import EmbeddedAirflow
+from fanfold.airflow.try_out import PRELOAD
+from fanfold.feed import runs
+from fanfold.steps.recount import recount
 from tests.conftest import FeedDir, new_feed
 from tests.torture.matrix import Result
 

@@ -8,7 +8,7 @@ from typing import Any
 from airflow.sdk import DAG, Asset, Param, TaskGroup, chain, dag, task
 
 from fanfold.airflow import tasks
-from fanfold.spec import load_spec
+from fanfold.spec.model import load_spec
 
 DATA_DIR = "{{ params.data_dir }}"
 # A run that was triggered without a logical date is named by the moment after which it may run.

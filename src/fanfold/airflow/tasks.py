@@ -19,7 +19,7 @@ from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowSkipException
 
 from fanfold.errors import DataError, EmptySubdir, FanfoldError, PathError
-from fanfold.spec import Spec
+from fanfold.spec.model import Spec
 
 if TYPE_CHECKING:
     from fanfold.layout import Feed
@@ -46,7 +46,7 @@ def _of_run(spec_path: Path, data_dir: str, execution_ts: str) -> Iterator[None]
         except EmptySubdir:
             raise
         except FanfoldError as error:
-            from fanfold import unfinished
+            from fanfold.feed import unfinished
             from fanfold.layout import format_ts, parse_ts
 
             error.add_note(unfinished.what_next(_open(spec_path, data_dir), format_ts(parse_ts(execution_ts))))
@@ -54,21 +54,21 @@ def _of_run(spec_path: Path, data_dir: str, execution_ts: str) -> Iterator[None]
 
 
 def _open(spec_path: Path, data_dir: str) -> "Feed":
-    from fanfold import runs
+    from fanfold.feed import runs
 
     return runs.open_feed(spec_path, data_dir)
 
 
 def start(spec_path: Path, data_dir: str) -> None:
     """Check spec, allowed roots, landing and references."""
-    from fanfold import steps
+    from fanfold.steps import start as step
 
     with _in_airflows_words():
         if not Path(data_dir).is_absolute():
             # Each task is a process of its own: a relative path would mean another folder in each.
             msg = f"data_dir {data_dir!r} is relative, expected an absolute path"
             raise PathError(msg)
-        steps.start(spec_path, data_dir)
+        step.start(spec_path, data_dir)
 
 
 def check_for_files(spec_path: Path, data_dir: str, execution_ts: str) -> bool:
@@ -80,18 +80,19 @@ def check_for_files(spec_path: Path, data_dir: str, execution_ts: str) -> bool:
         AirflowRescheduleException: none is ready yet.
         AirflowSkipException: none came within `wait_seconds` of the first look.
     """
-    from fanfold import files, steps
+    from fanfold.feed import landing
+    from fanfold.steps import list_files as step
 
     with _in_airflows_words():
         feed = _open(spec_path, data_dir)
-        if steps.list_run(feed, execution_ts):
+        if step.list_run(feed, execution_ts):
             return True
     context = get_current_context()
     first_look = context["ti"].get_first_reschedule_date(context)
     remaining = feed.spec.input.wait_seconds - (time.time() - first_look.timestamp() if first_look else 0.0)
     if first_look is None or remaining <= 0:
         # Each look is a process of its own: said at each, it would be said for ever.
-        files.warn(steps.list_files(feed).held)
+        landing.warn(step.list_files(feed).held)
     if remaining <= 0:
         msg = f"no file was ready in {feed.landing_dir} within {feed.spec.input.wait_seconds} s"
         raise AirflowSkipException(msg)
@@ -104,19 +105,19 @@ def check_for_files(spec_path: Path, data_dir: str, execution_ts: str) -> bool:
 
 def list_files(spec_path: Path, data_dir: str, execution_ts: str) -> dict[str, int]:
     """Count the files that are ready, or staged in this run already: `files`, `bytes`."""
-    from fanfold import steps
+    from fanfold.steps import list_files as step
 
     with _in_airflows_words():
-        found = steps.list_run(_open(spec_path, data_dir), execution_ts)
+        found = step.list_run(_open(spec_path, data_dir), execution_ts)
     return {"files": len(found), "bytes": sum(file.size_bytes for file in found)}
 
 
 def stage_files(spec_path: Path, data_dir: str, execution_ts: str) -> None:
     """Claim the files that are ready into the run's subdirectories."""
-    from fanfold import steps
+    from fanfold.steps import stage_files as step
 
     with _in_airflows_words():
-        log.info("files: %d", steps.stage_files(_open(spec_path, data_dir), execution_ts))
+        log.info("files: %d", step.stage_files(_open(spec_path, data_dir), execution_ts))
 
 
 def create_dynamic_taskgroups(spec_path: Path, data_dir: str, execution_ts: str) -> dict[str, str]:
@@ -124,13 +125,14 @@ def create_dynamic_taskgroups(spec_path: Path, data_dir: str, execution_ts: str)
 
     A run that has published nothing takes up a changed spec here, when this task is cleared.
     """
-    from fanfold import runs, steps, unfinished
+    from fanfold.feed import runs, unfinished
     from fanfold.layout import format_ts, parse_ts
+    from fanfold.steps import create_dynamic_taskgroups as step
 
     with _in_airflows_words():
         feed, ts = _open(spec_path, data_dir), format_ts(parse_ts(execution_ts))
         unfinished.take_up(feed, ts)
-        groups = steps.create_dynamic_taskgroups(data_dir, ts, feed.spec.subdirs)
+        groups = step.create_dynamic_taskgroups(data_dir, ts, feed.spec.subdirs)
         if len(groups) > feed.spec.subdirs and not runs.is_complete(feed.run(ts)):
             msg = (
                 f"run {ts} has {len(groups)} subdirectories, the DAG has {feed.spec.subdirs} groups: end it with "
@@ -142,26 +144,26 @@ def create_dynamic_taskgroups(spec_path: Path, data_dir: str, execution_ts: str)
 
 def merge_data(spec_path: Path, subdir: str, data_dir: str) -> None:
     """Join the references to every record of the subdirectory."""
-    from fanfold import steps
+    from fanfold.steps import merge_data as step
 
     with _of_run(spec_path, data_dir, Path(subdir).parent.name):
-        log.info("%s", steps.merge_data(subdir, data_dir))
+        log.info("%s", step.merge_data(subdir, data_dir))
 
 
 def denormalize_data(spec_path: Path, subdir: str, data_dir: str) -> None:
     """Explode and flatten the merged records, and publish the rows."""
-    from fanfold import steps
+    from fanfold.steps import denormalize_data as step
 
     with _of_run(spec_path, data_dir, Path(subdir).parent.name):
-        log.info("%s", steps.denormalize_data(subdir, data_dir))
+        log.info("%s", step.denormalize_data(subdir, data_dir))
 
 
 def archive_files(spec_path: Path, subdir: str, data_dir: str) -> None:
     """Move the originals into the archive."""
-    from fanfold import steps
+    from fanfold.steps import archive_files as step
 
     with _of_run(spec_path, data_dir, Path(subdir).parent.name):
-        log.info("%s", steps.archive_files(subdir, data_dir))
+        log.info("%s", step.archive_files(subdir, data_dir))
 
 
 def verify_run(spec_path: Path, data_dir: str, execution_ts: str) -> dict[str, Any]:
@@ -171,12 +173,12 @@ def verify_run(spec_path: Path, data_dir: str, execution_ts: str) -> dict[str, A
     """
     import msgspec
 
-    from fanfold import steps
+    from fanfold.steps import verify_run as step
 
     with _of_run(spec_path, data_dir, execution_ts):
-        summary = steps.verify_run(data_dir, execution_ts, _open(spec_path, data_dir).spec.subdirs)
+        summary = step.verify_run(data_dir, execution_ts, _open(spec_path, data_dir).spec.subdirs)
     counts: Mapping[str, Any] = msgspec.to_builtins(summary)
-    if failed := steps.verdict_of(data_dir, execution_ts):
+    if failed := step.verdict_of(data_dir, execution_ts):
         raise AirflowFailException(failed)
     return {key: value for key, value in counts.items() if isinstance(value, (int, str))}
 

@@ -58,11 +58,13 @@ def run(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str | N
     the check that all is in place, and the same report. With --from-archive the same spec gives the same output, byte
     for byte. A changed spec gives the output that it would have produced. Nothing of the feed itself is changed.
     """
-    from fanfold import display, local, steps
+    from fanfold import display
+    from fanfold.steps import local
+    from fanfold.steps.start import start
 
     if from_archive is not None:
         ts = _stage_again(spec, data_dir, ts, from_archive)
-    feed = steps.start(spec, absolute(data_dir))
+    feed = start(spec, absolute(data_dir))
     failed: list[Exception] = []
     with display.Board(Console(stderr=True), feed.spec.subdirs) as board:
 
@@ -88,7 +90,8 @@ def run(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str | N
 
 
 def _stage_again(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str) -> str:
-    from fanfold import restore, runs
+    from fanfold.feed import runs
+    from fanfold.steps import restore
 
     if ts is not None or data_dir is None:
         msg = "--from-archive takes the --data-dir to make the run in, and no --ts"
@@ -112,12 +115,14 @@ def plan(spec: Path, data_dir: Path | None, *, write_fields: bool, as_json: bool
 
     Exit code 1 says that there are records that cannot be read: they would go to quarantine.
     """
-    from fanfold import display, spec_writing, steps
-    from fanfold import plan as planning
+    from fanfold import display
+    from fanfold.spec import writing
+    from fanfold.steps import plan as planning
+    from fanfold.steps.start import start
 
-    planned = planning.plan(steps.start(spec, absolute(data_dir)))
+    planned = planning.plan(start(spec, absolute(data_dir)))
     if write_fields:
-        added = spec_writing.add_fields(spec, planned.fields)
+        added = writing.add_fields(spec, planned.fields)
         reason = "" if planned.files else ": no file is ready"
         click.echo(f"{spec}: {display.count(added, 'field')} added to input.fields{reason}", err=True)
     if as_json:
@@ -189,7 +194,9 @@ def status(spec: Path, data_dir: Path | None, *, as_json: bool) -> None:
     A complete run is shown as failed if too many of its files were bad, or nothing could be read
     (quarantine.max_bad_files_percent).
     """
-    from fanfold import display, runs, steps, unfinished
+    from fanfold import display
+    from fanfold.feed import runs, unfinished
+    from fanfold.steps.list_files import list_files
 
     feed = runs.open_feed(spec, absolute(data_dir))
     found = runs.status(feed)
@@ -220,7 +227,7 @@ def status(spec: Path, data_dir: Path | None, *, as_json: bool) -> None:
         for reason in one.failed:
             console.print(f"run {one.ts} failed: {unfinished.told(reason)}")
     if feed.landing_dir.is_dir():
-        landing = steps.list_files(feed)
+        landing = list_files(feed)
         count = sum(map(len, landing.held.values()))
         held = f", {count:,} cannot be taken (fanfold plan says why)" if count else ""
         console.print(
@@ -234,9 +241,10 @@ def status(spec: Path, data_dir: Path | None, *, as_json: bool) -> None:
 @DATA_DIR
 def release(spec: Path, ts: str, data_dir: Path | None) -> None:
     """Give up an unfinished run. Unpublished files go back to landing; published ones are committed."""
-    from fanfold import runs, steps
+    from fanfold.feed import runs
+    from fanfold.steps.release import release
 
-    returned = steps.release(runs.open_feed(spec, absolute(data_dir)), ts)
+    returned = release(runs.open_feed(spec, absolute(data_dir)), ts)
     click.echo(f"released: {len(returned):,} back in landing")
 
 
@@ -251,8 +259,8 @@ def restore(spec: Path, ts: str, target: Path | None, data_dir: Path | None) -> 
     In landing the next run takes them for what they are: duplicates (input.duplicates). To make a run again, use
     fanfold run --from-archive.
     """
-    from fanfold import restore as restoring
-    from fanfold import runs
+    from fanfold.feed import runs
+    from fanfold.steps import restore as restoring
 
     feed = runs.open_feed(spec, absolute(data_dir))
     names = restoring.restore(*runs.open_complete(feed, ts), target.absolute() if target else feed.landing_dir)
@@ -287,7 +295,9 @@ def verify(  # noqa: PLR0913 - one for each option
     --deep needs room for the run in the directory for temporary files (TMPDIR). --audit reads Parquet with pyarrow
     (pip install 'fanfold[audit]').
     """
-    from fanfold import audit, recount, restore, runs
+    from fanfold import audit
+    from fanfold.feed import runs
+    from fanfold.steps import recount, restore
 
     if sample is not None and not audited:
         msg = "--sample goes with --audit"
@@ -333,7 +343,7 @@ cli.add_command(quarantine)
 @click.argument("specs", metavar="SPEC...", type=click.Path(path_type=Path), nargs=-1, required=True)
 def lint(specs: tuple[Path, ...]) -> None:
     """Check specs; nothing else is read (plan checks the folders and files that they name)."""
-    from fanfold.spec import load_spec
+    from fanfold.spec.model import load_spec
 
     errors = []
     for path in specs:
@@ -351,7 +361,7 @@ def lint(specs: tuple[Path, ...]) -> None:
 @cli.command()
 def schema() -> None:
     """Print the JSON Schema of the spec, for editors."""
-    from fanfold.spec import json_schema
+    from fanfold.spec.model import json_schema
 
     click.echo(json.dumps(json_schema(), indent=2))
 
@@ -368,7 +378,7 @@ def airflow(spec: Path, *, once: bool, conf: str, home: Path | None, port: int |
     A DAG file beside the spec that has its name (transactions.py for transactions.yaml) is used; without one, one is
     made with feed_dag. Everything listens on 127.0.0.1 only.
     """
-    from fanfold.airflow import embedded
+    from fanfold.airflow import try_out
 
     try:
         parsed = json.loads(conf)
@@ -379,5 +389,5 @@ def airflow(spec: Path, *, once: bool, conf: str, home: Path | None, port: int |
         msg = "found something else, expected a JSON object"
         raise click.BadParameter(msg, param_hint="--conf")
     if once:
-        sys.exit(embedded.run_once(spec, parsed, home, port))
-    embedded.serve(spec, home, port)
+        sys.exit(try_out.run_once(spec, parsed, home, port))
+    try_out.serve(spec, home, port)

@@ -25,7 +25,7 @@ def main() -> NoReturn:
     """
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
     # What groups warn of, the summary says for all of them together.
-    logging.getLogger("fanfold.groups").setLevel(logging.ERROR)
+    logging.getLogger("fanfold.steps.merge_data").setLevel(logging.ERROR)
     code = _run()
     # Python would take a while to put everything away, and in it SIGINT would be answered by a traceback.
     os._exit(code)

@@ -22,7 +22,7 @@ def quarantine() -> None:
 @JSON
 def list_quarantine(spec: Path, data_dir: Path | None, *, decided: bool, as_json: bool) -> None:
     """List bad records and files, the oldest first."""
-    from fanfold import quarantine, runs
+    from fanfold.feed import quarantine, runs
 
     items = quarantine.items(runs.open_feed(spec, absolute(data_dir)))
     found = [item for item in items if decided or item.state == "open"]
@@ -43,7 +43,7 @@ def list_quarantine(spec: Path, data_dir: Path | None, *, decided: bool, as_json
 @DATA_DIR
 def show_quarantine(spec: Path, item: str, data_dir: Path | None) -> None:
     """Print everything about a bad record or file, as JSON."""
-    from fanfold import quarantine, runs
+    from fanfold.feed import quarantine, runs
 
     print_json(quarantine.find(runs.open_feed(spec, absolute(data_dir)), item))
 
@@ -63,7 +63,7 @@ def replay_quarantine(spec: Path, items: tuple[str, ...], corrected: Path | None
 
     As they were helps when the spec or a reference was corrected. Twice changes nothing.
     """
-    from fanfold import quarantine, runs
+    from fanfold.feed import quarantine, runs
 
     if corrected and len(items) != 1:
         msg = f"found {len(items)} items, expected one --with a corrected text"
@@ -82,7 +82,7 @@ def replay_quarantine(spec: Path, items: tuple[str, ...], corrected: Path | None
 @DATA_DIR
 def discard_quarantine(spec: Path, items: tuple[str, ...], reason: str | None, data_dir: Path | None) -> None:
     """Decide that bad records or files are not needed. They stay in quarantine, and are not listed any more."""
-    from fanfold import quarantine, runs
+    from fanfold.feed import quarantine, runs
 
     feed = runs.open_feed(spec, absolute(data_dir))
     for name in items:

@@ -10,7 +10,7 @@ import duckdb
 from fanfold.engine.session import connect_to_nothing, identifier
 from fanfold.errors import DataError, nearest
 from fanfold.manifest import Column
-from fanfold.schema import NAMELESS, lacking, sql_names
+from fanfold.schema.infer import NAMELESS, lacking, sql_names
 
 ALLOWED_CLASSES = {
     "FUNCTION", "COLUMN_REF", "CONSTANT", "CAST", "CASE", "COMPARISON", "CONJUNCTION", "OPERATOR", "BETWEEN", "LAMBDA",

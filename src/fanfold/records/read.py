@@ -13,7 +13,7 @@ from fanfold.manifest import BadFile, BadRecord, Excluded
 from fanfold.native import Excluded as Unwanted
 from fanfold.native import Field, Form, Joined, Others, Piece, Reader, Wrong
 from fanfold.records.content import windows
-from fanfold.spec import Merge, Spec
+from fanfold.spec.model import Merge, Spec
 
 MAX_FIELDS = 10_000
 

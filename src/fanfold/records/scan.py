@@ -15,7 +15,7 @@ from fanfold.manifest import Excluded
 from fanfold.native import Field, Others, Seen
 from fanfold.native.fields import merged
 from fanfold.records.read import MAX_FIELDS, Door, FileRead, Rules
-from fanfold.spec import Spec
+from fanfold.spec.model import Spec
 
 if TYPE_CHECKING:
     from fanfold.engine.parquet_schema import Columns

@@ -1,0 +1,187 @@
+"""Files that survive a crash: each appears whole under its name, or not at all."""
+
+import contextlib
+import ctypes
+import hashlib
+import os
+import shutil
+import stat
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from fanfold import links
+
+# Of what there is one for each file of a run: a Path takes longer to make than to look at.
+AnyPath = links.AnyPath
+
+
+# So many are worth to be treated together.
+MANY_FILES = 64
+
+
+def longest_name(*directories: Path) -> int:
+    """Return how many bytes a path may have in each of some directories, as one name, be they there yet or not."""
+    there = [next(path for path in (directory, *directory.parents) if path.is_dir()) for directory in directories]
+    names = [os.pathconf(path, "PC_NAME_MAX") for path in there]
+    paths = zip(there, directories, strict=True)
+    return min(names + [os.pathconf(path, "PC_PATH_MAX") - len(os.fsencode(inside)) - 1 for path, inside in paths])
+
+
+def name_fits(path: Path) -> bool:
+    """Say whether the file system can hold a file of this path, which is not there yet."""
+    directory = next(parent for parent in path.parents if parent.is_dir())
+    name_max, path_max = os.pathconf(directory, "PC_NAME_MAX"), os.pathconf(directory, "PC_PATH_MAX")
+    return len(os.fsencode(path.name)) <= name_max and len(os.fsencode(path)) < path_max
+
+
+def temporary(path: Path) -> Path:
+    """Return the name that a file is written under until it is complete: hidden, in the same directory."""
+    return path.with_name(f".{path.name}.tmp")
+
+
+def fresh(path: Path) -> Path:
+    """Return `temporary(path)`, with nothing there: what a call that was cut short left, or a link, is removed."""
+    discard_temporary(path)
+    return temporary(path)
+
+
+def publish(path: Path) -> None:
+    """Make the complete file `temporary(path)` visible as `path`: on disk first, then renamed, atomically."""
+    sync_file(temporary(path))
+    temporary(path).replace(path)
+    sync_dirs({path.parent})
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write a small file, atomically and durably; a file that holds `content` already is left as it is."""
+    with contextlib.suppress(FileNotFoundError):
+        if links.read(path) == content:
+            # A call that was cut short may have left the name without its directory on disk.
+            sync_dirs({path.parent})
+            return
+    with writing(path) as file:
+        file.write(content)
+
+
+def rewrite(path: Path, content: bytes) -> None:
+    """Write a file of somebody else anew, atomically and durably; its mode stays, and its owner where it may."""
+    info = path.stat()
+    temporary(path).write_bytes(content)
+    with contextlib.suppress(PermissionError):
+        os.chown(temporary(path), info.st_uid, info.st_gid)
+    temporary(path).chmod(stat.S_IMODE(info.st_mode))
+    publish(path)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """Open a file to be written: durable under its name when the block ends well, not there when it does not."""
+    make_dirs(path.parent)
+    with fresh(path).open("x+b") as file:
+        yield file
+    publish(path)
+
+
+def copy(source: Path, path: Path) -> None:
+    """Copy a file, atomically and durably."""
+    copy_unpublished(source, path)
+    publish(path)
+
+
+def copy_unpublished(source: Path, path: Path) -> Path:
+    """Copy a file to `temporary(path)`, which is returned."""
+    make_dirs(path.parent)
+    shutil.copyfile(source, written := fresh(path))
+    return written
+
+
+def remove(path: Path) -> None:
+    """Remove a working file, if it is there."""
+    path.unlink(missing_ok=True)
+
+
+def empty(directory: Path, but: str) -> None:
+    """Remove what is in a directory of working files, durably, but for one name. There need be no such directory."""
+    if not directory.is_dir():
+        return
+    for path in directory.iterdir():
+        if path.name != but:
+            shutil.rmtree(path) if path.is_dir() else remove(path)
+    sync_dirs({directory})
+
+
+def make_dirs(path: Path) -> None:
+    """Make a directory and its parents, durably."""
+    missing = [path, *path.parents]
+    missing = missing[: next(i for i, parent in enumerate(missing) if parent.is_dir())]
+    path.mkdir(parents=True, exist_ok=True)
+    sync_dirs({directory.parent for directory in missing})
+
+
+def discard(path: Path) -> None:
+    """Remove what a group that is given up has published, and what was written for it; its directories, when empty."""
+    path.unlink(missing_ok=True)
+    discard_temporary(path)
+    for directory in (path.parent, path.parent.parent):
+        with contextlib.suppress(OSError):
+            directory.rmdir()
+
+
+def discard_temporary(path: Path) -> None:
+    """Remove what a call that was cut short has written for `path`."""
+    temporary(path).unlink(missing_ok=True)
+
+
+def size(path: AnyPath) -> int | None:
+    """Return the size of a regular file in bytes; None where there is none, or a link to one."""
+    try:
+        found = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal; links are not followed.
+
+    Raises:
+        PathError: it is a link.
+    """
+    with links.reading(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sync_file(path: Path) -> None:
+    """Put the bytes of a file on disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def sync_files(paths: Collection[AnyPath]) -> None:
+    """Put the bytes of files on disk: of many, by one call for all of their file system, where Linux has it.
+
+    A call for each file waits for the disk each time. Since Linux 5.8 syncfs reports what could not be written.
+    """
+    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None) if len(paths) >= MANY_FILES else None
+    if syncfs is None:
+        for path in paths:
+            sync_file(Path(path))
+        return
+    for path in {os.lstat(path).st_dev: path for path in paths}.values():
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            if syncfs(descriptor):
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(path))
+        finally:
+            os.close(descriptor)
+
+
+def sync_dirs(directories: Collection[AnyPath]) -> None:
+    """Put the names in directories on disk."""
+    for directory in sorted({str(directory) for directory in directories}):
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,125 @@
+"""The claim: files of landing become those of one run, by a rename; and what a run leaves in staging."""
+
+import contextlib
+import errno
+import logging
+import os
+import shutil
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from fanfold import durable
+from fanfold.errors import DataError
+from fanfold.feed.landing import warn, who_am_i
+from fanfold.layout import Run
+
+log = logging.getLogger(__name__)
+
+
+def claim(run: Run, files: Iterable[tuple[str, int]]) -> set[str]:
+    """Move files out of landing into their subdirectories: the rename is the claim.
+
+    Files that are in their subdirectory already are left as they are, so a second call completes a first one. A warning
+    says of those that are not claimed why.
+
+    Args:
+        run: the run that claims.
+        files: name in landing and number of the subdirectory of each.
+
+    Returns:
+        The names that are not claimed: somebody else took them before, or the system refuses to rename them. Of a file
+        and its marker either both are claimed, or none.
+    """
+    vanished: set[str] = set()
+    held: dict[str, list[str]] = {}
+    touched: set[Path] = set()
+    there: dict[tuple[int, str], set[str]] = {}
+    for name, n in files:
+        folder = name.rpartition("/")[0]
+        if (n, folder) not in there:
+            durable.make_dirs(run.subdir_dir(n) / folder)
+            touched |= {run.feed.landing_dir / folder, run.subdir_dir(n) / folder}
+            there[n, folder] = {path.name for path in (run.subdir_dir(n) / folder).iterdir()}
+        marker = run.marker(name)
+        try:
+            for part in (marker, name) if marker else (name,):
+                if part.rpartition("/")[2] not in there[n, folder]:
+                    # As Paths it takes twice as long.
+                    os.rename(f"{run.feed.landing_dir}/{part}", f"{run.subdir_dir(n)}/{part}")  # noqa: PTH104
+        except FileNotFoundError:
+            vanished.add(name)
+        except PermissionError as error:
+            reason = (
+                f"{who_am_i()} is refused the rename ({error.strerror}): look at attributes (lsattr) and access lists"
+            )
+            held.setdefault(reason, []).append(name)
+        if marker and (name in vanished or held):
+            _put_back(run, n, name, marker)
+    durable.sync_dirs(touched)
+    warn({reason: sorted(names) for reason, names in held.items()})
+    for name in sorted(vanished):
+        log.warning("%r was taken out of landing before it could be claimed: it is not in this run", name)
+    return vanished.union(*held.values())
+
+
+def _put_back(run: Run, n: int, name: str, marker: str) -> None:
+    """Put a claimed marker back into landing, unless its file is claimed too."""
+    if not os.path.lexists(run.subdir_dir(n) / name):
+        with contextlib.suppress(FileNotFoundError):
+            (run.subdir_dir(n) / marker).rename(run.feed.landing_dir / marker)
+
+
+def claimed_file(run: Run, n: int, name: str) -> os.stat_result:
+    """Return the state of a claimed original that is still staged.
+
+    Raises:
+        DataError: it is gone, or is no regular file any more; the message says what lies there now.
+    """
+    try:
+        # A Path of each would take longer than to look.
+        info = os.lstat(f"{run.subdir_dir(n)}/{name}")
+    except (FileNotFoundError, NotADirectoryError):
+        found = "nothing"
+    else:
+        if stat.S_ISREG(info.st_mode):
+            return info
+        found = "a directory" if stat.S_ISDIR(info.st_mode) else "no regular file"
+    msg = f"{name!r}: found {found} in {run.subdir(n)!r}, expected the file that was claimed: put it back and clear"
+    raise DataError(msg)
+
+
+def version(state: os.stat_result) -> tuple[int, int, int, int]:
+    """Return what tells two states of one path apart: inode, size, times of last change."""
+    return state.st_ino, state.st_size, state.st_mtime_ns, state.st_ctime_ns
+
+
+def left_in(run: Run) -> Path | None:
+    """Return a file that lies in a subdirectory of the run; None where all are empty."""
+    for folder, _, names in os.walk(run.staging_dir):
+        if names and not Path(folder).is_relative_to(run.work_dir):
+            return Path(folder, names[0])
+    return None
+
+
+def remove_run(run: Run) -> None:
+    """Remove `staging/<ts>` of a run that is complete, or that has no file; a second call completes a first one.
+
+    Raises:
+        DataError: a file is left in a subdirectory; nothing is removed.
+    """
+    if not run.staging_dir.is_dir():
+        return
+    if left := left_in(run):
+        msg = f"{str(left)!r} is left in a finished run, expected nothing: move it away and run again"
+        raise DataError(msg)
+    # Without files.json there is no run: a removal that is cut short leaves none behind that cannot be read.
+    run.files_path.unlink(missing_ok=True)
+    while run.staging_dir.is_dir():
+        try:
+            shutil.rmtree(run.staging_dir)
+        except OSError as error:
+            # Another process removes it as well, or came for its lease a moment ago.
+            if error.errno not in {errno.ENOENT, errno.ENOTEMPTY}:
+                raise
+    durable.sync_dirs({run.feed.staging_dir})

@@ -1,0 +1,119 @@
+"""What a feed has seen before, told from the notes of its runs: a file is its bytes, never its name or its time."""
+
+import contextlib
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from fanfold import durable, manifest
+from fanfold.feed import archive, quarantine, runs
+from fanfold.feed.index import Index
+from fanfold.layout import Feed, Place, Run
+from fanfold.manifest import Input, Inputs, Progress, Release
+
+
+class Decision(NamedTuple):
+    """What a file is to the feed.
+
+    `new`, `new_content` of a known name, `duplicate` of `<ts>/<name>`, or `replay` of an item of the quarantine.
+    """
+
+    decision: str
+    duplicate_of: str | None = None
+    replay_of: str | None = None
+
+
+NEW, NEW_CONTENT = Decision("new"), Decision("new_content")
+
+
+class Ledger:
+    """The files whose rows are published, or will be by an unfinished run.
+
+    Files that went to quarantine as a whole, and duplicates, are not among them, nor are files that are released. What
+    counts is in the notes of the runs: nothing of it can be lost without them, grow stale, or expire.
+    """
+
+    def __init__(self, feed: Feed, ts: str, merging: int | None = None) -> None:
+        """Read what the runs of `feed` have published, and what those but `ts` have staged.
+
+        Where the group `merging` of `ts` decides again, what its other groups have merged counts as published, and
+        files of the run that are as they were when it was decided about them count as staged.
+        """
+        self._ts = ts
+        self._replays = quarantine.replays(feed)
+        self._names: set[str] = set()
+        self._first: dict[tuple[int, str], str] = {}
+        self._sizes: set[int] = set()
+        # By their size: who they are, and where each may lie.
+        self._staged: dict[int, list[tuple[str, list[Path]]]] = defaultdict(list)
+        # The unfinished ones first: one that is completed meanwhile is then among the complete ones.
+        for run in filter(None, (runs.open_run(feed.data_dir, other) for other in runs.unfinished(feed))):
+            released = manifest.read_if_there(run.release_path, Release) or Release([])
+            for n in {*range(1, run.feed.spec.subdirs + 1)} - {*released.subdirs}:
+                is_merging = merging is not None and run.ts == ts
+                progress = manifest.read_if_there(run.progress_path(n), Progress)
+                if progress and (n != merging if is_merging else progress.published):
+                    self._add(run.ts, (file for file in progress.files if not file.fault))
+                elif (run.ts != ts or is_merging) and (inputs := manifest.read_if_there(run.inputs_path(n), Inputs)):
+                    self._add_staged(
+                        run, n, [f for f in inputs.files if not is_merging or runs.is_as_decided(run, n, f)]
+                    )
+        self._index = Index(feed)
+
+    def _add(self, ts: str, published: Iterable[Input]) -> None:
+        for file in published:
+            self._names.add(file.name)
+            if not file.duplicate_of:
+                self._sizes.add(file.size_bytes)
+                self._first.setdefault((file.size_bytes, file.sha256 or ""), f"{ts}/{file.name}")
+
+    def _add_staged(self, run: Run, n: int, staged: Iterable[Input]) -> None:
+        for file in staged:
+            self._names.add(file.name)
+            if not file.duplicate_of and not file.fault:
+                places = [run.subdir_dir(n) / file.name, run.archive_path(file.name)]
+                self._staged[file.size_bytes].append((f"{run.ts}/{file.name}", places))
+
+    def _hash_staged(self, size: int) -> None:
+        for label, places in self._staged.pop(size, ()):
+            for place in places:
+                # Its group may archive it in this moment; one that is in neither place is lost to its own run.
+                with contextlib.suppress(FileNotFoundError):
+                    self._first.setdefault((size, archive.original_sha256(place, PurePosixPath(label).name)), label)
+                    self._sizes.add(size)
+                    break
+
+    def decide(
+        self, found: Mapping[str, Place], unreadable: Collection[str] = (), hashes: Mapping[str, str] = {}
+    ) -> dict[str, Decision]:
+        """Say of each file, by its name, what it is. Of files with the same bytes the first by name is no duplicate.
+
+        Only files that share their size with another are read. What was replayed from quarantine is a duplicate of
+        nothing: it made no rows before.
+
+        Args:
+            found: where each lies.
+            unreadable: those that go to quarantine as a whole; nothing is decided of them, but for replays.
+            hashes: the SHA-256 of those that were read already, by name.
+        """
+        names = self._names | self._index.names(found.keys() - self._names)
+        indexed = self._index.sizes({size for _, size in found.values()})
+        counts = Counter(size for name, (_, size) in found.items() if name not in unreadable)
+        decisions = {}
+        for name in sorted(found):
+            path, size = found[name]
+            if name in self._replays and name not in names:
+                decisions[name] = Decision("replay", replay_of=self._replays[name])
+                continue
+            if name in unreadable:
+                continue
+            decisions[name] = NEW_CONTENT if name in names else NEW
+            self._hash_staged(size)
+            if size in self._sizes or counts[size] > 1 or size in indexed:
+                sha256 = hashes.get(name) or durable.sha256(Path(path))
+                of = self._index.first(size, sha256) if size in indexed else None
+                of = of or self._first.setdefault((size, sha256), f"{self._ts}/{name}")
+                if of != f"{self._ts}/{name}":
+                    decisions[name] = Decision("duplicate", of)
+        return decisions

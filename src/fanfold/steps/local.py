@@ -1,0 +1,187 @@
+"""The same steps without Airflow: the groups run on threads of this process."""
+
+import contextlib
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExecutor, wait
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+
+from fanfold.errors import EmptySubdir, FanfoldError
+from fanfold.feed import lease, runs, unfinished
+from fanfold.feed.landing import LandedFile, warn
+from fanfold.layout import Feed, Run, format_ts, parse_ts
+from fanfold.manifest import Summary
+from fanfold.steps.archive_files import archive_files
+from fanfold.steps.create_dynamic_taskgroups import create_dynamic_taskgroups
+from fanfold.steps.denormalize_data import denormalize_data
+from fanfold.steps.list_files import list_files
+from fanfold.steps.merge_data import merge_data
+from fanfold.steps.stage_files import stage_files
+from fanfold.steps.verify_run import verdict_of, verify_run
+
+GROUP_STEPS = (merge_data, denormalize_data, archive_files)
+
+OnStep = Callable[[int, str, str], None]
+
+
+class LocalRun(NamedTuple):
+    """A run that is complete, how long it took, in all and each subdirectory, and why it is reported as failed."""
+
+    summary: Summary
+    seconds: float
+    subdir_seconds: dict[str, float]
+    failed: str | None
+
+
+def run_next(feed: Feed, on_run: Callable[[str, bool], OnStep]) -> tuple[LocalRun, list[Exception]]:
+    """Do the oldest unfinished run that may go on; where none does, a new run with what has landed.
+
+    A run whose last failure would only repeat itself is passed over. So is one that is tried, and fails again.
+
+    Args:
+        feed: the feed, as `start` returned it.
+        on_run: is told each run that is tried, and whether it is resumed; returns what is told of its steps.
+
+    Returns:
+        The run that is complete, and the errors of those that were tried before it.
+
+    Raises:
+        FanfoldError, ExceptionGroup, BusyError: as `run`; the errors of all runs that were tried together.
+    """
+    failed: list[Exception] = []
+    for ts in runs.unfinished(feed):
+        if unfinished.is_stuck(feed, ts):
+            continue
+        try:
+            return run(feed, ts, on_run(ts, True)), failed  # noqa: FBT003 - told by position
+        except (FanfoldError, ExceptionGroup) as error:
+            if isinstance(error, ExceptionGroup) and error.split(FanfoldError)[1]:
+                raise
+            failed.append(error)
+    ts = format_ts(datetime.now(UTC))
+    try:
+        return run(feed, ts, on_run(ts, False)), failed  # noqa: FBT003 - told by position
+    except (FanfoldError, ExceptionGroup) as error:
+        if not failed:
+            raise
+        msg = "runs failed"
+        raise ExceptionGroup(msg, [*failed, error]) from None
+
+
+def run(feed: Feed, ts: str, on_step: OnStep) -> LocalRun:
+    """Do all steps of a run here and now.
+
+    Args:
+        feed: the feed, as `start` returned it.
+        ts: execution timestamp of the run.
+        on_step: is told subdirectory, step, and `running`, `done`, `skipped` or `failed`.
+
+    Raises:
+        FanfoldError: a step before or after the groups failed.
+        BusyError: another `fanfold run` does this run, or a task of Airflow a step of it.
+        ExceptionGroup: groups failed; the others have published and archived.
+    """
+    name = format_ts(parse_ts(ts))
+    try:
+        return _run(feed, name, on_step)
+    except (FanfoldError, ExceptionGroup) as error:
+        if kept := unfinished.kept(feed, name):
+            error.add_note(kept)
+        raise
+
+
+def _run(feed: Feed, ts: str, on_step: OnStep) -> LocalRun:
+    began = time.monotonic()
+    is_new = ts not in runs.unfinished(feed) and not runs.is_complete(feed.run(ts))
+    seconds: dict[str, float] = {}
+    staged = stage_files(feed, ts, _ready(feed) if is_new else None)
+    with _driver(feed.run(ts)):
+        if staged:
+            groups = create_dynamic_taskgroups(feed.data_dir, ts, feed.spec.subdirs)
+            seconds = _run_groups(feed, ts, groups, on_step)
+        summary = verify_run(feed.data_dir, ts, feed.spec.subdirs)
+    return LocalRun(summary, time.monotonic() - began, seconds, verdict_of(feed.data_dir, ts))
+
+
+def _driver(run: Run) -> contextlib.AbstractContextManager[None]:
+    """Keep a second `fanfold run` from taking groups of this one that have not begun."""
+    if runs.is_complete(run) or not run.work_dir.is_dir():
+        return contextlib.nullcontext()
+    return lease.hold(run.driver_path, does="fanfold run")
+
+
+def _ready(feed: Feed) -> list[LandedFile]:
+    """List what is ready in landing, once the files that lie there now may be."""
+    landing = list_files(feed)
+    soon = [wait for wait in landing.settling.values() if wait <= feed.spec.input.settle_seconds]
+    if soon:
+        time.sleep(max(soon) + 0.01)
+        landing = list_files(feed)
+    warn(landing.held)
+    return landing.ready
+
+
+def _run_groups(feed: Feed, ts: str, groups: Mapping[str, str], on_step: OnStep) -> dict[str, float]:
+    # What a step waits for is mostly a core: more threads than cores would take memory, and no time off.
+    at_once = min(feed.spec.concurrent_tasks, len(groups), os.cpu_count() or 1)
+    todo = deque((int(n), 0) for n in groups)
+    began: dict[int, float] = {}
+    seconds: dict[str, float] = {}
+    errors: dict[int, BaseException] = {}
+    with _threads(at_once) as pool:
+        running: dict[Future[Any], tuple[int, int]] = {}
+        while todo or running:
+            while todo and len(running) < at_once:
+                n, step = _next(todo, at_once)
+                began.setdefault(n, time.monotonic())
+                on_step(n, GROUP_STEPS[step].__name__, "running")
+                running[pool.submit(GROUP_STEPS[step], groups[str(n)], feed.data_dir)] = n, step
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                n, step = running.pop(future)
+                error = future.exception()
+                state = "done" if error is None else "skipped" if isinstance(error, EmptySubdir) else "failed"
+                on_step(n, GROUP_STEPS[step].__name__, state)
+                if error is not None and state == "failed":
+                    errors[n] = error
+                elif state == "done" and step + 1 < len(GROUP_STEPS):
+                    todo.appendleft((n, step + 1))
+                else:
+                    seconds[str(n)] = time.monotonic() - began[n]
+    if errors:
+        failed = BaseExceptionGroup(f"groups of run {ts} failed", [errors[n] for n in sorted(errors)])
+        failed.add_note(
+            f"run {ts} is complete, and was changed since: fanfold verify SPEC {ts}"
+            if runs.is_complete(feed.run(ts))
+            else f"run {ts} is unfinished, {len(errors)} of {len(groups)} groups failed: correct the cause and run "
+            f"again, or give up the run: fanfold release SPEC {ts}"
+        )
+        raise failed
+    return seconds
+
+
+@contextlib.contextmanager
+def _threads(at_once: int) -> Iterator[Executor]:
+    """Start threads; the block waits for what runs on them at its end, but not after Ctrl-C."""
+    waits, pool = True, ThreadPoolExecutor(at_once)
+    try:
+        yield pool
+    except KeyboardInterrupt:
+        # Every step survives `kill -9`.
+        waits = False
+        raise
+    finally:
+        pool.shutdown(waits, cancel_futures=True)
+
+
+def _next(todo: deque[tuple[int, int]], at_once: int) -> tuple[int, int]:
+    """Take the step that is next: a group that has begun is finished before another begins.
+
+    But the last ones begin at once: one that began when all others are done would work alone.
+    """
+    new = [group for group in todo if group[1] == 0]
+    chosen = new[0] if 0 < len(new) < at_once else todo[0]
+    todo.remove(chosen)
+    return chosen

@@ -1,0 +1,134 @@
+"""Back from the archive: originals under their old names, and whole runs made again."""
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from fanfold import durable, interrupt, links, manifest
+from fanfold.errors import DataError
+from fanfold.feed import archive, landing, lease, runs
+from fanfold.feed.balance import balance
+from fanfold.layout import Feed, Run
+from fanfold.manifest import ArchivedFile, Files, Manifest, StagedFile
+from fanfold.steps import local
+
+
+def restore(run: Run, committed: Manifest, target_dir: Path) -> list[str]:
+    """Copy the originals of a complete run into a directory, under their old names, each with its marker after it.
+
+    Everything is checked before the first is written: nothing is overwritten. A second call completes a first one.
+
+    Returns:
+        The names, sorted.
+
+    Raises:
+        DataError: an original is missing or changed, or another file has its name in `target_dir`.
+        PathError: a link below `target_dir` leads out of it, or this process may not write into it.
+    """
+    places = {target_dir / file.name: file for file in committed.files}
+    links.check_inside({target.parent for target in places}, [target_dir])
+    landing.check_writable({target.parent for target in places})
+    for target, file in places.items():
+        if target.exists() and durable.sha256(target) != file.sha256:
+            msg = f"{str(target)!r} exists and is another file, expected the name to be free: nothing is overwritten"
+            raise DataError(msg)
+    for target, file in places.items():
+        _copy_out(run, file, target)
+    return sorted(file.name for file in committed.files)
+
+
+def _copy_out(run: Run, file: ArchivedFile, target: Path) -> None:
+    archive.copy_out(run.feed.data_dir / file.archived_as, file.name, file.sha256, target)
+    marker, archived = run.marker(target.name), run.archived_marker_path(file.name)
+    if marker and archived:
+        durable.copy(archived, target.with_name(marker))
+
+
+def stage_again(run: Run, committed: Manifest, feed: Feed) -> None:
+    """Stage the originals of a complete run in another `data_dir`, as its stage_files did; the run goes on from there.
+
+    The references are those that the run has joined, where `feed` has no others. What was a duplicate is one again.
+    A second call completes a first one.
+
+    Raises:
+        DataError: an original or a reference is missing or changed.
+        SpecError: the `data_dir` holds another feed.
+        BusyError: another process does the same.
+    """
+    again = feed.run(run.ts)
+    runs.claim_data_dir(feed)
+    if runs.is_complete(again) or again.files_path.exists():
+        return
+    durable.make_dirs(feed.landing_dir)
+    durable.make_dirs(again.work_dir)
+    with lease.hold(again.lease_path, does="stage_files"):
+        for reference in committed.summary.references:
+            kept = run.feed.kept_reference_path(reference.path, reference.sha256)
+            if not (feed.data_dir / reference.path).exists():
+                archive.copy_out(kept, kept.name, reference.sha256, feed.data_dir / reference.path)
+        subdirs = _subdirs(run, committed, feed)
+        staged = []
+        for n in range(1, feed.spec.subdirs + 1):
+            durable.make_dirs(again.subdir_dir(n))
+        for file in committed.files:
+            n = subdirs[file.name]
+            _copy_out(run, file, again.subdir_dir(n) / file.name)
+            staged.append(StagedFile(file.name, file.size_bytes, n, file.decision, file.duplicate_of, file.replay_of))
+        staged.sort(key=lambda file: (file.subdir, file.name))
+        durable.write(again.spec_path, runs.encode_spec(feed.spec))
+        durable.write(again.files_path, manifest.encode(Files(claimed=True, files=staged)))
+
+
+def _subdirs(run: Run, committed: Manifest, feed: Feed) -> dict[str, int]:
+    if feed.spec.subdirs == run.feed.spec.subdirs:
+        return {file.name: file.subdir for file in committed.files}
+    parts = balance(((file.name, file.size_bytes) for file in committed.files), feed.spec.subdirs)
+    return {name: n for n, names in parts.items() for name in names}
+
+
+@contextlib.contextmanager
+def _scratch_dir() -> Iterator[Path]:
+    """Make a temporary directory; after Ctrl-C it goes while steps still work in it."""
+    with tempfile.TemporaryDirectory(prefix="fanfold-", ignore_cleanup_errors=True) as folder:
+        scratch_dir = Path(folder).resolve() / "data"
+        scratch_dir.mkdir()
+        try:
+            yield scratch_dir
+        except KeyboardInterrupt:
+            # Steps that nobody waits for find nothing from now on, and put nothing where all is removed.
+            scratch_dir.rename(scratch_dir.with_name("gone"))
+            raise
+
+
+def differences(run: Run, committed: Manifest) -> list[str]:
+    """Make a complete run again from its archive, in a temporary directory, and compare what comes out.
+
+    Returns:
+        A sentence for each table, list of bad records and bad file that comes out otherwise.
+
+    Raises:
+        DataError: an original or a reference is missing or changed.
+        FanfoldError, ExceptionGroup: the run does not come to its end again.
+    """
+    with interrupt.unwinding(), _scratch_dir() as folder:
+        feed = Feed(folder, run.feed.spec)
+        stage_again(run, committed, feed)
+        local.run(feed, run.ts, lambda _n, _step, _state: None)
+        made = manifest.read(feed.run(run.ts).commit_path, Manifest)
+    found = []
+    for kind, before, now in (
+        ("table", committed.outputs, made.outputs),
+        ("list of bad records", committed.quarantined, made.quarantined),
+    ):
+        for n in sorted(before.keys() | now.keys(), key=int):
+            if before.get(n) != now.get(n):
+                path = (before.get(n) or now[n]).path
+                versions = f"fanfold {committed.fanfold}, duckdb {committed.duckdb}"
+                found.append(f"{path!r} is not the {kind} that the archive gives (it was made with {versions})")
+    codes = {file.name: file.code for file in made.files}
+    return found + [
+        f"{file.archived_as!r} was {file.code or 'good'}, and is {codes[file.name] or 'good'} now"
+        for file in committed.files
+        if file.code != codes[file.name]
+    ]

@@ -1,0 +1,39 @@
+"""The first step: everything is checked that can be known before the first file."""
+
+from fanfold.durable import AnyPath
+from fanfold.errors import MissingError, PathError
+from fanfold.feed import landing, runs
+from fanfold.layout import Feed
+from fanfold.records.references import check_header
+
+
+def start(spec_path: AnyPath, data_dir: AnyPath | None = None) -> Feed:
+    """Check everything that can be known before the first file: spec, allowed roots, landing, references.
+
+    Raises:
+        SpecError, PathError: as `runs.open_feed`.
+        MissingError: the landing directory, a reference, or a column of it is not there.
+        PathError: landing and staging are on two file systems, or this process may not read landing, or not write into
+            a folder.
+    """
+    feed = runs.open_feed(spec_path, data_dir)
+    if not feed.landing_dir.is_dir():
+        msg = f"{str(feed.landing_dir)!r} is not a directory, expected the landing directory (input.path)"
+        raise MissingError(msg)
+    staging_dir = feed.staging_dir if feed.staging_dir.is_dir() else feed.data_dir
+    if feed.landing_dir.stat().st_dev != staging_dir.stat().st_dev:
+        msg = (
+            f"{str(feed.landing_dir)!r} is on another file system than {str(staging_dir)!r}, expected one for both: "
+            "a file is claimed by renaming it"
+        )
+        raise PathError(msg)
+    landing.check_readable(feed.landing_dir)
+    landing.check_writable(folder for folder in feed.folders if folder != feed.landing_dir)
+    landing.check_writable(feed.staging_dir / ts for ts in runs.unfinished(feed))
+    for merged in feed.spec.merge:
+        source = feed.data_dir / merged.reference
+        if not source.is_file():
+            msg = f"{str(source)!r} is not a file, expected the reference {merged.reference!r}"
+            raise MissingError(msg)
+        check_header(source, merged)
+    return feed
