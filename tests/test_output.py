@@ -34,7 +34,7 @@ def source_of(content: bytes, types: dict[str, str], declared: Sequence[str] = (
     assert not found.wrong
     flat = [Column(name, kind, "record", [name]) for name, kind in types.items()]
     places = [(SLOT, 0, slot) for slot in range(len(flat))]
-    return Source(lambda wanted: Rows(record, wanted), lambda: [found.merged], flat, places, 100)
+    return Source(lambda wanted, arrow: Rows(record, wanted, arrow=arrow), lambda: [found.merged], flat, places, 100)
 
 
 def by_sql(source: Source, *columns: str) -> list[Column]:
@@ -199,7 +199,13 @@ def test_records_are_joined_exploded_and_written(tmp_path: Path) -> None:
     places = [
         (SLOT, 0, 0), (SLOT, 0, 1), (SLOT, 0, 2), (SLOT, 1, 0), (SLOT, 1, 1), (JOIN, 0, 1), (NUMBER, 0, 0), (ITEM, 0, 0)
     ]  # fmt: skip
-    source = Source(lambda wanted: Rows(ORDER, wanted, (0, 1), joins=joins), lambda: [found.merged], flat, places, 100)
+    source = Source(
+        lambda wanted, arrow: Rows(ORDER, wanted, (0, 1), joins=joins, arrow=arrow),
+        lambda: [found.merged],
+        flat,
+        places,
+        100,
+    )
     columns = [*flat, *by_sql(source._replace(flat=flat[3:5]), "n + 1", "sku")]
     assert write(tmp_path / "1.parquet", "parquet", columns, source) == 3
     expected = {
@@ -314,7 +320,8 @@ times = int(sys.argv[2])
 kinds = {"a": "BIGINT", "t": "VARCHAR", "n": "DECIMAL(18,2)"}
 flat = [Column(name, kind, "record", [name]) for name, kind in kinds.items()]
 source = Source(
-    lambda places: Rows(record, places), lambda: (merged for _ in range(times)), flat, [(0, 0, i) for i in range(3)], 60
+    lambda places, arrow: Rows(record, places, arrow=arrow),
+    lambda: (merged for _ in range(times)), flat, [(0, 0, i) for i in range(3)], 60,
 )
 columns = [*flat, Column("d", "DECIMAL(18,2)", "spec", [], expression="(n * 2)::DECIMAL(18,2)")]
 for form in ("csv", "parquet"):

@@ -10,6 +10,7 @@
 
 #include <sanitizer/common_interface_defs.h>
 
+#include "../../src/fanfold/native/arrow.h"
 #include "../../src/fanfold/native/fanfold.h"
 
 typedef struct {
@@ -183,16 +184,21 @@ static void read_all(const fanfold_options *options, int how, Answer *answer) {
         free(window);
         at += size;
         do {
-            done = fanfold_reader_next(reader);
-            take(&answer->merged, fanfold_reader_merged(reader));
-            take(&answer->faults, fanfold_reader_faults(reader));
+            fanfold_bytes merged, faults;
+            done = fanfold_reader_next(reader, &merged, &faults);
+            check(done >= 0, "reading goes on");
+            take(&answer->merged, merged);
+            take(&answer->faults, faults);
         } while (done == FANFOLD_FULL);
-        check(done >= 0, "reading goes on");
         if (done == FANFOLD_END) break;
     }
     check(done == FANFOLD_END, "the file ends");
     answer->counts = fanfold_reader_counts(reader);
-    if (options->others == FANFOLD_LEARN) take(&answer->learnt, fanfold_reader_learnt(reader));
+    if (options->others == FANFOLD_LEARN) {
+        fanfold_bytes learnt;
+        check(fanfold_reader_learnt(reader, &learnt) == FANFOLD_FULL, "what is learnt is written");
+        take(&answer->learnt, learnt);
+    }
     fanfold_reader_close(reader);
 }
 
@@ -226,11 +232,20 @@ static void check_faults(const Answer *answer) {
     check(bad == answer->counts.bad, "the number of bad records");
 }
 
+#define COLUMN(kind, scope, slot) {kind, scope, slot, {NULL, 0}, 0, 0, 0}
+
+static fanfold_rows *open_rows(const fanfold_options *options, const uint32_t *chain, size_t chain_size,
+                               const fanfold_column *columns, size_t column_count, int as_arrow) {
+    fanfold_wanted wanted = {options->schema, options->others == FANFOLD_RESCUE, (uint32_t)as_arrow, options->joins,
+                             options->join_count, chain, chain_size, columns, column_count};
+    return fanfold_rows_open(&wanted);
+}
+
 /* The merged records are as many as the good ones, and their rows can be written, cut anywhere. */
 static void check_rows(const fanfold_options *options, const Answer *answer) {
     static const uint32_t chain[] = {0, 1};
-    static const fanfold_column columns[] = {{0, 0, 0}, {0, 1, 0}, {0, 0, 1}, {1, 0, 0},
-                                             {2, 0, 0}, {3, 0, 0}, {0, 1, 1}, {5, 0, 0}};
+    static const fanfold_column columns[] = {COLUMN(0, 0, 0), COLUMN(0, 1, 0), COLUMN(0, 0, 1), COLUMN(1, 0, 0),
+                                             COLUMN(2, 0, 0), COLUMN(3, 0, 0), COLUMN(0, 1, 1), COLUMN(5, 0, 0)};
     uint32_t rescue = options->others == FANFOLD_RESCUE;
     Text csv[2] = {{0}, {0}};
     uint64_t entries = 0;
@@ -241,7 +256,7 @@ static void check_rows(const fanfold_options *options, const Answer *answer) {
     check(entries == answer->counts.records - answer->counts.bad + 1 || (!entries && !answer->counts.records),
           "the number of merged records");
     for (int how = 0; how < 3; how += 2) {
-        fanfold_rows *rows = fanfold_rows_open(options->schema, rescue, NULL, 0, chain, 2, columns, 7 + rescue);
+        fanfold_rows *rows = open_rows(options, chain, 2, columns, 7 + rescue, 0);
         check(rows != NULL, "rows open");
         size_t at = 0;
         for (int last = 0; !last;) {
@@ -252,10 +267,11 @@ static void check_rows(const fanfold_options *options, const Answer *answer) {
             at += size;
             int done;
             do {
-                done = fanfold_rows_next(rows);
-                take(&csv[how / 2], fanfold_rows_csv(rows));
+                fanfold_bytes piece;
+                done = fanfold_rows_next(rows, &piece);
+                check(done >= 0, "rows are written");
+                take(&csv[how / 2], piece);
             } while (done == FANFOLD_FULL);
-            check(done >= 0, "rows are written");
         }
         fanfold_rows_close(rows);
     }
@@ -267,16 +283,18 @@ static void check_rows(const fanfold_options *options, const Answer *answer) {
 /* The same rows as columns: as many, and what is made is released. */
 static void check_columns(const fanfold_options *options, const Answer *answer) {
     static const uint32_t chain[] = {0, 1};
-    static const fanfold_column columns[] = {{0, 0, 0}, {0, 0, 1}, {0, 1, 0}, {0, 1, 1}, {0, 0, 3},
-                                             {0, 0, 4}, {0, 0, 5}, {0, 0, 6}, {3, 0, 0}};
-    static const uint8_t types[] = {FANFOLD_VARCHAR,     FANFOLD_BIGINT,  FANFOLD_VARCHAR,
-                                    FANFOLD_DECIMAL,     FANFOLD_DOUBLE,  FANFOLD_DATE,
-                                    FANFOLD_TIMESTAMPTZ, FANFOLD_BOOLEAN, FANFOLD_VARCHAR};
-    fanfold_arrow_column wanted[9];
-    for (size_t i = 0; i < 9; i++) wanted[i] = (fanfold_arrow_column){{(const uint8_t *)"name", 4}, types[i], 18, 2};
-    fanfold_rows *rows =
-        fanfold_rows_open(options->schema, options->others == FANFOLD_RESCUE, NULL, 0, chain, 2, columns, 9);
-    check(rows && fanfold_rows_arrow(rows, wanted, 9) == FANFOLD_FULL, "columns open");
+    static const struct {
+        uint32_t kind, scope, slot;
+        uint8_t type;
+    } wanted[] = {{0, 0, 0, FANFOLD_VARCHAR},     {0, 0, 1, FANFOLD_BIGINT},  {0, 1, 0, FANFOLD_VARCHAR},
+                  {0, 1, 1, FANFOLD_DECIMAL},     {0, 0, 3, FANFOLD_DOUBLE},  {0, 0, 4, FANFOLD_DATE},
+                  {0, 0, 5, FANFOLD_TIMESTAMPTZ}, {0, 0, 6, FANFOLD_BOOLEAN}, {3, 0, 0, FANFOLD_VARCHAR}};
+    fanfold_column columns[9];
+    for (size_t i = 0; i < 9; i++)
+        columns[i] = (fanfold_column){
+            wanted[i].kind, wanted[i].scope, wanted[i].slot, {(const uint8_t *)"name", 4}, wanted[i].type, 18, 2};
+    fanfold_rows *rows = open_rows(options, chain, 2, columns, 9, 1);
+    check(rows != NULL, "columns open");
     struct ArrowSchema schema;
     check(fanfold_rows_schema(rows, &schema) == FANFOLD_FULL && schema.n_children == 9, "a schema is made");
     schema.release(&schema);
@@ -287,7 +305,8 @@ static void check_columns(const fanfold_options *options, const Answer *answer) 
               "merged records are taken");
         for (int done = FANFOLD_FULL; done == FANFOLD_FULL;) {
             struct ArrowArray array;
-            check((done = fanfold_rows_next(rows)) >= 0, "columns are made");
+            fanfold_bytes nothing;
+            check((done = fanfold_rows_next(rows, &nothing)) >= 0, "columns are made");
             check(fanfold_rows_array(rows, &array) == FANFOLD_FULL, "an array is taken");
             made += (uint64_t)array.length;
             array.release(&array);
@@ -315,13 +334,13 @@ static FILE *as_file(const Text *text, int damaged) {
 /* Writes one column of merged records; what is damaged ends it. */
 static void write_column(const fanfold_options *options, const Text *merged, fanfold_column column, Text *csv) {
     static const uint32_t chain[] = {0};
-    fanfold_rows *rows =
-        fanfold_rows_open(options->schema, 0, options->joins, options->join_count, chain, 1, &column, 1);
+    fanfold_rows *rows = open_rows(options, chain, 1, &column, 1, 0);
     csv->size = 0;
     if (!rows) return;
     check(fanfold_rows_feed(rows, merged->data, merged->size, 1) == FANFOLD_FULL, "merged records are taken");
-    while (fanfold_rows_next(rows) == FANFOLD_FULL) take(csv, fanfold_rows_csv(rows));
-    take(csv, fanfold_rows_csv(rows));
+    fanfold_bytes piece;
+    for (int done = FANFOLD_FULL; done == FANFOLD_FULL;)
+        if ((done = fanfold_rows_next(rows, &piece)) >= 0) take(csv, piece);
     fanfold_rows_close(rows);
 }
 
@@ -344,12 +363,12 @@ static void check_table(fanfold_options options) {
             options.joins = &join;
             options.join_count = 1;
             read_all(&options, 0, &joined);
-            write_column(&options, &joined.merged, (fanfold_column){4, 0, 0}, &found);
+            write_column(&options, &joined.merged, (fanfold_column)COLUMN(4, 0, 0), &found);
             if (!damaged) {
-                check(fanfold_table_rows(table) == whole.counts.records - whole.counts.bad, "rows of a table");
+                check(fanfold_table_facts(table).rows == whole.counts.records - whole.counts.bad, "rows of a table");
                 read_all(&options, 2, &again);
                 same(&joined.merged, &again.merged, "joined records");
-                write_column(&options, &joined.merged, (fanfold_column){0, 0, 0}, &own);
+                write_column(&options, &joined.merged, (fanfold_column)COLUMN(0, 0, 0), &own);
                 same(&own, &found, "keys of joined rows");
             }
         }

@@ -27,14 +27,15 @@ class Source(NamedTuple):
     """Where rows come from: merged records, in their order.
 
     Attributes:
-        rows: makes what writes the columns at given places (kind, scope and slot); it is called several times.
+        rows: makes what writes the columns at given places (kind, scope and slot), with name and type of each; it is
+            called several times.
         windows: begins to read the merged records; it is called once for each time that they are read.
         flat: the columns of a flat row.
         places: where each of them is.
         record_bytes: how large a record is, on average.
     """
 
-    rows: Callable[[Sequence[Place]], Rows]
+    rows: Callable[[Sequence[Place], Sequence[tuple[str, str]]], Rows]
     windows: Callable[[], Iterable[bytes]]
     flat: Sequence[Column]
     places: Sequence[Place]
@@ -63,7 +64,7 @@ def write(target: Path, form: str, columns: Sequence[Column], source: Source, sp
         OSError: the merged records could not be read, or the table not be written.
     """
     query = _query(form, columns, source)
-    stream = Stream(query.carried, lambda: source.rows(query.places), source.windows)
+    stream = Stream(query.carried, lambda columns: source.rows(query.places, columns), source.windows)
     buffers = chunk_bytes(source.record_bytes)
     with connect(target.parent, spill_dir, buffers=buffers, columns=len(query.carried)) as connection:
         try:
@@ -125,9 +126,11 @@ def _query(form: str, columns: Sequence[Column], source: Source) -> _Query:
         for number, column in enumerate(columns)
     ]
     rows = max(FEWEST_ROWS, min(ROW_GROUP_ROWS, ROW_GROUP_BYTES // max(1, source.record_bytes)))
+    # The core gives each value as the text that its type has; here it becomes what its type is.
+    cast = ", ".join(f"{identifier(name)}::{kind} AS {identifier(name)}" for name, (kind, _) in carried.items())
     ends = f"PREFIX {text(header([column.name for column in columns]).decode())}, SUFFIX {text(chr(10))}"
     return _Query(
-        f"SELECT {', '.join(chosen)} FROM (SELECT {', '.join(made)} FROM {STREAM})",
+        f"SELECT {', '.join(chosen)} FROM (SELECT {', '.join(made)} FROM (SELECT {cast} FROM {STREAM}) AS {STREAM})",
         f"{CSV}, {ends}" if form == "csv" else PARQUET.format(rows=rows),
         [(name, kind) for name, (kind, _) in carried.items()],
         [place for _, place in carried.values()],

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from fanfold.native import library
-from fanfold.native.fields import Field, Seen, schema
-from fanfold.native.library import FULL, Bytes, Column, Options, checked, core, opened
+from fanfold.native.fields import Field, Seen, schema, type_of
+from fanfold.native.library import Bytes, Column, Options, Wanted, checked, core, opened, run
 from fanfold.native.tables import Duplicate, Joined, Table, joined
 
 __all__ = [
@@ -123,23 +123,6 @@ class Excluded(NamedTuple):
     code: str = "case_conflict"
 
 
-_KINDS = {"object": 1, "array": 2, "scalar": 4}
-
-
-def _excluded(forms: Sequence[Excluded]) -> tuple[ctypes.Array[library.Excluded], list[bytes]]:
-    """Return the forms, and the paths that they point to."""
-    made = (library.Excluded * len(forms))()
-    paths = [b"".join(struct.pack("<I", len(step)) + step for step in map(str.encode, form.path)) for form in forms]
-    for place, path, (_, kinds, inside, code) in zip(made, paths, forms, strict=True):
-        place.path, place.inside, place.code = _bytes(path), inside, codes().index(code) + 1
-        place.kinds = sum({_KINDS[kind] for kind in kinds})
-    return made, paths
-
-
-def _bytes(text: bytes) -> Bytes:
-    return Bytes(ctypes.cast(ctypes.c_char_p(text), ctypes.c_void_p), len(text))
-
-
 class Reader:
     """Reads the records of one file after the other."""
 
@@ -167,19 +150,11 @@ class Reader:
             ValueError: what is asked for does not fit the schema.
         """
         declared, way = schema(record) if record is not None else b"", form.records_at.encode()
-        self._kept = (declared, way, joins, joined(joins), _excluded(excluded))
+        tables, forms = joined(joins), _excluded(excluded)
+        self._kept = (declared, way, joins, tables, forms)
         options = Options(
-            _bytes(declared),
-            _bytes(way),
-            form.max_record_bytes,
-            form.max_fields,
-            form.csv,
-            others,
-            frozen,
-            self._kept[3],
-            len(joins),
-            self._kept[4][0],
-            len(excluded),
+            *(Bytes.of(declared), Bytes.of(way), form.max_record_bytes, form.max_fields, form.csv, others, frozen),
+            *(ctypes.addressof(tables[0]), len(joins), ctypes.addressof(forms[0]), len(excluded)),
         )
         self.handle = opened(core().fanfold_reader_open(ctypes.byref(options)))
         weakref.finalize(self, core().fanfold_reader_close, self.handle)
@@ -194,27 +169,18 @@ class Reader:
         Where the file before it was not read to its end, what is left of it is dropped; what its records brought so far
         stays (fields, counts of matches).
         """
-        handle, calls, left = self.handle, core(), iter(windows)
-        checked(calls.fanfold_reader_begin(handle, name, len(name)))
-        window: bytes | None = next(left, b"")
-        while window is not None:
-            following = next(left, None)
-            checked(calls.fanfold_reader_feed(handle, window, len(window), following is None))
-            answer = FULL
-            while answer == FULL:
-                answer = checked(calls.fanfold_reader_next(handle))
-                merged, faults = calls.fanfold_reader_merged(handle).copy(), calls.fanfold_reader_faults(handle)
-                if merged or faults.size:
-                    yield Piece(merged, _wrong(faults.copy()))
-            window = following
+        checked(core().fanfold_reader_begin(self.handle, name, len(name)))
+        merged, faults = Bytes(), Bytes()
+        for _ in run("reader", self.handle, windows, merged, faults):
+            if merged.size or faults.size:
+                yield Piece(merged.copy(), _wrong(faults.copy()))
 
     @property
     def learnt(self) -> bytes:
         """What was learnt of all files so far, as `Seen.parse` takes it."""
-        learnt: bytes = core().fanfold_reader_learnt(self.handle).copy()
-        if not learnt:
-            raise MemoryError
-        return learnt
+        learnt = Bytes()
+        checked(core().fanfold_reader_learnt(self.handle, ctypes.byref(learnt)))
+        return learnt.copy()
 
     @property
     def seen(self) -> Seen:
@@ -230,6 +196,17 @@ class Reader:
     def unmatched(self, join: int) -> int:
         """Return how many records, of all files, have no match in a table."""
         return int(core().fanfold_reader_unmatched(self.handle, join))
+
+
+def _excluded(forms: Sequence[Excluded]) -> tuple[ctypes.Array[library.Excluded], list[bytes]]:
+    """Return the forms, and the paths that they point to."""
+    bits = {"object": 1, "array": 2, "scalar": 4}
+    paths = [b"".join(struct.pack("<I", len(step)) + step for step in map(str.encode, form.path)) for form in forms]
+    made = [
+        library.Excluded(Bytes.of(path), sum({bits[kind] for kind in kinds}), inside, codes().index(code) + 1)
+        for path, (_, kinds, inside, code) in zip(paths, forms, strict=True)
+    ]
+    return (library.Excluded * len(forms))(*made), paths
 
 
 @functools.cache
@@ -264,6 +241,7 @@ class Rows:
         *,
         joins: Sequence[Joined] = (),
         rescue: bool = False,
+        arrow: Sequence[tuple[str, str]] | None = None,
     ) -> None:
         """Begin.
 
@@ -273,22 +251,21 @@ class Rows:
             chain: the scopes from the record down; each element of the last one has a row.
             joins: those that the records were read with.
             rescue: whether other fields were kept.
+            arrow: name and type of each column, where they are for a Stream.
 
         Raises:
             ValueError: what is asked for does not fit the schema.
         """
-        self._kept = (schema(record), joins, joined(joins))
-        made = core().fanfold_rows_open(
-            _bytes(self._kept[0]),
-            rescue,
-            self._kept[2],
-            len(joins),
-            (ctypes.c_uint32 * len(chain))(*chain),
-            len(chain),
-            (Column * len(columns))(*(Column(*column) for column in columns)),
-            len(columns),
+        declared, tables, scopes = schema(record), joined(joins), (ctypes.c_uint32 * len(chain))(*chain)
+        named = [(name.encode(), type_of(kind)) for name, kind in arrow or [("", "VARCHAR")] * len(columns)]
+        made = [Column(*place, Bytes.of(name), *kind) for place, (name, kind) in zip(columns, named, strict=True)]
+        listed = (Column * len(columns))(*made)
+        wanted = Wanted(
+            *(Bytes.of(declared), rescue, arrow is not None, ctypes.addressof(tables[0]), len(joins)),
+            *(ctypes.addressof(scopes), len(chain), ctypes.addressof(listed), len(columns)),
         )
-        self.handle = opened(made)
+        self._joins = joins
+        self.handle = opened(core().fanfold_rows_open(ctypes.byref(wanted)))
         weakref.finalize(self, core().fanfold_rows_close, self.handle)
 
     def write(self, windows: Iterable[bytes]) -> Iterator[bytes]:
@@ -297,18 +274,10 @@ class Rows:
         Raises:
             ValueError: the records are damaged, or not whole.
         """
-        for window in windows:
-            checked(core().fanfold_rows_feed(self.handle, window, len(window), 0))
-            yield from self._pieces()
-        checked(core().fanfold_rows_feed(self.handle, b"", 0, 1))
-        yield from self._pieces()
-
-    def _pieces(self) -> Iterator[bytes]:
-        answer = FULL
-        while answer == FULL:
-            answer = checked(core().fanfold_rows_next(self.handle))
-            if piece := core().fanfold_rows_csv(self.handle).copy():
-                yield piece
+        csv = Bytes()
+        for _ in run("rows", self.handle, windows, csv):
+            if csv.size:
+                yield csv.copy()
 
     def __len__(self) -> int:
         """Return the number of rows."""

@@ -10,75 +10,58 @@ typedef struct {
     size_t flawed, cells;
 } Line;
 
-static const uint8_t *pass_character(const uint8_t *p, Line *line) {
-    size_t size = *p < 0x80 ? 1 : utf8_size(p);
-    if (!size && !line->flaw) {
-        line->flaw = p;
-        line->flawed = line->cells;
-    }
-    return p + (size ? size : 1);
-}
+static const char quotes_expected[] = "quotes around the whole field, or none in it";
+static const char names_expected[] = "a name for each column, each once";
+static const char size_expected[] = "at most input.max_record_bytes";
 
-/* Passes a field without quotes; returns what follows it, or NULL where a quote is in it: `cell->size` is then before
- * it. */
-static const uint8_t *plain_cell(const uint8_t *p, const uint8_t *end, Token *cell, Line *line) {
+static int is_break(const uint8_t *p) { return *p == '\n' || (*p == '\r' && p[1] == '\n'); }
+
+/* Passes a field, in quotes or not; returns what follows it, or NULL where one does not end, or a quote is in the
+ * other: `cell->size` is then before it. */
+static const uint8_t *pass_cell(const uint8_t *p, const uint8_t *end, Token *cell, Line *line) {
+    int quoted = *p == '"' && p < end;
+    p += quoted;
     *cell = (Token){p, 0, 0};
     for (;;) {
         p = plain_run(p);
         uint8_t c = *p;
-        if (c == ',' || c == '"' || c == '\n' || (c == '\r' && p[1] == '\n') || p >= end) break;
-        if (c == '#' || c == '\r') cell->marks |= QUOTED;
-        p = pass_character(p, line);
-    }
-    cell->size = (size_t)(p - cell->at);
-    return *p == '"' && p < end ? NULL : p;
-}
-
-/* Passes a field in quotes; returns what follows it, NULL where it does not end. */
-static const uint8_t *quoted_cell(const uint8_t *p, const uint8_t *end, Token *cell, Line *line) {
-    *cell = (Token){++p, 0, 0};
-    for (;;) {
-        p = plain_run(p);
-        if (p >= end) return NULL;
-        if (*p == '"') {
-            if (p[1] != '"') break;
-            cell->marks |= ESCAPED | QUOTED;
-            p += 2;
-            continue;
+        if (p >= end || (!quoted && (c == ',' || c == '"' || is_break(p))) || (c == '"' && p[1] != '"')) break;
+        if (c == '"' || c == ',' || c == '#' || c == '\r' || c == '\n') cell->marks |= QUOTED;
+        if (c == '"') cell->marks |= ESCAPED;
+        size_t size = c == '"' ? 2 : c < 0x80 ? 1 : utf8_size(p);
+        if (!size && !line->flaw) {
+            line->flaw = p;
+            line->flawed = line->cells;
         }
-        if (*p == ',' || *p == '#' || *p == '\n' || *p == '\r') cell->marks |= QUOTED;
-        p = pass_character(p, line);
+        p += size ? size : 1;
     }
     cell->size = (size_t)(p - cell->at);
-    if (!cell->size) cell->marks |= QUOTED;
-    return p + 1;
+    if (quoted && !cell->size) cell->marks |= QUOTED;
+    int ends_quoted = p < end && *p == '"';
+    return quoted != ends_quoted ? NULL : p + quoted;
 }
 
 /* Reads the line at `p`. Its cells are kept, as far as the header has names for them. */
 static Line read_line(fanfold_reader *reader, const uint8_t *p, size_t most) {
     const Input *input = &reader->input;
-    const uint8_t *end = input->bytes.data + input->bytes.size;
-    Line line = {VALUE_GOOD, NULL, NULL, NULL, NULL, 0, 0};
-    for (;; p++) {
+    const uint8_t *end = input_stop(input);
+    Line line = {.outcome = VALUE_GOOD};
+    for (reader->cells.count = 0;; p++) {
         Token cell;
         line.at = p;
-        const uint8_t *behind =
-            *p == '"' && p < end ? quoted_cell(p, end, &cell, &line) : plain_cell(p, end, &cell, &line);
+        const uint8_t *behind = pass_cell(p, end, &cell, &line);
         /* A quote, or a CR, right at the end may mean another thing with what follows. */
         if (!input->last && (!behind || behind >= end || behind + 1 == end)) {
             line.outcome = VALUE_INCOMPLETE;
             if (behind || *p == '"' || cell.size + 1 >= (size_t)(end - p)) return line;
         }
-        int ends = behind && (behind >= end || *behind == '\n' || (*behind == '\r' && behind[1] == '\n'));
+        int ends = behind && (behind >= end || is_break(behind));
         if (!behind || (!ends && *behind != ',')) {
             line.outcome = VALUE_BAD;
             line.stop = behind ? behind : *p == '"' ? end : cell.at + cell.size;
             return line;
         }
-        if (line.cells < most) {
-            ITEM(reader->cells, line.cells, reader->cell_capacity, &reader->exit);
-            reader->cells[line.cells] = cell;
-        }
+        if (line.cells < most) ADD(reader->cells, cell);
         line.cells++;
         p = behind;
         if (ends) break;
@@ -89,45 +72,32 @@ static Line read_line(fanfold_reader *reader, const uint8_t *p, size_t most) {
 
 static const uint8_t *line_break(const uint8_t *p, const uint8_t *end) { return memchr(p, '\n', (size_t)(end - p)); }
 
-static size_t without_cr(const uint8_t *begin, const uint8_t *end) {
-    return (size_t)(end - begin) - (end > begin && end[-1] == '\r');
-}
-
-static void name_pointer(fanfold_reader *reader, size_t column) {
+/* The pointer of a fault is the name of a column, or empty. */
+static void point_to(fanfold_reader *reader, size_t column) {
     Walk *walk = &reader->walk;
-    walk->depth = 0;
-    if (column >= reader->column_count) return;
-    size_t begin = column ? reader->names[column - 1] : 0;
-    walk->depth = 1;
+    walk->depth = column < reader->columns.count;
     walk->levels[0] = (Level){.is_object = 1, .begun = 1};
-    walk->levels[0].key = (Token){reader->header.data + begin, reader->names[column] - begin, 0};
+    if (walk->depth) walk->levels[0].key = reader->columns.items[column].name;
 }
 
-static void put_line_fault(fanfold_reader *reader, const uint8_t *begin, size_t size, const uint8_t *at, int code,
-                           const char *expected, size_t column) {
+/* Writes down that the line at the input's place is bad: at a field, or as a whole (SIZE_MAX). */
+static int refuse(fanfold_reader *reader, size_t size, Bad bad, size_t column) {
     Walk *walk = &reader->walk;
-    uint64_t start = reader->input.base + (uint64_t)(begin - reader->input.bytes.data);
+    const uint8_t *begin = input_byte(&reader->input, reader->input.at);
+    if (bad.offset > size) bad.offset = size;
     walk_begin(walk, begin + size, ++reader->serial);
     walk->explain = 1;
-    name_pointer(reader, column);
-    if (at > begin + size) at = begin + size;
-    walk_fault(walk, code, at, expected);
+    point_to(reader, column);
+    walk_fault(walk, bad.code, begin + bad.offset, bad.expected);
     walk->explain = 0;
-    Bad bad = {start, size, 0, start + (uint64_t)(at - begin), code, NULL, NULL};
-    if (reader->state == AT_HEADER)
-        reader_put_fault(reader, &bad, 0);
-    else
-        reader_bad(reader, &bad);
+    bad.expected = NULL;
+    bad.start = reader->input.at;
+    bad.size = size;
+    reader_bad(reader, &bad);
+    return FANFOLD_FULL;
 }
 
 /* The header. */
-
-static int refuse_header(fanfold_reader *reader, const uint8_t *begin, size_t size, int code, const char *expected) {
-    put_line_fault(reader, begin, size < MAX_KEY_CHARACTERS ? size : MAX_KEY_CHARACTERS, begin, code, expected,
-                   SIZE_MAX);
-    reader->state = AT_END;
-    return FANFOLD_FULL;
-}
 
 /* Copies a field in quotes without its quotes; returns its end. */
 static uint8_t *undouble(const Token *cell, uint8_t *to) {
@@ -138,203 +108,178 @@ static uint8_t *undouble(const Token *cell, uint8_t *to) {
     return to;
 }
 
-static void keep_name(fanfold_reader *reader, const Token *cell, int *code) {
-    Bytes *header = &reader->header;
-    size_t begin = header->size, count = reader->column_count;
-    bytes_room(header, cell->size);
-    header->size = (size_t)(undouble(cell, header->data + begin) - header->data);
-    size_t size = header->size - begin;
-    ITEM(reader->columns, count, reader->column_capacity, &reader->exit);
-    ITEM(reader->names, count, reader->name_capacity, &reader->exit);
-    reader->names[count] = header->size;
-    uint32_t node = shape_find(&reader->shape, RECORD, header->data + begin, size);
-    if (!node && reader->options.others == FANFOLD_LEARN)
-        node = shape_add(&reader->shape, RECORD, header->data + begin, size, code);
-    reader->columns[reader->column_count++] = node;
-    size_t characters = 0;
-    for (size_t i = begin; i < header->size; i++) characters += (header->data[i] & 0xc0) != 0x80;
-    if (characters > MAX_KEY_CHARACTERS) *code = FANFOLD_KEY_TOO_LONG;
-    if (!size || !keys_add(&reader->around_keys, 0, header->data + begin, size)) *code = FANFOLD_BAD_HEADER;
+static int refuse_header(fanfold_reader *reader, size_t size, int code, const char *expected) {
+    if (size > MAX_KEY_CHARACTERS) size = MAX_KEY_CHARACTERS;
+    shape_forget(&reader->shape);
+    reader->columns.count = 0;
+    reader->file.state = AT_END;
+    return refuse(reader, size, (Bad){.code = code, .expected = expected, .of_file = 1}, SIZE_MAX);
+}
+
+/* Takes a name of the header, for which there is room; returns the code of what is wrong with it, or 0. */
+static int take_name(fanfold_reader *reader, const Token *cell) {
+    uint8_t *begin = reader->header.data + reader->header.size;
+    Token name = {begin, (size_t)(undouble(cell, begin) - begin), 0};
+    uint32_t node = shape_find(&reader->shape, RECORD, &name);
+    int code = 0, is_new = !keys_find(&reader->keys, 0, name.at, name.size);
+    if (!node && reader->mode == WALK_LEARN) node = shape_add(&reader->shape, RECORD, &name, &code);
+    reader->header.size += name.size;
+    keys_add(&reader->keys, 0, name.at, name.size);
+    ADD(reader->columns, (CsvColumn){name, node});
+    if (!name.size || !is_new) return FANFOLD_BAD_HEADER;
+    return utf8_count(name.at, name.size) > MAX_KEY_CHARACTERS ? FANFOLD_KEY_TOO_LONG : code;
 }
 
 static int step_header(fanfold_reader *reader) {
     Input *input = &reader->input;
-    const uint8_t *begin = input_byte(input, input->at), *end = input->bytes.data + input->bytes.size;
-    const char *expected = "a name for each column, each once";
-    Line line = read_line(reader, begin, reader->options.max_fields + 1);
-    size_t most = (size_t)reader->options.max_record_bytes;
-    if (line.outcome == VALUE_INCOMPLETE && (size_t)(end - begin) <= most + 2)
-        return input_hungry(input, input->at, most + 3);
+    const uint8_t *begin = input_byte(input, input->at);
+    size_t most = (size_t)reader->options.max_record_bytes, left = (size_t)(input_stop(input) - begin);
+    Line line = read_line(reader, begin, (size_t)reader->options.max_fields + 1);
+    if (line.outcome == VALUE_INCOMPLETE && left <= most + 2) return input_hungry(input, input->at, most + 3);
     if (line.outcome != VALUE_GOOD || (size_t)(line.end - begin) > most)
-        return refuse_header(reader, begin, 0, FANFOLD_BAD_HEADER, expected);
+        return refuse_header(reader, 0, FANFOLD_BAD_HEADER, names_expected);
     size_t size = (size_t)(line.end - begin);
     if (line.cells > reader->options.max_fields)
-        return refuse_header(reader, begin, size, FANFOLD_TOO_MANY_FIELDS, "no more columns than a run has fields");
-    if (line.flaw) return refuse_header(reader, begin, size, FANFOLD_BAD_UTF8, "UTF-8");
-    keys_empty(&reader->around_keys);
+        return refuse_header(reader, size, FANFOLD_TOO_MANY_FIELDS, "no more columns than a run has fields");
+    if (line.flaw) return refuse_header(reader, size, FANFOLD_BAD_UTF8, "UTF-8");
     int code = 0;
+    keys_cut(&reader->keys, 0);
     reader->header.size = 0;
-    for (size_t i = 0; i < line.cells && !code; i++) keep_name(reader, &reader->cells[i], &code);
-    if (code) {
-        shape_forget(&reader->shape);
-        return refuse_header(reader, begin, size, code, expected);
-    }
+    bytes_room(&reader->header, size);
+    for (size_t i = 0; i < line.cells && !code; i++) code = take_name(reader, &reader->cells.items[i]);
+    if (code) return refuse_header(reader, size, code, names_expected);
     shape_keep(&reader->shape);
     input->at += size;
-    reader->state = AT_LINE;
+    reader->file.state = AT_LINE;
     return FANFOLD_FULL;
 }
 
 /* The lines. */
 
-static Token as_json(fanfold_reader *reader, const uint8_t *at, size_t size) {
+static Token as_json(fanfold_reader *reader, const Token *text) {
     reader->row.size = 0;
-    bytes_json(&reader->row, at, size);
-    uint8_t *text = arena_take(&reader->merged.texts, reader->row.size);
-    memcpy(text, reader->row.data, reader->row.size);
-    return (Token){text, reader->row.size, QUOTED};
+    bytes_json(&reader->row, text->at, text->size);
+    return (Token){arena_copy(&reader->merged.texts, reader->row.data, reader->row.size), reader->row.size, QUOTED};
 }
 
 static void take_cell(fanfold_reader *reader, size_t column) {
     Walk *walk = &reader->walk;
-    Token cell = reader->cells[column];
-    uint32_t number = reader->columns[column];
+    Token cell = reader->cells.items[column], text;
+    const CsvColumn *found = &reader->columns.items[column];
+    const Node *node = &reader->shape.nodes.items[found->node];
+    const uint8_t *at = cell.at;
     int is_null = !cell.size && !(cell.marks & QUOTED);
     if (cell.marks & ESCAPED) {
-        uint8_t *text = arena_take(&reader->merged.texts, cell.size), *end = undouble(&cell, text);
-        cell = (Token){text, (size_t)(end - text), cell.marks & ~(unsigned)ESCAPED};
+        uint8_t *to = arena_take(&reader->merged.texts, cell.size), *end = undouble(&cell, to);
+        cell = (Token){to, (size_t)(end - to), cell.marks & ~(unsigned)ESCAPED};
     }
-    name_pointer(reader, column);
+    point_to(reader, column);
     if (walk->excluded) {
-        walk_exclude_key(walk, RECORD, &walk->levels[0].key, reader->cells[column].at);
-        if (walk->way && !is_null) walk_exclude_value(walk, IS_SCALAR, reader->cells[column].at);
+        walk_exclude_key(walk, RECORD, &found->name, at);
+        if (walk->way && !is_null) walk_exclude_value(walk, IS_SCALAR, at);
     }
-    const Node *node = &reader->shape.nodes[number];
-    if (!number && reader->options.others == FANFOLD_RESCUE) {
-        size_t begin = column ? reader->names[column - 1] : 0;
-        Token key = as_json(reader, reader->header.data + begin, reader->names[column] - begin);
-        Token text = is_null ? (Token){(const uint8_t *)"null", 4, 0} : as_json(reader, cell.at, cell.size);
-        merged_rest(&reader->merged, RECORD, (Token){key.at + 1, key.size - 2, 0}, text.at, text.size);
-        return;
+    if (!found->node && walk->others == FANFOLD_RESCUE) {
+        Token key = as_json(reader, &found->name), name = {key.at + 1, key.size - 2, 0};
+        text = is_null ? (Token){(const uint8_t *)"null", 4, 0} : as_json(reader, &cell);
+        merged_rest(&reader->merged, RECORD, &name, &text);
+    } else if (node->kind == FANFOLD_VALUE && node->type.base == FANFOLD_JSON && !is_null) {
+        text = as_json(reader, &cell);
+        if (walk->mode == WALK_READ) merged_value(&reader->merged, node->scope, node->slot, &text);
+    } else if (found->node) {
+        walk_take(walk, found->node, is_null ? KIND_NULL : KIND_TEXT, &cell, at);
+    } else if (!is_null && walk->others == FANFOLD_REFUSE) {
+        walk_crowded(walk, at);
     }
-    if (node->kind == FANFOLD_VALUE && node->type == FANFOLD_JSON && !is_null) {
-        Token text = as_json(reader, cell.at, cell.size);
-        if (walk->mode == WALK_READ) merged_value(&reader->merged, node->scope, node->slot, text.at, text.size, QUOTED);
-        return;
-    }
-    if (!number && !is_null && reader->options.others == FANFOLD_REFUSE) walk_crowded(walk, reader->cells[column].at);
-    if (number) walk_take(walk, number, is_null ? KIND_NULL : KIND_TEXT, &cell, reader->cells[column].at);
 }
 
-static void take_line(fanfold_reader *reader, const uint8_t *begin, const Line *line) {
+static int take_line(fanfold_reader *reader, const uint8_t *begin, const Line *line) {
     Walk *walk = &reader->walk;
     size_t size = (size_t)(line->end - begin);
-    uint64_t start = reader->input.at;
-    if (line->cells != reader->column_count) {
-        put_line_fault(reader, begin, size, begin, FANFOLD_RAGGED_LINE, "as many fields as the header has", SIZE_MAX);
-        return;
-    }
-    if (line->flaw) {
-        put_line_fault(reader, begin, size, line->flaw, FANFOLD_BAD_UTF8, "UTF-8", line->flawed);
-        return;
-    }
+    if (size > reader->options.max_record_bytes)
+        return refuse(reader, size, (Bad){.code = FANFOLD_RECORD_TOO_LARGE, .expected = size_expected}, SIZE_MAX);
+    if (line->cells != reader->columns.count)
+        return refuse(reader, size, (Bad){.code = FANFOLD_RAGGED_LINE, .expected = "as many fields as the header has"},
+                      SIZE_MAX);
+    if (line->flaw)
+        return refuse(reader, size,
+                      (Bad){.code = FANFOLD_BAD_UTF8, .offset = (uint64_t)(line->flaw - begin), .expected = "UTF-8"},
+                      line->flawed);
     walk_begin(walk, line->end, ++reader->serial);
-    walk->mode = reader->options.others == FANFOLD_LEARN ? WALK_LEARN : WALK_READ;
+    walk->mode = reader->mode;
     walk->explain = 1;
     if (walk->mode == WALK_LEARN && shape_unseen(&reader->shape, RECORD, KIND_OBJECT, walk->record))
         shape_sight(&reader->shape, RECORD, KIND_OBJECT, 0, 0);
-    for (size_t i = 0; i < reader->column_count; i++) take_cell(reader, i);
+    for (size_t i = 0; i < line->cells; i++) take_cell(reader, i);
     walk->explain = 0;
     if (!walk->fault.code) {
-        reader_good(reader, start, size);
-        return;
+        reader_good(reader, reader->input.at, size);
+        return FANFOLD_FULL;
     }
     shape_forget(&reader->shape);
-    reader_bad(reader,
-               &(Bad){start, size, 0, start + (uint64_t)(walk->fault.at - begin), walk->fault.code, NULL, NULL});
+    reader_bad(reader, &(Bad){walk->fault.code, reader->input.at, size, .offset = (uint64_t)(walk->fault.at - begin)});
+    return FANFOLD_FULL;
 }
 
-/* A line that is too long is passed over. */
+/* Passes over a line that is too long. */
 static int step_long_line(fanfold_reader *reader) {
     Input *input = &reader->input;
-    const uint8_t *end = input->bytes.data + input->bytes.size, *p = line_break(input_byte(input, input->at), end);
-    input->at = input->base + (uint64_t)((p ? p : end) - input->bytes.data);
+    const Search *line = &reader->search;
+    const uint8_t *end = input_stop(input), *p = line_break(input_byte(input, input->at), end);
+    input->at = input_offset(input, p ? p : end);
     if (!p && !input->last) return FANFOLD_HUNGRY;
-    const Search *long_line = &reader->search;
-    uint64_t size = input->at - long_line->start;
+    uint64_t size = input->at - line->start;
     size -= p && *input_byte(input, input->at - 1) == '\r';
-    reader_bad(reader, &(Bad){long_line->start, size, long_line->line, long_line->start, FANFOLD_RECORD_TOO_LARGE,
-                              "at most input.max_record_bytes", NULL});
-    reader->state = AT_LINE;
+    reader_bad(reader, &(Bad){FANFOLD_RECORD_TOO_LARGE, line->start, size, line->line, .expected = size_expected});
+    reader->file.state = AT_LINE;
     return FANFOLD_FULL;
 }
 
 /* A line that is not CSV, or too large, ends at its first line break. */
 static int end_bad_line(fanfold_reader *reader, const uint8_t *begin, const Line *line) {
     Input *input = &reader->input;
-    const uint8_t *end = input->bytes.data + input->bytes.size, *p = line_break(begin, end);
+    const uint8_t *stop = input_stop(input), *p = line_break(begin, stop), *end = p ? p : stop;
     uint64_t most = reader->options.max_record_bytes;
-    if ((size_t)((p ? p : end) - begin) > most) {
+    size_t size = (size_t)(end - begin);
+    if (size > most) {
         reader->search.start = input->at;
         reader->search.line = input_line(input, input->at);
-        reader->state = IN_LONG_LINE;
+        reader->file.state = IN_LONG_LINE;
         return FANFOLD_FULL;
     }
     if (!p && !input->last) return input_hungry(input, input->at, most + 2);
     /* Where it is seen only behind so many bytes, it is not said which field it is. */
     int is_seen = line->outcome == VALUE_BAD && (uint64_t)(line->stop - begin) <= 2 * most;
-    size_t size = without_cr(begin, p ? p : end), column = is_seen ? line->cells : SIZE_MAX;
-    int code = p ? FANFOLD_BAD_QUOTE : FANFOLD_TRUNCATED;
-    put_line_fault(reader, begin, size, is_seen ? line->at : begin, code,
-                   "quotes around the whole field, or none in it", column);
-    input->at += (uint64_t)((p ? p : end) - begin);
+    Bad bad = {.code = p ? FANFOLD_BAD_QUOTE : FANFOLD_TRUNCATED, .expected = quotes_expected};
+    bad.offset = is_seen ? (uint64_t)(line->at - begin) : 0;
+    refuse(reader, size - (size && end[-1] == '\r'), bad, is_seen ? line->cells : SIZE_MAX);
+    input->at += size;
     return FANFOLD_FULL;
 }
 
 static int step_line(fanfold_reader *reader) {
     Input *input = &reader->input;
     const uint8_t *begin = input_byte(input, input->at);
-    Line line = read_line(reader, begin, reader->column_count);
-    uint64_t most = reader->options.max_record_bytes;
-    if (line.outcome == VALUE_INCOMPLETE && input_end(input) - input->at <= 2 * most + 2)
-        return input_hungry(input, input->at, 2 * most + 3);
-    uint64_t size = line.outcome == VALUE_GOOD ? (uint64_t)(line.end - begin) : UINT64_MAX;
-    if (size > 2 * most) return end_bad_line(reader, begin, &line);
-    if (size > most)
-        put_line_fault(reader, begin, (size_t)size, begin, FANFOLD_RECORD_TOO_LARGE, "at most input.max_record_bytes",
-                       SIZE_MAX);
-    else
-        take_line(reader, begin, &line);
-    input->at += size;
-    return FANFOLD_FULL;
-}
-
-/* Passes line breaks, and so blank lines; FANFOLD_FULL where a line begins. */
-static int pass_breaks(fanfold_reader *reader) {
-    Input *input = &reader->input;
-    const uint8_t *p = input_byte(input, input->at), *end = input->bytes.data + input->bytes.size;
-    while (p < end && (*p == '\n' || (*p == '\r' && p[1] == '\n'))) p++;
-    input->at = input->base + (uint64_t)(p - input->bytes.data);
-    if (p == end || (*p == '\r' && p + 1 == end && !input->last)) {
-        if (input->last) reader->state = AT_END;
-        return FANFOLD_HUNGRY;
-    }
+    Line line = read_line(reader, begin, reader->columns.count);
+    uint64_t most = 2 * reader->options.max_record_bytes;
+    if (line.outcome == VALUE_INCOMPLETE && input_end(input) - input->at <= most + 2)
+        return input_hungry(input, input->at, most + 3);
+    if (line.outcome != VALUE_GOOD || (uint64_t)(line.end - begin) > most) return end_bad_line(reader, begin, &line);
+    take_line(reader, begin, &line);
+    input->at += (uint64_t)(line.end - begin);
     return FANFOLD_FULL;
 }
 
 int csv_step(fanfold_reader *reader) {
     Input *input = &reader->input;
-    if (reader->state == AT_START) {
-        if (!input->last && input_end(input) < 3) return FANFOLD_HUNGRY;
-        if (!memcmp(input->bytes.data, "\xef\xbb\xbf", 3)) input->at = 3;
-        reader->state = AT_HEADER;
-    }
-    if (reader->state == IN_LONG_LINE) return step_long_line(reader);
-    if (pass_breaks(reader) == FANFOLD_HUNGRY) {
-        if (reader->state != AT_END) return FANFOLD_HUNGRY;
-        if (!reader->column_count)
-            reader_put_fault(reader, &(Bad){0, 0, 1, 0, FANFOLD_EMPTY_FILE, "a header line", NULL}, 0);
-        return FANFOLD_FULL;
-    }
-    return reader->state == AT_HEADER ? step_header(reader) : step_line(reader);
+    if (reader->file.state == IN_LONG_LINE) return step_long_line(reader);
+    /* Line breaks are passed, and so blank lines. */
+    const uint8_t *p = input_byte(input, input->at), *end = input_stop(input);
+    while (p < end && is_break(p)) p++;
+    input->at = input_offset(input, p);
+    if (!input->last && (p == end || (*p == '\r' && p + 1 == end))) return FANFOLD_HUNGRY;
+    if (p < end) return reader->file.state == AT_HEADER ? step_header(reader) : step_line(reader);
+    if (reader->file.state == AT_HEADER)
+        reader_bad(reader, &(Bad){.code = FANFOLD_EMPTY_FILE, .line = 1, .expected = "a header line", .of_file = 1});
+    reader->file.state = AT_END;
+    return FANFOLD_FULL;
 }

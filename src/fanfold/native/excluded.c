@@ -1,56 +1,38 @@
-#include "excluded.h"
+/* Forms that no good record has: a field at a path, or a value of some kind there. */
+#include "record.h"
 
-#include <stdlib.h>
-
-#include "walk.h"
-
-static uint32_t read_u32(const uint8_t *p) {
-    return p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
-/* Returns the node of a path, which is made where there is none; OPAQUE where it is not a path. */
-static uint32_t node_of(Excluded *excluded, fanfold_bytes path) {
-    uint32_t node = RECORD, inner;
+/* Returns the node of a path, which is made where there is none; 0 where it is not a path. */
+static uint32_t way_of(Excluded *excluded, fanfold_bytes path) {
+    uint32_t way = RECORD;
     const uint8_t *p = path.data, *end = p + path.size;
     while (p < end) {
-        if (end - p < 4 || read_u32(p) > (size_t)(end - p) - 4) return OPAQUE;
-        size_t size = read_u32(p);
-        int code = 0;
-        p += 4;
-        inner = excluded->ways.slot_count ? shape_find(&excluded->ways, node, p, size) : OPAQUE;
-        node = inner ? inner : shape_add(&excluded->ways, node, p, size, &code);
-        if (code) return OPAQUE;
-        p += size;
+        if (end - p < 4 || read_integer(p, 4) > (size_t)(end - p) - 4) return OPAQUE;
+        size_t size = (size_t)read_integer(p, 4);
+        way = keys_add(&excluded->ways, way, p + 4, size);
+        p += 4 + size;
     }
-    return node;
+    return way;
 }
 
-static void note(uint8_t *code, uint32_t wanted) {
+static void keep_first(uint8_t *code, uint32_t wanted) {
     if (!*code) *code = (uint8_t)wanted;
 }
 
-int excluded_open(Excluded *excluded, const fanfold_excluded *forms, size_t count, jmp_buf *exit) {
-    excluded->ways.max_fields = SIZE_MAX;
-    if (!shape_open(&excluded->ways, (fanfold_bytes){NULL, 0}, 1, exit)) return 0;
+int excluded_open(Excluded *excluded, const fanfold_excluded *forms, size_t count) {
+    keys_add(&excluded->ways, OPAQUE, (const uint8_t *)"", 0);
     for (size_t i = 0; i < count; i++)
         if (!forms[i].path.size || !forms[i].code || forms[i].code >= FANFOLD_CODES || forms[i].kinds > 7 ||
-            !node_of(excluded, forms[i].path))
+            !way_of(excluded, forms[i].path))
             return 0;
-    excluded->codes = calloc(excluded->ways.count, sizeof *excluded->codes);
-    if (!excluded->codes) longjmp(*exit, 1);
+    excluded->codes = memory_take(excluded->ways.keys.count + 1, sizeof *excluded->codes);
     for (size_t i = 0; i < count; i++) {
-        uint8_t *codes = excluded->codes[node_of(excluded, forms[i].path)];
-        if (!forms[i].kinds) note(&codes[EXCLUDED_FIELD], forms[i].code);
+        uint8_t *codes = excluded->codes[way_of(excluded, forms[i].path)];
+        if (!forms[i].kinds) keep_first(&codes[EXCLUDED_FIELD], forms[i].code);
         for (unsigned kind = 0; kind < 3; kind++)
             if (forms[i].kinds >> kind & 1)
-                note(&codes[(forms[i].inside ? EXCLUDED_ELEMENT : EXCLUDED_KIND) + kind], forms[i].code);
+                keep_first(&codes[(forms[i].inside ? EXCLUDED_ELEMENT : EXCLUDED_KIND) + kind], forms[i].code);
     }
     return 1;
-}
-
-void excluded_close(Excluded *excluded) {
-    shape_close(&excluded->ways);
-    free(excluded->codes);
 }
 
 /* The walk. */
@@ -62,8 +44,7 @@ static void refuse(Walk *walk, int place, const uint8_t *at) {
 
 void walk_exclude_key(Walk *walk, uint32_t way, const Token *key, const uint8_t *at) {
     Token name = walk_decoded(walk, key);
-    const Shape *ways = &walk->excluded->ways;
-    walk->way = ways->slot_count ? shape_find(ways, way, name.at, name.size) : OPAQUE;
+    walk->way = keys_find(&walk->excluded->ways, way, name.at, name.size);
     walk->way_is = WAY_OF_KEY;
     if (walk->way) refuse(walk, EXCLUDED_FIELD, at);
 }

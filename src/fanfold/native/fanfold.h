@@ -1,37 +1,40 @@
 /* Fanfold's reader and writer of bytes: JSON and CSV in, merged records, CSV rows and faults out.
  *
- * It knows no file, no spec and no policy: the caller reads files, decompresses and hashes them, and decides what a fault
- * means. Whole windows of bytes go in (1 MiB, say), whole buffers come out. The answer never depends on where one window
- * ends and the next begins.
+ * It knows no file, no spec and no policy: the caller reads files, decompresses and hashes them, and decides what a
+ * fault means. Whole windows of bytes go in (1 MiB, say), whole buffers come out. The answer never depends on where one
+ * window ends and the next begins.
  *
- * Memory is bounded by the largest record, never by a length that the input states. Nothing recurses by the input. A handle
- * serves one thread at a time; different handles are independent. A table that is complete may be read by all of them.
+ * Memory is bounded by the largest record, never by a length that the input states. Nothing recurses by the input. A
+ * handle serves one thread at a time; different handles are independent. A table that is complete may be read by all of
+ * them.
  *
  *
  * RECORDS OF JSON (RFC 8259, UTF-8, a byte order mark at the start is passed over)
  *
- * A file is a row of items, with blanks between them: records, or arrays of records where the first item begins with `[`.
- * So NDJSON, pretty-printed records, records right behind each other, one array, and arrays one after the other are all read by
- * one rule. With a pointer (`records_at`), each item is a document around an array of records.
+ * A file is a row of items, with blanks between them: records, or arrays of records where the first item begins with
+ * `[`. So NDJSON, pretty-printed records, records right behind each other, one array, and arrays one after the other
+ * are all read by one rule. With a pointer (`records_at`), each item is a document around an array of records.
  *
- * A record is good when it is one JSON object and what follows it belongs there: outside of an array a line break, the next
- * `{`, or the end; in an array `,`, `]` or the end. A record of which more than 4,096 blanks follow is not
- * asked for what comes behind them. Outside of an array, a good value that is followed by something else on its line is bad up
- * to the line's end. In an array, a `{` that follows a record without a comma begins a bad record.
+ * A record is good when it is one JSON object and what follows it belongs there: outside of an array a line break, the
+ * next
+ * `{`, or the end; in an array `,`, `]` or the end. Where more than 4,096 blanks follow a record, what comes
+ * behind them is not asked for. Outside of an array, a good value that is followed by something else on its line is bad
+ * up to the line's end. In an array, a `{` that follows a record without a comma begins a bad record.
  *
  * Where a record is bad, reading goes on behind it. It ends at the first of these places:
  *
- *   1. where its brackets are closed: in an array before the next `,` or `]`, outside before the next line break or `{`;
- *   2. if nothing but blanks stands before it in its line: before the next line that begins with the same blanks and a `{`
- *      (an array's comma there belongs to neither record), where its brackets do not close: there is such a line inside of a
- *      text, another bracket closes in place of the right one, they are more than 1,024 deep, the file ends, or they go on for
- *      long: eight times as far as the largest good record went, and at least 4 KiB;
- *   3. if its brackets do not close (another closes in place of the right one, they are more than 1,024 deep, the file ends, or
- *      they go on for long), it has a fault within `max_record_bytes`, and nothing but rule 1 would end it: before the next `{`
- *      behind `,`, `}`, `]` or a blank that begins a good record whose first key is that of the first good record (of
- *      the bad one itself, where there was none). For long: eight times as far as the largest good record went and at least
- *      32 KiB, then twice as far, up to `max_record_bytes`; less where the searches of the file have looked at eight times as
- *      many bytes as it has so far, and four times `max_record_bytes`;
+ *   1. where its brackets are closed: in an array before the next `,` or `]`, outside before the next line break or
+ * `{`;
+ *   2. if nothing but blanks stands before it in its line: before the next line that begins with the same blanks and a
+ * `{` (an array's comma there belongs to neither record), where its brackets do not close: there is such a line inside
+ * of a text, another bracket closes in place of the right one, they are more than 1,024 deep, the file ends, or they go
+ * on for long: eight times as far as the largest good record went, and at least 4 KiB;
+ *   3. if its brackets do not close (another closes in place of the right one, they are more than 1,024 deep, the file
+ * ends, or they go on for long), it has a fault within `max_record_bytes`, and nothing but rule 1 would end it: before
+ * the next `{` behind `,`, `}`, `]` or a blank that begins a good record whose first key is that of the first good
+ * record (of the bad one itself, where there was none). For long: eight times as far as the largest good record went
+ * and at least 32 KiB, then twice as far, up to `max_record_bytes`; less where the searches of the file have looked at
+ * eight times as many bytes as it has so far, and four times `max_record_bytes`;
  *   4. at the end of the file.
  *
  * What is bad about it is then found in its own text alone. A record of more than `max_record_bytes` is
@@ -40,10 +43,10 @@
  *
  * RECORDS OF CSV (RFC 4180, UTF-8, a byte order mark at the start is passed over)
  *
- * The first line that is not blank is the header. Lines end in LF or CRLF; a CR alone is a character; blank lines are passed
- * over. A field is in quotes as a whole or has none in it: anything else is `bad_quote`. A field of nothing is null, `""` is
- * an empty text. A line that is not CSV ends at its first line break, whatever quotes are open; so does one whose quotes are
- * not closed within twice `max_record_bytes`, or before the end of the file.
+ * The first line that is not blank is the header. Lines end in LF or CRLF; a CR alone is a character; blank lines are
+ * passed over. A field is in quotes as a whole or has none in it: anything else is `bad_quote`. A field of nothing is
+ * null, `""` is an empty text. A line that is not CSV ends at its first line break, whatever quotes are open; so does
+ * one whose quotes are not closed within twice `max_record_bytes`, or before the end of the file.
  *
  *
  * THE SCHEMA (a buffer, integers little-endian): the nodes of a tree, each before its children, the record first:
@@ -53,45 +56,47 @@
  *   u32 key: 0, or the number of the value, as written, among those of its scope that are parts of keys: 1, 2, …
  *   u32 number of children                            u32 size of the name, the name
  *
- * A list opens a scope: what is inside of it, down to lists inside of it, belongs to each of its elements. The scopes are
- * numbered in the order of their lists, the record's own is 0. The values of a scope are its slots, in the order of the nodes.
+ * A list opens a scope: what is inside of it, down to lists inside of it, belongs to each of its elements. The scopes
+ * are numbered in the order of their lists, the record's own is 0. The values of a scope are its slots, in the order of
+ * the nodes.
  *
  *
  * MERGED RECORDS (what a reader writes with a schema, and `fanfold_rows` reads): entries of
  *
- *   u32 size of what follows, little-endian; a byte: 0, and the name of the file; or 1, the number of the record in it as a
- *   varint (LEB128), and scope 0.
+ *   u32 size of what follows, little-endian; a byte: 0, and the name of the file; or 1, the number of the record in it
+ * as a varint (LEB128), and scope 0.
  *
  *   A scope: its slots; for each table that is joined to it the place of the row as a varint, or 0 where none
- *   matches; for each scope inside of it, the number of its elements as a varint, and them. Slots are headers, varints h:
- *   h & 3 is 0: the next (h >> 2) slots are null; 1: a value whose text has (h >> 2) bytes, which follow;
- *   2: the same, and as CSV it stands in quotes.
+ *   matches; for each scope inside of it, the number of its elements as a varint, and them. Slots are headers, varints
+ * h: h & 3 is 0: the next (h >> 2) slots are null; 1: a value whose text has (h >> 2) bytes, which follow; 2: the same,
+ * and as CSV it stands in quotes. With FANFOLD_RESCUE, each scope has one slot more, behind its values: for each field
+ * that the schema does not have the number of the object's node (from 1, the record) as a varint, and its key and its
+ * value as JSON, each with its size before it as a varint; the key without its quotes.
  *
  *
  * FROZEN TABLES (what a reader writes with `frozen`, of one file; a join reads it):
  *
- *   "FANFOLD" and a byte 1; the rows; u64 their number, u64 the slots of each, u64 the size of the file, little-endian; and again
- *   "FANFOLD" and a byte 1. A row: the size of what follows as a varint; its line in the file that it was read from; 0
- *   where a part of its key is null, else 1 plus the size of the key; the key; the slots of scope 0. Its place is the
- *   offset of its first byte. The key is the text of the value with key 1, or where there are several, each with its
+ *   "FANFOLD" and a byte 1; the rows; u64 their number, u64 the slots of each, u64 the size of the file, little-endian;
+ * and again "FANFOLD" and a byte 1. A row: the size of what follows as a varint; its line in the file that it was read
+ * from; 0 where a part of its key is null, else 1 plus the size of the key; the key; the slots of scope 0. Its place is
+ * the offset of its first byte. The key is the text of the value with key 1, or where there are several, each with its
  *   size before it as a varint.
  *
  *
  * FAULTS: entries of nine u64 and two u32, little-endian, and texts:
  *
- *   code, record number from 1, line from 1 and offset from 0 of the fault, line, offset and size in bytes of the record,
- *   size of the pointer, size of what was found, size of what was expected (u32), size of the raw text (u32); these four.
- *   The raw text is shorter than the record where it is larger than `max_record_bytes`; it is then empty.
- *   The pointer is RFC 6901, and a prefix of the way where the fault lies in a key.
+ *   code, record number from 1, line from 1 and offset from 0 of the fault, line, offset and size in bytes of the
+ * record, size of the pointer, size of what was found, size of what was expected (u32), size of the raw text (u32);
+ * these four. The raw text is shorter than the record where it is larger than `max_record_bytes`; it is then empty. The
+ * pointer is RFC 6901, and a prefix of the way where the fault lies in a key.
  */
-#ifndef FANFOLD_H
-#define FANFOLD_H
+#pragma once
 
 #include <stddef.h>
 #include <stdint.h>
 
 #ifndef FANFOLD_ABI
-#define FANFOLD_ABI 2
+#define FANFOLD_ABI 3
 #endif
 
 #if defined(__GNUC__)
@@ -110,7 +115,8 @@ enum {
     FANFOLD_UNREADABLE = -3  /* the file of a table cannot be read, errno says why; 0: it has become shorter */
 };
 
-/* Codes of faults, in the order of `fanfold_codes`. */
+/* Codes of faults, in the order of `fanfold_codes`. After EMPTY_FILE and BAD_HEADER reading of the file ends;
+ * POINTER_NOT_FOUND is one document; the last two are only codes of excluded forms. */
 enum {
     FANFOLD_SYNTAX = 1,
     FANFOLD_NAN,
@@ -132,17 +138,17 @@ enum {
     FANFOLD_NO_MATCH,
     FANFOLD_RAGGED_LINE,
     FANFOLD_BAD_QUOTE,
-    FANFOLD_EMPTY_FILE,        /* the file: reading ends */
-    FANFOLD_BAD_HEADER,        /* the file: reading ends */
-    FANFOLD_POINTER_NOT_FOUND, /* one document */
-    FANFOLD_CASE_CONFLICT,     /* these two only as codes of excluded forms */
+    FANFOLD_EMPTY_FILE,
+    FANFOLD_BAD_HEADER,
+    FANFOLD_POINTER_NOT_FOUND,
+    FANFOLD_CASE_CONFLICT,
     FANFOLD_NAME_CONFLICT,
     FANFOLD_CODES
 };
 
-/* Types of values. */
+/* Types of values. VARCHAR is as written, numbers too; JSON is whatever it is, compact, its scalars as written. */
 enum {
-    FANFOLD_VARCHAR, /* as written: numbers too */
+    FANFOLD_VARCHAR,
     FANFOLD_BIGINT,
     FANFOLD_DECIMAL,
     FANFOLD_DOUBLE,
@@ -150,7 +156,7 @@ enum {
     FANFOLD_DATE,
     FANFOLD_TIMESTAMP,
     FANFOLD_TIMESTAMPTZ,
-    FANFOLD_JSON, /* whatever it is, compact, its scalars as written */
+    FANFOLD_JSON,
     FANFOLD_TYPES
 };
 
@@ -173,8 +179,8 @@ typedef struct fanfold_table fanfold_table;
 typedef struct fanfold_reader fanfold_reader;
 typedef struct fanfold_rows fanfold_rows;
 
-/* A table that is joined to the elements of a scope, by the numbers of the values that are its key (see the schema). Where
- * `required`, a record without a match is bad. */
+/* A table that is joined to the elements of a scope, by the numbers of the values that are its key (see the schema).
+ * Where `required`, a record without a match is bad. */
 typedef struct {
     const fanfold_table *table;
     uint32_t scope, required;
@@ -184,10 +190,11 @@ typedef struct {
 
 /* A form that no good record has: a record that has it is bad by `code`, at the first such place.
  *
- * The path's steps are keys, each with its size before it (u32, little-endian); it leads through the elements of arrays,
- * and into values that are one JSON. Kinds 0: the field itself, whatever its value, null included; else a value there of one of
- * these kinds: 1 an object, 2 an array, 4 a scalar that is not null. With `inside`, it is the elements of the array
- * there that are of such a kind. In CSV all columns of the header are fields of each record. Faults of grammar win. */
+ * The path's steps are keys, each with its size before it (u32, little-endian); it leads through the elements of
+ * arrays, and into values that are one JSON. Kinds 0: the field itself, whatever its value, null included; else a value
+ * there of one of these kinds: 1 an object, 2 an array, 4 a scalar that is not null. With `inside`, it is the elements
+ * of the array there that are of such a kind. In CSV all columns of the header are fields of each record. Faults of
+ * grammar win. */
 typedef struct {
     fanfold_bytes path;
     uint32_t kinds, inside, code;
@@ -196,11 +203,11 @@ typedef struct {
 typedef struct {
     fanfold_bytes schema;     /* may be empty where fields are learnt */
     fanfold_bytes records_at; /* RFC 6901; empty: the records stand alone */
-    uint64_t max_record_bytes;
-    uint64_t max_fields;
+    uint64_t max_record_bytes, max_fields;
     uint32_t csv;    /* 1: CSV, 0: JSON */
     uint32_t others; /* FANFOLD_LEARN … */
-    uint32_t frozen; /* 1: the records become the rows of a frozen table, which is there to take instead of merged ones */
+    uint32_t
+        frozen; /* 1: the records become the rows of a frozen table, which is there to take instead of merged ones */
     const fanfold_join *joins;
     size_t join_count;
     const fanfold_excluded *excluded;
@@ -218,102 +225,85 @@ FANFOLD_API uint32_t fanfold_abi(void);
 /* The codes as Fanfold writes them, in their order, with a blank between them. */
 FANFOLD_API const char *fanfold_codes(void);
 
-/* A reader of one file after the other. Returns NULL where there is no memory, or the schema is not one. The tables must
- * outlive it. */
+/* A reader of one file after the other. Returns NULL where there is no memory, or the schema is not one. The tables
+ * must outlive it. */
 FANFOLD_API fanfold_reader *fanfold_reader_open(const fanfold_options *);
 /* Begins a file; its name is written into the merged records. What was learnt is kept. Where the file before it was not
- * read to its end, what is left of it is dropped; what its records brought so far stays: fields, and counts of matches. */
+ * read to its end, what is left of it is dropped; what its records brought so far stays: fields, and counts of matches.
+ */
 FANFOLD_API int fanfold_reader_begin(fanfold_reader *, const uint8_t *name, size_t size);
 /* Hands over the next window, which is copied; `last` where nothing follows. */
 FANFOLD_API int fanfold_reader_feed(fanfold_reader *, const uint8_t *window, size_t size, int last);
-/* Reads on: FANFOLD_HUNGRY, FANFOLD_FULL or FANFOLD_END. Before each call all is taken. */
-FANFOLD_API int fanfold_reader_next(fanfold_reader *);
-/* What there is to take, until the next call for this reader. */
-FANFOLD_API fanfold_bytes fanfold_reader_merged(fanfold_reader *);
-FANFOLD_API fanfold_bytes fanfold_reader_faults(fanfold_reader *);
+/* Reads on: FANFOLD_HUNGRY, FANFOLD_FULL or FANFOLD_END. What there is to take stays until the next call. */
+FANFOLD_API int fanfold_reader_next(fanfold_reader *, fanfold_bytes *merged, fanfold_bytes *faults);
 /* What was learnt so far, as JSON: an array of nodes in the order of their first appearance, each
  * `[parent, name or null for an array's elements, nulls, integers, numbers, booleans, texts, objects, arrays, whole,
- * scale, order]`: the counts are of records; integers are those that 64 bits hold, by value; whole and scale are the most
- * digits before and behind the point, idle zeros not counted; order is a text of the numbers of these kinds, nulls are 0,
- * in the order of their first appearance. Node 0 is the record. Bad records left no trace. */
-FANFOLD_API fanfold_bytes fanfold_reader_learnt(fanfold_reader *);
+ * scale, order]`: the counts are of records; integers are those that 64 bits hold, by value; whole and scale are the
+ * most digits before and behind the point, idle zeros not counted; order is a text of the numbers of these kinds, nulls
+ * are 0, in the order of their first appearance. Node 0 is the record. Bad records left no trace. */
+FANFOLD_API int fanfold_reader_learnt(fanfold_reader *, fanfold_bytes *learnt);
 /* How many records had no row in each of the joined tables, in their order. */
 FANFOLD_API uint64_t fanfold_reader_unmatched(const fanfold_reader *, size_t join);
 FANFOLD_API fanfold_counts fanfold_reader_counts(const fanfold_reader *);
 FANFOLD_API void fanfold_reader_close(fanfold_reader *);
 
+/* Of a table: its rows. Of one with an index also: how many rows have a key that was there before; and of the first
+ * 1,000 of them four u64 (little-endian) and a text: the row from 1, its line, the line of the first one, the size of
+ * the key, the key. */
+typedef struct {
+    uint64_t rows, repeated;
+    fanfold_bytes duplicates;
+} fanfold_facts;
+
 /* A frozen table to join to: rows by the text of their keys. The first row of a key counts. `file` is a descriptor that
- * can be read at any place; it has to stay open as long as the table. Where rows are to be found by their keys, as readers do, the
- * table is opened `with_index`. In memory are 11 bytes for each row then, and of a file of at most 32 MiB all of it.
+ * can be read at any place; it has to stay open as long as the table. Where rows are to be found by their keys, as
+ * readers do, the table is opened `with_index`. In memory are 11 bytes for each row then, and of a file of at most 32
+ * MiB all of it.
  *
  * Returns FANFOLD_FULL with a table; else FANFOLD_WRONG_CALL where the file is not a frozen table, or is not whole. */
 FANFOLD_API int fanfold_table_open(int file, int with_index, fanfold_table **);
-FANFOLD_API uint64_t fanfold_table_rows(const fanfold_table *);
-/* Of a table with an index: how many rows have a key that was there before; and of the first 1,000 of them four u64
- * (little-endian) and a text: the row from 1, its line, the line of the first one, the size of the key, the key. */
-FANFOLD_API uint64_t fanfold_table_repeated(const fanfold_table *);
-FANFOLD_API fanfold_bytes fanfold_table_duplicates(const fanfold_table *);
+FANFOLD_API fanfold_facts fanfold_table_facts(const fanfold_table *);
 FANFOLD_API void fanfold_table_close(fanfold_table *);
 
-/* The structures of Arrow's C data interface, as its page has them. */
-#ifndef ARROW_C_DATA_INTERFACE
-#define ARROW_C_DATA_INTERFACE
-struct ArrowSchema {
-    const char *format, *name, *metadata;
-    int64_t flags, n_children;
-    struct ArrowSchema **children, *dictionary;
-    void (*release)(struct ArrowSchema *);
-    void *private_data;
-};
-struct ArrowArray {
-    int64_t length, null_count, offset, n_buffers, n_children;
-    const void **buffers;
-    struct ArrowArray **children, *dictionary;
-    void (*release)(struct ArrowArray *);
-    void *private_data;
-};
-#endif
-#ifndef ARROW_C_STREAM_INTERFACE
-#define ARROW_C_STREAM_INTERFACE
-struct ArrowArrayStream {
-    int (*get_schema)(struct ArrowArrayStream *, struct ArrowSchema *);
-    int (*get_next)(struct ArrowArrayStream *, struct ArrowArray *);
-    const char *(*get_last_error)(struct ArrowArrayStream *);
-    void (*release)(struct ArrowArrayStream *);
-    void *private_data;
-};
-#endif
-
-/* What a column is in Arrow: utf8 for VARCHAR and JSON, int64, decimal128, float64, bool, date32, timestamps in microseconds. */
-typedef struct {
-    fanfold_bytes name;
-    uint8_t type, precision, scale;
-} fanfold_arrow_column;
-
-/* A column of rows. `kind` 0: slot `slot` of a scope; 1: the name of the file; 2: the number of the record; 3: the number
- * of the element, from 1, those of nested arrays with a point between them; 4: slot `slot` of the row that join `scope`
- * found; 5: the rescued fields. */
+/* A column of rows. `kind` 0: slot `slot` of a scope; 1: the name of the file; 2: the number of the record; 3: the
+ * number of the element, from 1, those of nested arrays with a point between them; 4: slot `slot` of the row that join
+ * `scope` found; 5: the rescued fields. The rest is for Arrow alone. */
 typedef struct {
     uint32_t kind, scope, slot;
+    fanfold_bytes name;
+    uint8_t type, precision, scale;
 } fanfold_column;
 
-/* Writes merged records as CSV (RFC 4180, LF). One row for each element of the innermost scope of `chain`, the scopes from the
- * record (0) down; an array that is empty or null has one row. `joins` are those of the reader; their tables need no index. NULL: see above. */
-FANFOLD_API fanfold_rows *fanfold_rows_open(fanfold_bytes schema, uint32_t rescue, const fanfold_join *joins,
-                                            size_t join_count, const uint32_t *chain, size_t chain_size,
-                                            const fanfold_column *columns, size_t column_count);
-/* Makes them columns instead, in Arrow's C data interface: as many as there are, each with a name and a type. To be called before
- * the first window. What `next` has made is then taken by `fanfold_rows_array`, once each time it returns; the caller
- * releases it. A value that its type does not hold is FANFOLD_WRONG_CALL. */
-FANFOLD_API int fanfold_rows_arrow(fanfold_rows *, const fanfold_arrow_column *, size_t count);
+/* Rows of merged records: one for each element of the innermost scope of `chain`, the scopes from the record (0) down;
+ * an array that is empty or null has one row. `rescue`, schema and joins are those of the reader; the tables need no
+ * index. */
+typedef struct {
+    fanfold_bytes schema;
+    uint32_t rescue, as_arrow;
+    const fanfold_join *joins;
+    size_t join_count;
+    const uint32_t *chain;
+    size_t chain_size;
+    const fanfold_column *columns;
+    size_t column_count;
+} fanfold_wanted;
+
+/* Structures of Arrow's C data interface: see arrow.h. */
+struct ArrowSchema;
+struct ArrowArray;
+
+/* Writes rows as CSV (RFC 4180, LF), or as columns of utf8 in Arrow's C data interface, each value in the form of its
+ * column's type; one that its type does not hold is FANFOLD_WRONG_CALL. Returns NULL where there is no memory, or what
+ * is wanted does not fit the schema. */
+FANFOLD_API fanfold_rows *fanfold_rows_open(const fanfold_wanted *);
+FANFOLD_API int fanfold_rows_feed(fanfold_rows *, const uint8_t *window, size_t size, int last);
+/* Writes on, as `fanfold_reader_next` reads. Columns are taken by `fanfold_rows_array`, once each time it returns; the
+ * caller releases them. */
+FANFOLD_API int fanfold_rows_next(fanfold_rows *, fanfold_bytes *csv);
 FANFOLD_API int fanfold_rows_schema(fanfold_rows *, struct ArrowSchema *);
 FANFOLD_API int fanfold_rows_array(fanfold_rows *, struct ArrowArray *);
-/* Releases a stream of the caller's: the number (u64) that its private data points to becomes 1. */
-FANFOLD_API void fanfold_rows_released(struct ArrowArrayStream *);
-FANFOLD_API int fanfold_rows_feed(fanfold_rows *, const uint8_t *window, size_t size, int last);
-FANFOLD_API int fanfold_rows_next(fanfold_rows *);
-FANFOLD_API fanfold_bytes fanfold_rows_csv(fanfold_rows *);
+/* Releases an ArrowArrayStream of the caller's, five pointers: the number (u64) that its private data, the last of
+ * them, points to becomes 1. */
+FANFOLD_API void fanfold_rows_released(void **stream);
 FANFOLD_API uint64_t fanfold_rows_count(const fanfold_rows *);
 FANFOLD_API void fanfold_rows_close(fanfold_rows *);
-
-#endif

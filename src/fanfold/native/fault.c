@@ -1,61 +1,54 @@
 /* What is wrong with a record, where, and in which words. */
-#include "walk.h"
+#include "record.h"
 
-static void put_step(Bytes *pointer, const Level *level) {
+void fault_begin(Fault *fault, const char *expected) {
+    fault->pointer.size = fault->found.size = fault->expected.size = 0;
+    bytes_text(&fault->expected, expected);
+}
+
+/* Adds a key, without escapes, to an RFC 6901 pointer. */
+static void put_step(Bytes *pointer, const Token *key) {
     bytes_byte(pointer, '/');
-    if (!level->is_object) {
-        bytes_number(pointer, level->number);
-        return;
-    }
-    bytes_room(pointer, level->key.size * 2);
-    size_t begin = pointer->size, size = level->key.size, escapes = 0;
-    if (level->key.marks & ESCAPED)
-        size = (size_t)(decode_text(&level->key, pointer->data + begin) - (pointer->data + begin));
-    else
-        memcpy(pointer->data + begin, level->key.at, size);
-    for (size_t i = 0; i < size; i++) escapes += pointer->data[begin + i] == '~' || pointer->data[begin + i] == '/';
-    bytes_room(pointer, size + escapes);
-    pointer->size = begin + size + escapes;
-    for (size_t from = begin + size, to = pointer->size; from > begin && to > from;) {
-        uint8_t c = pointer->data[--from];
-        if (c == '~' || c == '/') {
-            pointer->data[--to] = c == '~' ? '0' : '1';
-            c = '~';
-        }
-        pointer->data[--to] = c;
+    for (size_t i = 0; i < key->size; i++) {
+        uint8_t c = key->at[i];
+        if (c == '~' || c == '/') bytes_byte(pointer, '~');
+        bytes_byte(pointer, c == '~' ? '0' : c == '/' ? '1' : c);
     }
 }
 
-void walk_found(Walk *walk, const uint8_t *at, const uint8_t *end) {
+void fault_found(Fault *fault, const uint8_t *at, const uint8_t *end) {
     size_t left = (size_t)(end - at), size = left && *at == '"';
     int quoted = (int)size;
     while (size < left && size < 20 && !strchr(" \t\r\n,:[]{}\"", at[size] ? at[size] : 'x')) size++;
     if (!size && left) size = 1;
     if (quoted && size < left && at[size] == '"') size++;
     while (size < left && size < 23 && (at[size] & 0xc0) == 0x80) size++;
-    bytes_put(&walk->fault.found, at, size);
-}
-
-static void withdraw(Walk *walk) {
-    walk->fault.code = 0;
-    walk->fault.pointer.size = walk->fault.found.size = walk->fault.expected.size = 0;
+    bytes_put(&fault->found, at, size);
 }
 
 void walk_fault(Walk *walk, int code, const uint8_t *at, const char *expected) {
-    if (walk->weak) withdraw(walk);
+    Fault *fault = &walk->fault;
+    if (fault->code && !walk->weak) return;
     walk->weak = 0;
-    if (walk->fault.code) return;
-    walk->fault.code = code;
-    walk->fault.at = at;
+    fault->code = code;
+    fault->at = at;
     if (!walk->explain) return;
-    for (size_t i = 0; i < walk->depth; i++)
-        if (walk->levels[i].begun) put_step(&walk->fault.pointer, &walk->levels[i]);
-    walk_found(walk, at, walk->end);
-    bytes_text(&walk->fault.expected, expected);
+    fault_begin(fault, expected);
+    for (const Level *level = walk->levels; level < walk->levels + walk->depth; level++) {
+        if (!level->begun) continue;
+        if (level->is_object) {
+            Token key = walk_decoded(walk, &level->key);
+            put_step(&fault->pointer, &key);
+        } else {
+            bytes_byte(&fault->pointer, '/');
+            bytes_number(&fault->pointer, level->number);
+        }
+    }
+    fault_found(fault, at, walk->end);
 }
 
 void walk_flaw(Walk *walk, int code, const uint8_t *at, const char *expected) {
-    if (walk->fault.code && !walk->flawed) withdraw(walk);
+    if (!walk->flawed) walk->weak = 1;
     walk->flawed = 1;
     walk_fault(walk, code, at, expected);
 }
@@ -82,17 +75,17 @@ const uint8_t *walk_unexpected(Walk *walk, const uint8_t *at, const char *expect
 }
 
 void fault_no_match(Fault *fault, const Shape *shape, const Merged *merged) {
-    const fanfold_join *join = &merged->joins[merged->missing - 1];
+    const fanfold_join *join = &merged->missing->join;
     uint32_t key = join->parts[0] - merged->scopes[join->scope].slots + 1, way[MAX_DEPTH], node = RECORD;
-    while (shape->nodes[node].scope != join->scope || shape->nodes[node].key != key) node++;
+    const Node *nodes = shape->nodes.items;
+    while (nodes[node].scope != join->scope || nodes[node].key != key) node++;
     size_t steps = 0;
-    for (; node > RECORD && steps < MAX_DEPTH; node = shape->nodes[node].parent)
-        if (shape->nodes[node].name) way[steps++] = node;
-    fault->pointer.size = fault->found.size = fault->expected.size = 0;
+    for (; node > RECORD && steps < MAX_DEPTH; node = nodes[node].parent)
+        if (nodes[node].named) way[steps++] = node;
+    fault_begin(fault, "a match");
     while (steps) {
-        const Node *step = &shape->nodes[way[--steps]];
-        put_step(&fault->pointer, &(Level){.is_object = 1, .key = {step->name, step->size, 0}});
+        Token name = shape_name(shape, way[--steps]);
+        put_step(&fault->pointer, &name);
     }
     bytes_put(&fault->found, merged->lost.data, merged->lost.size);
-    bytes_text(&fault->expected, "a match");
 }

@@ -30,16 +30,16 @@ class Field(NamedTuple):
     inside: tuple["Field", ...] = ()
 
 
-def digits_of(kind: str) -> tuple[int, int]:
-    """Return precision and scale of a DECIMAL; zeros for other types."""
-    _, _, digits = kind.partition("(")
+def type_of(kind: str) -> tuple[int, int, int]:
+    """Return a type as the core takes it: its number; precision and scale of a DECIMAL, zeros for others."""
+    base, _, digits = kind.partition("(")
     precision, scale = map(int, digits.rstrip(")").split(",")) if digits else (0, 0)
-    return precision, scale
+    return TYPES.index(base), precision, scale
 
 
 def schema(record: Field) -> bytes:
     """Return a schema as the core takes it."""
-    return b"".join(map(_node, _each(record)))
+    return b"".join(_node(node) for node in _each(record))
 
 
 def _each(node: Field) -> Iterator[Field]:
@@ -49,10 +49,8 @@ def _each(node: Field) -> Iterator[Field]:
 
 
 def _node(node: Field) -> bytes:
-    base, (precision, scale) = node.type.partition("(")[0], digits_of(node.type)
     name = node.name.encode()
-    kind, number = _KINDS.index(node.kind), TYPES.index(base)
-    return _NODE.pack(kind, number, precision, scale, node.key, len(node.inside), len(name)) + name
+    return _NODE.pack(_KINDS.index(node.kind), *type_of(node.type), node.key, len(node.inside), len(name)) + name
 
 
 @dataclass

@@ -4,22 +4,33 @@ import ctypes
 import functools
 import os
 import sys
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 
 from fanfold.errors import MissingError
 
-ABI = 2
+ABI = 3
 PATH = Path(__file__).with_name("libfanfold.dylib" if sys.platform == "darwin" else "libfanfold.so")
 # What a call returns.
 END, HUNGRY, FULL, NO_MEMORY, WRONG_CALL, UNREADABLE = 0, 1, 2, -1, -2, -3
 
-_pointer, _size, _u32, _u64 = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_uint32, ctypes.c_uint64
+_pointer, _size, _int, _u32, _u64 = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_uint32, ctypes.c_uint64
+
+
+def _of(kind: type, names: str) -> list[tuple[str, type]]:
+    return [(name, kind) for name in names.split()]
 
 
 class Bytes(ctypes.Structure):
     """fanfold_bytes."""
 
     _fields_ = (("data", _pointer), ("size", _size))
+
+    @classmethod
+    def of(cls, text: bytes) -> "Bytes":
+        """Point to bytes, which have to stay."""
+        return cls(ctypes.cast(ctypes.c_char_p(text), _pointer), len(text))
 
     def copy(self) -> bytes:
         """Return them, before the next call makes them invalid."""
@@ -29,86 +40,75 @@ class Bytes(ctypes.Structure):
 class Join(ctypes.Structure):
     """fanfold_join."""
 
-    _fields_ = (
-        ("table", _pointer),
-        ("scope", _u32),
-        ("required", _u32),
-        ("parts", ctypes.POINTER(_u32)),
-        ("part_count", _size),
-    )
+    _fields_ = (("table", _pointer), *_of(_u32, "scope required"), ("parts", _pointer), ("part_count", _size))
 
 
 class Excluded(ctypes.Structure):
     """fanfold_excluded."""
 
-    _fields_ = (("path", Bytes), ("kinds", _u32), ("inside", _u32), ("code", _u32))
+    _fields_ = (("path", Bytes), *_of(_u32, "kinds inside code"))
 
 
 class Options(ctypes.Structure):
     """fanfold_options."""
 
     _fields_ = (
-        ("schema", Bytes),
-        ("records_at", Bytes),
-        ("max_record_bytes", _u64),
-        ("max_fields", _u64),
-        ("csv", _u32),
-        ("others", _u32),
-        ("frozen", _u32),
-        ("joins", ctypes.POINTER(Join)),
-        ("join_count", _size),
-        ("excluded", ctypes.POINTER(Excluded)),
-        ("excluded_count", _size),
+        *_of(Bytes, "schema records_at"),
+        *_of(_u64, "max_record_bytes max_fields"),
+        *_of(_u32, "csv others frozen"),
+        *(("joins", _pointer), ("join_count", _size), ("excluded", _pointer), ("excluded_count", _size)),
     )
 
 
 class Counts(ctypes.Structure):
     """fanfold_counts."""
 
-    _fields_ = tuple((name, _u64) for name in ("records", "bad", "bytes", "nodes", "unmatched"))
+    _fields_ = tuple(_of(_u64, "records bad bytes nodes unmatched"))
+
+
+class Facts(ctypes.Structure):
+    """fanfold_facts."""
+
+    _fields_ = (*_of(_u64, "rows repeated"), ("duplicates", Bytes))
 
 
 class Column(ctypes.Structure):
     """fanfold_column."""
 
-    _fields_ = (("kind", _u32), ("scope", _u32), ("slot", _u32))
+    _fields_ = (*_of(_u32, "kind scope slot"), ("name", Bytes), *_of(ctypes.c_uint8, "type precision scale"))
 
 
-class ArrowColumn(ctypes.Structure):
-    """fanfold_arrow_column."""
+class Wanted(ctypes.Structure):
+    """fanfold_wanted."""
 
-    _fields_ = (("name", Bytes), ("type", ctypes.c_uint8), ("precision", ctypes.c_uint8), ("scale", ctypes.c_uint8))
+    _fields_ = (
+        *(("schema", Bytes), *_of(_u32, "rescue as_arrow"), ("joins", _pointer), ("join_count", _size)),
+        *(("chain", _pointer), ("chain_size", _size), ("columns", _pointer), ("column_count", _size)),
+    )
 
 
-_CALLS: dict[str, tuple[object, tuple[object, ...]]] = {
-    "codes": (ctypes.c_char_p, ()),
-    "reader_open": (_pointer, (ctypes.POINTER(Options),)),
-    "reader_begin": (ctypes.c_int, (_pointer, ctypes.c_char_p, _size)),
-    "reader_feed": (ctypes.c_int, (_pointer, ctypes.c_char_p, _size, ctypes.c_int)),
-    "reader_next": (ctypes.c_int, (_pointer,)),
-    "reader_merged": (Bytes, (_pointer,)),
-    "reader_faults": (Bytes, (_pointer,)),
-    "reader_learnt": (Bytes, (_pointer,)),
-    "reader_unmatched": (_u64, (_pointer, _size)),
-    "reader_counts": (Counts, (_pointer,)),
-    "reader_close": (None, (_pointer,)),
-    "table_open": (ctypes.c_int, (ctypes.c_int, ctypes.c_int, ctypes.POINTER(_pointer))),
-    "table_rows": (_u64, (_pointer,)),
-    "table_repeated": (_u64, (_pointer,)),
-    "table_duplicates": (Bytes, (_pointer,)),
-    "table_close": (None, (_pointer,)),
-    "rows_open": (
-        _pointer,
-        (Bytes, _u32, ctypes.POINTER(Join), _size, ctypes.POINTER(_u32), _size, ctypes.POINTER(Column), _size),
-    ),
-    "rows_arrow": (ctypes.c_int, (_pointer, ctypes.POINTER(ArrowColumn), _size)),
-    "rows_schema": (ctypes.c_int, (_pointer, _pointer)),
-    "rows_array": (ctypes.c_int, (_pointer, _pointer)),
-    "rows_feed": (ctypes.c_int, (_pointer, ctypes.c_char_p, _size, ctypes.c_int)),
-    "rows_next": (ctypes.c_int, (_pointer,)),
-    "rows_csv": (Bytes, (_pointer,)),
-    "rows_count": (_u64, (_pointer,)),
-    "rows_close": (None, (_pointer,)),
+_WINDOW, _BYTES = (_pointer, ctypes.c_char_p, _size, _int), ctypes.POINTER(Bytes)
+# What each call returns, and its arguments.
+_CALLS: dict[str, tuple[object, ...]] = {
+    "codes": (ctypes.c_char_p,),
+    "reader_open": (_pointer, ctypes.POINTER(Options)),
+    "reader_begin": (_int, _pointer, ctypes.c_char_p, _size),
+    "reader_feed": (_int, *_WINDOW),
+    "reader_next": (_int, _pointer, _BYTES, _BYTES),
+    "reader_learnt": (_int, _pointer, _BYTES),
+    "reader_unmatched": (_u64, _pointer, _size),
+    "reader_counts": (Counts, _pointer),
+    "reader_close": (None, _pointer),
+    "table_open": (_int, _int, _int, ctypes.POINTER(_pointer)),
+    "table_facts": (Facts, _pointer),
+    "table_close": (None, _pointer),
+    "rows_open": (_pointer, ctypes.POINTER(Wanted)),
+    "rows_feed": (_int, *_WINDOW),
+    "rows_next": (_int, _pointer, _BYTES),
+    "rows_schema": (_int, _pointer, _pointer),
+    "rows_array": (_int, _pointer, _pointer),
+    "rows_count": (_u64, _pointer),
+    "rows_close": (None, _pointer),
 }
 
 
@@ -130,7 +130,7 @@ def core(path: Path = PATH) -> ctypes.CDLL:
     if (found := abi()) != ABI:
         msg = f"found version {found} of Fanfold's core in '{path}', expected {ABI}: {again}"
         raise MissingError(msg)
-    for name, (result, arguments) in _CALLS.items():
+    for name, (result, *arguments) in _CALLS.items():
         call = getattr(loaded, f"fanfold_{name}")
         call.restype, call.argtypes = result, arguments
     return loaded
@@ -165,3 +165,14 @@ def opened(handle: int | None) -> int:
         msg = "the core refuses to open: the schema, joins or columns do not fit, or there is no memory"
         raise ValueError(msg)
     return handle
+
+
+def run(kind: str, handle: int, windows: Iterable[bytes], *taken: Bytes) -> Iterator[None]:
+    """Feed windows to a reader or to rows, and yield each time that there may be something to take."""
+    feed, go_on = (getattr(core(), f"fanfold_{kind}_{call}") for call in ("feed", "next"))
+    for window, is_last in chain(((window, False) for window in windows), [(b"", True)]):
+        checked(feed(handle, window, len(window), is_last))
+        answer = FULL
+        while answer == FULL:
+            answer = checked(go_on(handle, *map(ctypes.byref, taken)))
+            yield

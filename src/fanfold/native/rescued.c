@@ -1,66 +1,79 @@
-#include "rescued.h"
+/* The fields that the schema does not have, as one JSON: those of an element belong to the place of its array. */
+#include "rows.h"
 
-/* Passes a value of compact JSON. */
-static const uint8_t *pass_json(const uint8_t *p, const uint8_t *end) {
-    size_t depth = 0;
-    do {
-        if (*p == '"') {
-            for (p++; p < end && *p != '"'; p++) p += *p == '\\';
-        } else if (*p == '{' || *p == '[') {
-            depth++;
-        } else if (*p == '}' || *p == ']') {
-            if (!depth) return p;
-            depth--;
+/* Returns the object that a node lies in, or that it is itself: one with a name, or the record. */
+static uint32_t object_of(const Shape *shape, uint32_t node) {
+    while (node > RECORD && !shape->nodes.items[node].named) node = shape->nodes.items[node].parent;
+    return node;
+}
+
+/* Adds a field to an object, and the object to those around it, where it is new. */
+static void add(fanfold_rows *rows, uint32_t object, Rescued field) {
+    for (;;) {
+        size_t number = rows->rescued.count, last = rows->rescued_last[object];
+        ADD(rows->rescued, field);
+        rows->rescued_last[object] = number;
+        if (last) {
+            rows->rescued.items[last].next = number;
+            return;
         }
-        p++;
-    } while (p < end && (depth || (*p != ',' && *p != '}' && *p != ']')));
-    return p;
+        rows->rescued_first[object] = number;
+        if (object == RECORD) return;
+        field = (Rescued){.inner = object};
+        object = object_of(&rows->shape, rows->shape.nodes.items[object].parent);
+    }
 }
 
-/* Finds the value of a member in the object whose first member is at `p`, if it is an object; else moves to its end. */
-static const uint8_t *find_member(const uint8_t **p, const uint8_t *end, const Bytes *key) {
-    while (*p < end && **p == '"') {
-        const uint8_t *value = pass_json(*p, end);
-        /* A key ends where its colon stands. */
-        const uint8_t *colon = *p + 1;
-        while (colon < end && *colon != '"') colon += 1 + (*colon == '\\');
-        colon++;
-        if ((size_t)(colon - *p) == key->size && !memcmp(*p, key->data, key->size) && colon[1] == '{') return colon + 2;
-        *p = value < end && *value == ',' ? value + 1 : value;
+/* Reads the fields of an element; 0 where they are damaged. */
+static int read_fields(fanfold_rows *rows, const Cell *rest) {
+    const uint8_t *p = rest->at, *end = p + rest->size;
+    while (p < end) {
+        uint64_t node, size;
+        Rescued field = {0};
+        Token *parts[] = {&field.key, &field.value};
+        if (!(p = read_varint(p, end, &node)) || node < RECORD || node >= rows->shape.nodes.count) return 0;
+        for (int i = 0; i < 2; i++) {
+            if (!(p = read_varint(p, end, &size)) || size > (size_t)(end - p)) return 0;
+            *parts[i] = (Token){p, (size_t)size, 0};
+            p += size;
+        }
+        add(rows, object_of(&rows->shape, (uint32_t)node), field);
     }
-    return NULL;
+    return 1;
 }
 
-void rescued_put(Bytes *whole, Bytes *step, const Shape *shape, uint32_t scope, const uint8_t *inner,
-                 size_t inner_size) {
-    uint32_t way[MAX_DEPTH], list = 0;
-    while (shape->nodes[list].kind != FANFOLD_LIST || shape->nodes[list].scope != scope) list++;
-    size_t steps = 0, made = 0;
-    for (uint32_t node = list; node > RECORD; node = shape->nodes[node].parent)
-        if (shape->nodes[node].name) way[steps++] = node;
-    if (!whole->size) bytes_text(whole, "{}");
-    const uint8_t *p = whole->data + 1, *end = whole->data + whole->size, *found;
-    for (; steps; steps--) {
-        step->size = 0;
-        bytes_json(step, shape->nodes[way[steps - 1]].name, shape->nodes[way[steps - 1]].size);
-        if (!(found = find_member(&p, end, step))) break;
-        p = found;
+/* The depth of this recursion is that of the schema. */
+static void write_object(fanfold_rows *rows, uint32_t object) {
+    Bytes *to = &rows->rest;
+    bytes_byte(to, '{');
+    for (size_t i = rows->rescued_first[object]; i; i = rows->rescued.items[i].next) {
+        const Rescued *field = &rows->rescued.items[i];
+        if (i != rows->rescued_first[object]) bytes_byte(to, ',');
+        if (field->inner) {
+            Token name = shape_name(&rows->shape, field->inner);
+            bytes_json(to, name.at, name.size);
+            bytes_byte(to, ':');
+            write_object(rows, field->inner);
+            continue;
+        }
+        bytes_byte(to, '"');
+        bytes_put(to, field->key.at, field->key.size);
+        bytes_text(to, "\":");
+        bytes_put(to, field->value.at, field->value.size);
     }
-    while (p < end && *p != '}') {
-        p = pass_json(p, end);
-        p += p < end && *p == ',';
+    rows->rescued_first[object] = rows->rescued_last[object] = 0;
+    bytes_byte(to, '}');
+}
+
+int write_rescued(fanfold_rows *rows) {
+    rows->rescued.count = rows->rest.size = 0;
+    ADD(rows->rescued, (Rescued){0});
+    for (size_t i = 0; i <= rows->deepest; i++) {
+        const RowLevel *level = &rows->levels[i];
+        const Cell *rest = &level->cells[rows_slots(rows, level->scope) - 1];
+        if (rest->at && !read_fields(rows, rest)) return 0;
     }
-    size_t at = (size_t)(p - whole->data), size = whole->size - at;
-    step->size = 0;
-    bytes_put(step, p, size);
-    whole->size = at;
-    if (whole->data[at - 1] != '{') bytes_byte(whole, ',');
-    for (; steps; steps--, made++) {
-        if (made) bytes_byte(whole, '{');
-        bytes_json(whole, shape->nodes[way[steps - 1]].name, shape->nodes[way[steps - 1]].size);
-        bytes_byte(whole, ':');
-    }
-    bytes_put(whole, inner + !made, inner_size - 2 * (size_t)!made);
-    for (; made > 1; made--) bytes_byte(whole, '}');
-    bytes_put(whole, step->data, step->size);
+    if (rows->rescued.count > 1) write_object(rows, RECORD);
+    rows->own[FROM_RESCUED] = (Cell){rows->rest.size ? rows->rest.data : NULL, rows->rest.size, 1};
+    return 1;
 }

@@ -1,11 +1,9 @@
 /* Rows of merged records: where each column has its value, and the element of each scope that is open. */
-#ifndef FANFOLD_ROWS_H
-#define FANFOLD_ROWS_H
+#pragma once
 
-#include "arrow.h"
-#include "merged.h"
+#include "record.h"
 
-enum { FROM_SLOT, FROM_FILE, FROM_NUMBER, FROM_ITEM, FROM_JOIN, FROM_RESCUED };
+enum { FROM_SLOT, FROM_FILE, FROM_NUMBER, FROM_ITEM, FROM_JOIN, FROM_RESCUED, OWN_CELLS };
 
 /* A value of an element; `at` is NULL where it is null. */
 typedef struct {
@@ -14,39 +12,50 @@ typedef struct {
     int quoted;
 } Cell;
 
-/* Where in the cells of its level a column has its value. */
-typedef struct {
-    uint32_t level;
-    size_t cell;
-    size_t next; /* column of the same level */
-} Source;
-
 /* A scope of the chain, with the element of it that is open. */
 typedef struct {
-    Cell *cells; /* its slots, then those of its joins, then the rescued fields, the file, the number and the item */
-    size_t cell_count;
+    Cell *cells; /* of its slots */
     uint32_t scope;
     uint64_t left, index; /* elements behind this one; its number, from 1 */
     int child_read;       /* the elements of the next scope of the chain are behind us */
-    size_t first_column;  /* of its columns: the first */
-    Bytes text;           /* of its columns, as CSV */
-} Level;
+} RowLevel;
+
+/* A table that is joined, and the cells of the row that was found. */
+typedef struct {
+    uint32_t scope;
+    TableView view;
+    Cell *cells;
+    size_t count;
+} RowJoin;
+
+/* A column: where its value is; and the rest for Arrow. */
+typedef struct {
+    const Cell *cell;
+    Type type;
+    Bytes name, values, offsets, valid;
+} RowColumn;
+
+/* A field that the schema does not have, or the object `inner` on the way to such fields. */
+typedef struct {
+    uint32_t inner;
+    Token key, value;
+    size_t next; /* in the same object; 0: none */
+} Rescued;
 
 struct fanfold_rows {
-    jmp_buf exit;
+    Memory memory;
     Shape shape;
-    fanfold_join *joins;
-    TableView *views;
-    size_t join_count, *join_cells, *join_slots; /* of each join: its first cell, and how many columns ask for */
-    Level levels[MAX_DEPTH];
-    size_t depth, deepest; /* levels; the last one that has an element */
-    Source *sources;
-    size_t *ends;   /* of each column: where its text ends in that of its level */
-    size_t *pieces; /* the columns behind which there is one of another level, or none */
-    size_t column_count, piece_count;
+    RowJoin *joins;
+    RowLevel levels[MAX_DEPTH];
+    size_t depth, deepest, join_count; /* levels; the last one that has an element */
+    Cell own[OWN_CELLS];               /* those that are of no slot */
+    RowColumn *columns;
+    size_t column_count;
     int rescue, as_arrow, counts_items; /* counts_items: a column has the number of the element */
-    ArrowColumns arrow;
-    Bytes input, file, output, item, number, rescued, step;
+    uint64_t arrow_rows, arrow_bytes;
+    LIST(Rescued) rescued;
+    size_t *rescued_first, *rescued_last; /* of each object: its fields; 0: none */
+    Bytes input, file, output, item, number, rest;
     size_t at;              /* in the input */
     const uint8_t *p, *end; /* in the entry; `end` is NULL where none is open */
     int last;
@@ -55,11 +64,16 @@ struct fanfold_rows {
 
 /* How many slots the elements of a scope have. */
 static inline size_t rows_slots(const fanfold_rows *rows, uint32_t scope) {
-    return rows->shape.scopes[scope].slots + (size_t)rows->rescue;
+    return rows->shape.scopes.items[scope].slots + (size_t)rows->rescue;
 }
 
-/* Read slots into cells, or pass them; return what follows, or NULL where they are damaged. */
-const uint8_t *read_slots(const uint8_t *p, const uint8_t *end, Cell *cells, size_t count);
-const uint8_t *skip_slots(const uint8_t *p, const uint8_t *end, size_t count);
+/* Opens the next entry, or the next element: 1 where there is one, 0 where there is none (yet), -1 where it is damaged.
+ */
+int open_entry(fanfold_rows *);
+int next_element(fanfold_rows *);
 
-#endif
+/* Makes one object of the fields that the schema does not have, nested as they were; 0 where they are damaged. */
+int write_rescued(fanfold_rows *);
+
+/* Puts the row into the columns; 0 where a type does not hold its value. */
+int arrow_put(fanfold_rows *);

@@ -3,83 +3,73 @@
 
 enum { FEW_BYTES = 512, LINE_LOOK_BYTES = 1 << 12, LOOK_BYTES = 1 << 15, LOOK_TIMES = 8, CREDIT = 8 };
 
+static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
 /* How far the brackets of a bad record are followed before the next record is looked for in it: some times as far as
  * the largest good one went, all searches of a file together not much further than the file is long. */
-static uint64_t first_look(const fanfold_reader *reader, uint64_t start, uint64_t least) {
+static uint64_t first_look(const fanfold_reader *reader, uint64_t start, uint64_t at_least) {
+    const File *file = &reader->file;
     uint64_t most = reader->options.max_record_bytes, look = most, credit = 4 * most + CREDIT * start;
-    if (reader->largest) look = reader->largest * LOOK_TIMES > least ? reader->largest * LOOK_TIMES : least;
-    credit = credit > reader->spent + FEW_BYTES ? credit - reader->spent : FEW_BYTES;
-    look = look < credit ? look : credit;
-    return look < most ? look : most;
+    if (file->largest) look = file->largest * LOOK_TIMES > at_least ? file->largest * LOOK_TIMES : at_least;
+    credit = credit > file->spent + FEW_BYTES ? credit - file->spent : FEW_BYTES;
+    return least(least(look, credit), most);
 }
 
-void search_begin(fanfold_reader *reader, uint64_t start, int in_array, int may_key) {
+int search_begin(fanfold_reader *reader, uint64_t start, int may_key, State then) {
     Search *search = &reader->search;
     Input *input = &reader->input;
+    const uint8_t *p = input_byte(input, start), *first = input->bytes.data, *line = p;
+    while (line > first && p - line < MAX_INDENT && (line[-1] == ' ' || line[-1] == '\t')) line--;
+    uint64_t offset = input_offset(input, line);
+    int is_first = !offset || (offset == 3 && !input->base && !memcmp(first, "\xef\xbb\xbf", 3));
     memset(search, 0, sizeof *search);
     search->start = search->at = search->key_at = start;
     search->line = input_line(input, start);
-    search->in_array = in_array;
-    const uint8_t *p = input_byte(input, start), *first = input->bytes.data;
-    size_t indent = 0;
-    while (p - indent > first && indent < MAX_INDENT &&
-           (p[-1 - (ptrdiff_t)indent] == ' ' || p[-1 - (ptrdiff_t)indent] == '\t'))
-        indent++;
-    int at_start = p - indent == first && input->base == 0;
-    int at_mark = input->base == 0 && p - indent == first + 3 && !memcmp(first, "\xef\xbb\xbf", 3);
-    search->own_line = at_start || at_mark || (p - indent > first && p[-1 - (ptrdiff_t)indent] == '\n');
-    search->indent = indent;
-    memcpy(search->blanks, p - indent, indent);
-    search->may_key = may_key && !search->own_line;
+    search->then = then;
+    search->in_array = then == BEHIND_ELEMENT;
+    search->own_line = is_first || (line > first && line[-1] == '\n');
+    search->indent = (size_t)(p - line);
+    memcpy(search->blanks, line, search->indent);
+    search->may_key = may_key && reader->file.first_key_of && !search->own_line;
     search->horizon = start + first_look(reader, start, search->own_line ? LINE_LOOK_BYTES : LOOK_BYTES);
+    reader->file.state = IN_SEARCH;
+    return FANFOLD_FULL;
 }
 
-static int is_blank(uint8_t c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
+int search_says(fanfold_reader *reader, int code, const char *expected) {
+    reader->search.code = code;
+    reader->search.expected = expected;
+    return FANFOLD_FULL;
+}
+
+static uint64_t without_blanks(const Input *input, uint64_t first, uint64_t end) {
+    while (end > first && is_blank(*input_byte(input, end - 1))) end--;
+    return end;
+}
 
 /* The record ends before `end`, without the blanks there, and in an array without the comma that is followed by a line.
  * Of a record that is too large to be in memory as a whole, so many bytes as are before a line are looked at. */
 static int found(fanfold_reader *reader, uint64_t end, int drop_comma) {
     Search *search = &reader->search;
     const Input *input = &reader->input;
-    uint64_t first = search->start, last = end, most = reader->options.max_record_bytes;
-    int large = end - first > most;
-    reader->spent += search->at - search->start;
+    uint64_t first = search->start, most = reader->options.max_record_bytes;
+    int is_large = end - first > most;
+    reader->file.spent += search->at - search->start;
     search->size = end - first;
     search->at = end;
-    if (large && end - first > MAX_INDENT) first = end - MAX_INDENT;
-    while (last > first && is_blank(*input_byte(input, last - 1))) last--;
+    if (is_large && end - first > MAX_INDENT) first = end - MAX_INDENT;
+    uint64_t last = without_blanks(input, first, end);
     if (drop_comma && search->in_array && last > first && *input_byte(input, last - 1) == ',') {
-        last--;
-        end = last;
-        while (last > first && is_blank(*input_byte(input, last - 1))) last--;
+        end = last - 1;
+        last = without_blanks(input, first, end);
     }
-    if (large && last - search->start <= most) return FANFOLD_END;
+    if (is_large && last - search->start <= most) return FANFOLD_END;
     search->size = last - search->start;
     search->at = end;
     return FANFOLD_END;
 }
 
-/* Rule 1: returns 1 where the record ends before the byte `c` outside of its texts. */
-static int closes(Search *search, uint8_t c) {
-    if (!search->depth && (search->in_array ? c == ',' || c == ']' : c == '\n')) return 1;
-    if (c == '{' || c == '[') {
-        if (c == '{' && !search->in_array && !search->depth && search->at > search->start) return 1;
-        if (search->depth == MAX_OPEN) {
-            search->broken = 1;
-            return 0;
-        }
-        uint64_t bit = UINT64_C(1) << (search->depth % 64), *word = &search->brackets[search->depth / 64];
-        *word = c == '{' ? *word | bit : *word & ~bit;
-        search->depth++;
-    } else if ((c == '}' || c == ']') && search->depth) {
-        search->depth--;
-        int is_object = search->brackets[search->depth / 64] >> (search->depth % 64) & 1;
-        if (is_object != (c == '}')) search->broken = 1;
-    }
-    return 0;
-}
-
-/* Follows texts and brackets over one byte; returns 1 where the record ends before it. */
+/* Rule 1: follows texts and brackets over one byte; returns 1 where the record ends before it. */
 static int pass(Search *search, uint8_t c) {
     if (search->escaped) {
         search->escaped = 0;
@@ -88,8 +78,14 @@ static int pass(Search *search, uint8_t c) {
         search->in_text = c != '"';
     } else if (c == '"') {
         search->in_text = 1;
-    } else {
-        return closes(search, c);
+    } else if (!search->depth && (search->in_array ? c == ',' || c == ']' : c == '\n')) {
+        return 1;
+    } else if (c == '{' || c == '[') {
+        if (c == '{' && !search->in_array && !search->depth && search->at > search->start) return 1;
+        search->broken = search->depth == MAX_OPEN;
+        if (!search->broken) search->brackets[search->depth++] = c;
+    } else if ((c == '}' || c == ']') && search->depth) {
+        search->broken = search->brackets[--search->depth] != (c == '}' ? '{' : '[');
     }
     return 0;
 }
@@ -109,7 +105,7 @@ static int next_line(const fanfold_reader *reader) {
 /* Says whether an object whose first key is the right one begins at `p`; -1 where more must be known. */
 static int has_key(const fanfold_reader *reader, const uint8_t *p) {
     const Bytes *key = &reader->first_key;
-    const uint8_t *end = reader->input.bytes.data + reader->input.bytes.size, *limit = p + 1 + MAX_FOLLOWING;
+    const uint8_t *end = input_stop(&reader->input), *limit = p + 1 + MAX_FOLLOWING;
     int unknown = reader->input.last ? 0 : -1;
     for (p++; p < end && p < limit && is_blank(*p);) p++;
     if (p >= limit) return 0;
@@ -134,59 +130,40 @@ static int is_record(fanfold_reader *reader) {
         return known;
     }
     Reading reading = reader_value(reader, start, WALK_JUDGE);
-    if (reading.end > most) {
-        search->key_at = most;
-        return 0;
-    }
-    if (reading.outcome == VALUE_INCOMPLETE) {
+    search->key_at = least(reading.end > start ? reading.end : start + 1, most);
+    if (reading.end > most || reading.outcome == VALUE_BAD) return 0;
+    int follows = reading.outcome == VALUE_GOOD ? reader_following(reader, reading.end, search->in_array) : -1;
+    int fits = follows == '\n' || (search->in_array ? follows == ',' || follows == ']' : follows == '{');
+    if (follows < 0 || fits) search->key_at = start;
+    if (reading.outcome == VALUE_INCOMPLETE)
         input_hungry(&reader->input, start, reader->options.max_record_bytes + 2 * PAD);
-        return -1;
-    }
-    if (reading.outcome == VALUE_GOOD) {
-        int follows = reader_following(reader, reading.end, search->in_array);
-        if (follows < 0) return -1;
-        if (search->in_array ? follows == ',' || follows == ']' || follows == '\n' : follows == '\n' || follows == '{')
-            return 1;
-    }
-    search->key_at = reading.end > start ? reading.end : start + 1;
-    return 0;
+    return follows < 0 ? -1 : fits;
 }
 
-/* Rule 3: FANFOLD_END where a good record was found, FANFOLD_FULL where there is none. */
+/* Rule 3. Where there is no good record, the bad one goes on by its brackets, or is all that is left. */
 static int search_by_key(fanfold_reader *reader) {
     Search *search = &reader->search;
     Input *input = &reader->input;
     uint64_t most = search->start + reader->options.max_record_bytes;
-    for (;;) {
-        uint64_t stop = search->by_key == 1 && search->horizon < input_end(input) ? search->horizon : input_end(input);
-        while (search->key_at < stop) {
-            const uint8_t *p = input_byte(input, search->key_at);
-            int begins =
-                search->key_at > search->start && *p == '{' && (is_blank(p[-1]) || (p[-1] && strchr(",}]", p[-1])));
-            if (!begins) {
-                search->key_at++;
-                continue;
-            }
-            int answer = is_record(reader);
-            if (answer < 0) return FANFOLD_HUNGRY;
-            if (answer) return found(reader, search->key_at, 1);
+    uint64_t stop = search->by_key == 1 ? least(search->horizon, input_end(input)) : input_end(input);
+    while (search->key_at < stop) {
+        const uint8_t *p = input_byte(input, search->key_at);
+        if (search->key_at == search->start || *p != '{' || !p[-1] || !strchr(" \t\r\n,}]", p[-1])) {
+            search->key_at++;
+            continue;
         }
-        if (search->by_key == 1 && search->key_at >= search->horizon) return FANFOLD_FULL;
-        if (search->key_at > most) input->at = search->key_at - 1;
-        return input->last ? FANFOLD_FULL : FANFOLD_HUNGRY;
+        int answer = is_record(reader);
+        if (answer < 0) return FANFOLD_HUNGRY;
+        if (answer) return found(reader, search->key_at, 1);
     }
-}
-
-static int key_search(fanfold_reader *reader) {
-    Search *search = &reader->search;
-    int answer = search_by_key(reader);
-    if (answer != FANFOLD_FULL) return answer;
-    /* There is none: it goes on by its brackets, or is all that is left. */
-    if (search->by_key == 2) return found(reader, input_end(&reader->input), 0);
+    if (search->by_key == 2 || search->key_at < search->horizon) {
+        if (search->key_at > most) input->at = search->key_at - 1;
+        if (!input->last) return FANFOLD_HUNGRY;
+    }
+    if (search->by_key == 2) return found(reader, input_end(input), 0);
     search->by_key = 0;
-    uint64_t most = search->start + reader->options.max_record_bytes, next = 2 * search->horizon - search->start;
     search->may_key = search->horizon < most;
-    search->horizon = next < most ? next : most;
+    search->horizon = least(2 * search->horizon - search->start, most);
     return FANFOLD_FULL;
 }
 
@@ -196,40 +173,40 @@ static int end_line(fanfold_reader *reader) {
     Search *search = &reader->search;
     int next = next_line(reader);
     if (next < 0) return FANFOLD_HUNGRY;
-    if (!next) return FANFOLD_FULL;
-    if (search->in_text && !search->line_at) return found(reader, search->at, 1);
-    if (!search->line_at) search->line_at = search->at;
+    if (next && search->in_text && !search->line_at) return found(reader, search->at, 1);
+    if (next && !search->line_at) search->line_at = search->at;
+    return FANFOLD_FULL;
+}
+
+/* Rules 1 and 2: goes on byte by byte. */
+static int search_by_brackets(fanfold_reader *reader) {
+    Search *search = &reader->search;
+    Input *input = &reader->input;
+    for (; search->at < input_end(input); search->at++) {
+        uint8_t c = *input_byte(input, search->at);
+        if (c == '\n' && search->own_line && !search->to_line) {
+            int answer = end_line(reader);
+            if (answer != FANFOLD_FULL) return answer;
+        }
+        int is_long = search->at >= search->horizon;
+        if (search->line_at && (search->broken || is_long)) return found(reader, search->line_at, 1);
+        if (search->to_line ? c == '\n' : !search->broken && pass(search, c)) return found(reader, search->at, 0);
+        if (search->may_key && (search->broken || is_long)) {
+            search->by_key = search->broken ? 2 : 1;
+            search->at++;
+            return FANFOLD_FULL;
+        }
+    }
+    if (search->at > search->start + reader->options.max_record_bytes) input->at = search->at - 1;
+    if (!input->last) return FANFOLD_HUNGRY;
+    if (search->line_at) return found(reader, search->line_at, 1);
+    if (!search->may_key) return found(reader, input_end(input), 0);
+    search->by_key = 2;
     return FANFOLD_FULL;
 }
 
 int search_end(fanfold_reader *reader) {
-    Search *search = &reader->search;
-    Input *input = &reader->input;
-    uint64_t most = search->start + reader->options.max_record_bytes;
-    for (;;) {
-        if (search->by_key) {
-            int answer = key_search(reader);
-            if (answer != FANFOLD_FULL) return answer;
-        }
-        for (; search->at < input_end(input) && !search->by_key; search->at++) {
-            uint8_t c = *input_byte(input, search->at);
-            if (c == '\n' && search->own_line && !search->to_line) {
-                int answer = end_line(reader);
-                if (answer != FANFOLD_FULL) return answer;
-            }
-            if (search->line_at && (search->broken || search->at >= search->horizon))
-                return found(reader, search->line_at, 1);
-            if (search->to_line ? c == '\n' : !search->broken && pass(search, c)) return found(reader, search->at, 0);
-            if (search->broken && search->may_key)
-                search->by_key = 2;
-            else if (search->may_key && search->at >= search->horizon)
-                search->by_key = 1;
-        }
-        if (search->by_key) continue;
-        if (search->at > most) input->at = search->at - 1;
-        if (!input->last) return FANFOLD_HUNGRY;
-        if (search->line_at) return found(reader, search->line_at, 1);
-        if (!search->may_key) return found(reader, input_end(input), 0);
-        search->by_key = 2;
-    }
+    int answer = FANFOLD_FULL;
+    while (answer == FANFOLD_FULL) answer = reader->search.by_key ? search_by_key(reader) : search_by_brackets(reader);
+    return answer;
 }

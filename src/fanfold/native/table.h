@@ -1,6 +1,6 @@
-/* The rows of a frozen reference: in memory where its file is small, else in the file; found by the text of their key. */
-#ifndef FANFOLD_TABLE_H
-#define FANFOLD_TABLE_H
+/* The rows of a frozen reference: in memory where its file is small, else in the file; found by the text of their key.
+ */
+#pragma once
 
 #include "fanfold.h"
 #include "memory.h"
@@ -9,10 +9,10 @@
 #ifndef TABLE_IN_MEMORY
 #define TABLE_IN_MEMORY (32u << 20)
 #endif
-enum { FROZEN_HEAD = 8, FROZEN_TAIL = 32 };
+enum { ROW_BYTES = 1 << 10 };
 
 struct fanfold_table {
-    jmp_buf exit;
+    Memory memory;
     int file;
     uint8_t *data; /* the whole file; NULL where it is large */
     uint64_t size, row_count, slot_count;
@@ -28,19 +28,13 @@ typedef struct {
     uint64_t line, next;        /* next: the place of the row behind it */
 } TableRow;
 
-/* What one reader sees of a table: of one in a file the pieces that were read last. */
+/* What one reader sees of a table: of a large one the piece of the file that was read last. */
 typedef struct {
     const fanfold_table *table;
-    uint8_t *lines;
-    uint64_t *held; /* the number plus 1 of the piece in each line; 0: none */
-    uint64_t line_bytes, line_count;
-    Bytes row;
-    jmp_buf *exit;
-    int unreadable; /* set before `exit` is taken where the file cannot be read */
+    size_t least; /* bytes that are read at once */
+    uint64_t begin;
+    Bytes piece;
 } TableView;
-
-void view_open(TableView *, const fanfold_table *, jmp_buf *exit);
-void view_close(TableView *);
 
 /* Reads the row at a place; it stays until the next call. Returns 0 where there is none. */
 int table_row(TableView *, uint64_t place, TableRow *);
@@ -51,5 +45,3 @@ uint64_t table_find(TableView *, const uint8_t *key, size_t size);
 void frozen_head(Bytes *to);
 void frozen_row(Bytes *to, const Bytes *key, const Bytes *slots, uint64_t line);
 void frozen_tail(Bytes *to, uint64_t rows, uint64_t slots, uint64_t size);
-
-#endif

@@ -26,6 +26,10 @@ class Table:
     """The rows of a frozen reference: what a reader with `frozen` writes. Threads may share it.
 
     A file of at most 32 MiB is read as a whole; of a larger one only an index is in memory, 11 bytes for each row.
+
+    Attributes:
+        repeated: how many rows have a key that was there before, which no record finds; 0 where none can be found.
+        duplicates: the first 1,000 of them.
     """
 
     def __init__(self, path: Path, *, find: bool = True) -> None:
@@ -49,25 +53,22 @@ class Table:
             msg = f"{str(path)!r} is not a frozen reference of this version of Fanfold, or not a whole one"
             raise ValueError(msg)
         checked(answer)
+        facts = core().fanfold_table_facts(self.handle)
+        self._rows, self.repeated = int(facts.rows), int(facts.repeated)
+        self.duplicates = _duplicates(facts.duplicates.copy())
 
     def __len__(self) -> int:
         """Return the number of rows, those of a duplicate key included."""
-        return int(core().fanfold_table_rows(self.handle))
+        return self._rows
 
-    @property
-    def repeated(self) -> int:
-        """Number of rows whose key was there before, which no record finds; where rows can be found by their keys."""
-        return int(core().fanfold_table_repeated(self.handle))
 
-    @property
-    def duplicates(self) -> list[Duplicate]:
-        """The first 1,000 of the rows whose key was there before."""
-        noted, at, found = core().fanfold_table_duplicates(self.handle).copy(), 0, []
-        while at < len(noted):
-            *place, size = _DUPLICATE.unpack_from(noted, at)
-            at += _DUPLICATE.size
-            found.append(Duplicate._make((*place, noted[at : (at := at + size)])))
-        return found
+def _duplicates(written: bytes) -> list[Duplicate]:
+    at, found = 0, []
+    while at < len(written):
+        *place, size = _DUPLICATE.unpack_from(written, at)
+        at += _DUPLICATE.size + size
+        found.append(Duplicate._make((*place, written[at - size : at])))
+    return found
 
 
 def _close(file: int, handle: int | None) -> None:
@@ -87,10 +88,11 @@ class Joined(NamedTuple):
     required: bool = False
 
 
-def joined(joins: Sequence[Joined]) -> ctypes.Array[Join]:
-    """Return them as the core takes them."""
-    made = (Join * len(joins))()
-    for place, (table, scope, parts, required) in zip(made, joins, strict=True):
-        place.table, place.scope, place.required = table.handle, scope, required
-        place.parts, place.part_count = (ctypes.c_uint32 * len(parts))(*parts), len(parts)
-    return made
+def joined(joins: Sequence[Joined]) -> tuple[ctypes.Array[Join], object]:
+    """Return them as the core takes them, and what they point to."""
+    parts = [(ctypes.c_uint32 * len(one.parts))(*one.parts) for one in joins]
+    made = [
+        Join(one.table.handle, one.scope, one.required, ctypes.addressof(own), len(own))
+        for one, own in zip(joins, parts, strict=True)
+    ]
+    return (Join * len(joins))(*made), parts

@@ -1,13 +1,12 @@
-#include "types.h"
-
-#include <math.h>
+/* What a declared type holds, and how it is written. */
 #include <stdio.h>
 
-static int is_digit(uint8_t c) { return c >= '0' && c <= '9'; }
+#include "text.h"
 
-static int all_digits(const uint8_t *p, size_t count) {
-    for (size_t i = 0; i < count; i++)
-        if (!is_digit(p[i])) return 0;
+/* Says whether a text begins like a pattern, in which 0 stands for any digit. */
+static int begins(const uint8_t *p, const uint8_t *end, const char *pattern) {
+    for (; *pattern; pattern++, p++)
+        if (p >= end || (*pattern == '0' ? !is_digit(*p) : *p != (uint8_t)*pattern)) return 0;
     return 1;
 }
 
@@ -24,9 +23,7 @@ static int days_in(int year, int month) {
 
 /* Reads `2026-01-02`; returns what follows it, or NULL. */
 static const uint8_t *read_date(const uint8_t *p, const uint8_t *end, Moment *moment) {
-    if (end - p < 10 || !all_digits(p, 4) || p[4] != '-' || !all_digits(p + 5, 2) || p[7] != '-' ||
-        !all_digits(p + 8, 2))
-        return NULL;
+    if (!begins(p, end, "0000-00-00")) return NULL;
     *moment = (Moment){two(p) * 100 + two(p + 2), two(p + 5), two(p + 8), 0};
     if (moment->year < 1 || moment->month < 1 || moment->month > 12) return NULL;
     return moment->day >= 1 && moment->day <= days_in(moment->year, moment->month) ? p + 10 : NULL;
@@ -34,10 +31,13 @@ static const uint8_t *read_date(const uint8_t *p, const uint8_t *end, Moment *mo
 
 static void move_minutes(Moment *moment, int minutes) {
     moment->minute += minutes;
-    if (moment->minute >= 0 && moment->minute < 1440) return;
-    int step = moment->minute < 0 ? -1 : 1;
-    moment->minute -= step * 1440;
-    moment->day += step;
+    if (moment->minute < 0) {
+        moment->minute += 1440;
+        moment->day--;
+    } else if (moment->minute >= 1440) {
+        moment->minute -= 1440;
+        moment->day++;
+    }
     if (moment->day < 1) {
         if (--moment->month < 1) moment->month = 12, moment->year--;
         moment->day = days_in(moment->year, moment->month);
@@ -49,151 +49,96 @@ static void move_minutes(Moment *moment, int minutes) {
 
 /* Reads `Z`, `+01`, `+0130` or `+01:30`, and moves the moment to UTC; returns what follows, or NULL. */
 static const uint8_t *read_zone(const uint8_t *p, const uint8_t *end, Moment *moment) {
-    if (p < end && *p == 'Z') return p + 1;
-    if (end - p < 3 || (*p != '+' && *p != '-') || !all_digits(p + 1, 2)) return NULL;
-    int minutes = two(p + 1) * 60, sign = *p == '-' ? 1 : -1;
-    if (two(p + 1) > 23) return NULL;
+    if (begins(p, end, "Z")) return p + 1;
+    int east = begins(p, end, "+00");
+    if ((!east && !begins(p, end, "-00")) || two(p + 1) > 23) return NULL;
+    int minutes = two(p + 1) * 60;
     p += 3;
     if (p < end) {
         p += *p == ':';
-        if (end - p < 2 || !all_digits(p, 2) || two(p) > 59) return NULL;
+        if (!begins(p, end, "00") || two(p) > 59) return NULL;
         minutes += two(p);
         p += 2;
     }
-    move_minutes(moment, sign * minutes);
+    move_minutes(moment, east ? -minutes : minutes);
     return p;
+}
+
+/* Reads `.678`, if it is there, without zeros at its end; returns what follows, NULL where a microsecond does not do.
+ */
+static const uint8_t *read_fraction(const uint8_t *p, const uint8_t *end, Token *digits) {
+    if (!begins(p, end, ".")) return p;
+    for (digits->at = ++p; p < end && is_digit(*p); p++)
+        if (*p != '0') digits->size = (size_t)(p - digits->at) + 1;
+    return p == digits->at || digits->size > 6 ? NULL : p;
 }
 
 static size_t write_timestamp(const uint8_t *p, const uint8_t *end, int zoned, uint8_t *to) {
     Moment moment;
+    Token fraction = {p, 0, 0};
     int second = 0;
-    const uint8_t *fraction = NULL;
-    size_t fraction_size = 0;
-    if (!(p = read_date(p, end, &moment)) || end - p < 6 || (*p != 'T' && *p != ' ')) return 0;
-    if (!all_digits(p + 1, 2) || p[3] != ':' || !all_digits(p + 4, 2) || two(p + 1) > 23 || two(p + 4) > 59) return 0;
+    if (!(p = read_date(p, end, &moment)) || (!begins(p, end, "T00:00") && !begins(p, end, " 00:00"))) return 0;
+    if (two(p + 1) > 23 || two(p + 4) > 59) return 0;
     moment.minute = two(p + 1) * 60 + two(p + 4);
     p += 6;
     if (end - p >= 3 && *p == ':') {
-        if (!all_digits(p + 1, 2) || (second = two(p + 1)) > 59) return 0;
-        p += 3;
-        if (p < end && *p == '.') {
-            for (fraction = ++p; p < end && is_digit(*p);) p++;
-            fraction_size = (size_t)(p - fraction);
-            if (!fraction_size) return 0;
-            while (fraction_size && fraction[fraction_size - 1] == '0') fraction_size--;
-            if (fraction_size > 6) return 0;
-        }
+        if (!begins(p, end, ":00") || (second = two(p + 1)) > 59) return 0;
+        if (!(p = read_fraction(p + 3, end, &fraction))) return 0;
     }
     if (zoned && !(p = read_zone(p, end, &moment))) return 0;
     if (p != end || moment.year < 1 || moment.year > 9999) return 0;
     size_t size = (size_t)snprintf((char *)to, LONGEST_FORM, "%04d-%02d-%02dT%02d:%02d:%02d", moment.year, moment.month,
                                    moment.day, moment.minute / 60, moment.minute % 60, second);
-    if (fraction_size) {
-        to[size++] = '.';
-        for (size_t i = 0; i < 6; i++) to[size++] = i < fraction_size ? fraction[i] : '0';
-    }
+    if (fraction.size) to[size++] = '.';
+    for (size_t i = 0; i < 6 && fraction.size; i++) to[size++] = i < fraction.size ? fraction.at[i] : '0';
     if (zoned) to[size++] = 'Z';
     return size;
 }
 
-static int is_numeric(int kind, const Token *written) {
-    return kind == KIND_INTEGER || kind == KIND_NUMBER || (kind == KIND_TEXT && is_number(written));
+static int is_word(const Token *written, const char *word) {
+    return written->size == strlen(word) && !memcmp(written->at, word, written->size);
 }
 
-/* What a double may be beside a number: as texts. Returns which one, or 0. */
-static int not_finite(const Token *written) {
-    static const char *const words[] = {"NaN", "Infinity", "-Infinity"};
-    for (int i = 0; i < 3; i++)
-        if (written->size == strlen(words[i]) && !memcmp(written->at, words[i], written->size)) return i + 1;
-    return 0;
-}
-
-static int check_number(const Node *node, const Token *written, uint8_t *room, Token *form) {
+/* Writes a number; what a double may be beside a number is a text. */
+static int check_number(Type type, int kind, const Token *written, uint8_t *room, Token *form) {
+    if (type.base == FANFOLD_DOUBLE && kind == KIND_TEXT &&
+        (is_word(written, "NaN") || is_word(written, "Infinity") || is_word(written, "-Infinity")))
+        return 0;
+    if (kind != KIND_INTEGER && kind != KIND_NUMBER && (kind != KIND_TEXT || !is_number(written)))
+        return FANFOLD_WRONG_TYPE;
     Normal normal = normal_of(written);
-    form->at = room;
-    form->marks = 0;
-    form->size = node->type == FANFOLD_BIGINT    ? write_bigint(&normal, room)
-                 : node->type == FANFOLD_DECIMAL ? write_decimal(&normal, node->precision, node->scale, room)
-                                                 : write_double(&normal, room);
+    *form = (Token){room, 0, 0};
+    form->size = type.base == FANFOLD_BIGINT    ? write_bigint(&normal, room)
+                 : type.base == FANFOLD_DECIMAL ? write_decimal(&normal, type.precision, type.scale, room)
+                                                : write_double(&normal, room);
     return form->size ? 0 : FANFOLD_INEXACT;
 }
 
-int type_check(const Node *node, int kind, const Token *written, uint8_t *room, Token *form) {
+int type_check(Type type, int kind, const Token *written, uint8_t *room, Token *form) {
     const uint8_t *end = written->at + written->size;
     Moment moment;
     *form = *written;
-    switch (node->type) {
+    switch (type.base) {
     case FANFOLD_BIGINT:
+        /* Most integers stand in their form already. */
         if (kind == KIND_INTEGER && !(written->marks & FRACTION) && written->size < BIGINT_DIGITS &&
             (written->at[0] != '-' || written->at[1] != '0'))
             return 0;
-        return is_numeric(kind, written) ? check_number(node, written, room, form) : FANFOLD_WRONG_TYPE;
+        return check_number(type, kind, written, room, form);
     case FANFOLD_DECIMAL:
     case FANFOLD_DOUBLE:
-        if (node->type == FANFOLD_DOUBLE && kind == KIND_TEXT && not_finite(written)) return 0;
-        return is_numeric(kind, written) ? check_number(node, written, room, form) : FANFOLD_WRONG_TYPE;
+        return check_number(type, kind, written, room, form);
     case FANFOLD_BOOLEAN:
         if (kind != KIND_BOOLEAN && kind != KIND_TEXT) return FANFOLD_WRONG_TYPE;
-        return (written->size == 4 && !memcmp(written->at, "true", 4)) ||
-                       (written->size == 5 && !memcmp(written->at, "false", 5))
-                   ? 0
-                   : FANFOLD_WRONG_TYPE;
+        return is_word(written, "true") || is_word(written, "false") ? 0 : FANFOLD_WRONG_TYPE;
     case FANFOLD_DATE:
         return kind == KIND_TEXT && read_date(written->at, end, &moment) == end ? 0 : FANFOLD_WRONG_TYPE;
     case FANFOLD_TIMESTAMP:
     case FANFOLD_TIMESTAMPTZ:
         if (kind != KIND_TEXT) return FANFOLD_WRONG_TYPE;
-        *form = (Token){room, write_timestamp(written->at, end, node->type == FANFOLD_TIMESTAMPTZ, room), 0};
+        *form = (Token){room, write_timestamp(written->at, end, type.base == FANFOLD_TIMESTAMPTZ, room), 0};
         return form->size ? 0 : FANFOLD_WRONG_TYPE;
     default:
         return 0;
     }
-}
-
-/* Days since 1970. */
-static int64_t days_of(const Moment *moment) {
-    int64_t year = moment->year - (moment->month < 3),
-            days = (153 * (moment->month + (moment->month < 3 ? 9 : -3)) + 2) / 5;
-    return year * 365 + year / 4 - year / 100 + year / 400 + days + moment->day - 1 - 719468;
-}
-
-static int moment_value(int type, const uint8_t *at, size_t size, uint8_t *value) {
-    Moment moment;
-    if (type == FANFOLD_DATE) {
-        if (read_date(at, at + size, &moment) != at + size) return 0;
-        int32_t days = (int32_t)days_of(&moment);
-        memcpy(value, &days, sizeof days);
-        return 1;
-    }
-    uint8_t form[LONGEST_FORM];
-    size_t written = write_timestamp(at, at + size, type == FANFOLD_TIMESTAMPTZ, form);
-    if (!written) return 0;
-    read_date(form, form + written, &moment);
-    int64_t micros = 0,
-            seconds = days_of(&moment) * 86400 + two(form + 11) * 3600 + two(form + 14) * 60 + two(form + 17);
-    for (size_t i = 20; i < 26 && written > 20; i++) micros = micros * 10 + form[i] - '0';
-    micros += seconds * 1000000;
-    memcpy(value, &micros, sizeof micros);
-    return 1;
-}
-
-int type_value(int type, int precision, int scale, const uint8_t *at, size_t size, uint8_t *value) {
-    Token written = {at, size, 0};
-    if (type == FANFOLD_BOOLEAN) {
-        value[0] = size == 4;
-        return size == 4 || size == 5;
-    }
-    if (type != FANFOLD_BIGINT && type != FANFOLD_DECIMAL && type != FANFOLD_DOUBLE)
-        return moment_value(type, at, size, value);
-    int word = type == FANFOLD_DOUBLE ? not_finite(&written) : 0;
-    if (word) {
-        double number = word == 1 ? NAN : word == 2 ? INFINITY : -INFINITY;
-        memcpy(value, &number, sizeof number);
-        return 1;
-    }
-    if (!is_number(&written)) return 0;
-    Normal normal = normal_of(&written);
-    return type == FANFOLD_BIGINT    ? bigint_value(&normal, value)
-           : type == FANFOLD_DECIMAL ? decimal_value(&normal, precision, scale, value)
-                                     : double_value(&normal, value);
 }

@@ -1,17 +1,5 @@
-#include "walk.h"
-
-void walk_open(Walk *walk, jmp_buf *exit) {
-    walk->fault.pointer.exit = walk->fault.found.exit = walk->fault.expected.exit = exit;
-    walk->keys.texts.exit = exit;
-    walk->keys.seed = hash_seed();
-}
-
-void walk_close(Walk *walk) {
-    bytes_close(&walk->fault.pointer);
-    bytes_close(&walk->fault.found);
-    bytes_close(&walk->fault.expected);
-    keys_close(&walk->keys);
-}
+/* One record of JSON: its grammar, its keys, and a loop over all its values. */
+#include "record.h"
 
 /* Texts and scalars. */
 
@@ -30,21 +18,18 @@ static const uint8_t *take_text(Walk *walk, const uint8_t *p, Token *text) {
     return p ? p : walk_stop(walk, hard.code, hard.at, expected_of_text[hard.code]);
 }
 
-static int is_word(const uint8_t *p, const char *word) {
-    for (; *word; word++, p++)
-        if ((*p | 0x20) != *word) return 0;
-    return 1;
-}
-
-static int continues(uint8_t c) {
-    return c == '_' || c >= 0x80 || (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
-}
-
-/* NaN and infinities, in any letter case. */
+/* Says whether NaN or an infinity begins at `p`, in any letter case. */
 static int is_nan(const uint8_t *p) {
+    static const char *const words[] = {"nan", "infinity", "inf"};
     p += *p == '-' || *p == '+';
-    size_t size = is_word(p, "nan") ? 3 : is_word(p, "infinity") ? 8 : is_word(p, "inf") ? 3 : 0;
-    return size && !continues(p[size]);
+    for (size_t i = 0; i < 3; i++) {
+        size_t size = 0;
+        while (words[i][size] && (p[size] | 0x20) == words[i][size]) size++;
+        uint8_t c = p[size];
+        int goes_on = c == '_' || c >= 0x80 || is_digit(c) || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
+        if (!words[i][size]) return !goes_on;
+    }
+    return 0;
 }
 
 static const uint8_t *take_scalar(Walk *walk, const uint8_t *p, Token *token, int *kind) {
@@ -73,7 +58,7 @@ static uint32_t unknown_key(Walk *walk, uint32_t parent, const Token *name, cons
     uint32_t number = OPAQUE;
     /* Where it is refused, what is inside of it is judged as where fields are learnt; then it is forgotten. */
     if (walk->mode == WALK_LEARN || walk->others == FANFOLD_REFUSE)
-        number = shape_add(walk->shape, parent, name->at, name->size, &code);
+        number = shape_add(walk->shape, parent, name, &code);
     if (walk->mode != WALK_LEARN && walk->others == FANFOLD_REFUSE && !code) code = FANFOLD_TOO_MANY_FIELDS;
     if (walk->others == FANFOLD_RESCUE) walk->rescue = parent;
     if (code == FANFOLD_KEY_TOO_LONG) walk_fault(walk, code, at, "a way to it of at most 4,096 characters");
@@ -84,15 +69,17 @@ static uint32_t unknown_key(Walk *walk, uint32_t parent, const Token *name, cons
 /* Returns the node of the key that was read last; OPAQUE where it has none. */
 static uint32_t find_key(Walk *walk, Level *level, const uint8_t *at) {
     Token name = walk_decoded(walk, &level->key);
-    uint32_t number = level->node ? shape_find(walk->shape, level->node, name.at, name.size) : OPAQUE;
+    uint32_t number = level->node ? shape_find(walk->shape, level->node, &name) : OPAQUE;
     if (!number && level->node && !walk->captured) number = unknown_key(walk, level->node, &name, at);
     int is_new = 1;
     if (number) {
-        Node *node = &walk->shape->nodes[number];
+        Node *node = &walk->shape->nodes.items[number];
         is_new = node->stamp != level->number;
         node->stamp = level->number;
     } else if (walk->values <= MAX_VALUES) {
-        is_new = keys_add(&walk->keys, level->number, name.at, name.size);
+        size_t count = walk->keys.keys.count;
+        keys_add(&walk->keys, level->number, name.at, name.size);
+        is_new = walk->keys.keys.count > count;
     }
     if (!is_new) walk_flaw(walk, FANFOLD_DUPLICATE_KEY, at, "each key once in an object");
     return number;
@@ -101,48 +88,46 @@ static uint32_t find_key(Walk *walk, Level *level, const uint8_t *at) {
 /* The key that is foreseen, if it is the one at `p`: 0 where not. */
 static uint32_t foreseen_key(Walk *walk, Level *level, const uint8_t *p) {
     uint32_t number = level->foreseen;
-    if (!number || number >= walk->shape->count) return OPAQUE;
-    Node *node = &walk->shape->nodes[number];
-    if (node->parent != level->node || !node->plain || !node->name || node->size + 2 > (size_t)(walk->end - p))
+    if (!number || number >= walk->shape->nodes.count) return OPAQUE;
+    Node *node = &walk->shape->nodes.items[number];
+    if (node->parent != level->node || !node->plain || !node->named || node->size + 2 > (size_t)(walk->end - p))
         return OPAQUE;
-    if (p[node->size + 1] != '"' || memcmp(p + 1, node->name, node->size) || node->stamp == level->number)
+    if (p[node->size + 1] != '"' || memcmp(p + 1, walk->shape->keys.texts.data + node->name_at, node->size) ||
+        node->stamp == level->number)
         return OPAQUE;
     node->stamp = level->number;
     level->key = (Token){p + 1, node->size, 0};
     return number;
 }
 
-/* Foresees that this key follows the one before it again, and what follows it. */
-static void remember(Walk *walk, Level *level, uint32_t before, uint32_t number) {
-    Node *nodes = walk->shape->nodes;
-    if (before)
-        nodes[before].next = number;
-    else
-        nodes[level->node].first = number;
-}
-
 /* Reads the key at `p` and the colon behind it; returns where its value begins, and the node of it. */
-static const uint8_t *take_key(Walk *walk, Level *level, const uint8_t *p, uint32_t *before, uint32_t *number) {
+static const uint8_t *take_key(Walk *walk, Level *level, const uint8_t *p, uint32_t *number) {
     const uint8_t *at = p;
+    Node *nodes = walk->shape->nodes.items;
     if (*p != '"') return walk_unexpected(walk, p, "a key in quotes");
-    if ((*number = foreseen_key(walk, level, p))) {
+    int is_foreseen = (*number = foreseen_key(walk, level, p)) != OPAQUE;
+    if (is_foreseen) {
         p += level->key.size + 2;
-        level->begun = 1;
-        if (level->way) walk_exclude_key(walk, level->way, &level->key, at);
     } else {
         Token key;
         if (!(p = take_text(walk, p, &key))) return NULL;
         level->key = key;
-        level->begun = 1;
-        if (level->way) walk_exclude_key(walk, level->way, &key, at);
-        *number = find_key(walk, level, at);
-        if (*number) remember(walk, level, *before, *number);
+    }
+    level->begun = 1;
+    if (level->way) walk_exclude_key(walk, level->way, &level->key, at);
+    if (!is_foreseen && (*number = find_key(walk, level, at))) {
+        /* The next time, this key is foreseen behind the one before it. */
+        nodes = walk->shape->nodes.items;
+        if (level->before)
+            nodes[level->before].next = *number;
+        else
+            nodes[level->node].first = *number;
     }
     if (*number) {
-        *before = *number;
-        level->foreseen = walk->shape->nodes[*number].next;
+        level->before = *number;
+        level->foreseen = nodes[*number].next;
     }
-    walk->rescued = walk->captured ? walk->rescued : level->key;
+    if (!walk->captured) walk->rescued = level->key;
     if (walk->depth == 1 && !walk->first_key.at) walk->first_key = level->key;
     p = skip_blanks(p);
     if (*p != ':') return walk_unexpected(walk, p, "':'");
@@ -159,20 +144,22 @@ static const uint8_t *open_level(Walk *walk, const uint8_t *p, uint32_t number) 
     uint32_t members = walk_enter(walk, number, is_object, p);
     Level *level = &walk->levels[walk->depth++];
     level->node = members;
+    level->before = OPAQUE;
     level->is_object = (uint8_t)is_object;
     level->begun = 0;
     level->way = walk->way;
     level->way_is = walk->way_is;
     level->number = is_object ? ++walk->objects : 0;
-    level->foreseen = is_object ? walk->shape->nodes[members].first : 0;
-    return p + 1;
+    level->foreseen = is_object ? walk->shape->nodes.items[members].first : OPAQUE;
+    return skip_blanks(p + 1);
 }
 
 static void begin_element(Walk *walk, Level *level) {
     level->number += level->begun;
     level->begun = 1;
+    walk->way_is = level->way_is == WAY_OF_KEY ? WAY_ELEMENT : WAY_DEEPER;
     if (walk->mode != WALK_READ || !level->node || walk->values > MAX_VALUES) return;
-    const Node *array = &walk->shape->nodes[walk->shape->nodes[level->node].parent];
+    const Node *nodes = walk->shape->nodes.items, *array = &nodes[nodes[level->node].parent];
     if (array->kind == FANFOLD_LIST) merged_element(walk->merged, array->scope);
 }
 
@@ -186,10 +173,8 @@ static const uint8_t *close_levels(Walk *walk, const uint8_t *p, int *done) {
             p++;
             walk->depth--;
             if (walk->captured && walk->depth == walk->capture_depth) walk_end_capture(walk, p);
-            if (!walk->depth) {
-                *done = 1;
-                return p;
-            }
+            *done = !walk->depth;
+            if (*done) return p;
         } else if (*p == ',') {
             const uint8_t *next = skip_blanks(p + 1);
             if (*next == closing) return walk_stop(walk, FANFOLD_TRAILING_COMMA, p, "another member behind it");
@@ -200,43 +185,45 @@ static const uint8_t *close_levels(Walk *walk, const uint8_t *p, int *done) {
     }
 }
 
-static const uint8_t *walk_members(Walk *walk, const uint8_t *p) {
-    uint32_t number = walk->mode == WALK_JUDGE ? OPAQUE : RECORD, before[MAX_DEPTH];
-    int done = 0, kind = KIND_NULL;
+/* Reads the scalar at `p`, and takes it. */
+static const uint8_t *take_value(Walk *walk, const uint8_t *p, uint32_t number) {
+    const uint8_t *at = p;
+    int kind = KIND_NULL;
     Token token;
+    if (!(p = take_scalar(walk, p, &token, &kind))) return NULL;
+    if (walk->way && kind != KIND_NULL) walk_exclude_value(walk, IS_SCALAR, at);
+    if (walk->captured) return p;
+    if (walk->rescue) {
+        merged_rest(walk->merged, walk->rescue, &walk->rescued, &(Token){at, (size_t)(p - at), 0});
+        walk->rescue = OPAQUE;
+    } else if (walk->values <= MAX_VALUES) {
+        walk_take(walk, number, kind, &token, at);
+    }
+    return p;
+}
+
+static const uint8_t *walk_members(Walk *walk, const uint8_t *p) {
+    uint32_t number = walk->mode == WALK_JUDGE ? OPAQUE : RECORD;
+    int done = 0;
     walk->way = walk->excluded && walk->mode != WALK_JUDGE ? RECORD : OPAQUE;
     walk->way_is = WAY_DEEPER;
     for (;;) {
         if (++walk->values == MAX_VALUES + 1)
             walk_fault(walk, FANFOLD_TOO_MANY_VALUES, p, "at most 1,000,000 values in a record");
-        if (*p == '{' || *p == '[') {
-            if (!(p = open_level(walk, p, number))) return NULL;
-            before[walk->depth - 1] = 0;
-            p = skip_blanks(p);
-            if (*p != (walk->levels[walk->depth - 1].is_object ? '}' : ']')) goto member;
-        } else {
-            const uint8_t *at = p;
-            if (!(p = take_scalar(walk, p, &token, &kind))) return NULL;
-            if (walk->way && kind != KIND_NULL) walk_exclude_value(walk, IS_SCALAR, at);
-            if (walk->rescue && !walk->captured) {
-                merged_rest(walk->merged, walk->rescue, walk->rescued, at, (size_t)(p - at));
-                walk->rescue = 0;
-            } else if (walk->values <= MAX_VALUES && !walk->captured) {
-                walk_take(walk, number, kind, &token, at);
-            }
-            if (!walk->depth) return p;
-        }
-        if (!(p = close_levels(walk, p, &done)) || done) return p;
-    member:;
+        int opens = *p == '{' || *p == '[';
+        p = opens ? open_level(walk, p, number) : take_value(walk, p, number);
+        if (!p || !walk->depth) return p;
         Level *level = &walk->levels[walk->depth - 1];
-        walk->way = level->way;
-        if (level->is_object) {
-            if (!(p = take_key(walk, level, p, &before[walk->depth - 1], &number))) return NULL;
-        } else {
-            begin_element(walk, level);
-            walk->way_is = level->way_is == WAY_OF_KEY ? WAY_ELEMENT : WAY_DEEPER;
-            number = level->node;
+        if (!opens || *p == (level->is_object ? '}' : ']')) {
+            if (!(p = close_levels(walk, p, &done)) || done) return p;
+            level = &walk->levels[walk->depth - 1];
         }
+        walk->way = level->way;
+        number = level->node;
+        if (!level->is_object)
+            begin_element(walk, level);
+        else if (!(p = take_key(walk, level, p, &number)))
+            return NULL;
     }
 }
 
@@ -244,33 +231,29 @@ void walk_begin(Walk *walk, const uint8_t *end, uint64_t record) {
     walk->end = end;
     walk->record = record;
     walk->depth = walk->values = 0;
-    walk->stopped = NULL;
-    walk->flawed = walk->weak = 0;
-    walk->captured = NULL;
-    walk->rescue = 0;
+    walk->stopped = walk->captured = NULL;
+    walk->flawed = walk->weak = walk->fault.code = 0;
+    walk->rescue = OPAQUE;
     walk->first_key.at = NULL;
-    walk->fault.code = 0;
-    walk->fault.pointer.size = walk->fault.found.size = walk->fault.expected.size = 0;
-    keys_empty(&walk->keys);
+    keys_cut(&walk->keys, 0);
     merged_clear(walk->merged);
 }
 
 const uint8_t *walk_value(Walk *walk, const uint8_t *p, const uint8_t *end, uint64_t record) {
     walk_begin(walk, end, record);
-    walk->is_object = *p == '{';
+    int is_object = *p == '{';
     p = walk_members(walk, p);
-    if (p && !walk->is_object) walk_fault(walk, FANFOLD_NOT_AN_OBJECT, p, "an object");
+    if (p && !is_object) walk_fault(walk, FANFOLD_NOT_AN_OBJECT, p, "an object");
     return p;
 }
 
 void walk_explain(Walk *walk, const uint8_t *p, const uint8_t *end, uint64_t record) {
     walk->explain = 1;
     walk_begin(walk, end, record);
-    const uint8_t *start = p = skip_blanks(p);
-    walk->is_object = *p == '{';
-    p = walk_members(walk, p);
+    const uint8_t *start = skip_blanks(p);
+    p = walk_members(walk, start);
     walk->depth = 0;
     if (p && (p = skip_blanks(p)) < end) walk_stop(walk, FANFOLD_TRAILING_GARBAGE, p, "the end of the record");
-    if (p && !walk->is_object) walk_fault(walk, FANFOLD_NOT_AN_OBJECT, start, "an object");
+    if (p && *start != '{') walk_fault(walk, FANFOLD_NOT_AN_OBJECT, start, "an object");
     walk->explain = 0;
 }

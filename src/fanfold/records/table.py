@@ -47,8 +47,8 @@ def write(run: Run, n: int, schema: RunSchema, records: int, tables: list[Table]
     flat = list(columns(found, schema, spec))
     joined = joins(found, tables, spec.merge)
 
-    def rows(wanted: Sequence[tuple[int, int, int]]) -> Rows:
-        return Rows(found.record, wanted, found.chain, joins=joined, rescue=schema.rescued)
+    def rows(wanted: Sequence[tuple[int, int, int]], arrow: Sequence[tuple[str, str]] | None = None) -> Rows:
+        return Rows(found.record, wanted, found.chain, joins=joined, rescue=schema.rescued, arrow=arrow)
 
     if spec.output.format == "csv" and not any(column.expression for column in schema.columns):
         by_name = {column.name: place for column, place in flat}

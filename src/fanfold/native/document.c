@@ -1,0 +1,136 @@
+/* What stands around the records of a document (`records_at`): it is judged and passed over.
+ *
+ * A fault that leaves no doubt where reading goes on is a bad record of its own; another makes the rest of the document
+ * one, up to the next line that begins with `{`. Beside the way, arrays are passed element by element, so only other
+ * values have to fit into max_record_bytes. */
+#include "reader.h"
+
+/* The rest of the document, from the input's place on, is bad. */
+static int give_up(fanfold_reader *reader, int code, const char *expected) {
+    search_begin(reader, reader->input.at, 0, AT_DOCUMENT);
+    reader->search.own_line = reader->search.broken = 1;
+    reader->search.indent = 0;
+    reader->file.depth = reader->file.way_depth = 0;
+    return search_says(reader, code, expected);
+}
+
+/* Says whether a member is the next step of the way to the records. */
+static int is_on_way(fanfold_reader *reader, Around *around, const uint8_t *name, size_t size) {
+    const Bytes *step = &reader->steps[reader->file.way_depth ? reader->file.way_depth - 1 : 0];
+    int is_step = around->on_way && size == step->size && !memcmp(name, step->data, size);
+    around->found |= (uint8_t)is_step;
+    return is_step;
+}
+
+static int open_container(fanfold_reader *reader, int is_object) {
+    File *file = &reader->file;
+    if (file->depth == MAX_DEPTH) return give_up(reader, FANFOLD_TOO_DEEP, "brackets of at most 128 levels");
+    reader->around[file->depth++] =
+        (Around){(uint8_t)is_object, (uint8_t)file->on_way, 0, is_object ? ++reader->serial : 0};
+    file->way_depth += (size_t)file->on_way;
+    file->comma = 0;
+    file->state = AT_MEMBER;
+    reader->input.at++;
+    return FANFOLD_FULL;
+}
+
+static int close_container(fanfold_reader *reader) {
+    const Around *around = &reader->around[--reader->file.depth];
+    Bad bad = {FANFOLD_POINTER_NOT_FOUND, reader->input.at++, .expected = "input.records_at to lead to the records"};
+    json_idle_comma(reader, "another member behind it");
+    if (around->on_way && !around->found) reader_bad(reader, &bad);
+    reader->file.way_depth -= around->on_way;
+    return json_behind_value(reader);
+}
+
+/* Reads a value as a whole: beside the way, or where the way leads to one record, or to none. */
+static int whole_value(fanfold_reader *reader, int is_record) {
+    Input *input = &reader->input;
+    uint64_t start = input->at, most = reader->options.max_record_bytes;
+    int is_null = *input_byte(input, start) == 'n', on_way = reader->file.on_way;
+    Reading reading = reader_value(reader, start, is_record ? reader->mode : WALK_JUDGE);
+    uint64_t size = reading.end - start;
+    int fault = reader->walk.fault.code;
+    if (reading.outcome != VALUE_GOOD || size > most || fault || !is_record) shape_forget(&reader->shape);
+    if (reading.outcome == VALUE_INCOMPLETE && input_end(input) - start <= most + PAD)
+        return input_hungry(input, start, most + 2 * PAD);
+    if (size > most || reading.outcome == VALUE_INCOMPLETE)
+        return give_up(reader, FANFOLD_RECORD_TOO_LARGE,
+                       "at most input.max_record_bytes in a value around the records");
+    if (reading.outcome != VALUE_GOOD) return give_up(reader, fault, "JSON around the records");
+    if (is_record && !fault)
+        reader_good(reader, start, size);
+    else if (fault && (is_record || fault != FANFOLD_NOT_AN_OBJECT))
+        reader_judge(reader, start, size, 0);
+    else if (on_way && reader->file.way_depth < reader->step_count)
+        reader_bad(reader, &(Bad){FANFOLD_POINTER_NOT_FOUND, start, size,
+                                  .expected = "input.records_at to lead to the records"});
+    else if (on_way && !is_null)
+        reader_bad(reader,
+                   &(Bad){FANFOLD_NOT_AN_OBJECT, start, size, .expected = "an array of records at input.records_at"});
+    input->at = reading.end;
+    return json_behind_value(reader);
+}
+
+int value_step(fanfold_reader *reader, uint8_t c) {
+    int on_way = reader->file.on_way, is_there = on_way && reader->file.way_depth == reader->step_count;
+    if (is_there) return c == '[' ? json_begin_array(reader) : whole_value(reader, c == '{');
+    return c == '[' || (c == '{' && on_way) ? open_container(reader, c == '{') : whole_value(reader, 0);
+}
+
+/* Reads a key, its colon, and the blanks behind it. */
+static int take_key(fanfold_reader *reader, Around *around) {
+    Input *input = &reader->input;
+    const uint8_t *begin = input_byte(input, input->at), *end = input_stop(input), *p = NULL;
+    Flaw soft = {0}, hard = {0};
+    Token key = {begin, 0, 0};
+    if (*begin == '"') p = read_text(begin + 1, end, &key, &soft, &hard);
+    const uint8_t *stop = p ? p = skip_blanks(p) : hard.code ? hard.at : begin;
+    uint64_t most = reader->options.max_record_bytes;
+    if (!input->last && end - stop < 16 && (uint64_t)(end - begin) <= most + PAD)
+        return input_hungry(input, input->at, most + 2 * PAD);
+    if ((uint64_t)(stop - begin) > most)
+        return give_up(reader, FANFOLD_RECORD_TOO_LARGE, "at most input.max_record_bytes in a key around the records");
+    int code = soft.code ? soft.code : hard.code ? hard.code : p && *p == ':' ? 0 : FANFOLD_SYNTAX;
+    if (code) return give_up(reader, code, "a key and ':' around the records");
+    if (reader->keys.keys.count > MAX_VALUES)
+        return give_up(reader, FANFOLD_TOO_MANY_VALUES, "at most 1,000,000 keys around the records");
+    arena_empty(&reader->merged.texts);
+    Token name = walk_decoded(&reader->walk, &key);
+    if (keys_find(&reader->keys, around->number, name.at, name.size))
+        return give_up(reader, FANFOLD_DUPLICATE_KEY, "each key once in an object");
+    keys_add(&reader->keys, around->number, name.at, name.size);
+    reader->file.on_way = is_on_way(reader, around, name.at, name.size);
+    reader->file.state = AT_VALUE;
+    input->at = input_offset(input, p + 1);
+    return FANFOLD_FULL;
+}
+
+int member_step(fanfold_reader *reader, uint8_t c) {
+    Around *around = &reader->around[reader->file.depth - 1];
+    if (c == (around->is_object ? '}' : ']')) return close_container(reader);
+    if (around->is_object) return take_key(reader, around);
+    reader->row.size = 0;
+    bytes_number(&reader->row, around->number++);
+    reader->file.on_way = is_on_way(reader, around, reader->row.data, reader->row.size);
+    reader->file.state = AT_VALUE;
+    return value_step(reader, c);
+}
+
+int behind_value_step(fanfold_reader *reader, uint8_t c) {
+    int is_object = reader->around[reader->file.depth - 1].is_object;
+    reader->file.comma = 0;
+    if (c == (is_object ? '}' : ']')) return close_container(reader);
+    if (c != ',') return give_up(reader, FANFOLD_SYNTAX, "',' or a closing bracket around the records");
+    reader->file.comma = ++reader->input.at;
+    reader->file.comma_line = 0;
+    reader->file.state = AT_MEMBER;
+    return FANFOLD_FULL;
+}
+
+int document_step(fanfold_reader *reader, uint8_t c) {
+    keys_cut(&reader->keys, 0);
+    reader->file.on_way = 1;
+    reader->file.last_code = 0;
+    return value_step(reader, c);
+}

@@ -1,0 +1,170 @@
+/* The items of a JSON file: records, and arrays of records. */
+#include "reader.h"
+
+/* Nothing is left: the file ends, inside of an array or document or not. */
+static int step_end(fanfold_reader *reader) {
+    Input *input = &reader->input;
+    File *file = &reader->file;
+    if (!input->last) {
+        /* What a comma is said of may be gone from memory later. */
+        if (file->comma && !file->comma_line) file->comma_line = input_line(input, file->comma - 1);
+        return FANFOLD_HUNGRY;
+    }
+    if (file->state == AT_RECORDS)
+        reader_bad(reader, &(Bad){.code = FANFOLD_EMPTY_FILE, .line = 1, .expected = "records", .of_file = 1});
+    int in_array = file->state == AT_ELEMENT || file->state == BEHIND_ELEMENT;
+    int in_document = file->state >= AT_MEMBER && file->state <= BEHIND_VALUE;
+    int is_said = file->last_code == FANFOLD_TRUNCATED || (in_array && file->last_code == FANFOLD_TOO_DEEP);
+    if ((in_array || in_document) && !is_said)
+        reader_bad(reader, &(Bad){.code = FANFOLD_TRUNCATED,
+                                  .start = input->at,
+                                  .expected = in_array ? "the end of the array of records"
+                                                       : "the end of the document around the records"});
+    file->state = AT_END;
+    return FANFOLD_FULL;
+}
+
+/* Goes on with the search for the end of a bad record, and writes it down. */
+static int step_search(fanfold_reader *reader) {
+    const Search *search = &reader->search;
+    int answer = search_end(reader);
+    if (answer == FANFOLD_HUNGRY) return answer;
+    Bad bad = {search->code, search->start, search->size, search->line, .expected = search->expected};
+    if (!bad.code && !bad.size) bad.code = FANFOLD_SYNTAX, bad.expected = "a record";
+    if (bad.code)
+        reader_bad(reader, &bad);
+    else
+        reader_judge(reader, search->start, search->size, search->line);
+    if (reader->file.first_key_of == 1) reader->file.first_key_of = 0;
+    reader->input.at = search->at;
+    reader->file.state = search->then;
+    return FANFOLD_FULL;
+}
+
+/* Keeps the first key of the record that was read: 1, of a bad one, for its search only; 2, of a good one. */
+static void keep_first_key(fanfold_reader *reader, int of) {
+    const Token *key = &reader->walk.first_key;
+    if (reader->file.first_key_of || !key->at || key->size > MAX_KEY_CHARACTERS) return;
+    reader->first_key.size = 0;
+    bytes_put(&reader->first_key, key->at, key->size);
+    reader->file.first_key_of = of;
+}
+
+/* Reads the record at the input's place. */
+static int step_record(fanfold_reader *reader) {
+    Input *input = &reader->input;
+    int in_array = reader->file.state == AT_ELEMENT, follows = -1;
+    uint64_t start = input->at, most = reader->options.max_record_bytes;
+    State then = in_array ? BEHIND_ELEMENT : AT_ITEM;
+    Reading reading = reader_value(reader, start, reader->mode);
+    uint64_t size = reading.end - start, wanted = 0;
+    int is_good = reading.outcome == VALUE_GOOD && size <= most;
+    if (reading.outcome == VALUE_INCOMPLETE && input_end(input) - start <= most + PAD)
+        wanted = most + 2 * PAD;
+    else if (is_good && (follows = reader_following(reader, reading.end, in_array)) < 0)
+        wanted = most + MAX_FOLLOWING;
+    if (wanted) {
+        shape_forget(&reader->shape);
+        return input_hungry(input, start, wanted);
+    }
+    if (follows != '\n' && follows != '{' && (!in_array || (follows != ',' && follows != ']'))) {
+        keep_first_key(reader, 1);
+        shape_forget(&reader->shape);
+        search_begin(reader, start, size <= most && (in_array || !is_good), then);
+        reader->search.to_line = is_good && !in_array;
+        if (is_good && !in_array) reader->search.at = reading.end;
+        return FANFOLD_FULL;
+    }
+    if (reader->walk.fault.code) {
+        reader_judge(reader, start, size, 0);
+    } else {
+        keep_first_key(reader, 2);
+        reader_good(reader, start, size);
+    }
+    input->at = reading.end;
+    reader->file.state = in_array && follows == '{' ? AT_UNEXPECTED : then;
+    return FANFOLD_FULL;
+}
+
+void json_idle_comma(fanfold_reader *reader, const char *expected) {
+    File *file = &reader->file;
+    if (file->comma)
+        reader_bad(reader, &(Bad){FANFOLD_TRAILING_COMMA, file->comma - 1, 1, file->comma_line, .expected = expected,
+                                  .raw = ","});
+    file->comma = 0;
+}
+
+static int step_records(fanfold_reader *reader, uint8_t c) {
+    reader->file.state = reader->step_count ? AT_DOCUMENT : AT_ITEM;
+    reader->file.has_arrays = c == '[';
+    return FANFOLD_FULL;
+}
+
+static int step_item(fanfold_reader *reader, uint8_t c) {
+    if (c != '[' || !reader->file.has_arrays) return step_record(reader);
+    return json_begin_array(reader);
+}
+
+int json_begin_array(fanfold_reader *reader) {
+    reader->input.at++;
+    reader->file.comma = 0;
+    reader->file.last_code = 0;
+    reader->file.state = AT_ELEMENT;
+    return FANFOLD_FULL;
+}
+
+int json_behind_value(fanfold_reader *reader) {
+    const File *file = &reader->file;
+    reader->file.state = !reader->step_count ? BEHIND_ARRAY : file->depth ? BEHIND_VALUE : AT_DOCUMENT;
+    return FANFOLD_FULL;
+}
+
+static int step_element(fanfold_reader *reader, uint8_t c) {
+    if (c != ']') return step_record(reader);
+    json_idle_comma(reader, "another record behind it");
+    reader->input.at++;
+    return json_behind_value(reader);
+}
+
+static int step_behind_element(fanfold_reader *reader, uint8_t c) {
+    reader->file.comma = c == ',' ? ++reader->input.at : 0;
+    reader->file.comma_line = 0;
+    reader->file.state = AT_ELEMENT;
+    return FANFOLD_FULL;
+}
+
+static int step_unexpected(fanfold_reader *reader, uint8_t c) {
+    (void)c;
+    search_begin(reader, reader->input.at, 1, BEHIND_ELEMENT);
+    return search_says(reader, FANFOLD_SYNTAX, "',' or ']' before the next record");
+}
+
+static int step_behind_array(fanfold_reader *reader, uint8_t c) {
+    reader->file.state = AT_ITEM;
+    if (c == '\n' || c == '[' || c == '{') return FANFOLD_FULL;
+    search_begin(reader, reader->input.at, 0, AT_ITEM);
+    reader->search.to_line = 1;
+    return search_says(reader, FANFOLD_TRAILING_GARBAGE, "nothing behind the array of records");
+}
+
+int json_step(fanfold_reader *reader) {
+    static int (*const steps[])(fanfold_reader *, uint8_t) = {
+        [AT_RECORDS] = step_records,
+        [AT_ITEM] = step_item,
+        [BEHIND_ARRAY] = step_behind_array,
+        [AT_ELEMENT] = step_element,
+        [BEHIND_ELEMENT] = step_behind_element,
+        [AT_UNEXPECTED] = step_unexpected,
+        [AT_DOCUMENT] = document_step,
+        [AT_MEMBER] = member_step,
+        [AT_VALUE] = value_step,
+        [BEHIND_VALUE] = behind_value_step,
+    };
+    Input *input = &reader->input;
+    State state = reader->file.state;
+    if (state == IN_SEARCH) return step_search(reader);
+    const uint8_t *p = input_byte(input, input->at);
+    while (is_blank(*p) && (state != BEHIND_ARRAY || *p != '\n')) p++;
+    input->at = input_offset(input, p);
+    return p < input_stop(input) ? steps[state](reader, *p) : step_end(reader);
+}
