@@ -13,27 +13,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from fanfold.native import library
-from fanfold.native.fields import Field, Seen, schema, type_of
-from fanfold.native.library import Bytes, Column, Options, Wanted, checked, core, opened, run
-from fanfold.native.tables import Duplicate, Joined, Table, joined
-
-__all__ = [
-    "Counts",
-    "Duplicate",
-    "Excluded",
-    "Field",
-    "Form",
-    "Joined",
-    "Others",
-    "Piece",
-    "Reader",
-    "Rows",
-    "Seen",
-    "Table",
-    "Wrong",
-]
-
-_FAULT = struct.Struct("<11Q")
+from fanfold.native.fields import Field as Field
+from fanfold.native.fields import Seen as Seen
+from fanfold.native.fields import schema, type_of
+from fanfold.native.library import Bytes, Column, Counts, Options, Wanted, checked, core, opened, run, unpacked
+from fanfold.native.tables import Joined as Joined
+from fanfold.native.tables import Table as Table
+from fanfold.native.tables import joined
 
 
 class Others(enum.IntEnum):
@@ -81,20 +67,6 @@ class Piece(NamedTuple):
 
     merged: bytes
     wrong: list[Wrong]
-
-
-class Counts(NamedTuple):
-    """What there is in a file: records, the bad ones among them, and bytes.
-
-    `unmatched` are its good records that lack a row in a joined table, be it one or several. `nodes` is how many nodes
-    of fields the reader knows by now, declared or learnt, of this file and those before.
-    """
-
-    records: int
-    bad: int
-    bytes: int
-    nodes: int
-    unmatched: int
 
 
 class Form(NamedTuple):
@@ -190,8 +162,8 @@ class Reader:
     @property
     def counts(self) -> Counts:
         """What there was in the file that was read last."""
-        counts = core().fanfold_reader_counts(self.handle)
-        return Counts(counts.records, counts.bad, counts.bytes, counts.nodes, counts.unmatched)
+        found: Counts = core().fanfold_reader_counts(self.handle)
+        return found
 
     def unmatched(self, join: int) -> int:
         """Return how many records, of all files, have no match in a table."""
@@ -217,15 +189,11 @@ def codes() -> list[str]:
 
 
 def _wrong(faults: bytes) -> list[Wrong]:
-    at, names, found = 0, codes(), []
-    while at < len(faults):
-        code, *place, pointer, word, expected, raw = _FAULT.unpack_from(faults, at)
-        at += _FAULT.size
-        way = faults[at : (at := at + pointer)].decode("utf-8", "surrogateescape")
-        seen = faults[at : (at := at + word)]
-        wanted = faults[at : (at := at + expected)].decode()
-        found.append(Wrong._make((names[code - 1], *place, way, seen, wanted, faults[at : (at := at + raw)])))
-    return found
+    names = codes()
+    return [
+        Wrong._make((names[code - 1], *place, way.decode("utf-8", "surrogateescape"), found, expected.decode(), raw))
+        for (code, *place), (way, found, expected, raw) in unpacked(faults, numbers=7, texts=4)
+    ]
 
 
 class Rows:

@@ -50,7 +50,8 @@ static void release_schema(struct ArrowSchema *schema) {
 }
 
 /* Nothing leaves the handle before all is there. */
-APART static void make_array(fanfold_rows *rows, struct ArrowArray *array) {
+int fanfold_rows_array(fanfold_rows *rows, struct ArrowArray *array) {
+    if (CALL_WAS_LEFT(rows)) return rows->memory.answer;
     size_t count = rows->column_count;
     struct ArrowArray *children = memory_take(count, sizeof *children),
                       **pointers = memory_take(count, sizeof *pointers);
@@ -79,9 +80,11 @@ APART static void make_array(fanfold_rows *rows, struct ArrowArray *array) {
     array->private_data = memory_detach(children);
     array->release = release_array;
     rows->arrow_rows = rows->arrow_bytes = 0;
+    return FANFOLD_FULL;
 }
 
-APART static void make_schema(fanfold_rows *rows, struct ArrowSchema *schema) {
+int fanfold_rows_schema(fanfold_rows *rows, struct ArrowSchema *schema) {
+    if (CALL_WAS_LEFT(rows)) return rows->memory.answer;
     size_t count = rows->column_count;
     struct ArrowSchema *children = memory_take(count, sizeof *children);
     struct ArrowSchema **pointers = memory_take(count, sizeof *pointers);
@@ -95,17 +98,6 @@ APART static void make_schema(fanfold_rows *rows, struct ArrowSchema *schema) {
     *schema = (struct ArrowSchema){.format = "+s", .n_children = (int64_t)count, .release = release_schema};
     schema->children = memory_detach(pointers);
     schema->private_data = memory_detach(children);
-}
-
-int fanfold_rows_schema(fanfold_rows *rows, struct ArrowSchema *schema) {
-    if (CALL_WAS_LEFT(rows)) return rows->memory.answer;
-    make_schema(rows, schema);
-    return FANFOLD_FULL;
-}
-
-int fanfold_rows_array(fanfold_rows *rows, struct ArrowArray *array) {
-    if (CALL_WAS_LEFT(rows)) return rows->memory.answer;
-    make_array(rows, array);
     return FANFOLD_FULL;
 }
 

@@ -10,8 +10,6 @@ typedef struct {
     size_t flawed, cells;
 } Line;
 
-static const char quotes_expected[] = "quotes around the whole field, or none in it";
-static const char names_expected[] = "a name for each column, each once";
 static const char size_expected[] = "at most input.max_record_bytes";
 
 static int is_break(const uint8_t *p) { return *p == '\n' || (*p == '\r' && p[1] == '\n'); }
@@ -81,18 +79,17 @@ static void point_to(fanfold_reader *reader, size_t column) {
 }
 
 /* Writes down that the line at the input's place is bad: at a field, or as a whole (SIZE_MAX). */
-static int refuse(fanfold_reader *reader, size_t size, Bad bad, size_t column) {
+static int refuse(fanfold_reader *reader, Bad bad, size_t column) {
     Walk *walk = &reader->walk;
     const uint8_t *begin = input_byte(&reader->input, reader->input.at);
-    if (bad.offset > size) bad.offset = size;
-    walk_begin(walk, begin + size, ++reader->serial);
+    bad.start = reader->input.at;
+    if (bad.offset > bad.size) bad.offset = bad.size;
+    walk_begin(walk, begin + bad.size, ++reader->serial);
     walk->explain = 1;
     point_to(reader, column);
     walk_fault(walk, bad.code, begin + bad.offset, bad.expected);
     walk->explain = 0;
     bad.expected = NULL;
-    bad.start = reader->input.at;
-    bad.size = size;
     reader_bad(reader, &bad);
     return FANFOLD_FULL;
 }
@@ -106,14 +103,6 @@ static uint8_t *undouble(const Token *cell, uint8_t *to) {
         i += cell->at[i] == '"';
     }
     return to;
-}
-
-static int refuse_header(fanfold_reader *reader, size_t size, int code, const char *expected) {
-    if (size > MAX_KEY_CHARACTERS) size = MAX_KEY_CHARACTERS;
-    shape_forget(&reader->shape);
-    reader->columns.count = 0;
-    reader->file.state = AT_END;
-    return refuse(reader, size, (Bad){.code = code, .expected = expected, .of_file = 1}, SIZE_MAX);
 }
 
 /* Takes a name of the header, for which there is room; returns the code of what is wrong with it, or 0. */
@@ -136,22 +125,32 @@ static int step_header(fanfold_reader *reader) {
     size_t most = (size_t)reader->options.max_record_bytes, left = (size_t)(input_stop(input) - begin);
     Line line = read_line(reader, begin, (size_t)reader->options.max_fields + 1);
     if (line.outcome == VALUE_INCOMPLETE && left <= most + 2) return input_hungry(input, input->at, most + 3);
-    if (line.outcome != VALUE_GOOD || (size_t)(line.end - begin) > most)
-        return refuse_header(reader, 0, FANFOLD_BAD_HEADER, names_expected);
-    size_t size = (size_t)(line.end - begin);
-    if (line.cells > reader->options.max_fields)
-        return refuse_header(reader, size, FANFOLD_TOO_MANY_FIELDS, "no more columns than a run has fields");
-    if (line.flaw) return refuse_header(reader, size, FANFOLD_BAD_UTF8, "UTF-8");
-    int code = 0;
+    Bad bad = {.size = (uint64_t)(line.end - begin), .expected = "a name for each column, each once", .of_file = 1};
+    if (line.outcome != VALUE_GOOD || bad.size > most) {
+        bad.code = FANFOLD_BAD_HEADER;
+        bad.size = 0;
+    } else if (line.cells > reader->options.max_fields) {
+        bad.code = FANFOLD_TOO_MANY_FIELDS;
+        bad.expected = "no more columns than a run has fields";
+    } else if (line.flaw) {
+        bad.code = FANFOLD_BAD_UTF8;
+        bad.expected = "UTF-8";
+    }
     keys_cut(&reader->keys, 0);
     reader->header.size = 0;
-    bytes_room(&reader->header, size);
-    for (size_t i = 0; i < line.cells && !code; i++) code = take_name(reader, &reader->cells.items[i]);
-    if (code) return refuse_header(reader, size, code, names_expected);
-    shape_keep(&reader->shape);
-    input->at += size;
-    reader->file.state = AT_LINE;
-    return FANFOLD_FULL;
+    bytes_room(&reader->header, (size_t)bad.size);
+    for (size_t i = 0; i < line.cells && !bad.code; i++) bad.code = take_name(reader, &reader->cells.items[i]);
+    if (!bad.code) {
+        shape_keep(&reader->shape);
+        input->at += bad.size;
+        reader->file.state = AT_LINE;
+        return FANFOLD_FULL;
+    }
+    if (bad.size > MAX_KEY_CHARACTERS) bad.size = MAX_KEY_CHARACTERS;
+    shape_forget(&reader->shape);
+    reader->columns.count = 0;
+    reader->file.state = AT_END;
+    return refuse(reader, bad, SIZE_MAX);
 }
 
 /* The lines. */
@@ -173,7 +172,7 @@ static void take_cell(fanfold_reader *reader, size_t column) {
         uint8_t *to = arena_take(&reader->merged.texts, cell.size), *end = undouble(&cell, to);
         cell = (Token){to, (size_t)(end - to), cell.marks & ~(unsigned)ESCAPED};
     }
-    point_to(reader, column);
+    walk->levels[0].key = found->name;
     if (walk->excluded) {
         walk_exclude_key(walk, RECORD, &found->name, at);
         if (walk->way && !is_null) walk_exclude_value(walk, IS_SCALAR, at);
@@ -192,32 +191,23 @@ static void take_cell(fanfold_reader *reader, size_t column) {
     }
 }
 
-static int take_line(fanfold_reader *reader, const uint8_t *begin, const Line *line) {
+/* Takes the line at the input's place. */
+static void take_line(fanfold_reader *reader, const uint8_t *begin, size_t size) {
     Walk *walk = &reader->walk;
-    size_t size = (size_t)(line->end - begin);
-    if (size > reader->options.max_record_bytes)
-        return refuse(reader, size, (Bad){.code = FANFOLD_RECORD_TOO_LARGE, .expected = size_expected}, SIZE_MAX);
-    if (line->cells != reader->columns.count)
-        return refuse(reader, size, (Bad){.code = FANFOLD_RAGGED_LINE, .expected = "as many fields as the header has"},
-                      SIZE_MAX);
-    if (line->flaw)
-        return refuse(reader, size,
-                      (Bad){.code = FANFOLD_BAD_UTF8, .offset = (uint64_t)(line->flaw - begin), .expected = "UTF-8"},
-                      line->flawed);
-    walk_begin(walk, line->end, ++reader->serial);
+    walk_begin(walk, begin + size, ++reader->serial);
     walk->mode = reader->mode;
     walk->explain = 1;
+    point_to(reader, 0);
     if (walk->mode == WALK_LEARN && shape_unseen(&reader->shape, RECORD, KIND_OBJECT, walk->record))
         shape_sight(&reader->shape, RECORD, KIND_OBJECT, 0, 0);
-    for (size_t i = 0; i < line->cells; i++) take_cell(reader, i);
+    for (size_t i = 0; i < reader->columns.count; i++) take_cell(reader, i);
     walk->explain = 0;
     if (!walk->fault.code) {
         reader_good(reader, reader->input.at, size);
-        return FANFOLD_FULL;
+        return;
     }
     shape_forget(&reader->shape);
     reader_bad(reader, &(Bad){walk->fault.code, reader->input.at, size, .offset = (uint64_t)(walk->fault.at - begin)});
-    return FANFOLD_FULL;
 }
 
 /* Passes over a line that is too long. */
@@ -249,9 +239,10 @@ static int end_bad_line(fanfold_reader *reader, const uint8_t *begin, const Line
     if (!p && !input->last) return input_hungry(input, input->at, most + 2);
     /* Where it is seen only behind so many bytes, it is not said which field it is. */
     int is_seen = line->outcome == VALUE_BAD && (uint64_t)(line->stop - begin) <= 2 * most;
-    Bad bad = {.code = p ? FANFOLD_BAD_QUOTE : FANFOLD_TRUNCATED, .expected = quotes_expected};
+    Bad bad = {.code = p ? FANFOLD_BAD_QUOTE : FANFOLD_TRUNCATED, .size = size - (size && end[-1] == '\r')};
+    bad.expected = "quotes around the whole field, or none in it";
     bad.offset = is_seen ? (uint64_t)(line->at - begin) : 0;
-    refuse(reader, size - (size && end[-1] == '\r'), bad, is_seen ? line->cells : SIZE_MAX);
+    refuse(reader, bad, is_seen ? line->cells : SIZE_MAX);
     input->at += size;
     return FANFOLD_FULL;
 }
@@ -264,8 +255,23 @@ static int step_line(fanfold_reader *reader) {
     if (line.outcome == VALUE_INCOMPLETE && input_end(input) - input->at <= most + 2)
         return input_hungry(input, input->at, most + 3);
     if (line.outcome != VALUE_GOOD || (uint64_t)(line.end - begin) > most) return end_bad_line(reader, begin, &line);
-    take_line(reader, begin, &line);
-    input->at += (uint64_t)(line.end - begin);
+    Bad bad = {.size = (uint64_t)(line.end - begin)};
+    if (bad.size > reader->options.max_record_bytes) {
+        bad.code = FANFOLD_RECORD_TOO_LARGE;
+        bad.expected = size_expected;
+    } else if (line.cells != reader->columns.count) {
+        bad.code = FANFOLD_RAGGED_LINE;
+        bad.expected = "as many fields as the header has";
+    } else if (line.flaw) {
+        bad.code = FANFOLD_BAD_UTF8;
+        bad.offset = (uint64_t)(line.flaw - begin);
+        bad.expected = "UTF-8";
+    }
+    if (bad.code)
+        refuse(reader, bad, bad.code == FANFOLD_BAD_UTF8 ? line.flawed : SIZE_MAX);
+    else
+        take_line(reader, begin, (size_t)bad.size);
+    input->at += bad.size;
     return FANFOLD_FULL;
 }
 

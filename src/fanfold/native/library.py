@@ -3,9 +3,10 @@
 import ctypes
 import functools
 import os
+import struct
 import sys
 from collections.abc import Iterable, Iterator
-from itertools import chain
+from itertools import accumulate, chain, pairwise
 from pathlib import Path
 
 from fanfold.errors import MissingError
@@ -61,7 +62,11 @@ class Options(ctypes.Structure):
 
 
 class Counts(ctypes.Structure):
-    """fanfold_counts."""
+    """fanfold_counts: what there is in a file: records, the bad ones among them, and bytes.
+
+    `unmatched` are its good records that lack a row in one joined table at least. `nodes` is how many nodes of fields
+    the reader knows by now, declared or learnt, of this file and those before.
+    """
 
     _fields_ = tuple(_of(_u64, "records bad bytes nodes unmatched"))
 
@@ -165,6 +170,16 @@ def opened(handle: int | None) -> int:
         msg = "the core refuses to open: the schema, joins or columns do not fit, or there is no memory"
         raise ValueError(msg)
     return handle
+
+
+def unpacked(written: bytes, numbers: int, texts: int) -> Iterator[tuple[tuple[int, ...], list[bytes]]]:
+    """Yield the numbers and the texts of each entry that the core has written; the sizes of the texts stand between."""
+    head, at = struct.Struct(f"<{numbers + texts}Q"), 0
+    while at < len(written):
+        found = head.unpack_from(written, at)
+        ends = list(accumulate(found[numbers:], initial=at + head.size))
+        yield found[:numbers], [written[begin:end] for begin, end in pairwise(ends)]
+        at = ends[-1]
 
 
 def run(kind: str, handle: int, windows: Iterable[bytes], *taken: Bytes) -> Iterator[None]:

@@ -9,13 +9,6 @@
 #include <stdint.h>
 #include <string.h>
 
-/* A function that calls setjmp keeps no variable: its work is done by another, which is not inlined into it. */
-#if defined(__GNUC__)
-#define APART __attribute__((noinline))
-#else
-#define APART
-#endif
-
 /* What stands before each piece of memory: its neighbours in the ring of its handle. */
 typedef struct Block Block;
 struct Block {
@@ -32,7 +25,7 @@ typedef struct {
 /* That of the call which is under way on this thread. */
 extern _Thread_local Memory *memory;
 
-/* Begins a call: true when it was left. */
+/* Begins a call: true when it was left. What its variables held is not known then. */
 #define CALL_WAS_LEFT(handle) setjmp((memory = &(handle)->memory)->exit)
 _Noreturn void leave_call(int answer);
 
@@ -71,7 +64,7 @@ typedef struct {
 void bytes_grow(Bytes *, size_t more);
 
 static inline void bytes_room(Bytes *bytes, size_t more) {
-    if (more > bytes->capacity - bytes->size || !bytes->data) bytes_grow(bytes, more);
+    if (more > bytes->capacity - bytes->size) bytes_grow(bytes, more);
 }
 
 static inline void bytes_put(Bytes *bytes, const void *from, size_t size) {

@@ -79,13 +79,8 @@ static void sort(Value *values, size_t count) {
     }
 }
 
-/* Writes a value that stands in a slot from `*next` on, and the nulls before it. */
-static uint8_t *write_value(uint8_t *to, const Value *value, uint32_t *next) {
-    uint32_t slot = slot_of(value);
-    if (slot > *next) to = write_varint(to, (uint64_t)(slot - *next) << 2 | HEADER_NULLS);
-    *next = slot + 1;
-    to = write_varint(to, (uint64_t)value->size << 2 | (value->slot & VALUE_QUOTED ? HEADER_QUOTED : HEADER_PLAIN));
-    return copy(to, value->at, value->size);
+static uint8_t *write_nulls(uint8_t *to, uint32_t count) {
+    return count ? write_varint(to, (uint64_t)count << 2 | HEADER_NULLS) : to;
 }
 
 /* Writes the slots of one element; its values are in the order of their slots, those of keys last. `rest` are the
@@ -96,10 +91,15 @@ static void put_slots(const Value *values, size_t count, uint32_t slots, const V
     bytes_room(to, room);
     uint8_t *p = to->data + to->size;
     uint32_t next = 0;
-    for (size_t i = 0; i < count && slot_of(&values[i]) < slots; i++) p = write_value(p, &values[i], &next);
-    if (rest->size) p = write_value(p, rest, &next);
-    if (slots > next) p = write_varint(p, (uint64_t)(slots - next) << 2 | HEADER_NULLS);
-    to->size = (size_t)(p - to->data);
+    for (const Value *value = values, *end = values + count; value != rest + 1; value++) {
+        if (value == end || slot_of(value) >= slots) value = rest;
+        if (!value->at) break;
+        p = write_nulls(p, slot_of(value) - next);
+        p = write_varint(p, (uint64_t)value->size << 2 | (value->slot & VALUE_QUOTED ? HEADER_QUOTED : HEADER_PLAIN));
+        p = copy(p, value->at, value->size);
+        next = slot_of(value) + 1;
+    }
+    to->size = (size_t)(write_nulls(p, slots - next) - to->data);
 }
 
 /* Makes a key: the text of its one part, or of each part with its size before it. Returns 0 where a part is null. */

@@ -71,7 +71,7 @@ static int read_pointer(fanfold_reader *reader, fanfold_bytes pointer) {
     return 1;
 }
 
-APART static int is_ready(fanfold_reader *reader) {
+static int is_ready(fanfold_reader *reader) {
     const fanfold_options *options = &reader->options;
     if (!shape_open(&reader->shape, options->schema, reader->mode == WALK_LEARN, options->max_fields)) return 0;
     if (!merged_open(&reader->merged, &reader->shape, options)) return 0;
@@ -102,19 +102,17 @@ fanfold_reader *fanfold_reader_open(const fanfold_options *options) {
 
 void fanfold_reader_close(fanfold_reader *reader) { memory_close(reader); }
 
-APART static int begin(fanfold_reader *reader, const uint8_t *name, size_t size) {
+int fanfold_reader_begin(fanfold_reader *reader, const uint8_t *name, size_t size) {
+    if (CALL_WAS_LEFT(reader)) return reader->memory.answer;
+    reader->name.size = 0;
+    bytes_put(&reader->name, name, size);
     shape_forget(&reader->shape);
     input_begin(&reader->input);
     reader->file = (File){0};
     reader->counts = (fanfold_counts){0};
-    reader->output.size = reader->faults.size = reader->name.size = 0;
-    reader->merged.file_unmatched = reader->columns.count = 0;
-    bytes_put(&reader->name, name, size);
+    reader->output.size = reader->faults.size = reader->columns.count = 0;
+    reader->merged.file_unmatched = 0;
     return FANFOLD_HUNGRY;
-}
-
-int fanfold_reader_begin(fanfold_reader *reader, const uint8_t *name, size_t size) {
-    return CALL_WAS_LEFT(reader) ? reader->memory.answer : begin(reader, name, size);
 }
 
 int fanfold_reader_feed(fanfold_reader *reader, const uint8_t *window, size_t size, int last) {
@@ -153,7 +151,7 @@ static void end_output(fanfold_reader *reader) {
 
 enum { ENOUGH_OUTPUT = 1 << 20 };
 
-APART static int read_on(fanfold_reader *reader) {
+static int read_on(fanfold_reader *reader) {
     Input *input = &reader->input;
     /* What there was to take is gone. */
     reader->file.frozen += reader->output.size;
@@ -167,6 +165,8 @@ APART static int read_on(fanfold_reader *reader) {
         if (done != FANFOLD_FULL) return done;
         if (reader->output.size + reader->faults.size >= ENOUGH_OUTPUT) return FANFOLD_FULL;
     }
+    /* Where reading ended early, what is left of the file is passed over. */
+    input->at = input_end(input);
     end_output(reader);
     return FANFOLD_END;
 }

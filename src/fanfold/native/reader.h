@@ -30,27 +30,13 @@ uint64_t input_line(Input *, uint64_t offset);
 /* Asks for more: twice what there is from `start` on, but first for `most`. */
 int input_hungry(Input *, uint64_t start, uint64_t most);
 
+/* Of JSON; from AT_DOCUMENT to BEHIND_VALUE in a document around the records; from AT_HEADER on of CSV. */
+/* clang-format off */
 typedef enum {
-    AT_START,
-    /* JSON */
-    AT_RECORDS,
-    AT_ITEM,
-    BEHIND_ARRAY,
-    AT_ELEMENT,
-    BEHIND_ELEMENT,
-    AT_UNEXPECTED,
-    /* JSON with a pointer: in a document around the records */
-    AT_DOCUMENT,
-    AT_MEMBER,
-    AT_VALUE,
-    BEHIND_VALUE,
-    IN_SEARCH,
-    /* CSV */
-    AT_HEADER,
-    AT_LINE,
-    IN_LONG_LINE,
-    AT_END
+    AT_START, AT_RECORDS, AT_ITEM, BEHIND_ARRAY, AT_ELEMENT, BEHIND_ELEMENT, AT_UNEXPECTED, AT_DOCUMENT, AT_MEMBER,
+    AT_VALUE, BEHIND_VALUE, IN_SEARCH, AT_HEADER, AT_LINE, IN_LONG_LINE, AT_END
 } State;
+/* clang-format on */
 
 /* How far the search for the end of a bad record is: see the rules in fanfold.h. */
 typedef struct {

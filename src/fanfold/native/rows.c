@@ -41,7 +41,7 @@ static int open_joins(fanfold_rows *rows, const fanfold_wanted *wanted) {
     return 1;
 }
 
-APART static int is_ready(fanfold_rows *rows, const fanfold_wanted *wanted) {
+static int is_ready(fanfold_rows *rows, const fanfold_wanted *wanted) {
     const Shape *shape = &rows->shape;
     if (!shape_open(&rows->shape, wanted->schema, 0, UINT64_MAX)) return 0;
     rows->rescued_first = memory_take(shape->nodes.count, sizeof *rows->rescued_first);
@@ -90,35 +90,32 @@ void fanfold_rows_close(fanfold_rows *rows) { memory_close(rows); }
 
 /* Writing. */
 
-static void put_cell(Bytes *to, const Cell *cell) {
-    /* A comma or a line break follows. */
-    bytes_room(to, cell->size * (cell->quoted ? 2 : 1) + 3);
+/* Writes a cell, and what stands behind it. */
+static void put_cell(Bytes *to, const Cell *cell, uint8_t behind) {
+    size_t size = cell->at ? cell->size : 0;
+    bytes_room(to, 2 * size + 3);
     uint8_t *p = to->data + to->size;
-    if (!cell->quoted) {
-        to->size += cell->size;
-        copy(p, cell->at, cell->size);
-        return;
+    if (size && !cell->quoted) p = copy(p, cell->at, size);
+    if (cell->at && cell->quoted) {
+        *p++ = '"';
+        for (size_t i = 0; i < size; i++) {
+            if (cell->at[i] == '"') *p++ = '"';
+            *p++ = cell->at[i];
+        }
+        *p++ = '"';
     }
-    *p++ = '"';
-    for (size_t i = 0; i < cell->size; i++) {
-        if (cell->at[i] == '"') *p++ = '"';
-        *p++ = cell->at[i];
-    }
-    *p++ = '"';
+    *p++ = behind;
     to->size = (size_t)(p - to->data);
 }
 
 static void write_row(fanfold_rows *rows) {
-    Bytes *output = &rows->output;
-    for (size_t i = 0; i < rows->column_count; i++) {
-        if (rows->columns[i].cell->at) put_cell(output, rows->columns[i].cell);
-        bytes_byte(output, i + 1 < rows->column_count ? ',' : '\n');
-    }
+    for (size_t i = 0; i < rows->column_count; i++)
+        put_cell(&rows->output, rows->columns[i].cell, i + 1 < rows->column_count ? ',' : '\n');
 }
 
 enum { ENOUGH_OUTPUT = 1 << 20, ENOUGH_ROWS = 1 << 16 };
 
-APART static int write_on(fanfold_rows *rows) {
+static int write_on(fanfold_rows *rows) {
     rows->output.size = 0;
     while (rows->output.size < ENOUGH_OUTPUT && rows->arrow_bytes < ENOUGH_OUTPUT && rows->arrow_rows < ENOUGH_ROWS) {
         int opened = rows->end ? next_element(rows) : open_entry(rows);
@@ -137,19 +134,15 @@ APART static int write_on(fanfold_rows *rows) {
     return FANFOLD_FULL;
 }
 
-APART static void feed(fanfold_rows *rows, const uint8_t *window, size_t size) {
+int fanfold_rows_feed(fanfold_rows *rows, const uint8_t *window, size_t size, int last) {
     Bytes *input = &rows->input;
+    if (rows->last || rows->end) return FANFOLD_WRONG_CALL;
+    if (CALL_WAS_LEFT(rows)) return rows->memory.answer;
     memmove(input->data, input->data + rows->at, input->size - rows->at);
     input->size -= rows->at;
     rows->at = 0;
-    bytes_put(input, window, size);
-}
-
-int fanfold_rows_feed(fanfold_rows *rows, const uint8_t *window, size_t size, int last) {
-    if (rows->last || rows->end) return FANFOLD_WRONG_CALL;
-    if (CALL_WAS_LEFT(rows)) return rows->memory.answer;
     rows->last = last;
-    feed(rows, window, size);
+    bytes_put(input, window, size);
     return FANFOLD_FULL;
 }
 

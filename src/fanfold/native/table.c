@@ -135,7 +135,7 @@ static int make_index(fanfold_table *table) {
 }
 
 /* Reads the tail, and the whole file where it is small; 0 where it is not a frozen table. */
-APART static int load(fanfold_table *table, int with_index) {
+static int load(fanfold_table *table, int with_index) {
     uint8_t head[HEAD_BYTES], tail[TAIL_BYTES];
     off_t size = lseek(table->file, 0, SEEK_END);
     if (size < 0) leave_call(FANFOLD_UNREADABLE);

@@ -2,15 +2,12 @@
 
 import ctypes
 import os
-import struct
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fanfold.native.library import WRONG_CALL, Join, checked, core
-
-_DUPLICATE = struct.Struct("<4Q")
+from fanfold.native.library import WRONG_CALL, Join, checked, core, unpacked
 
 
 class Duplicate(NamedTuple):
@@ -55,20 +52,12 @@ class Table:
         checked(answer)
         facts = core().fanfold_table_facts(self.handle)
         self._rows, self.repeated = int(facts.rows), int(facts.repeated)
-        self.duplicates = _duplicates(facts.duplicates.copy())
+        written = unpacked(facts.duplicates.copy(), numbers=3, texts=1)
+        self.duplicates = [Duplicate._make((*place, key)) for place, (key,) in written]
 
     def __len__(self) -> int:
         """Return the number of rows, those of a duplicate key included."""
         return self._rows
-
-
-def _duplicates(written: bytes) -> list[Duplicate]:
-    at, found = 0, []
-    while at < len(written):
-        *place, size = _DUPLICATE.unpack_from(written, at)
-        at += _DUPLICATE.size + size
-        found.append(Duplicate._make((*place, written[at - size : at])))
-    return found
 
 
 def _close(file: int, handle: int | None) -> None:
