@@ -89,7 +89,7 @@ def account(run: Run) -> Manifest:
     staged = manifest.read(run.files_path, Files).files
     release = manifest.read_if_there(run.release_path, Release) or Release([])
     groups = {
-        n: manifest.read_if_there(run.progress_path(n), Progress)
+        n: manifest.read_if_there(run.group(n).progress_path, Progress)
         for n in sorted({file.subdir for file in staged} - set(release.subdirs))
     }
     undone = [n for n, progress in groups.items() if progress is None or progress.published is None]
@@ -150,7 +150,7 @@ def _sums_of_tables(run: Run, committed: Manifest, schema: RunSchema) -> dict[st
 
 
 def _ended(run: Run, n: int, file: Input) -> ArchivedFile:
-    name = runs.last_name(run, n, file)
+    name = runs.last_name(run.group(n), file)
     packed = None
     if packing(file.name, name) and (place := run.feed.data_dir / name).is_file():
         if archive.original_sha256(place, file.name) != file.sha256:
@@ -295,7 +295,7 @@ def _output_gaps(run: Run, committed: Manifest) -> Iterator[str]:
     expected = {run.manifest_path.name, *(Path(output.path).name for output in outputs)}
     for name in sorted(path.name for path in run.output_dir.iterdir()) if run.output_dir.is_dir() else ():
         if name not in expected:
-            yield f"{f'{run.output}/{name}'!r} is extra: the run did not write it"
+            yield f"{f'{run.output_name}/{name}'!r} is extra: the run did not write it"
 
 
 def _quarantine_gaps(run: Run, committed: Manifest) -> Iterator[str]:
@@ -306,7 +306,7 @@ def _quarantine_gaps(run: Run, committed: Manifest) -> Iterator[str]:
     expected = {listed.path for listed in committed.quarantined.values()}
     for file in committed.files:
         if file.code:
-            reason = run.reason_name(file.subdir, file.name)
+            reason = run.group(file.subdir).reason_name(file.name)
             expected |= {file.archived_as, reason}
             path = run.feed.data_dir / reason
             if path.is_file() and durable.sha256(path) != file.reason_sha256:
