@@ -9,7 +9,7 @@ import pytest
 from fanfold import durable, manifest
 from fanfold.errors import DataError, MissingError
 from fanfold.feed import archive, runs
-from fanfold.feed.runs import RunStatus
+from fanfold.feed.status import RunStatus, status
 from fanfold.manifest import Manifest, Release
 from fanfold.steps.archive_files import archive_files
 from fanfold.steps.denormalize_data import denormalize_data
@@ -47,10 +47,10 @@ def test_status_follows_the_groups(feed: FeedDir) -> None:
         ("published", lambda: archive_files(subdir, feed.data_dir)),
         ("archived", lambda: feed.group(2)),
     ):
-        assert runs.status(feed.open()) == [RunStatus(TS, "unfinished", 4, None, None, {"1": state, "2": "staged"})]
+        assert status(feed.open()) == [RunStatus(TS, "unfinished", 4, None, None, {"1": state, "2": "staged"})]
         step()
     feed.verify()
-    assert runs.status(feed.open()) == [RunStatus(TS, "complete", 4, 4, 8, {"1": "archived", "2": "archived"})]
+    assert status(feed.open()) == [RunStatus(TS, "complete", 4, 4, 8, {"1": "archived", "2": "archived"})]
 
 
 def test_status_lists_unfinished_runs_first(feed: FeedDir) -> None:
@@ -59,7 +59,7 @@ def test_status_lists_unfinished_runs_first(feed: FeedDir) -> None:
     for index, ts in enumerate(moments):
         feed.land("x.json", FILES["a.json"])
         feed.run(ts) if index in {1, 3} else feed.stage(ts)
-    assert [(run.ts, run.state) for run in runs.status(feed.open())] == [
+    assert [(run.ts, run.state) for run in status(feed.open())] == [
         (moments[0], "unfinished"),
         (moments[2], "unfinished"),
         (moments[1], "complete"),
@@ -71,10 +71,10 @@ def test_status_lists_unfinished_runs_first(feed: FeedDir) -> None:
 def test_a_feed_without_runs_has_no_status(make_feed: MakeFeed) -> None:
     """A feed that never ran has no run, and what others put into its folders is none."""
     feed = make_feed()
-    assert runs.status(feed.open()) == []
+    assert status(feed.open()) == []
     (feed.data_dir / "staging" / "notes").mkdir(parents=True)
     (feed.data_dir / "staging" / "2026").mkdir()
-    assert runs.status(feed.open()) == []
+    assert status(feed.open()) == []
 
 
 @pytest.mark.parametrize("subdirs", [2, 7])

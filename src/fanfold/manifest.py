@@ -13,6 +13,7 @@ import msgspec
 
 from fanfold import links
 from fanfold.errors import DataError
+from fanfold.layout import format_ts, parse_ts
 
 Document = TypeVar("Document", bound=msgspec.Struct)
 
@@ -224,12 +225,21 @@ class Cause(msgspec.Struct, frozen=True):
     fanfold: str
 
 
-class Failure(msgspec.Struct, frozen=True):
-    """failure.json: why a step cannot go on, for a reason of data or spec. `subdir` is null where it is all of them."""
+class Reason(msgspec.Struct, frozen=True):
+    """Why a run failed: the step, its subdirectory (null where it is the whole run), and what it said."""
 
     step: str
     subdir: int | None
     message: str
+
+    def __str__(self) -> str:
+        """Say it in a message."""
+        return f"{self.step}{f' of subdirectory {self.subdir}' if self.subdir else ''}: {self.message}"
+
+
+class Failure(Reason, frozen=True):
+    """failure.json: why a step cannot go on, for a reason of data or spec, and what it depended on."""
+
     cause: Cause
 
 
@@ -253,16 +263,21 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """The counts of a run. `files_in` = archived + quarantined; `records_in` = published + quarantined."""
 
     ts: str
-    files_in: int
-    files_archived: int
-    files_quarantined: int
-    bytes_in: int
-    records_in: int
-    records_quarantined: int
-    records_unmatched: int
-    rows_out: int
+    files_in: int = 0
+    files_archived: int = 0
+    files_quarantined: int = 0
+    bytes_in: int = 0
+    records_in: int = 0
+    records_quarantined: int = 0
+    records_unmatched: int = 0
+    rows_out: int = 0
     subdirs: dict[str, SubdirSummary]
-    references: list[FrozenReference]
+    references: list[FrozenReference] = []
+
+
+def empty_summary(ts: str, subdirs: int) -> Summary:
+    """Return the counts of a run without files."""
+    return Summary(ts=format_ts(parse_ts(ts)), subdirs={str(n): SubdirSummary() for n in range(1, subdirs + 1)})
 
 
 class Packed(msgspec.Struct, frozen=True):

@@ -4,7 +4,7 @@ from fanfold import durable, manifest
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError, MissingError
 from fanfold.feed import archive as vault
-from fanfold.feed import runs
+from fanfold.feed import groups, runs
 from fanfold.layout import Run
 from fanfold.manifest import BadFile, Progress
 from fanfold.steps.denormalize_data import publish
@@ -25,7 +25,7 @@ def archive_files(subdir: str, data_dir: AnyPath) -> dict[str, int]:
         DataError: an original changed after it was read (its writer still held it), is gone, or its name is taken.
     """
     with group(subdir, data_dir, "archive_files") as (run, n):
-        progress = runs.progress_of(run.group(n))
+        progress = groups.progress_of(run.group(n))
         if progress is None or progress.published is None:
             msg = f"{subdir} has nothing published, expected denormalize_data before this step"
             raise MissingError(msg)
@@ -41,10 +41,10 @@ def archive(run: Run, n: int, progress: Progress) -> None:
         DataError: an original changed after it was read, is gone, or its name is taken.
     """
     staged = {run.group(n).staged_path(file.name): file for file in progress.files}
-    places = {path: run.feed.place(runs.last_name(run.group(n), file)) for path, file in staged.items()}
+    places = {path: run.feed.place(groups.last_name(run.group(n), file)) for path, file in staged.items()}
     left = vault.not_archived(places)
     for path in left:
-        if not runs.is_as_read(run.group(n), staged[path]):
+        if not groups.is_as_read(run.group(n), staged[path]):
             msg = (
                 f"{staged[path].name!r} changed after it was read: its writer still held it. It stays staged: "
                 "run this group again, from merge_data, to read it as it is now"
@@ -57,7 +57,7 @@ def archive(run: Run, n: int, progress: Progress) -> None:
     for file in progress.files:
         if (marker := run.feed.marker(file.name)) and (archived := run.archived_marker_path(file.name)):
             markers[run.group(n).staged_path(marker)] = str(archived)
-    vault.archive(places | markers, left | vault.not_archived(markers))
+    vault.archive(places | markers)
 
 
 def finish(run: Run, n: int) -> None:

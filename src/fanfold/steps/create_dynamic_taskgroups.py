@@ -9,7 +9,7 @@ import msgspec
 from fanfold import durable, manifest, types
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError, FanfoldError, MissingError, StillWrittenError, nearest
-from fanfold.feed import claim, lease, ledger, quarantine, runs, unfinished
+from fanfold.feed import access, claim, failures, groups, lease, ledger, quarantine, runs, unfinished
 from fanfold.layout import Feed, Place, Run, format_ts, parse_ts
 from fanfold.manifest import BadFile, Column, Excluded, Files, FrozenReference, Input, Inputs, RunSchema, StagedFile
 from fanfold.native.fields import Seen
@@ -53,13 +53,13 @@ def create_dynamic_taskgroups(data_dir: AnyPath, ts: str, subdirs: int) -> dict[
         return {str(n): f"staging/{name}/{n}" for n in range(1, subdirs + 1)}
     if not runs.is_complete(run):
         step = "create_dynamic_taskgroups"
-        with lease.hold(run.lease_path, does=step), unfinished.noted(run, step):
+        with lease.hold(run.lease_path, does=step), failures.recorded(run, step):
             if not run.schema_path.exists():
                 if not runs.has_published(run):
                     # What is there without a schema is of another spec, or of other references.
                     unfinished.forget(run)
                 staged = manifest.read(run.files_path, Files)
-                runs.check_places(run, ((file.name, file.subdir) for file in staged.files))
+                access.check_places(run, ((file.name, file.subdir) for file in staged.files))
                 prepare(run, staged.files)
     return {str(n): run.group(n).subdir for n in range(1, run.feed.spec.subdirs + 1)}
 
@@ -365,7 +365,7 @@ def current(
     Raises:
         DataError: a file that changed does not fit the run's schema.
     """
-    changed = {file.name for file in inputs if not runs.is_unchanged(file, states[file.name])}
+    changed = {file.name for file in inputs if not groups.is_unchanged(file, states[file.name])}
     if not changed:
         return inputs
     left = {name: Place(run.group(n).staged_path(name), states[name].st_size) for name in changed}
@@ -399,6 +399,6 @@ def _decide_again(
         for group in {file.subdir for file in staged if not run.group(file.subdir).progress_path.exists()} - {n}:
             for file in manifest.read(run.group(group).inputs_path, Inputs).files:
                 place = run.group(group).staged_path(file.name)
-                if (size := durable.size(place) or 0) in sizes and not runs.is_as_decided(run.group(group), file):
+                if (size := durable.size(place) or 0) in sizes and not groups.is_as_decided(run.group(group), file):
                     found[file.name] = Place(place, size)
         return decide(run.feed, run.ts, found, reads, n) | {name: given[name] for name in given.keys() & changed.keys()}

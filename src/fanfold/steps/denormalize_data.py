@@ -5,7 +5,7 @@ import msgspec
 from fanfold import durable, manifest
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError, MissingError
-from fanfold.feed import runs
+from fanfold.feed import groups, runs
 from fanfold.layout import Run
 from fanfold.manifest import Progress, Published
 from fanfold.records import references, table, totals
@@ -27,7 +27,7 @@ def denormalize_data(subdir: str, data_dir: AnyPath) -> dict[str, int]:
         DataError: the published table was changed.
     """
     with group(subdir, data_dir, "denormalize_data") as (run, n):
-        progress = runs.progress_of(run.group(n))
+        progress = groups.progress_of(run.group(n))
         if progress is None or not (progress.published or run.group(n).merged_path.exists()):
             msg = f"{subdir} has no merged records, expected merge_data before this step"
             raise MissingError(msg)

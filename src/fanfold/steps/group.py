@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from fanfold import manifest
 from fanfold.durable import AnyPath
 from fanfold.errors import EmptySubdir
-from fanfold.feed import lease, runs, unfinished
+from fanfold.feed import access, failures, groups, lease, runs
 from fanfold.layout import Run, parse_subdir
 from fanfold.manifest import Inputs
 
@@ -19,10 +19,10 @@ def group(subdir: str, data_dir: AnyPath, step: str) -> Iterator[tuple[Run, int]
     with contextlib.ExitStack() as owned:
         if run and run.group(n).inputs_path.exists():
             owned.enter_context(lease.hold(run.group(n).lease_path, does=step))
-            owned.enter_context(unfinished.noted(run.group(n), step))
-        if run is None or not runs.has_files(run.group(n)):
+            owned.enter_context(failures.recorded(run.group(n), step))
+        if run is None or not groups.has_files(run.group(n)):
             msg = f"{subdir} has no files in this run"
             raise EmptySubdir(msg)
         if inputs := manifest.read_if_there(run.group(n).inputs_path, Inputs):
-            runs.check_places(run, ((file.name, n) for file in inputs.files))
+            access.check_places(run, ((file.name, n) for file in inputs.files))
         yield run, n

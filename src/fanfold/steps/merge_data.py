@@ -11,7 +11,7 @@ from fanfold import durable, manifest
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError, StillWrittenError
 from fanfold.faults import OF_SIZE
-from fanfold.feed import claim, runs
+from fanfold.feed import claim, groups, runs
 from fanfold.layout import Run
 from fanfold.manifest import BadRecord, Input, Inputs, Progress, RunSchema
 from fanfold.native import Others, Wrong
@@ -38,7 +38,7 @@ def merge_data(subdir: str, data_dir: AnyPath) -> dict[str, int]:
         StillWrittenError: a file changed while it was read.
     """
     with group(subdir, data_dir, "merge_data") as (run, n):
-        progress = runs.progress_of(run.group(n))
+        progress = groups.progress_of(run.group(n))
         if progress is None or not (runs.is_complete(run) or is_kept(run, n, progress)):
             progress = merge(run, n)
     return {
@@ -52,11 +52,11 @@ def merge_data(subdir: str, data_dir: AnyPath) -> dict[str, int]:
 
 def is_kept(run: Run, n: int, progress: Progress) -> bool:
     """Say whether what was merged still is what the originals call for."""
-    staged = [file for file in progress.files if not runs.is_archived(run.group(n), file)]
+    staged = [file for file in progress.files if not groups.is_archived(run.group(n), file)]
     made = [run.group(n).merged_path, *([run.group(n).bad_records_path] if progress.records_quarantined else [])]
     if len(staged) == len(progress.files) and not all(path.exists() for path in made):
         return False
-    return all(runs.is_as_read(run.group(n), file) for file in staged)
+    return all(groups.is_as_read(run.group(n), file) for file in staged)
 
 
 def merge(run: Run, n: int) -> Progress:

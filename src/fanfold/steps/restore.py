@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fanfold import durable, interrupt, links, manifest
 from fanfold.errors import DataError
-from fanfold.feed import archive, landing, lease, runs
+from fanfold.feed import access, archive, lease, runs
 from fanfold.feed.balance import balance
 from fanfold.layout import Feed, Run
 from fanfold.manifest import ArchivedFile, Files, Manifest, StagedFile
@@ -28,7 +28,7 @@ def restore(run: Run, committed: Manifest, target_dir: Path) -> list[str]:
     """
     places = {target_dir / file.name: file for file in committed.files}
     links.check_inside({target.parent for target in places}, [target_dir])
-    landing.check_writable({target.parent for target in places})
+    access.check_writable({target.parent for target in places})
     for target, file in places.items():
         if target.exists() and durable.sha256(target) != file.sha256:
             msg = f"{str(target)!r} exists and is another file, expected the name to be free: nothing is overwritten"

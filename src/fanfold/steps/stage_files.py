@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator
 
 from fanfold import durable, links, manifest
-from fanfold.feed import claim, landing, lease, runs, unfinished
+from fanfold.feed import access, claim, landing, lease, runs, unfinished
 from fanfold.feed.balance import balance
 from fanfold.feed.landing import warn
 from fanfold.layout import Feed, Run, format_ts, packing, parse_ts
@@ -97,7 +97,7 @@ def _stage(feed: Feed, run: Run, ready: dict[str, int]) -> int:
             return 0
         parts = balance(ready.items(), feed.spec.subdirs)
         intent = Files(claimed=False, files=[StagedFile(f, ready[f], n) for n, part in parts.items() for f in part])
-        runs.check_places(run, ((file.name, file.subdir) for file in intent.files))
+        access.check_places(run, ((file.name, file.subdir) for file in intent.files))
         durable.write(run.spec_path, runs.encode_spec(feed.spec))
         durable.write(run.files_path, manifest.encode(intent))
     return len(intent.files if intent.claimed else _claim(feed, run.ts, intent))
@@ -105,7 +105,7 @@ def _stage(feed: Feed, run: Run, ready: dict[str, int]) -> int:
 
 def _claim(feed: Feed, ts: str, intent: Files) -> list[StagedFile]:
     run = runs.open_run(feed.data_dir, ts) or feed.run(ts)
-    runs.check_places(run, ((file.name, file.subdir) for file in intent.files))
+    access.check_places(run, ((file.name, file.subdir) for file in intent.files))
     for n in range(1, run.feed.spec.subdirs + 1):
         durable.make_dirs(run.group(n).subdir_dir)
     missed = claim.claim(run, ((file.name, file.subdir) for file in intent.files))

@@ -14,7 +14,7 @@ import msgspec
 from fanfold import durable, manifest
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError
-from fanfold.feed import archive, claim, runs, unfinished
+from fanfold.feed import access, claim, failures, groups, originals, runs
 from fanfold.feed.index import Index
 from fanfold.feed.verdict import verdict
 from fanfold.layout import REASON_SUFFIX, Feed, Run, packing
@@ -52,8 +52,8 @@ def verify_run(data_dir: AnyPath, ts: str, subdirs: int) -> Summary:
     """
     run = runs.open_run(data_dir, ts)
     if run is None:
-        return runs.empty_summary(ts, subdirs)
-    with runs.owned(run, "verify_run"), unfinished.noted(run, "verify_run"):
+        return manifest.empty_summary(ts, subdirs)
+    with runs.owned(run, "verify_run"), failures.recorded(run, "verify_run"):
         return commit(run)
 
 
@@ -68,7 +68,7 @@ def commit(run: Run) -> Summary:
     """Account for a run and write its manifest; where that is there, compare what is on disk with it."""
     committed = manifest.read_if_there(run.commit_path, Manifest)
     if committed is None:
-        runs.check_places(run, ((file.name, file.subdir) for file in manifest.read(run.files_path, Files).files))
+        access.check_places(run, ((file.name, file.subdir) for file in manifest.read(run.files_path, Files).files))
         durable.discard_temporary(run.manifest_path)
         committed = account(run)
         durable.make_dirs(run.output_dir)
@@ -150,10 +150,10 @@ def _sums_of_tables(run: Run, committed: Manifest, schema: RunSchema) -> dict[st
 
 
 def _ended(run: Run, n: int, file: Input) -> ArchivedFile:
-    name = runs.last_name(run.group(n), file)
+    name = groups.last_name(run.group(n), file)
     packed = None
     if packing(file.name, name) and (place := run.feed.data_dir / name).is_file():
-        if archive.original_sha256(place, file.name) != file.sha256:
+        if originals.original_sha256(place, file.name) != file.sha256:
             msg = f"{name!r} is changed: it is not {file.name!r}, compressed"
             raise DataError(msg)
         packed = Packed(place.stat().st_size, durable.sha256(place))
@@ -194,7 +194,7 @@ def _summary(run: Run, done: dict[int, Progress], references: list[manifest.Froz
             records = progress.records + progress.records_quarantined
             rows, output = progress.published.rows, progress.published.path
             subdirs[str(n)] = SubdirSummary(len(progress.files), size, records, rows, output)
-    total = msgspec.structs.replace(runs.empty_summary(run.ts, run.feed.spec.subdirs), subdirs=subdirs)
+    total = msgspec.structs.replace(manifest.empty_summary(run.ts, run.feed.spec.subdirs), subdirs=subdirs)
     count = sum(subdir.files for subdir in subdirs.values())
     bad = sum(1 for progress in done.values() for file in progress.files if file.fault)
     return msgspec.structs.replace(
