@@ -10,7 +10,7 @@ from fanfold import durable, manifest
 from fanfold.errors import DataError, MissingError
 from fanfold.feed import archive, runs
 from fanfold.feed.status import RunStatus, status
-from fanfold.manifest import Manifest, Release
+from fanfold.manifest import Manifest
 from fanfold.steps.archive_files import archive_files
 from fanfold.steps.denormalize_data import denormalize_data
 from fanfold.steps.list_files import list_files, list_run
@@ -18,6 +18,7 @@ from fanfold.steps.merge_data import merge_data
 from fanfold.steps.recount import recount
 from fanfold.steps.release import release
 from fanfold.steps.stage_files import stage_files
+from fanfold.working_files import Release
 from tests.conftest import TS, FeedDir, MakeFeed, tree
 
 FILES: dict[str, Any] = {
@@ -221,7 +222,7 @@ def test_a_run_knows_its_files_wherever_they_are(make_feed: MakeFeed) -> None:
 
 MANY = """
 import gc, pathlib, sys, threading
-from fanfold import manifest
+from fanfold import manifest, working_files
 
 gc.set_threshold(5)
 sys.setswitchinterval(1e-6)
@@ -229,7 +230,7 @@ begin = threading.Barrier(4)
 
 def read():
     begin.wait()
-    manifest.read(pathlib.Path(sys.argv[1]), manifest.RunSchema)
+    manifest.read(pathlib.Path(sys.argv[1]), working_files.RunSchema)
 
 threads = [threading.Thread(target=read) for _ in range(4)]
 for thread in threads:

@@ -15,8 +15,9 @@ import pytest
 from fanfold import manifest
 from fanfold.errors import DataError, EmptySubdir
 from fanfold.feed import runs, status, unfinished
-from fanfold.manifest import Failure, Manifest
+from fanfold.manifest import Manifest
 from fanfold.steps.merge_data import merge_data
+from fanfold.working_files import Failure
 from tests.conftest import GROUP_STEPS, TS, FeedDir, MakeFeed, tree
 from tests.test_cli import fanfold
 from tests.test_crash import HOOK

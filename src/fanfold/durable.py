@@ -12,16 +12,16 @@ from typing import BinaryIO
 
 from fanfold import links
 
-# Of what there is one for each file of a run: a Path takes longer to make than to look at.
+# There may be many files in a run: a Path takes longer to make than the file takes to look at.
 AnyPath = links.AnyPath
 
 
-# So many are worth to be treated together.
+# From this number on, one call for all of them is faster.
 MANY_FILES = 64
 
 
 def longest_name(*directories: Path) -> int:
-    """Return how many bytes a path may have in each of some directories, as one name, be they there yet or not."""
+    """Return how many bytes a name, or a path below, may have in each of some directories; they may be missing."""
     there = [next(path for path in (directory, *directory.parents) if path.is_dir()) for directory in directories]
     names = [os.pathconf(path, "PC_NAME_MAX") for path in there]
     paths = zip(there, directories, strict=True)
@@ -134,7 +134,7 @@ def discard_temporary(path: Path) -> None:
 
 
 def size(path: AnyPath) -> int | None:
-    """Return the size of a regular file in bytes; None where there is none, or a link to one."""
+    """Return the size of a regular file in bytes; None for anything else, a link too."""
     try:
         found = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -169,12 +169,9 @@ def sync_files(paths: Collection[AnyPath]) -> None:
             sync_file(Path(path))
         return
     for path in {os.lstat(path).st_dev: path for path in paths}.values():
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            if syncfs(descriptor):
+        with Path(path).open("rb") as file:
+            if syncfs(file.fileno()):
                 raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(path))
-        finally:
-            os.close(descriptor)
 
 
 def sync_dirs(directories: Collection[AnyPath]) -> None:

@@ -30,13 +30,13 @@ def parse_ts(text: str) -> datetime:
     """Return the moment, in UTC, of any ISO 8601 form of an execution timestamp.
 
     Raises:
-        MissingError: `text` is no such form.
+        MissingError: `text` has none of them.
     """
     try:
         moment = datetime.fromisoformat(text.strip())
         return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
-        msg = f"{text!r} is no execution timestamp, expected ISO 8601, as in 2026-01-02T03:04:05Z or 20260102T030405Z"
+        msg = f"{text!r} is not an execution timestamp, expected ISO 8601: 2026-01-02T03:04:05Z or 20260102T030405Z"
         raise MissingError(msg) from None
 
 
@@ -68,12 +68,8 @@ def packing(name: str, archived: str) -> str | None:
 
 def input_format(name: str) -> Literal["json", "csv", "parquet"]:
     """Return what a file is read as, by its name: `.csv`, `.parquet`, anything else is JSON."""
-    for compression in ("", *COMPRESSIONS):
-        if name.endswith(f".csv{compression}"):
-            return "csv"
-        if name.endswith(f".parquet{compression}"):
-            return "parquet"
-    return "json"
+    plain = name.removesuffix(".gz").removesuffix(".zst")
+    return "csv" if plain.endswith(".csv") else "parquet" if plain.endswith(".parquet") else "json"
 
 
 class Place(NamedTuple):
@@ -177,17 +173,14 @@ class Run:
         """Return where the reference of `spec.merge[index]` is frozen."""
         return self.references_dir / f"{index + 1}_{self.feed.spec.merge[index].into}.rows"
 
-    def archived(self, name: str) -> str:
-        """Return where the original that landed as `name` ends, relative to the archive."""
-        return archived_name(name, self.ts, PACKED_SUFFIX[self.feed.spec.archive.compression])
-
     def archived_name(self, name: str) -> str:
         """Return where the original that landed as `name` ends, relative to data_dir."""
-        return f"{self.feed.spec.archive.path}/{self.archived(name)}"
+        archive = self.feed.spec.archive
+        return f"{archive.path}/{archived_name(name, self.ts, PACKED_SUFFIX[archive.compression])}"
 
     def archive_path(self, name: str) -> Path:
         """Return where the original that landed as `name` ends."""
-        return self.feed.archive_dir / self.archived(name)
+        return self.feed.data_dir / self.archived_name(name)
 
     def archived_marker_path(self, name: str) -> Path | None:
         """Return where the marker of a file that landed as `name` ends."""
@@ -250,6 +243,6 @@ def parse_subdir(subdir: str) -> tuple[str, int]:
     """
     parts = PurePosixPath(subdir).parts
     if len(parts) != 3 or parts[0] != "staging" or not parts[2].isdecimal():  # noqa: PLR2004 - the form's three parts
-        msg = f"{subdir!r} is no subdirectory of a run, expected 'staging/<ts>/<n>'"
+        msg = f"{subdir!r} is not a subdirectory of a run, expected 'staging/<ts>/<n>'"
         raise MissingError(msg)
     return format_ts(parse_ts(parts[1])), int(parts[2])

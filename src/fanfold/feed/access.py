@@ -3,7 +3,7 @@
 import contextlib
 import os
 import pwd
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from fanfold import links
@@ -52,6 +52,17 @@ def check_writable(directories: Iterable[AnyPath]) -> None:
             msg = f"{there!r}: {who_am_i()} may not write into this folder{needed}: change its owner, group or mode"
             raise PathError(msg)
         known.add(there)
+
+
+def check_targets(directories: Iterable[AnyPath], roots: Collection[AnyPath]) -> None:
+    """Check that directories lie inside of one of `roots`, links followed, and that this process may write into them.
+
+    Raises:
+        PathError: a link leads out, or it may not.
+    """
+    directories = list(directories)
+    links.check_inside(directories, roots)
+    check_writable(directories)
 
 
 def check_links(run: Run, names: Iterable[tuple[str, int]]) -> list[str]:

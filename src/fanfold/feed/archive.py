@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fanfold import links
-from fanfold.durable import discard_temporary, fresh, make_dirs, publish, sha256, size, sync_dirs, sync_files, temporary
+from fanfold.durable import discard_temporary, fresh, make_dirs, sha256, size, sync_dirs, sync_files, temporary, writing
 from fanfold.errors import DataError
 from fanfold.feed.originals import original, original_sha256, packed, unpacked
 from fanfold.layout import Group, packing
@@ -175,17 +175,14 @@ def copy_out(place: Path, name: str, sha256_expected: str, target: Path) -> None
         if sha256(target) == sha256_expected:
             return
         raise taken(target)
-    make_dirs(target.parent)
-    written = fresh(target)
     try:
-        with original(place, name) as content, written.open("xb") as copied:
+        with original(place, name) as content, writing(target) as copied:
             shutil.copyfileobj(content, copied)
+            copied.flush()
+            # One that was too large to be read has no hash.
+            if sha256_expected and sha256(temporary(target)) != sha256_expected:
+                msg = f"{str(place)!r} is changed, expected {name!r} with sha256 {sha256_expected}"
+                raise DataError(msg)
     except FileNotFoundError:
         msg = f"{str(place)!r} is missing, expected the original of {name!r}"
         raise DataError(msg) from None
-    # One that was too large to be read has no hash.
-    if sha256_expected and sha256(written) != sha256_expected:
-        written.unlink()
-        msg = f"{str(place)!r} is changed, expected {name!r} with sha256 {sha256_expected}"
-        raise DataError(msg)
-    publish(target)

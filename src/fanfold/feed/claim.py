@@ -67,17 +67,13 @@ def claimed_file(group: Group, name: str) -> os.stat_result:
     """Return the state of a claimed original that is still staged.
 
     Raises:
-        DataError: it is gone, or is no regular file any more; the message says what lies there now.
+        DataError: it is gone, or is not a regular file any more.
     """
-    try:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         info = os.lstat(group.staged_path(name))
-    except (FileNotFoundError, NotADirectoryError):
-        found = "nothing"
-    else:
         if stat.S_ISREG(info.st_mode):
             return info
-        found = "a directory" if stat.S_ISDIR(info.st_mode) else "no regular file"
-    msg = f"{name!r}: found {found} in {group.subdir!r}, expected the file that was claimed: put it back and clear"
+    msg = f"{name!r} is not a file in {group.subdir!r} any more, expected the one that was claimed: put it back"
     raise DataError(msg)
 
 

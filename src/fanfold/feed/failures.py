@@ -9,16 +9,14 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import msgspec
-
 from fanfold import durable, manifest
 from fanfold.errors import EmptySubdir, FanfoldError, SpecError
 from fanfold.feed import claim, groups, runs
 from fanfold.layout import Feed, Group, Run
-from fanfold.manifest import Cause, Failure
-from fanfold.spec.model import Spec, by_key, with_kept
+from fanfold.spec.model import changes, with_kept
+from fanfold.working_files import Failure
 
-# A path, and its state there; None where there is none.
+# Paths, each with its state; None where nothing is there.
 States = list[tuple[str, tuple[int, int, int, int] | None]]
 
 
@@ -36,10 +34,10 @@ def recorded(place: Run | Group, step: str) -> Iterator[None]:
     except EmptySubdir:
         raise
     except FanfoldError as error:
-        run, n = (place.run, place.n) if isinstance(place, Group) else (place, None)
-        # Where there is no room on the disk, the reason is still told.
+        n = place.n if isinstance(place, Group) else None
+        # On a full disk, the error is still raised.
         with contextlib.suppress(OSError):
-            failure = Failure(step, n, str(error), _cause(place, run.feed.spec, began))
+            failure = Failure(step, n, str(error), *_causes(place, began))
             durable.write(place.failure_path, manifest.encode(failure))
         raise
     durable.remove(place.failure_path)
@@ -68,34 +66,38 @@ def is_stuck(feed: Feed, ts: str) -> bool:
 
 def unchanged(feed: Feed, run: Run) -> set[int | None]:
     """Return the groups (None is the whole run) that failed, and whose causes are as they were then."""
-    has_published, spec = runs.has_published(run), run.feed.spec
-    if not has_published:
-        with contextlib.suppress(SpecError):
-            spec = with_kept(spec, feed.spec)
+    # Once something is published, spec and references are frozen for good.
+    is_frozen = runs.has_published(run)
+    if not is_frozen and _has_new_spec(feed, run):
+        return set()
     same = set()
     for failure in of_run(run):
-        now, then = _cause(run.group(failure.subdir) if failure.subdir else run, spec), failure.cause
-        # Once something is published, the references are frozen for good.
-        if now == (msgspec.structs.replace(then, references=now.references) if has_published else then):
+        files, references = _causes(run.group(failure.subdir) if failure.subdir else run)
+        if files == failure.files and (is_frozen or references == failure.references):
             same.add(failure.subdir)
     return same
 
 
-def _cause(place: Run | Group, spec: Spec, began: float = math.inf) -> Cause:
-    """Return what a step depends on, as hashes.
+def _has_new_spec(feed: Feed, run: Run) -> bool:
+    # One that does not fit what the run keeps helps nothing.
+    with contextlib.suppress(SpecError):
+        return bool(changes(run.feed.spec, with_kept(run.feed.spec, feed.spec)))
+    return False
+
+
+def _causes(place: Run | Group, began: float = math.inf) -> tuple[str, str]:
+    """Return what a step depends on, as two hashes: of files and of references, each with the version of Fanfold.
 
     What changes while a step runs counts as changed afterwards too: its hash is empty where it changed since `began`.
     """
     run, members = (place.run, [place]) if isinstance(place, Group) else (place, place.groups)
     staged = _states(_files_in(group.subdir_dir for group in members))
-    references = _states(run.feed.data_dir / merged.reference for merged in spec.merge)
+    references = _states(run.feed.data_dir / merged.reference for merged in run.feed.spec.merge)
     # What lies in the output beside its own table is not a group's business.
-    seen = [*_seen_beside_staging(run, members), *(run.output_dir.glob("*") if place is run else ())]
-    return Cause(
-        spec=_digest(sorted(by_key(spec).items())),
-        files="" if _has_changed(staged, began) else _digest(sorted(staged + _states(seen), key=repr)),
-        references="" if _has_changed(references, began) else _digest(references),
-        fanfold=importlib.metadata.version("fanfold"),
+    seen = _states([*_seen_beside_staging(run, members), *(run.output_dir.glob("*") if place is run else ())])
+    return (
+        "" if _has_changed(staged, began) else _digest(sorted(staged + seen, key=repr)),
+        "" if _has_changed(references, began) else _digest(references),
     )
 
 
@@ -130,5 +132,6 @@ def _has_changed(states: States, began: float) -> bool:
     return any(state and state[-1] >= began for _, state in states)
 
 
-def _digest(found: object) -> str:
+def _digest(states: States) -> str:
+    found = importlib.metadata.version("fanfold"), states
     return hashlib.sha256(repr(found).encode(errors="surrogateescape")).hexdigest()

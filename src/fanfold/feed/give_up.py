@@ -4,7 +4,7 @@ from fanfold import durable, manifest
 from fanfold.errors import DataError
 from fanfold.feed import archive, groups, runs
 from fanfold.layout import Group, Run
-from fanfold.manifest import Progress, Release
+from fanfold.working_files import Progress, Release
 
 
 def release_unpublished(run: Run) -> tuple[list[int], list[str]]:

@@ -6,7 +6,8 @@ from fanfold import durable, manifest
 from fanfold.errors import MissingError
 from fanfold.feed import archive, claim, runs
 from fanfold.layout import Group
-from fanfold.manifest import Input, Inputs, Manifest, Progress
+from fanfold.manifest import Manifest
+from fanfold.working_files import Input, Inputs, Progress
 
 
 def has_files(group: Group) -> bool:

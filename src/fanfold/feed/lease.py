@@ -63,33 +63,21 @@ def locked(path: Path, seconds: float, *, names_owner: bool = False) -> Iterator
     while True:
         descriptor = links.open_file(path, os.O_RDWR | os.O_CREAT)
         try:
-            is_free = _lock(descriptor)
-            if is_free and _is_at(descriptor, path):
+            is_ours = False
+            with contextlib.suppress(BlockingIOError, FileNotFoundError):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # The one before may have removed the file, and the run with it.
+                is_ours = os.path.samestat(os.fstat(descriptor), path.stat())
+            if is_ours:
                 yield descriptor
                 return
-            if not is_free and time.monotonic() > last:
+            if time.monotonic() > last:
                 owner = _owner(descriptor) if names_owner else ""
                 msg = f"{str(path)!r} is locked by {owner or 'another process'} for {seconds:g} s: try again later"
                 raise BusyError(msg)
         finally:
             os.close(descriptor)
         time.sleep(PAUSE_SECONDS)
-
-
-def _lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    """Say whether an open file still is the one at `path`: its owner may have removed the run."""
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
 
 
 def _owner(descriptor: int) -> str:

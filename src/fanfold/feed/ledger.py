@@ -11,7 +11,7 @@ from fanfold.feed import groups, quarantine, runs
 from fanfold.feed.index import Index
 from fanfold.feed.originals import original_sha256
 from fanfold.layout import Feed, Group, Place
-from fanfold.manifest import Input, Inputs, Progress
+from fanfold.working_files import Input, Inputs, Progress
 
 
 class Decision(NamedTuple):
@@ -90,7 +90,7 @@ class Ledger:
     def decide(
         self, found: Mapping[str, Place], unreadable: Collection[str] = (), hashes: Mapping[str, str] = {}
     ) -> dict[str, Decision]:
-        """Say of each file, by its name, what it is. Of files with the same bytes the first by name is no duplicate.
+        """Say of each file, by its name, what it is. Of files with the same bytes the first by name is not a duplicate.
 
         Only files that share their size with another are read. What was replayed from quarantine is a duplicate of
         nothing: it made no rows before.

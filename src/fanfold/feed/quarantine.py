@@ -11,13 +11,11 @@ from typing import Literal
 
 import msgspec
 
-from fanfold import durable, links, manifest
+from fanfold import durable, manifest
 from fanfold.errors import DataError, MissingError, nearest
 from fanfold.feed import access, runs
 from fanfold.layout import Feed, Group, format_ts, parse_ts
 from fanfold.manifest import BadFile, BadRecord, Manifest
-
-SUGGESTED_ITEMS = 1000
 
 
 class Resolution(msgspec.Struct, frozen=True):
@@ -51,7 +49,7 @@ def find(feed: Feed, name: str) -> Item:
     """
     known = {item.item: item for item in _items(feed, format_ts(parse_ts(name.split("/", maxsplit=1)[0])))}
     if name not in known:
-        msg = f"{name!r} is not in quarantine, {nearest(name, list(known)[:SUGGESTED_ITEMS])}"
+        msg = f"{name!r} is not in quarantine, {nearest(name, list(known)[:1000])}"
         raise MissingError(msg)
     return known[name]
 
@@ -82,7 +80,7 @@ def discard(feed: Feed, item: Item, reason: str | None = None) -> Resolution:
         DataError: it was replayed.
     """
     path = resolution_path(feed, item.item)
-    check_places(feed, path)
+    access.check_targets([path.parent], feed.folders)
     decision = manifest.read_if_there(path, Resolution) or Resolution(item.item, "discarded", reason=reason)
     if decision.decision != "discarded":
         msg = f"{item.item!r} was replayed as {decision.landed_as!r}, expected an item that is open"
@@ -102,14 +100,3 @@ def resolution_path(feed: Feed, item: str) -> Path:
     ts, n, name = re.split("[/:]", item, maxsplit=2)
     kind = "files" if item.startswith(f"{ts}/{n}/") else "records"
     return feed.resolutions_dir / ts / n / kind / f"{name}.json"
-
-
-def check_places(feed: Feed, *paths: Path) -> None:
-    """Check that no link leads out of the feed from where files are to be written, and that this process may write.
-
-    Raises:
-        PathError: a link leads out, or it may not.
-    """
-    directories = [path.parent for path in paths]
-    links.check_inside(directories, feed.folders)
-    access.check_writable(directories)

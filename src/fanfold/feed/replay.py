@@ -11,8 +11,8 @@ import msgspec
 
 from fanfold import durable, manifest
 from fanfold.errors import DataError
-from fanfold.feed import archive, runs
-from fanfold.feed.quarantine import Item, Resolution, check_places, resolution_path
+from fanfold.feed import access, archive, runs
+from fanfold.feed.quarantine import Item, Resolution, resolution_path
 from fanfold.layout import COMPRESSIONS, Feed, input_format
 from fanfold.manifest import BadFile, BadRecord, Manifest
 from fanfold.records.content import windows
@@ -36,7 +36,7 @@ def replay(feed: Feed, item: Item, corrected: bytes | None = None) -> Resolution
     path, landed_as = resolution_path(feed, item.item), PurePosixPath(_landed_as(item))
     # With the same suffix of compression, it moves as it is.
     waiting = path.with_suffix(f".landing{landed_as.suffix if landed_as.suffix in COMPRESSIONS else ''}")
-    check_places(feed, path, feed.landing_dir / landed_as)
+    access.check_targets([path.parent, (feed.landing_dir / landed_as).parent], feed.folders)
     decision = manifest.read_if_there(path, Resolution)
     if decision is None:
         if not any(fnmatch.fnmatchcase(landed_as.name, pattern) for pattern in feed.spec.input.patterns):

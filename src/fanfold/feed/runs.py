@@ -11,10 +11,11 @@ from fanfold.durable import AnyPath
 from fanfold.errors import DataError, MissingError, SpecError, nearest
 from fanfold.feed import access, lease
 from fanfold.layout import Feed, Run, format_ts, parse_ts
-from fanfold.manifest import Files, Identity, Manifest, Progress, Release, RunSchema
+from fanfold.manifest import Manifest
 from fanfold.spec.model import Spec, allowed_roots, check_allowed, load_spec
+from fanfold.working_files import Files, Identity, Progress, Release, RunSchema
 
-# What is done one by one is short, but for the hashes of files that may be duplicates.
+# The work is short, but for the hashes of files that may be duplicates.
 WAIT_SECONDS = 60
 
 
@@ -37,15 +38,15 @@ def open_feed(spec_path: AnyPath, data_dir: AnyPath | None = None) -> Feed:
     return feed
 
 
-def check_identity(feed: Feed) -> bool:
-    """Say whether a feed's `data_dir` knows already that it holds this feed.
+def check_identity(feed: Feed) -> None:
+    """Check that a feed's `data_dir` does not hold another feed.
 
     Raises:
-        SpecError: it holds another one.
+        SpecError: it does.
     """
-    # It is empty between the first lock and the first word.
+    # The file is empty between the first lock and the first word.
     if not durable.size(feed.identity_path):
-        return False
+        return
     name = manifest.read(feed.identity_path, Identity).name
     if name != feed.spec.name:
         msg = (
@@ -53,7 +54,6 @@ def check_identity(feed: Feed) -> bool:
             f"data_dir of its own, or, where this one was renamed, write its name into {str(feed.identity_path)!r}"
         )
         raise SpecError(msg)
-    return True
 
 
 def claim_data_dir(feed: Feed) -> None:
@@ -64,8 +64,8 @@ def claim_data_dir(feed: Feed) -> None:
     """
     durable.make_dirs(feed.identity_path.parent)
     with one_by_one(feed):
-        if not check_identity(feed):
-            durable.write(feed.identity_path, manifest.encode(Identity(feed.spec.name)))
+        check_identity(feed)
+        durable.write(feed.identity_path, manifest.encode(Identity(feed.spec.name)))
 
 
 def one_by_one(feed: Feed) -> AbstractContextManager[object]:
@@ -78,7 +78,7 @@ def one_by_one(feed: Feed) -> AbstractContextManager[object]:
 
 
 def owned(run: Run, step: str, *more: Path) -> AbstractContextManager[None]:
-    """Own a run, all its groups, and `more` leases, for a step on the whole; nothing of a run that has no folder.
+    """Own a run, all its groups, and `more` leases, for a step on the whole run; nothing where it has no folder.
 
     Raises:
         BusyError: another process owns a part of it.

@@ -8,7 +8,8 @@ from fanfold import manifest
 from fanfold.feed import failures, groups, runs
 from fanfold.feed.verdict import verdict
 from fanfold.layout import Feed
-from fanfold.manifest import Manifest, Reason
+from fanfold.manifest import Manifest
+from fanfold.working_files import Reason
 
 
 class RunStatus(msgspec.Struct, frozen=True):

@@ -11,12 +11,13 @@ from typing import NamedTuple
 
 from fanfold import types
 from fanfold.layout import Run
-from fanfold.manifest import Column, RunSchema
+from fanfold.manifest import Column
 from fanfold.native import Rows
 from fanfold.records import places, references, table
 from fanfold.records.places import Places
 from fanfold.schema.infer import RECORD
 from fanfold.spec.model import Spec
+from fanfold.working_files import RunSchema
 
 # By the path of the field.
 Sums = dict[str, Decimal]

@@ -6,9 +6,10 @@ from fanfold.errors import DataError, MissingError
 from fanfold.feed import archive as vault
 from fanfold.feed import groups, runs
 from fanfold.layout import Run
-from fanfold.manifest import BadFile, Progress
+from fanfold.manifest import BadFile
 from fanfold.steps.denormalize_data import publish
 from fanfold.steps.group import group
+from fanfold.working_files import Progress
 
 
 def archive_files(subdir: str, data_dir: AnyPath) -> dict[str, int]:

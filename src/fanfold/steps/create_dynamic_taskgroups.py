@@ -11,7 +11,7 @@ from fanfold.durable import AnyPath
 from fanfold.errors import DataError, FanfoldError, MissingError, StillWrittenError, nearest
 from fanfold.feed import access, claim, failures, groups, lease, ledger, quarantine, runs, unfinished
 from fanfold.layout import Feed, Place, Run, format_ts, parse_ts
-from fanfold.manifest import BadFile, Column, Excluded, Files, FrozenReference, Input, Inputs, RunSchema, StagedFile
+from fanfold.manifest import BadFile, Column, FrozenReference
 from fanfold.native.fields import Seen
 from fanfold.records import places
 from fanfold.records.read import FileRead
@@ -20,6 +20,7 @@ from fanfold.records.scan import Known, Scan, scan
 from fanfold.schema import infer
 from fanfold.schema.rivals import exclude
 from fanfold.spec.model import Spec
+from fanfold.working_files import Excluded, Files, Input, Inputs, RunSchema, StagedFile
 
 log = logging.getLogger(__name__)
 

@@ -7,10 +7,11 @@ from fanfold.durable import AnyPath
 from fanfold.errors import DataError, MissingError
 from fanfold.feed import groups, runs
 from fanfold.layout import Run
-from fanfold.manifest import Progress, Published
+from fanfold.manifest import Published
 from fanfold.records import references, table, totals
 from fanfold.steps.group import group
 from fanfold.steps.verify_run import is_as_published
+from fanfold.working_files import Progress
 
 
 def denormalize_data(subdir: str, data_dir: AnyPath) -> dict[str, int]:

@@ -8,7 +8,7 @@ from fanfold.durable import AnyPath
 from fanfold.errors import EmptySubdir
 from fanfold.feed import access, failures, groups, lease, runs
 from fanfold.layout import Run, parse_subdir
-from fanfold.manifest import Inputs
+from fanfold.working_files import Inputs
 
 
 @contextlib.contextmanager

@@ -13,12 +13,13 @@ from fanfold.errors import DataError, StillWrittenError
 from fanfold.faults import OF_SIZE
 from fanfold.feed import claim, groups, runs
 from fanfold.layout import Run
-from fanfold.manifest import BadRecord, Input, Inputs, Progress, RunSchema
+from fanfold.manifest import BadRecord
 from fanfold.native import Others, Wrong
 from fanfold.records import places, references
 from fanfold.records.read import Door, Rules
 from fanfold.steps.create_dynamic_taskgroups import current
 from fanfold.steps.group import group
+from fanfold.working_files import Input, Inputs, Progress, RunSchema
 
 log = logging.getLogger(__name__)
 

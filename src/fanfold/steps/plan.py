@@ -7,11 +7,12 @@ from fanfold.feed import failures, runs
 from fanfold.feed.balance import balance
 from fanfold.feed.landing import warn
 from fanfold.layout import Feed, Place
-from fanfold.manifest import BadFile, Column, Excluded, FrozenReference, Manifest, Node, RunSchema
+from fanfold.manifest import BadFile, Column, FrozenReference, Manifest
 from fanfold.records.scan import Known, scan
 from fanfold.schema import infer
 from fanfold.steps import create_dynamic_taskgroups
 from fanfold.steps.list_files import list_files
+from fanfold.working_files import Excluded, Node, RunSchema
 
 
 class PlannedSubdir(msgspec.Struct, frozen=True):

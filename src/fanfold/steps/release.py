@@ -4,9 +4,9 @@ from fanfold import manifest
 from fanfold.errors import MissingError, nearest
 from fanfold.feed import access, claim, failures, give_up, runs
 from fanfold.layout import Feed, format_ts, parse_ts
-from fanfold.manifest import Files
 from fanfold.steps.archive_files import finish
 from fanfold.steps.verify_run import commit
+from fanfold.working_files import Files
 
 
 def release(feed: Feed, ts: str) -> list[str]:

@@ -9,9 +9,10 @@ from fanfold.feed import access, claim, landing, lease, runs, unfinished
 from fanfold.feed.balance import balance
 from fanfold.feed.landing import warn
 from fanfold.layout import Feed, Run, format_ts, packing, parse_ts
-from fanfold.manifest import Files, Manifest, StagedFile
+from fanfold.manifest import Manifest
 from fanfold.steps.list_files import list_files
 from fanfold.steps.release import release
+from fanfold.working_files import Files, StagedFile
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ def _apart(run: Run, ready: list[landing.LandedFile]) -> Iterator[landing.Landed
     directories = (run.staging_dir, feed.archive_dir, feed.data_dir / feed.spec.quarantine.path)
     room = durable.longest_name(*directories) - len((feed.spec.input.done_suffix or "").encode()) - ADDED_BYTES
     for file in ready:
-        place = run.archived(file.name)
+        place = run.archived_name(file.name)
         if len(os.fsencode(place)) > room and not _fits(run, file.name):
             log.warning("%r stays in landing: its name is too long for what is put behind it; shorten it", file.name)
         elif places.setdefault(place, file.name) != file.name:

@@ -18,20 +18,9 @@ from fanfold.feed import access, claim, failures, groups, originals, runs
 from fanfold.feed.index import Index
 from fanfold.feed.verdict import verdict
 from fanfold.layout import REASON_SUFFIX, Feed, Run, packing
-from fanfold.manifest import (
-    ArchivedFile,
-    Files,
-    Input,
-    Manifest,
-    Packed,
-    Progress,
-    Published,
-    Release,
-    RunSchema,
-    SubdirSummary,
-    Summary,
-)
+from fanfold.manifest import ArchivedFile, Manifest, Packed, Published, SubdirSummary, Summary
 from fanfold.records import totals
+from fanfold.working_files import Files, Input, Progress, Release, RunSchema
 
 SHOWN_GAPS = 5
 
