@@ -97,8 +97,10 @@ def copy_unpublished(source: Path, path: Path) -> Path:
 
 
 def remove(path: Path) -> None:
-    """Remove a working file, if it is there."""
-    path.unlink(missing_ok=True)
+    """Remove a working file, durably, if it is there."""
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+        sync_dirs({path.parent})
 
 
 def empty(directory: Path, but: str) -> None:
@@ -107,16 +109,16 @@ def empty(directory: Path, but: str) -> None:
         return
     for path in directory.iterdir():
         if path.name != but:
-            shutil.rmtree(path) if path.is_dir() else remove(path)
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     sync_dirs({directory})
 
 
 def make_dirs(path: Path) -> None:
     """Make a directory and its parents, durably."""
-    missing = [path, *path.parents]
-    missing = missing[: next(i for i, parent in enumerate(missing) if parent.is_dir())]
-    path.mkdir(parents=True, exist_ok=True)
-    sync_dirs({directory.parent for directory in missing})
+    if not path.is_dir():
+        make_dirs(path.parent)
+        path.mkdir(exist_ok=True)
+        sync_dirs({path.parent})
 
 
 def discard(path: Path) -> None:

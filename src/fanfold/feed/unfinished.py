@@ -81,9 +81,7 @@ def take_up(feed: Feed, ts: str) -> None:
 
 def forget(run: Run) -> None:
     """Remove what was derived from spec, files and references; the schema first, with which the groups are prepared."""
-    if run.schema_path.exists():
-        durable.remove(run.schema_path)
-        durable.sync_dirs({run.work_dir})
+    durable.remove(run.schema_path)
     for group in run.groups:
         durable.discard(group.quarantined_records_path)
         durable.discard(group.output_path)
