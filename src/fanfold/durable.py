@@ -104,7 +104,7 @@ def remove(path: Path) -> None:
 
 
 def empty(directory: Path, but: str) -> None:
-    """Remove what is in a directory of working files, durably, but for one name. There need be no such directory."""
+    """Remove what is in a directory of working files, durably, except one name. The directory may be missing."""
     if not directory.is_dir():
         return
     for path in directory.iterdir():

@@ -8,6 +8,7 @@ import errno
 import os
 from collections.abc import Collection, Iterable
 from io import BufferedReader
+from pathlib import Path
 
 from fanfold.errors import PathError
 
@@ -44,21 +45,15 @@ def _is_inside(path: str, roots: Collection[str]) -> bool:
 
 
 def check_plain(directories: Iterable[AnyPath]) -> None:
-    """Check that neither Fanfold's own directories, where they are there, nor what lies in them are links.
+    """Check that neither Fanfold's own directories nor what lies in them are links. They may be missing.
 
     Raises:
         PathError: one of them is a link.
     """
     for directory in directories:
         check_no_link(directory)
-        try:
-            found = os.scandir(directory)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        with found as entries:
-            for entry in entries:
-                if entry.is_symlink():
-                    raise _refused(entry.path)
+        for path in Path(directory).glob("*"):
+            check_no_link(path)
 
 
 def check_no_link(path: AnyPath) -> None:

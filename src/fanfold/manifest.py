@@ -1,4 +1,4 @@
-"""The manifest, which is the final record of a run; what is bad in it; and how such documents are read and written.
+"""The manifest: the final record of a run, with what is bad in it; and how such documents are read and written.
 
 Paths in them are relative to `data_dir`, names to the landing directory; sizes are bytes as they lie on disk. The
 manifest holds no clock, host or process: the same input gives the same bytes.

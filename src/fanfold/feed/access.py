@@ -41,17 +41,14 @@ def check_writable(directories: Iterable[AnyPath]) -> None:
     Raises:
         PathError: it may not.
     """
-    known: set[str] = set()
     for directory in directories:
         there = wanted = os.fspath(directory)
-        while there not in known and not os.path.lexists(there):
-            known.add(there)
+        while not os.path.lexists(there):
             there = os.path.split(there)[0]
-        if there not in known and Path(there).is_dir() and not is_writable(there):
+        if Path(there).is_dir() and not is_writable(there):
             needed = "" if there == wanted else f", where {wanted!r} is to be made"
             msg = f"{there!r}: {who_am_i()} may not write into this folder{needed}: change its owner, group or mode"
             raise PathError(msg)
-        known.add(there)
 
 
 def check_targets(directories: Iterable[AnyPath], roots: Collection[AnyPath]) -> None:
