@@ -14,25 +14,21 @@ from fanfold import links
 
 # There may be many files in a run: a Path takes longer to make than the file takes to look at.
 AnyPath = links.AnyPath
-
-
 # From this number on, one call for all of them is faster.
 MANY_FILES = 64
 
 
-def longest_name(*directories: Path) -> int:
-    """Return how many bytes a name, or a path below, may have in each of some directories; they may be missing."""
-    there = [next(path for path in (directory, *directory.parents) if path.is_dir()) for directory in directories]
-    names = [os.pathconf(path, "PC_NAME_MAX") for path in there]
-    paths = zip(there, directories, strict=True)
-    return min(names + [os.pathconf(path, "PC_PATH_MAX") - len(os.fsencode(inside)) - 1 for path, inside in paths])
+def longest_name(directory: Path) -> int:
+    """Return how many bytes a name, or a path below, may have in a directory, which may be missing."""
+    there = next(path for path in (directory, *directory.parents) if path.is_dir())
+    # The longest path has room for a slash and a byte of zero.
+    in_path = os.pathconf(there, "PC_PATH_MAX") - len(os.fsencode(directory)) - 2
+    return min(os.pathconf(there, "PC_NAME_MAX"), in_path)
 
 
 def name_fits(path: Path) -> bool:
-    """Say whether the file system can hold a file of this path, which is not there yet."""
-    directory = next(parent for parent in path.parents if parent.is_dir())
-    name_max, path_max = os.pathconf(directory, "PC_NAME_MAX"), os.pathconf(directory, "PC_PATH_MAX")
-    return len(os.fsencode(path.name)) <= name_max and len(os.fsencode(path)) < path_max
+    """Say whether the file system can hold a file of this path, whose directory may be missing."""
+    return len(os.fsencode(path.name)) <= longest_name(path.parent)
 
 
 def temporary(path: Path) -> Path:

@@ -68,7 +68,7 @@ def _apart(run: Run, ready: list[landing.LandedFile]) -> Iterator[landing.Landed
     places: dict[str, str] = {}
     feed = run.feed
     directories = (run.staging_dir, feed.archive_dir, feed.data_dir / feed.spec.quarantine.path)
-    room = durable.longest_name(*directories) - len((feed.spec.input.done_suffix or "").encode()) - ADDED_BYTES
+    room = min(map(durable.longest_name, directories)) - len((feed.spec.input.done_suffix or "").encode()) - ADDED_BYTES
     for file in ready:
         place = run.archived_name(file.name)
         if len(os.fsencode(place)) > room and not _fits(run, file.name):
