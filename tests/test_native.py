@@ -732,6 +732,26 @@ def test_without_memory_a_call_fails_and_others_go_on() -> None:
     assert (done.stdout, done.stderr) == ("truncated\n", "")
 
 
+REFUSED = """
+from fanfold.native import Form, Reader
+
+def windows():
+    yield b"a,a\\n"
+    for _ in range(200):
+        yield b"x" * (1 << 20)
+
+reader = Reader(form=Form(csv=True))
+print([wrong.code for piece in reader.read(b"f", windows()) for wrong in piece.wrong], reader.counts.bytes >> 20)
+print(int(open("/proc/self/statm").read().split()[1]) * 4096 < 100 << 20)
+"""
+
+
+def test_what_stands_behind_a_bad_header_is_not_kept() -> None:
+    """Where reading of a file ends early, the rest of it is passed over, and counted."""
+    done = subprocess.run([sys.executable, "-c", REFUSED], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("['bad_header'] 200\nTrue\n", "")
+
+
 # The library.
 
 

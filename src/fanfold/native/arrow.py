@@ -18,7 +18,7 @@ _Release = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _new = ctypes.pythonapi.PyCapsule_New
 _new.restype, _new.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
 
-# By the address that a stream carries, wherever it was moved to; until it is released, be its maker still there or not.
+# By the address that a stream carries, wherever it was moved to, until it is released: its maker may be gone before.
 _readings: dict[int, "_Reading"] = {}
 
 

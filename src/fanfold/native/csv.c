@@ -94,6 +94,12 @@ static int refuse(fanfold_reader *reader, Bad bad, size_t column) {
     return FANFOLD_FULL;
 }
 
+/* Says what is wrong. */
+static void blame(Bad *bad, int code, const char *expected) {
+    bad->code = code;
+    bad->expected = expected;
+}
+
 /* The header. */
 
 /* Copies a field in quotes without its quotes; returns its end. */
@@ -126,16 +132,14 @@ static int step_header(fanfold_reader *reader) {
     Line line = read_line(reader, begin, (size_t)reader->options.max_fields + 1);
     if (line.outcome == VALUE_INCOMPLETE && left <= most + 2) return input_hungry(input, input->at, most + 3);
     Bad bad = {.size = (uint64_t)(line.end - begin), .expected = "a name for each column, each once", .of_file = 1};
-    if (line.outcome != VALUE_GOOD || bad.size > most) {
+    int is_line = line.outcome == VALUE_GOOD && bad.size <= most;
+    if (!is_line) bad.size = 0;
+    if (!is_line)
         bad.code = FANFOLD_BAD_HEADER;
-        bad.size = 0;
-    } else if (line.cells > reader->options.max_fields) {
-        bad.code = FANFOLD_TOO_MANY_FIELDS;
-        bad.expected = "no more columns than a run has fields";
-    } else if (line.flaw) {
-        bad.code = FANFOLD_BAD_UTF8;
-        bad.expected = "UTF-8";
-    }
+    else if (line.cells > reader->options.max_fields)
+        blame(&bad, FANFOLD_TOO_MANY_FIELDS, "no more columns than a run has fields");
+    else if (line.flaw)
+        blame(&bad, FANFOLD_BAD_UTF8, "UTF-8");
     keys_cut(&reader->keys, 0);
     reader->header.size = 0;
     bytes_room(&reader->header, (size_t)bad.size);
@@ -256,19 +260,16 @@ static int step_line(fanfold_reader *reader) {
         return input_hungry(input, input->at, most + 3);
     if (line.outcome != VALUE_GOOD || (uint64_t)(line.end - begin) > most) return end_bad_line(reader, begin, &line);
     Bad bad = {.size = (uint64_t)(line.end - begin)};
-    if (bad.size > reader->options.max_record_bytes) {
-        bad.code = FANFOLD_RECORD_TOO_LARGE;
-        bad.expected = size_expected;
-    } else if (line.cells != reader->columns.count) {
-        bad.code = FANFOLD_RAGGED_LINE;
-        bad.expected = "as many fields as the header has";
-    } else if (line.flaw) {
-        bad.code = FANFOLD_BAD_UTF8;
-        bad.offset = (uint64_t)(line.flaw - begin);
-        bad.expected = "UTF-8";
-    }
+    if (bad.size > reader->options.max_record_bytes)
+        blame(&bad, FANFOLD_RECORD_TOO_LARGE, size_expected);
+    else if (line.cells != reader->columns.count)
+        blame(&bad, FANFOLD_RAGGED_LINE, "as many fields as the header has");
+    else if (line.flaw)
+        blame(&bad, FANFOLD_BAD_UTF8, "UTF-8");
+    int is_flaw = bad.code == FANFOLD_BAD_UTF8;
+    if (is_flaw) bad.offset = (uint64_t)(line.flaw - begin);
     if (bad.code)
-        refuse(reader, bad, bad.code == FANFOLD_BAD_UTF8 ? line.flawed : SIZE_MAX);
+        refuse(reader, bad, is_flaw ? line.flawed : SIZE_MAX);
     else
         take_line(reader, begin, (size_t)bad.size);
     input->at += bad.size;

@@ -25,7 +25,7 @@ uint64_t input_line(Input *input, uint64_t offset) {
     const uint8_t *p = input_byte(input, input->counted);
     size_t size = offset > input->counted ? (size_t)(offset - input->counted) : 0;
     for (size_t left = size; left;) {
-        /* So few that their number fits into a byte. */
+        /* The number of lines in a piece fits into a byte. */
         size_t piece = left < 128 ? left : 128;
         uint8_t found = 0;
         for (size_t i = 0; i < piece; i++) found += p[i] == '\n';

@@ -52,7 +52,7 @@ void memory_free(void *items);
      (list).items[(list).count++] = (__VA_ARGS__))
 void *list_grow(void *items, size_t *capacity, size_t item_size);
 
-/* So many bytes behind the end of a buffer may be read, and written by `copy`. */
+/* The bytes behind the end of a buffer that may be read, and written by `copy`. */
 enum { PAD = 64 };
 
 typedef struct {

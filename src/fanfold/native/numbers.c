@@ -98,7 +98,7 @@ static double read_double(uint64_t digits, int64_t exponent) {
     return strtod(text, NULL);
 }
 
-/* Returns the digits of the text of so many that reads back as a double, and is the nearest to it; 0 where none does.
+/* Returns the text of `count` digits that reads back as a double, and is the nearest to it; 0 where none does.
  */
 static uint64_t nearest_digits(double value, int count) {
     char text[LONGEST_FORM];

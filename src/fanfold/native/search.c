@@ -48,7 +48,7 @@ static uint64_t without_blanks(const Input *input, uint64_t first, uint64_t end)
 }
 
 /* The record ends before `end`, without the blanks there, and in an array without the comma that is followed by a line.
- * Of a record that is too large to be in memory as a whole, so many bytes as are before a line are looked at. */
+ * A record that is too large is not in memory as a whole: then only MAX_INDENT bytes before its end are looked at. */
 static int found(fanfold_reader *reader, uint64_t end, int drop_comma) {
     Search *search = &reader->search;
     const Input *input = &reader->input;
