@@ -29,7 +29,8 @@ from fanfold.manifest import (
     SubdirSummary,
     Summary,
 )
-from fanfold.spec.model import Spec, allowed_roots, check_allowed, load_spec
+from fanfold.spec.model import Spec, load_spec
+from fanfold.spec.roots import allowed_roots, check_allowed
 
 # What is done one by one is short, but for the hashes of files that may be duplicates.
 WAIT_SECONDS = 60

@@ -17,7 +17,8 @@ from fanfold.feed import claim, runs
 from fanfold.feed.runs import Reason
 from fanfold.layout import Feed, Run
 from fanfold.manifest import Cause, Failure, Files
-from fanfold.spec.model import KEPT_KEYS, Spec, by_key, changes, with_kept
+from fanfold.spec.changes import KEPT_KEYS, by_key, changes, with_kept
+from fanfold.spec.model import Spec
 
 log = logging.getLogger(__name__)
 
