@@ -6,7 +6,7 @@ from typing import NamedTuple
 from fanfold.errors import DataError
 from fanfold.manifest import Column, Node, RunSchema
 from fanfold.native import Field, Joined, Rows, Table
-from fanfold.schema.infer import FANFOLD, RECORD, RESCUED_COLUMN
+from fanfold.schema.columns import FANFOLD, RECORD, RESCUED_COLUMN
 from fanfold.spec.model import Merge, Spec
 from fanfold.types import JSON, VARCHAR
 

@@ -10,7 +10,7 @@ from fanfold.manifest import RunSchema
 from fanfold.native import Rows, Table
 from fanfold.records.content import WINDOW_BYTES
 from fanfold.records.places import columns, joins, places
-from fanfold.schema.infer import header
+from fanfold.schema.columns import header
 
 
 class Written(NamedTuple):
