@@ -16,6 +16,7 @@ import msgspec
 
 from fanfold import durable, links, manifest
 from fanfold.errors import DataError, MissingError, nearest
+from fanfold.faults import steps
 from fanfold.feed import archive, landing, runs
 from fanfold.layout import COMPRESSIONS, Feed, Run, format_ts, input_format, parse_ts
 from fanfold.manifest import BadFile, BadRecord, Manifest
@@ -200,8 +201,8 @@ def _archived(feed: Feed, committed: Manifest, bad: BadRecord) -> str:
 
 def _wrapped(record: bytes, run: Run) -> bytes:
     """Put a record where `input.records_at` looks for it: into an array, inside of objects."""
-    tokens = run.feed.spec.input.records_at.split("/")[1:]
-    wrapped = b"[%s]" % record if tokens else record
-    for token in reversed(tokens):
-        wrapped = b"{%s:%s}" % (msgspec.json.encode(token.replace("~1", "/").replace("~0", "~")), wrapped)
+    keys = steps(run.feed.spec.input.records_at)
+    wrapped = b"[%s]" % record if keys else record
+    for key in reversed(keys):
+        wrapped = b"{%s:%s}" % (msgspec.json.encode(key), wrapped)
     return wrapped

@@ -70,10 +70,21 @@ class Wrong(NamedTuple):
         if self.code == "record_too_large":
             found = f"{self.size} bytes"
         elif self.found:
-            found = repr(self.found.decode("utf-8", "backslashreplace"))
+            text = self.found.decode("utf-8", "backslashreplace")
+            # A text of JSON has its own quotes.
+            is_text = text.startswith('"') and text.isprintable()
+            found = (text if is_text else repr(text)) + ("…" if self._is_cut else "")
         else:
             found = "the end" if self.code == "truncated" else "nothing"
         return f"found {found}, expected {self.expected}"
+
+    @property
+    def _is_cut(self) -> bool:
+        """Whether what was found is only the beginning of a longer text or word."""
+        if self.found.startswith(b'"'):
+            return len(self.found) > 1 and not self.found.endswith(b'"')
+        end = self.offset - self.record_offset + len(self.found)
+        return self.raw[end : end + 1] not in b' \t\r\n,:[]{}"'
 
 
 class Piece(NamedTuple):

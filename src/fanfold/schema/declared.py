@@ -29,6 +29,11 @@ def starts(way: Way) -> list[Way]:
     return [way[:length] for length in range(1, len(way) + 1)]
 
 
+def key_ways(spec: Spec) -> list[Way]:
+    """Return the ways to the keys of references, in the order of the spec."""
+    return [way_of(merge.record_key) for merge in spec.merge]
+
+
 def known_ways(spec: Spec) -> set[Way]:
     """Return the ways to the fields that are declared, and to those that have a declared one inside."""
     return {start for path in spec.input.fields for start in starts(way_of(path))}

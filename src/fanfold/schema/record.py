@@ -6,7 +6,7 @@ from fanfold import types
 from fanfold.errors import DataError
 from fanfold.manifest import Excluded, Form, Node, RunSchema
 from fanfold.native.fields import CONTAINERS, Seen
-from fanfold.schema.declared import Declared, Way, known_ways, starts, way_of
+from fanfold.schema.declared import Declared, Way, key_ways, known_ways, starts, way_of
 from fanfold.schema.rivals import Conflict, Rival, named
 from fanfold.spec.model import Spec
 
@@ -45,7 +45,7 @@ class RecordBuilder:
         """Begin; `chain` are the paths of the arrays that explode."""
         self._spec, self._arrays = spec, {tuple(path) for path in chain}
         self._infers = spec.input.schema_mode == "infer"
-        keys = [way_of(merge.record_key) for merge in spec.merge]
+        keys = key_ways(spec)
         self._keys = set(keys)
         # The fields that the spec names a way through are objects, or arrays of objects.
         self._ways = [*map(tuple, chain), *keys]
@@ -112,7 +112,7 @@ def misfits(nodes: list[Node], seen: Seen, spec: Spec) -> Iterator[Excluded]:
         seen: what was seen of records.
         spec: its keys are values.
     """
-    known, keys = known_ways(spec), {way_of(merge.record_key) for merge in spec.merge}
+    known, keys = known_ways(spec), key_ways(spec)
 
     def within(nodes: list[Node], seen: Seen, above: Way) -> Iterator[Excluded]:
         for node in nodes:
