@@ -46,7 +46,6 @@ class Rules(NamedTuple):
         others: what becomes of other fields.
         joins: the references that they are joined to.
         excluded: what no good record has.
-        max_fields: how many fields they may have, all together.
         frozen: whether they are rows of a reference, which are frozen.
     """
 
@@ -54,7 +53,6 @@ class Rules(NamedTuple):
     others: Others
     joins: Sequence[Joined] = ()
     excluded: Sequence[Excluded] = ()
-    max_fields: int = MAX_FIELDS
     frozen: bool = False
 
 
@@ -73,7 +71,7 @@ class Door:
         if csv not in self._readers:
             settings, rules = self._spec.input, self._rules
             at = settings.records_at if input_format(name) == "json" else ""
-            form = Form(csv, at, settings.max_record_bytes, rules.max_fields)
+            form = Form(csv, at, settings.max_record_bytes, MAX_FIELDS)
             unwanted = [Unwanted(one.form.path, one.form.kinds, one.form.inside, one.code) for one in rules.excluded]
             self._readers[csv] = Reader(
                 rules.record, rules.others, form, joins=rules.joins, frozen=rules.frozen, excluded=unwanted
