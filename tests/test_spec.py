@@ -165,6 +165,7 @@ REFUSED: list[dict[str, Any]] = [
     *({"input": {"fields": {"a": kind}}} for kind in ("INT", "", "DECIMAL", "DECIMAL(39,0)", "DECIMAL(0,0)", 5)),
     *({"input": {"records_at": pointer}} for pointer in ("a", "/~", "/~2")),
     {"input": {"patterns": []}},
+    {"input": {"schema_mode": "infer"}},
     {"input": {"done_suffix": "a/b"}},
     {"merge": [{"reference": "c.csv", "key": "a"}]},
     {"merge": [{"reference": "c.csv", "key": "a", "into": "b.c"}]},

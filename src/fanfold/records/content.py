@@ -12,7 +12,7 @@ from fanfold.faults import UnreadableError
 WINDOW_BYTES = 1 << 20
 # Compressed data is taken in pieces that grow while they give little: deflate makes 1,032 bytes of one, zstd 32,768.
 FEWEST_BYTES, MOST_BYTES = 64, 16 * 1024
-# What gives more than this, and more than so many times its size on disk, is no data that somebody wrote.
+# Nobody wrote data that gives more than this, and more than this many times its size on disk.
 BOMB_BYTES, BOMB_RATIO = 64 * 1024 * 1024, 250
 
 # Is told all bytes of the file on disk, in their order.
@@ -98,7 +98,7 @@ def _check_room(path: str, content_bytes: int) -> None:
 
 
 def _written_bytes(file: int, enough: int) -> int:
-    """Return how much of a file is no hole, or as soon as it is `enough`."""
+    """Return how many bytes of a file are not holes; as soon as these are `enough`, that number."""
     written = at = 0
     while written <= enough:
         try:

@@ -43,7 +43,7 @@ class Places(NamedTuple):
 
 
 def places_of(nodes: list[Node], keys: Sequence[Way]) -> Places:
-    """Return where the values of records lie that have some fields, of which some are keys."""
+    """Return where the values of records lie, which have the fields of `nodes`; those at `keys` are keys."""
     found = Places(Field(), {}, {(): 0}, {})
     counts, keys_in = [0], [0]
 

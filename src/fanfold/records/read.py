@@ -131,7 +131,7 @@ class Door:
 
             for _ in found:
                 pass
-            # Without a row there is an array without an element: it is no fault.
+            # A file without rows is not at fault: it is an array without elements.
             lines = parquet.windows(Path(path), self._data_dir)
             return itertools.chain([next(lines, b"[]")], lines)
         is_packed = input_format(name) == "csv" and name.endswith(COMPRESSIONS)

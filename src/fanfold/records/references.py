@@ -74,7 +74,7 @@ class Reference:
             The number of rows that a record may find. Under `on_duplicate: first` the first of each key counts.
 
         Raises:
-            DataError: a record cannot be read, or a key stands in several lines, which are named.
+            DataError: a record cannot be read, or several lines have one key; they are named.
             OSError: a file cannot be read or written.
         """
         return self._freeze(target, self.node)

@@ -51,7 +51,7 @@ def check(root: Seen, excluded: Iterable[Excluded], spec: Spec, files: Collectio
         path = merge.record_key
         if way_of(path) not in lost and path not in {*spec.input.fields, *spec.denormalize.explode}:
             _check_field(f"merge.{index}.key {path!r}", path, "scalar", root, files)
-    # What lies around a declared field is known by it, be it empty or null in each record.
+    # What is around a declared field is known by it, also where it is empty or null in each record.
     undeclared = [path for path in root.paths() if way_of(path) not in known]
     for path in spec.input.fields:
         if root.find(way_of(path)) is None and (hint := nearest(path, undeclared, cutoff=0.8)).startswith("did"):

@@ -12,8 +12,8 @@ from fanfold.errors import SpecError
 from fanfold.spec import yaml_file
 from fanfold.spec.messages import faults
 from fanfold.spec.values import (
-    MAX_PATH,
     Count,
+    DataDir,
     FieldPath,
     FieldType,
     InsidePath,
@@ -27,14 +27,9 @@ RESERVED_FOLDERS = (".fanfold", "staging")
 
 
 class _Section(BaseModel):
+    # What follows a key is its description: in the JSON Schema, and on the page of the spec.
     model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        validate_by_name=True,
-        serialize_by_alias=True,
-        # What follows a key is its description: in the JSON Schema, and on the page of the spec.
-        use_attribute_docstrings=True,
+        extra="forbid", frozen=True, strict=True, serialize_by_alias=True, use_attribute_docstrings=True
     )
 
 
@@ -49,8 +44,8 @@ class Input(_Section):
     """File names to take (shell patterns, letter case counts). Others are left alone. A name that ends in .csv or
     .parquet is read as such, any other as JSON; .gz and .zst are decompressed."""
     records_at: Pointer = ""
-    """JSON pointer to the array of records in a wrapped document, as in /data/orders. What stands around it is in no
-    table."""
+    """JSON pointer to the array of records in a wrapped document, as in /data/orders. No table has what is around
+    it."""
     fields: dict[FieldPath, FieldType] = Field({}, json_schema_extra={"additionalProperties": False})
     """Declared types by path, as in {items.price: DECIMAL(18,4)}. Each is a column whether it occurs or not, in this
     order, before all others; a value that its type does not hold exactly makes its record bad."""
@@ -195,7 +190,7 @@ class Spec(_Section):
     """Version of this format."""
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,100}$")]
     """Name of the feed; it becomes the DAG's id."""
-    data_dir: Annotated[str, Field(min_length=1, max_length=MAX_PATH, pattern=r"^[^\x00]*$")] = "data"
+    data_dir: DataDir = "data"
     """Root of the feed; relative to the spec's folder."""
     subdirs: Count = 5
     """Number of subdirectories, and of TaskGroups."""

@@ -44,6 +44,7 @@ def _field_type(value: str) -> str:
     return kind
 
 
+DataDir = Annotated[str, Field(min_length=1, max_length=MAX_PATH, pattern=r"^[^\x00]*$")]
 InsidePath = Annotated[
     str,
     Field(max_length=MAX_PATH, pattern=rf"^(\./+)*{_NAME}(/+({_NAME}|\.)?)*$"),

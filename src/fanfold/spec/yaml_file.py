@@ -1,13 +1,12 @@
 """The file of a spec: which file may be one, and what its YAML says, by the core schema of YAML 1.2.
 
 Whoever may drop a spec may drop anything. So its size, its depth and the number of its values are bounded, only a
-regular file is ever read, and anchors, aliases and tags are refused: no spec needs them, and with them a short text
-stands for a long one.
+regular file is ever read, and anchors, aliases and tags are refused: no spec needs them, and with aliases a short text
+means a long one.
 """
 
 import os
 import re
-import stat
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
@@ -71,17 +70,11 @@ def read(path: str | os.PathLike[str]) -> str:
         SpecError: it is too large for a spec, or not UTF-8.
     """
     shown = os.fspath(path)
-    missing = MissingError(f"{shown!r} is not a file, expected the spec of a feed (YAML)")
-    try:
-        file = open(path, "rb", opener=_opened)  # noqa: SIM115 - it is closed below
-    except PermissionError:
-        raise
-    except (OSError, ValueError):
-        raise missing from None
-    with file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise missing
-        # What the kernel only pretends to be a regular file may have nothing to give.
+    if not os.path.isfile(path):  # noqa: PTH113 - as a Path it fails on some names
+        msg = f"{shown!r} is not a file, expected the spec of a feed (YAML)"
+        raise MissingError(msg)
+    # What only pretends to be a regular file, as some of the kernel's do, must not be waited for.
+    with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK | os.O_NOCTTY)) as file:
         content = file.read(MAX_BYTES + 1) or b""
     if len(content) > MAX_BYTES:
         msg = f"{shown}:1: found more than {MAX_BYTES:,} bytes, expected the spec of a feed (YAML)"
@@ -92,11 +85,6 @@ def read(path: str | os.PathLike[str]) -> str:
         line = content.count(b"\n", 0, error.start) + 1
         msg = f"{shown}:{line}: {content[error.start : error.end]!r} is not UTF-8, expected a YAML text"
         raise SpecError(msg) from None
-
-
-def _opened(path: str, flags: int) -> int:
-    # Opening a pipe must not wait for its writer.
-    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
 
 
 def compose(text: str, source: str) -> Any:
