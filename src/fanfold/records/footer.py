@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from fanfold.engine.parquet_schema import Columns
 
 
-def told_of(name: str, path: str) -> "Columns | None":
+def footer_of(name: str, path: str) -> "Columns | None":
     """Return what a file says of its records; None where that cannot be read. `name` is that of the file in landing."""
     from fanfold.engine import parquet
 
     with contextlib.suppress(UnreadableError):
-        told = parquet.fields(Path(path))
-        _name(told.seen, name)
-        return told
+        footer = parquet.fields(Path(path))
+        _name(footer.seen, name)
+        return footer
     return None
 
 
@@ -51,16 +51,16 @@ def with_maps(known: Field | None, seen: Seen, maps: frozenset[Way], way: Way = 
     return Field(name, "list", inside=(made._replace(name=""),)) if seen.arrays else made
 
 
-def add_told(seen: Seen, told: "Columns", above: Way = ()) -> None:
+def add_footer(seen: Seen, footer: "Columns", above: Way = ()) -> None:
     """Add what a file says to what was seen in it: the types of its fields, and their order."""
     fields = {}
-    for key, field in told.seen.fields.items():
+    for key, field in footer.seen.fields.items():
         way, found = (*above, key), seen.fields.get(key)
         # What is nothing but null has the type that the file gives it.
         fields[key] = found if found is not None and found.kinds else field
         at = fields[key].through_arrays
-        add_told(at, told._replace(seen=field.through_arrays), way)
-        if way in told.doubles:
+        add_footer(at, footer._replace(seen=field.through_arrays), way)
+        if way in footer.doubles:
             # What is not finite is a text.
             at.numbers, at.texts = at.numbers + at.texts, 0
             at.is_float, at.floats = True, at.integers + at.numbers

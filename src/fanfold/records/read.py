@@ -62,21 +62,20 @@ class Door:
     def __init__(self, data_dir: Path, spec: Spec, rules: Rules) -> None:
         """Begin; nothing outside of `data_dir` is read."""
         self._data_dir, self._spec, self._rules = data_dir, spec, rules
-        self._readers: dict[bool, Reader] = {}
+        self._readers: dict[str, Reader] = {}
         self.found = FileRead()
 
     def reader(self, name: str) -> Reader:
         """Return what reads files of a format."""
-        csv = input_format(name) == "csv"
-        if csv not in self._readers:
-            settings, rules = self._spec.input, self._rules
-            at = settings.records_at if input_format(name) == "json" else ""
-            form = Form(csv, at, settings.max_record_bytes, MAX_FIELDS)
+        kind, settings, rules = input_format(name), self._spec.input, self._rules
+        if kind not in self._readers:
+            at = settings.records_at if kind == "json" else ""
+            form = Form(kind == "csv", at, settings.max_record_bytes, MAX_FIELDS)
             unwanted = [Unwanted(one.form.path, one.form.kinds, one.form.inside, one.code) for one in rules.excluded]
-            self._readers[csv] = Reader(
+            self._readers[kind] = Reader(
                 rules.record, rules.others, form, joins=rules.joins, frozen=rules.frozen, excluded=unwanted
             )
-        return self._readers[csv]
+        return self._readers[kind]
 
     def read(self, name: str, path: str, sha256: str | None = None) -> Iterator[Piece]:
         """Yield what comes of the records of a file, from end to end; then `found` says what it holds.

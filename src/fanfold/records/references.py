@@ -1,4 +1,4 @@
-"""References: looked through, and frozen for a run before any group starts."""
+"""References: read, and frozen for a run before any group starts."""
 
 import tempfile
 import threading

@@ -10,7 +10,7 @@ from fanfold.layout import COMPRESSIONS, Place, input_format
 from fanfold.manifest import Excluded
 from fanfold.native import Field, Others, Seen
 from fanfold.native.fields import merged
-from fanfold.records.footer import add_told, told_of, with_maps
+from fanfold.records.footer import add_footer, footer_of, with_maps
 from fanfold.records.read import MAX_FIELDS, Door, FileRead, Rules
 from fanfold.spec.model import Spec
 
@@ -52,13 +52,13 @@ def scan(data_dir: Path, places: Mapping[str, Place], spec: Spec, known: Known =
     parts = _parts(places, work)
     scanner = _Scanner(data_dir, places, spec, known)
     if work < PARALLEL_BYTES or len(parts) == 1:
-        found = [scanner.look(part) for part in parts]
+        found = [scanner.read(part) for part in parts]
     else:
         with ThreadPoolExecutor(os.cpu_count()) as threads:
-            found = list(threads.map(scanner.look, parts))
+            found = list(threads.map(scanner.read, parts))
     seen = merged(one.seen for one in found)
     if len(seen) > MAX_FIELDS:
-        found = scanner.look_in_order(parts)
+        found = scanner.read_in_order(parts)
         seen = merged(one.seen for one in found)
     for one in known.excluded:
         _forget(seen, one.form.path)
@@ -96,11 +96,11 @@ class _Scanner:
     def __init__(self, data_dir: Path, places: Mapping[str, Place], spec: Spec, known: Known) -> None:
         self._data_dir, self._places, self._spec, self._known = data_dir, places, spec, known
 
-    def look(self, names: list[str], before: Field | None = None) -> Scan:
+    def read(self, names: list[str], before: Field | None = None) -> Scan:
         """Read files of one format by one reader; `before` are the fields of the files before them."""
-        record, told = before or self._known.record, None
-        if input_format(names[0]) == "parquet" and (told := told_of(names[0], self._places[names[0]].path)):
-            record = with_maps(record, told.seen, told.maps) if told.maps else record
+        record, footer = before or self._known.record, None
+        if input_format(names[0]) == "parquet" and (footer := footer_of(names[0], self._places[names[0]].path)):
+            record = with_maps(record, footer.seen, footer.maps) if footer.maps else record
         door = Door(self._data_dir, self._spec, Rules(record, Others.LEARN, excluded=self._known.excluded))
         files, ends = dict[str, FileRead](), list[tuple[int, str]]()
         for name in names:
@@ -113,17 +113,17 @@ class _Scanner:
             return Scan(files, Seen())
         # The header of a CSV says which columns there are, whatever its lines are.
         if len(good) < len(files) and input_format(names[0]) == "csv":
-            return Scan(files, self.look(good, before).seen)
+            return Scan(files, self.read(good, before).seen)
         seen = Seen.parse(door.reader(names[0]).learnt, ends, record)
-        if told:
-            add_told(seen, told)
+        if footer:
+            add_footer(seen, footer)
         return Scan(files, seen)
 
-    def look_in_order(self, parts: list[list[str]]) -> list[Scan]:
+    def read_in_order(self, parts: list[list[str]]) -> list[Scan]:
         """Read all files one after the other: a record that brings more fields than a run may have is bad."""
         found, seen = list[Scan](), Seen()
         for part in parts:
-            found.append(self.look(part, _as_known("", seen) if found else None))
+            found.append(self.read(part, _as_known("", seen) if found else None))
             seen.add(found[-1].seen)
         return found
 
