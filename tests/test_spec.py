@@ -79,7 +79,11 @@ def test_all_errors_come_at_once(tmp_path: Path) -> None:
         ("name: x\n", "s.yaml:1: version: found nothing, expected a value"),
         ("version: 1\nname: x\nsubdirs: '5'\n", "s.yaml:3: subdirs: found '5', expected"),
         ("version: 1\nname: x\nsubdirs: true\n", "s.yaml:3: subdirs: found True, expected"),
-        ("version: 1\nname: a b\n", "s.yaml:2: name: found 'a b', expected a text of the form"),
+        ("version: 1\nname: a b\n", "s.yaml:2: name: found 'a b', expected 1 to 100 letters, digits,"),
+        (
+            "version: 1\nname: x\ninput: {done_suffix: a/b}\n",
+            "s.yaml:3: input.done_suffix: found 'a/b', expected the end",
+        ),
         ("version: 1\nname: x\nnotify:\n  above_files: -1\n", "s.yaml:4: notify.above_files: found -1, expected"),
         ("version: 1\nname: x\narchive: {path: staging/x}\n", "s.yaml:1: archive.path 'staging/x' overlaps"),
         ("version: 1\nname: x\noutput: {path: transactions}\n", "s.yaml:1: output.path 'transactions' overlaps"),

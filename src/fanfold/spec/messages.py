@@ -15,7 +15,6 @@ MAX_CHARACTERS = 100
 EXPECTED = {
     "value_error": "{error}",
     "literal_error": "{expected}",
-    "string_pattern_mismatch": "a text of the form {pattern}",
     "greater_than_equal": "at least {ge}",
     "less_than_equal": "at most {le}",
     "greater_than": "more than {gt}",

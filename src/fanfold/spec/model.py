@@ -14,6 +14,7 @@ from fanfold.spec.messages import faults
 from fanfold.spec.values import (
     Count,
     DataDir,
+    FeedName,
     FieldPath,
     FieldType,
     InsidePath,
@@ -21,6 +22,7 @@ from fanfold.spec.values import (
     Percent,
     Pointer,
     Seconds,
+    expected,
 )
 
 RESERVED_FOLDERS = (".fanfold", "staging")
@@ -57,7 +59,9 @@ class Input(_Section):
     settle_seconds: Seconds = 2.0
     """A file is ready when it is unchanged for this long, by the later of mtime and ctime; by ctime where its mtime is
     still to come. With 0 it is ready at once."""
-    done_suffix: Annotated[str, Field(min_length=1, pattern=r"^[^/]+$")] | None = None
+    done_suffix: Annotated[str, Field(pattern=r"^[^/]+$"), expected("the end of a file name, without '/'")] | None = (
+        None
+    )
     """A file waits for a marker of its name and this suffix: with .done, a.json waits for a.json.done. Both are
     archived, only the file is counted."""
     duplicates: Literal["archive", "process", "quarantine", "fail"] = "archive"
@@ -85,7 +89,7 @@ class Merge(_Section):
     """File inside data_dir: CSV with a header line (.csv), Parquet (.parquet), else JSON records."""
     key: FieldPath | MergeKey
     """Key of both sides, or {record: a.b, reference: c}."""
-    into: Annotated[str, Field(min_length=1, pattern=r"^[^.]+$")]
+    into: Annotated[str, Field(pattern=r"^[^.]+$"), expected("a name without dots")]
     """The reference's columns nest under this new object of the record."""
     columns: list[str] | None = None
     """Columns to take; null takes all but the key."""
@@ -188,7 +192,7 @@ class Spec(_Section):
 
     version: Literal[1]
     """Version of this format."""
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,100}$")]
+    name: FeedName
     """Name of the feed; it becomes the DAG's id."""
     data_dir: DataDir = "data"
     """Root of the feed; relative to the spec's folder."""

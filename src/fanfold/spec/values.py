@@ -44,7 +44,14 @@ def _field_type(value: str) -> str:
     return kind
 
 
-DataDir = Annotated[str, Field(min_length=1, max_length=MAX_PATH, pattern=r"^[^\x00]*$")]
+FeedName = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9_.-]{1,100}$"),
+    expected("1 to 100 letters, digits, dots, dashes or underscores"),
+]
+DataDir = Annotated[
+    str, Field(max_length=MAX_PATH, pattern=r"^[^\x00]+$"), expected(f"a path of at most {MAX_PATH:,} characters")
+]
 InsidePath = Annotated[
     str,
     Field(max_length=MAX_PATH, pattern=rf"^(\./+)*{_NAME}(/+({_NAME}|\.)?)*$"),
