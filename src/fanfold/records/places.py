@@ -7,7 +7,7 @@ from fanfold.errors import DataError
 from fanfold.manifest import Column, Node, RunSchema
 from fanfold.native import Field, Joined, Rows, Table
 from fanfold.schema.columns import FANFOLD, RECORD, RESCUED_COLUMN
-from fanfold.schema.declared import Way, key_ways
+from fanfold.schema.declared import Way, key_ways, way_of
 from fanfold.spec.model import Merge, Spec
 from fanfold.types import JSON, VARCHAR
 
@@ -85,11 +85,11 @@ def places(schema: RunSchema, spec: Spec) -> Places:
 
 def joins(found: Places, tables: Sequence[Table], merges: Sequence[Merge]) -> list[Joined]:
     """Return the references as they are joined; a record without a match is bad, but under `on_missing: keep`."""
-    places = (found.keys[tuple(merge.record_key.split("."))] for merge in merges)
-    return [
-        Joined(table, scope, (number,), required=merge.on_missing != "keep")
-        for table, (scope, number), merge in zip(tables, places, merges, strict=True)
-    ]
+    joined = []
+    for table, merge in zip(tables, merges, strict=True):
+        scope, number = found.keys[way_of(merge.record_key)]
+        joined.append(Joined(table, scope, (number,), required=merge.on_missing != "keep"))
+    return joined
 
 
 def columns(found: Places, schema: RunSchema, spec: Spec) -> Iterator[tuple[Column, Source]]:

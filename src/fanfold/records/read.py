@@ -13,6 +13,7 @@ from fanfold.manifest import BadFile, BadRecord, Excluded
 from fanfold.native import Excluded as Unwanted
 from fanfold.native import Field, Form, Joined, Others, Piece, Reader, Wrong
 from fanfold.records.content import windows
+from fanfold.schema.declared import way_of
 from fanfold.spec.model import Merge, Spec
 
 MAX_FIELDS = 10_000
@@ -175,7 +176,7 @@ class Door:
     def reference_of(self, wrong: Wrong) -> tuple[int, Merge]:
         """Return the reference that a record has no match in: the first one by which it is bad."""
         required = [(index, one) for index, one in enumerate(self._spec.merge) if one.on_missing != "keep"]
-        return next((one for one in required if _leads_to(wrong.pointer, one[1].record_key.split("."))), required[0])
+        return next((one for one in required if _leads_to(wrong.pointer, way_of(one[1].record_key))), required[0])
 
 
 def _ignore(_window: bytes) -> None:

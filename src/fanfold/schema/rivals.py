@@ -50,11 +50,11 @@ def named(way: Way, spec: Spec) -> Rival:
         return any(name == start or name.startswith(start + separator) for name in names)
 
     columns = [name for name in spec.denormalize.columns or () if isinstance(name, str)]
-    paths = [*spec.denormalize.explode, *(merge.record_key for merge in spec.merge)]
+    paths = [*spec.denormalize.explode, *(merge.record_key for merge in spec.merge), *spec.verify.totals]
     rank = FREE
     if leads(spec.input.fields, "."):
         rank = DECLARED
-    elif leads(paths, ".") or leads([*columns, *spec.verify.totals], spec.denormalize.separator):
+    elif leads(paths, ".") or leads(columns, spec.denormalize.separator):
         rank = NAMED
     return Rival(Form(way), repr(".".join(way)), rank)
 
