@@ -4,12 +4,13 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from fanfold.errors import DataError
-from fanfold.manifest import Column, Node, RunSchema
+from fanfold.manifest import Column
 from fanfold.native import Field, Joined, Rows, Table
 from fanfold.schema.columns import FANFOLD, RECORD, RESCUED_COLUMN
 from fanfold.schema.declared import Way, key_ways, way_of
 from fanfold.spec.model import Merge, Spec
 from fanfold.types import JSON, VARCHAR
+from fanfold.working_files import Node, RunSchema
 
 # A column: the kind of its values, the scope (or the reference) that they lie in, and their slot there.
 Source = tuple[int, int, int]

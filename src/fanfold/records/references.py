@@ -9,7 +9,7 @@ from fanfold import types
 from fanfold.errors import DataError, MissingError, nearest
 from fanfold.faults import UnreadableError
 from fanfold.layout import Place, Run, input_format
-from fanfold.manifest import BadFile, Column, Node
+from fanfold.manifest import BadFile, Column
 from fanfold.native import Field, Others, Seen, Table
 from fanfold.records.places import places_of
 from fanfold.records.read import Door, Rules, fields_of_csv
@@ -18,6 +18,7 @@ from fanfold.schema.columns import RECORD, leaves
 from fanfold.schema.declared import Declared
 from fanfold.schema.record import RecordBuilder
 from fanfold.spec.model import Input, Merge, Spec
+from fanfold.working_files import Node
 
 _OPENING = threading.Lock()
 _OPEN: weakref.WeakValueDictionary[tuple[str | int, ...], Table] = weakref.WeakValueDictionary()

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fanfold.layout import COMPRESSIONS, Place, input_format
-from fanfold.manifest import Excluded
 from fanfold.native import Field, Others, Seen
 from fanfold.native.fields import merged
 from fanfold.records.footer import add_footer, footer_of, with_maps
 from fanfold.records.read import MAX_FIELDS, Door, FileRead, Rules
 from fanfold.spec.model import Spec
+from fanfold.working_files import Excluded
 
 # With less than this, to start threads takes longer than they save.
 PARALLEL_BYTES, FILE_BYTES = 4 * 1024 * 1024, 8 * 1024

@@ -4,10 +4,10 @@ from collections.abc import Collection, Iterable
 
 from fanfold import types
 from fanfold.errors import DataError, MissingError, nearest
-from fanfold.manifest import Excluded
 from fanfold.native.fields import Seen
 from fanfold.schema.declared import known_ways, starts, way_of
 from fanfold.spec.model import Spec
+from fanfold.working_files import Excluded
 
 
 def lacking(what: str, hint: str, files: Collection[str]) -> DataError:

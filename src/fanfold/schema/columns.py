@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 from fanfold import types
 from fanfold.errors import DataError
-from fanfold.manifest import Column, Node
+from fanfold.manifest import Column
 from fanfold.native.fields import Seen
 from fanfold.schema.declared import Way
 from fanfold.schema.rivals import Conflict, named
 from fanfold.spec.model import Spec
+from fanfold.working_files import Node
 
 RECORD = "record"
 FANFOLD = "fanfold"

@@ -2,13 +2,14 @@
 
 from typing import NamedTuple
 
-from fanfold.manifest import Column, Node
+from fanfold.manifest import Column
 from fanfold.native.fields import Seen
 from fanfold.schema.columns import flat_columns, same_names
 from fanfold.schema.declared import declared_fields
 from fanfold.schema.record import RecordBuilder, arrays_or_objects, explode_chain
 from fanfold.schema.rivals import Conflict
 from fanfold.spec.model import Spec
+from fanfold.working_files import Node
 
 
 class Draft(NamedTuple):

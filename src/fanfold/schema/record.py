@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 from fanfold import types
 from fanfold.errors import DataError
-from fanfold.manifest import Excluded, Form, Node, RunSchema
 from fanfold.native.fields import CONTAINERS, Seen
 from fanfold.schema.declared import Declared, Way, key_ways, known_ways, starts, way_of
 from fanfold.schema.rivals import Conflict, Rival, named
 from fanfold.spec.model import Spec
+from fanfold.working_files import Excluded, Form, Node, RunSchema
 
 WORDS = {"object": "an object", "array": "an array", "scalar": "a text, a number, true or false"}
 

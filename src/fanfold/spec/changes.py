@@ -17,7 +17,7 @@ KEYS_OF_LATER_RUNS = {
 LONGEST_CHANGE = 120
 
 
-def by_key(spec: Spec) -> dict[str, Any]:
+def _by_key(spec: Spec) -> dict[str, Any]:
     """Return what a spec says of a run whose files are staged, by key: `merge`, `denormalize.explode`."""
     found: dict[str, Any] = {}
     for name, value in spec.model_dump(mode="json").items():
@@ -31,7 +31,7 @@ def changes(before: Spec, now: Spec) -> dict[str, str]:
     Returns:
         For each key (`merge`, `denormalize.explode`) how it was and is; the key alone where that is long.
     """
-    old, new = by_key(before), by_key(now)
+    old, new = _by_key(before), _by_key(now)
     told = {key: f"{key} {old.get(key)!r} > {new[key]!r}" for key in new if old.get(key) != new[key]}
     return {key: change if len(change) <= LONGEST_CHANGE else key for key, change in told.items()}
 

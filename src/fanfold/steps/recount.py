@@ -12,7 +12,7 @@ import msgspec
 from fanfold import durable
 from fanfold.feed.verdict import verdict
 from fanfold.layout import Run
-from fanfold.manifest import ArchivedFile, BadRecord, Manifest, Node
+from fanfold.manifest import ArchivedFile, BadRecord, Manifest
 from fanfold.native import Others, Rows
 from fanfold.records import places, totals
 from fanfold.records.read import Door, Rules
@@ -20,6 +20,7 @@ from fanfold.records.totals import DIGITS, Sums, Total
 from fanfold.schema.declared import Way
 from fanfold.steps import verify_run
 from fanfold.types import JSON, VARCHAR
+from fanfold.working_files import Node
 
 
 class Recount(msgspec.Struct, frozen=True):
