@@ -285,7 +285,7 @@ def test_status_release_and_verify(make_feed: MakeFeed) -> None:
     feed.run()
     proven = fanfold("verify", feed.spec_path)
     assert proven.returncode == 0
-    assert f"run {TS}: recounted 1 originals" in proven.stdout
+    assert f"run {TS}: recounted 1 original, " in proven.stdout
     assert "2 records, 3 rows: nothing lost, nothing twice" in proven.stdout
     (feed.data_dir / f"denormalized/{TS}/1.csv").unlink()
     failed = fanfold("verify", feed.spec_path, TS, "--json")

@@ -1,0 +1,98 @@
+"""`fanfold airflow`: the feed's DAG in an embedded Airflow, for one run or until Ctrl-C."""
+
+import contextlib
+import json
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from fanfold.cli import display
+from fanfold.cli.options import SPEC
+
+if TYPE_CHECKING:
+    from fanfold.airflow.embedded.client import Airflow
+    from fanfold.spec.model import Spec
+
+BOARD_STATES: dict[str | None, str] = {
+    "running": "running",
+    "success": "done",
+    "skipped": "skipped",
+    "failed": "failed",
+}
+
+
+def _json_object(_context: click.Context, _option: click.Parameter, text: str) -> dict[str, Any]:
+    with contextlib.suppress(ValueError):
+        if isinstance(parsed := json.loads(text), dict):
+            return parsed
+    # What was found may have secrets.
+    msg = "found something else, expected a JSON object"
+    raise click.BadParameter(msg)
+
+
+@click.command()
+@SPEC
+@click.option("--once", is_flag=True, help="Trigger one run, show it, stop everything, exit with its outcome.")
+@click.option(
+    "--conf",
+    default="{}",
+    callback=_json_object,
+    help='Conf of the run as JSON, e.g. \'{"data_dir": "/data/feed"}\'.',
+)
+@click.option("--home", type=click.Path(path_type=Path), help="AIRFLOW_HOME (default: .airflow beside the spec).")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port of the UI on 127.0.0.1 (default: a free one).")
+def airflow(spec: Path, *, once: bool, conf: dict[str, Any], home: Path | None, port: int | None) -> None:
+    """Start an embedded Airflow with the feed's DAG, and serve its UI until Ctrl-C.
+
+    A DAG file beside the spec that has its name (transactions.py for transactions.yaml) is used; without one, one is
+    made with feed_dag. Everything listens on 127.0.0.1 only.
+    """
+    from fanfold.airflow.try_out import feed_airflow
+    from fanfold.spec.model import load_spec
+
+    loaded = load_spec(spec)
+    signal.signal(signal.SIGTERM, _exit)
+    if once:
+        click.echo("starting Airflow …", err=True)
+        with feed_airflow(spec, home, port, {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}) as server:
+            code = _run_once(server, loaded, conf)
+        sys.exit(code)
+    with feed_airflow(spec, home, port) as server:
+        click.echo(f"Airflow serves the DAG {loaded.name!r} at {server.url} (Ctrl-C stops it)")
+        server.wait()
+
+
+def _exit(number: int, _frame: object) -> NoReturn:
+    # A second SIGTERM must not leave processes behind.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SystemExit(128 + number)
+
+
+def _run_once(server: "Airflow", spec: "Spec", conf: Mapping[str, Any]) -> int:
+    from fanfold import manifest
+    from fanfold.airflow.try_out import group_tasks, subdir_seconds
+    from fanfold.feed.runs import empty_summary
+    from fanfold.layout import Feed, format_ts, parse_ts
+
+    click.echo(f"Airflow is at {server.url}; a file is awaited up to {spec.input.wait_seconds:g} s", err=True)
+    with display.Board(spec.subdirs) as board:
+
+        def show(tasks: Any) -> None:
+            for n, step, task in group_tasks(tasks):
+                board(n, step, BOARD_STATES.get(task.state, ""))
+
+        outcome = server.run_once(spec.name, conf, show)
+    run = Feed(Path(conf.get("data_dir", spec.data_dir)), spec).run(format_ts(parse_ts(outcome.execution_time)))
+    for task_id, reason in outcome.errors.items():
+        click.secho(f"error: {task_id}: {reason}", err=True, fg="red")
+    if outcome.state != "success":
+        click.secho(f"run {run.ts} failed; `fanfold status` shows how far it is", err=True, fg="red")
+        return 1
+    committed = manifest.read_if_there(run.commit_path, manifest.Manifest)
+    summary = committed.summary if committed else empty_summary(run.ts, spec.subdirs)
+    display.print_summary(summary, subdir_seconds(outcome.tasks), run.feed.data_dir)
+    return 0
