@@ -18,9 +18,10 @@ def sentence(summary: Summary) -> str:
     )
 
 
-def outputs(summary: Summary, data_dir: Path) -> list[Path]:
-    """Return the published tables of a run, in the order of its subdirectories."""
-    return [data_dir / subdir.output for subdir in summary.subdirs.values() if subdir.output]
+def output_dir(summary: Summary, data_dir: Path) -> Path | None:
+    """Return the folder of the tables that a run has published; None where it has none."""
+    published = [subdir.output for subdir in summary.subdirs.values() if subdir.output]
+    return (data_dir / published[0]).parent if published else None
 
 
 def count(number: int, noun: str) -> str:

@@ -58,21 +58,23 @@ class Killed(NamedTuple):
     task: str
 
 
-def scheduler() -> psutil.Process:
-    """Return the process of the scheduler."""
-    # -c, the program, then the component.
-    components = {process.cmdline()[4]: process for process in psutil.Process().children()}
-    return components["scheduler"]
+def schedulers() -> list[psutil.Process]:
+    """Return the process of the scheduler, unless it has just ended."""
+    found = []
+    for process in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            # -P, -c, the program, then the component.
+            if process.cmdline()[4:5] == ["scheduler"]:
+                found.append(process)
+    return found
 
 
 def workers() -> list[psutil.Process]:
     """Return the workers that run a task now."""
     found = []
-    with contextlib.suppress(psutil.Error, IndexError, KeyError):
-        for worker in scheduler().children():
-            with contextlib.suppress(psutil.Error):
-                if worker.children():
-                    found.append(worker)
+    for scheduler in schedulers():
+        with contextlib.suppress(psutil.Error):
+            found += [worker for worker in scheduler.children() if worker.children()]
     return found
 
 
@@ -106,7 +108,8 @@ class Killer:
                 return False
             if kind == "scheduler":
                 # With the next request the server starts it again.
-                scheduler().kill()
+                for scheduler in schedulers():
+                    scheduler.kill()
             if kind in {"supervisor", "worker with its task"}:
                 worker.kill()
             if kind in {"task", "worker with its task"}:

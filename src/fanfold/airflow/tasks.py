@@ -172,15 +172,13 @@ class FeedTasks:
             summary = verify_run(data_dir, execution_ts, self._open(data_dir).spec.subdirs)
         fields = msgspec.structs.asdict(summary)
         counts = {key: value for key, value in fields.items() if isinstance(value, (int, str))}
-        tables = proof.outputs(summary, Path(data_dir))
+        output_dir = proof.output_dir(summary, Path(data_dir))
         log.info("%s", proof.sentence(summary))
         log.info("%s", ", ".join(f"{key}: {value}" for key, value in counts.items()))
-        for table in tables:
-            log.info("output: %s", table)
+        log.info("output: %s", output_dir)
         if failed := verdict_of(data_dir, execution_ts):
             _fail([failed])
-        if tables:
-            output_dir = tables[0].parent
+        if output_dir:
             event = get_current_context()["outlet_events"][self.output]
             event.add(Asset(uri=output_dir.parent.as_uri()), extra={"uri": output_dir.as_uri(), **counts})
         return counts
@@ -210,7 +208,9 @@ class FeedTasks:
                 from fanfold.feed import unfinished
                 from fanfold.layout import format_ts, parse_ts
 
-                lines.append(unfinished.what_next(self._open(data_dir), format_ts(parse_ts(execution_ts))))
+                # Where the spec cannot be read, only the failure is told.
+                with contextlib.suppress(FanfoldError):
+                    lines.append(unfinished.what_next(self._open(data_dir), format_ts(parse_ts(execution_ts))))
             _fail(lines)
 
 

@@ -1,6 +1,7 @@
 """`fanfold airflow`: the feed's DAG in an embedded Airflow, for one run or until Ctrl-C."""
 
 import contextlib
+import importlib.util
 import json
 import signal
 import sys
@@ -12,10 +13,13 @@ import click
 
 from fanfold.cli import display
 from fanfold.cli.options import SPEC
+from fanfold.errors import MissingError
+from fanfold.layout import format_ts, parse_ts
+from fanfold.spec.model import Spec, load_spec
+from fanfold.steps.verify_run import verify_run
 
 if TYPE_CHECKING:
     from fanfold.airflow.embedded.client import Airflow
-    from fanfold.spec.model import Spec
 
 BOARD_STATES: dict[str | None, str] = {
     "running": "running",
@@ -51,17 +55,19 @@ def airflow(spec: Path, *, once: bool, conf: dict[str, Any], home: Path | None, 
     A DAG file beside the spec that has its name (transactions.py for transactions.yaml) is used; without one, one is
     made with feed_dag. Everything listens on 127.0.0.1 only.
     """
+    if importlib.util.find_spec("airflow") is None:
+        msg = "Airflow is not installed, expected it beside Fanfold: pip install 'fanfold[airflow]'"
+        raise MissingError(msg)
     from fanfold.airflow.try_out import feed_airflow
-    from fanfold.spec.model import load_spec
 
     loaded = load_spec(spec)
     signal.signal(signal.SIGTERM, _exit)
-    if once:
-        click.echo("starting Airflow …", err=True)
-        with feed_airflow(spec, home, port, {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": "False"}) as server:
-            code = _run_once(server, loaded, conf)
-        sys.exit(code)
-    with feed_airflow(spec, home, port) as server:
+    click.echo("starting Airflow …", err=True)
+    # Nothing but the one run is to be scheduled.
+    environ = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": str(not once)}
+    with feed_airflow(spec, home, port, environ) as server:
+        if once:
+            sys.exit(_run_once(server, loaded, conf))
         click.echo(f"Airflow serves the DAG {loaded.name!r} at {server.url} (Ctrl-C stops it)")
         server.wait()
 
@@ -72,11 +78,8 @@ def _exit(number: int, _frame: object) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-def _run_once(server: "Airflow", spec: "Spec", conf: Mapping[str, Any]) -> int:
-    from fanfold import manifest
+def _run_once(server: "Airflow", spec: Spec, conf: Mapping[str, Any]) -> int:
     from fanfold.airflow.try_out import group_tasks, subdir_seconds
-    from fanfold.feed.runs import empty_summary
-    from fanfold.layout import Feed, format_ts, parse_ts
 
     click.echo(f"Airflow is at {server.url}; a file is awaited up to {spec.input.wait_seconds:g} s", err=True)
     with display.Board(spec.subdirs) as board:
@@ -86,13 +89,11 @@ def _run_once(server: "Airflow", spec: "Spec", conf: Mapping[str, Any]) -> int:
                 board(n, step, BOARD_STATES.get(task.state, ""))
 
         outcome = server.run_once(spec.name, conf, show)
-    run = Feed(Path(conf.get("data_dir", spec.data_dir)), spec).run(format_ts(parse_ts(outcome.execution_time)))
+    ts, data_dir = format_ts(parse_ts(outcome.execution_time)), Path(conf.get("data_dir", spec.data_dir))
     for task_id, reason in outcome.errors.items():
         click.secho(f"error: {task_id}: {reason}", err=True, fg="red")
     if outcome.state != "success":
-        click.secho(f"run {run.ts} failed; `fanfold status` shows how far it is", err=True, fg="red")
+        click.secho(f"run {ts} failed; `fanfold status` shows how far it is", err=True, fg="red")
         return 1
-    committed = manifest.read_if_there(run.commit_path, manifest.Manifest)
-    summary = committed.summary if committed else empty_summary(run.ts, spec.subdirs)
-    display.print_summary(summary, subdir_seconds(outcome.tasks), run.feed.data_dir)
+    display.print_summary(verify_run(data_dir, ts, spec.subdirs), subdir_seconds(outcome.tasks), data_dir)
     return 0

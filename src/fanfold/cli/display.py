@@ -1,11 +1,9 @@
 """What people see: progress of the groups, tables, and the result of a run with the sentence that proves its count."""
 
-import csv
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import click
 from rich.console import Console
@@ -15,19 +13,18 @@ from rich.text import Text
 
 from fanfold import interrupt
 from fanfold.manifest import Summary
-from fanfold.proof import count, outputs, sentence
+from fanfold.proof import count, output_dir, sentence
 
 STEPS = ("merge_data", "denormalize_data", "archive_files")
 MARKS = {"running": ("…", "yellow"), "done": ("✔", "green"), "skipped": ("-", "dim"), "failed": ("✘", "bold red")}
 NUMBERS = {"files", "records", "rows", "bytes", "seconds"}
 # The cursor is hidden behind the table while that is drawn.
 MEND_TERMINAL = b"\x1b[?25h\n"
-PREVIEW_ROWS = 3
 # As many lines as fit on a screen.
 SHOWN_COLUMNS = 20
 SHOWN_SUBDIRS = 40
-# A field may be as large as a record.
-csv.field_size_limit(2**31 - 1)
+
+Row = Sequence[object]
 
 
 class Board:
@@ -83,31 +80,39 @@ def wide_console() -> Console:
     return console(width=100_000)
 
 
-def print_table(to: Console, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table, unless it has no rows; numbers stand at the right."""
-    table = _headed(headings)
+def print_table(to: Console, headings: Sequence[str], rows: Iterable[Row], total: Row = (), title: str = "") -> None:
+    """Print a table, unless it has no rows; a `total` stands below a line."""
+    table = Table(title=title or None, title_justify="left")
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in NUMBERS else "left")
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*map(_cell, row))
+    if total:
+        table.add_section()
+        table.add_row(*map(_cell, total), style="bold")
     if table.row_count:
         to.print(table)
 
 
+def _cell(value: object) -> Text:
+    return Text("" if value is None else f"{value:,}" if isinstance(value, int) else str(value))
+
+
 def print_summary(summary: Summary, seconds: Mapping[str, float], data_dir: Path) -> None:
-    """Print what went where, where it is, the first rows of the result, and the sentence that proves the count."""
+    """Print what went where, where it is, what is unmatched or bad, and the sentence that proves the count."""
     to = console()
-    table = _headed(("subdirectory", "files", "records", "rows", "bytes", "seconds"), title=f"run {summary.ts}")
-    for n, subdir in summary.subdirs.items():
-        counts = (subdir.files, subdir.records, subdir.rows, subdir.bytes)
-        taken = f"{seconds[n]:.1f}" if n in seconds and subdir.files else ""
-        table.add_row(n, *(f"{number:,}" for number in counts), taken, style="" if subdir.files else "dim")
-    table.add_section()
-    totals = (summary.files_in, summary.records_in, summary.rows_out, summary.bytes_in)
-    table.add_row("all", *(f"{number:,}" for number in totals), "", style="bold")
-    to.print(table)
-    if published := outputs(summary, data_dir):
-        to.print(f"outputs: {published[0].parent}")
-        if published[0].suffix == ".csv":
-            _print_rows(to, published[0])
+    print_table(
+        to,
+        ("subdirectory", "files", "records", "rows", "bytes", "seconds"),
+        (
+            (n, subdir.files, subdir.records, subdir.rows, subdir.bytes, f"{seconds[n]:.1f}" if n in seconds else "")
+            for n, subdir in summary.subdirs.items()
+        ),
+        total=("all", summary.files_in, summary.records_in, summary.rows_out, summary.bytes_in, ""),
+        title=f"run {summary.ts}",
+    )
+    if published_dir := output_dir(summary, data_dir):
+        to.print(f"outputs: {published_dir}")
     if summary.records_unmatched:
         names = ", ".join(reference.path for reference in summary.references)
         unmatched = f"{summary.records_unmatched:,} of {summary.records_in:,} records have no match in {names}"
@@ -116,28 +121,3 @@ def print_summary(summary: Summary, seconds: Mapping[str, float], data_dir: Path
         bad = f"{count(summary.records_quarantined, 'record')} and {count(summary.files_quarantined, 'file')}"
         to.print(f"WARNING: {bad} are bad: they lie in quarantine, each with the reason", style="yellow")
     to.print(sentence(summary), style="bold green")
-
-
-def _headed(headings: Sequence[str], **options: Any) -> Table:
-    table = Table(title_justify="left", **options)
-    for heading in headings:
-        table.add_column(heading, justify="right" if heading in NUMBERS else "left")
-    return table
-
-
-def _print_rows(to: Console, path: Path) -> None:
-    with path.open(encoding="utf-8", newline="") as file:
-        # A cell may have megabytes.
-        rows = [[cell[:100] for cell in row] for row in itertools.islice(csv.reader(file), PREVIEW_ROWS + 1)]
-    if len(rows) < 2:  # noqa: PLR2004 - a header alone has no row to show
-        return
-    table = Table(title=f"from {path.name}: the first {count(len(rows) - 1, 'row')}", title_justify="left", box=None)
-    table.add_column("column", style="dim", no_wrap=True)
-    for _ in rows[1:]:
-        table.add_column(max_width=28, no_wrap=True, overflow="ellipsis")
-    columns = list(zip(*rows, strict=False))
-    for cells in columns[:SHOWN_COLUMNS]:
-        table.add_row(*map(Text, cells))
-    to.print(table)
-    if more := len(columns[SHOWN_COLUMNS:]):
-        to.print(f"and {count(more, 'more column')}", style="dim")

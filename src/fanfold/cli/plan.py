@@ -42,22 +42,13 @@ def _print(planned: planning.Plan) -> None:
     settling = f", {planned.settling:,} are settling (input.settle_seconds)" if planned.settling else ""
     held = f", {planned.held:,} cannot be taken (see the warnings)" if planned.held else ""
     to.print(f"{count(planned.files, 'file')} ready ({count(planned.bytes, 'byte')}){settling}{held}")
-    display.print_table(
-        to,
-        ("subdirectory", "files", "records", "bytes"),
-        ((n, f"{part.files:,}", f"{part.records:,}", f"{part.bytes:,}") for n, part in planned.subdirs.items()),
-    )
+    parts = ((n, part.files, part.records, part.bytes) for n, part in planned.subdirs.items())
+    display.print_table(to, ("subdirectory", "files", "records", "bytes"), parts)
+    columns = [(one.name, one.type, ".".join([one.source, *one.path]), one.first_file) for one in planned.columns]
     # On a screen what comes last would push all else away; a pipe gets everything.
-    shown = display.SHOWN_COLUMNS if to.is_terminal else len(planned.columns)
-    display.print_table(
-        to,
-        ("column", "type", "from", "first file"),
-        (
-            (column.name, column.type, ".".join([column.source, *column.path]), column.first_file or "")
-            for column in planned.columns[:shown]
-        ),
-    )
-    if more := len(planned.columns[shown:]):
+    shown = display.SHOWN_COLUMNS if to.is_terminal else len(columns)
+    display.print_table(to, ("column", "type", "from", "first file"), columns[:shown])
+    if more := len(columns[shown:]):
         to.print(f"and {count(more, 'more column')} (fanfold plan --json has all)")
     for reference in planned.references:
         to.print(f"reference {reference.path}: {count(reference.rows, 'row')}, sha256 {reference.sha256}")

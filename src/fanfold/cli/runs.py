@@ -41,13 +41,12 @@ def status(feed: Feed, *, as_json: bool) -> None:
         to.print(f"landing: {count(len(landing.ready), 'file')} ready, {len(landing.settling):,} settling{stay}")
 
 
-def _row(run: runs.RunStatus) -> tuple[str, ...]:
+def _row(run: runs.RunStatus) -> display.Row:
     state = run.state + (", failed" if run.failed else "")
     if run.released:
         state += f", {count(run.released, 'file')} released"
-    numbers = ("" if number is None else f"{number:,}" for number in (run.files, run.records, run.rows))
     groups = ", ".join(f"{n} {state}" for n, state in run.groups.items()) if run.state == "unfinished" else ""
-    return (run.ts, state, *numbers, groups)
+    return (run.ts, state, run.files, run.records, run.rows, groups)
 
 
 @click.command()

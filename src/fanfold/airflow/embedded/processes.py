@@ -48,20 +48,10 @@ class Processes:
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._restarts = 0
 
-    def run(self, name: str, arguments: Sequence[str]) -> None:
-        """Run a command of Airflow to its end.
-
-        Raises:
-            ServerError: it failed.
-        """
-        if self._spawn(name, arguments).wait() != 0:
-            msg = f"airflow {' '.join(arguments)} failed in {str(self.home_dir)!r}; see {self.log(name)}"
-            raise ServerError(msg)
-
     def start(self) -> None:
         """Start all components."""
         for name, arguments in COMPONENTS.items():
-            self._children[name] = self._spawn(name, arguments)
+            self._children[name] = self.spawn(name, arguments)
 
     def check(self) -> None:
         """Start a scheduler that has ended again, as systemd would: on SQLite it can die of two clears at once.
@@ -79,7 +69,7 @@ class Processes:
             self.log(name).replace(self.log(f"{name}.{self._restarts}"))
             end(self.home_dir, name)
             home.execute(self.home_dir, home.END_JOBS)
-            self._children[name] = self._spawn(name, COMPONENTS[name])
+            self._children[name] = self.spawn(name, COMPONENTS[name])
 
     def end(self) -> None:
         """End them all, with what they started."""
@@ -91,7 +81,8 @@ class Processes:
         """Return the log of a component."""
         return self.home_dir / "logs" / f"{name}.log"
 
-    def _spawn(self, name: str, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+    def spawn(self, name: str, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Start a command of Airflow, with a log of that name."""
         preload = self._preload if name == "scheduler" else ""
         marks = {MARK: f"{name} {self.home_dir}", "FANFOLD_PRELOAD": preload}
         with self.log(name).open("wb") as log:

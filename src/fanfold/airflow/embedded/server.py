@@ -69,7 +69,9 @@ def _migrate(airflows: Processes) -> None:
             file.unlink()
     elif marker.read_text(encoding="utf-8") == version:
         return
-    airflows.run("db-migrate", ["db", "migrate"])
+    if airflows.spawn("db-migrate", ["db", "migrate"]).wait() != 0:
+        msg = f"Airflow's database could not be made; see {airflows.log('db-migrate')}"
+        raise ServerError(msg)
     marker.write_text(version, encoding="utf-8")
 
 
