@@ -2,8 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import click
 from rich.console import Console
@@ -27,28 +25,24 @@ SHOWN_SUBDIRS = 40
 Row = Sequence[object]
 
 
-class Board:
+class Board(Live):
     """A live table of the groups and their steps, on stderr where that is a terminal."""
 
     def __init__(self, subdirs: int) -> None:
         """Show `subdirs` groups."""
         self._subdirs = min(subdirs, SHOWN_SUBDIRS)
         self._states: dict[tuple[int, str], str] = {}
-        console = Console(stderr=True)
-        self._live = Live(get_renderable=self._table, console=console, transient=True, refresh_per_second=8)
+        super().__init__(console=Console(stderr=True), transient=True, refresh_per_second=8)
 
-    def __enter__(self) -> Self:
+    def start(self, refresh: bool = False) -> None:  # noqa: FBT001, FBT002 - as Live has it
         """Start to draw."""
-        if self._live.console.is_terminal:
+        if self.console.is_terminal:
             interrupt.write_first(MEND_TERMINAL)
-        self._live.start()
-        return self
+        super().start(refresh)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def stop(self) -> None:
         """Leave the console as it was."""
-        self._live.stop()
+        super().stop()
         interrupt.write_first(b"")
 
     def begin(self, ts: str, resumed: bool) -> "Board":  # noqa: FBT001 - told by position
@@ -62,7 +56,8 @@ class Board:
         """Show that a step of a group is `running`, `done`, `skipped` or `failed`."""
         self._states[n, step] = state
 
-    def _table(self) -> Table:
+    def get_renderable(self) -> Table:
+        """Make the table."""
         table = Table("subdirectory", *STEPS, box=None, padding=(0, 2, 0, 0))
         for n in range(1, self._subdirs + 1):
             marks = [MARKS.get(self._states.get((n, step), ""), ("·", "dim")) for step in STEPS]
