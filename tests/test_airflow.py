@@ -504,7 +504,7 @@ def alive(process: psutil.Process) -> bool:
 
 
 def test_killed_the_next_start_ends_what_was_left(root: Path) -> None:
-    """After kill -9 of `fanfold airflow`, one more start and a Ctrl-C leave no process of either."""
+    """After kill -9 of `fanfold airflow`, the next start, SIGTERM and Ctrl-C leave no process of any."""
     command = [sys.executable, "-m", "fanfold", "airflow", str(root / "feed.yaml"), "--home", str(root / "killed")]
 
     def serve() -> tuple[subprocess.Popen[str], list[psutil.Process]]:
@@ -517,11 +517,12 @@ def test_killed_the_next_start_ends_what_was_left(root: Path) -> None:
     with killed:
         killed.kill()
     assert any(map(alive, orphans))
-    second, children = serve()
-    assert not any(map(alive, orphans))
-    with second:
-        second.send_signal(signal.SIGINT)
-        second.wait(timeout=60)
-    assert second.returncode == 130
-    assert children
-    assert not any(map(alive, children))
+    for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+        server, children = serve()
+        assert not any(map(alive, orphans))
+        with server:
+            server.send_signal(number)
+            server.wait(timeout=60)
+        assert server.returncode == code
+        assert children
+        assert not any(map(alive, children))

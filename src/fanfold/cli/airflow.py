@@ -81,7 +81,7 @@ def _exit(number: int, _frame: object) -> NoReturn:
 def _run_once(server: "Airflow", spec: Spec, conf: Mapping[str, Any]) -> int:
     from fanfold.airflow.try_out import group_tasks, subdir_seconds
 
-    click.echo(f"Airflow is at {server.url}; a file is awaited up to {spec.input.wait_seconds:g} s", err=True)
+    click.echo(f"Airflow is at {server.url}; the run waits for files for up to {spec.input.wait_seconds:g} s", err=True)
     with display.Board(spec.subdirs) as board:
 
         def show(tasks: Any) -> None:

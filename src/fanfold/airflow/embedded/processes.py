@@ -109,7 +109,8 @@ def end(home_dir: Path, component: str = "") -> None:
     deadline = time.monotonic() + GRACE_SECONDS
     while alive := list(_marked(f"{component} {home_dir}")):
         if time.monotonic() > deadline:
-            msg = f"processes that cannot be ended: {sorted(process.pid for process in alive)}"
+            pids = sorted(process.pid for process in alive)
+            msg = f"the processes {pids} of Airflow survive SIGKILL, expected none: end them, then try again"
             raise ServerError(msg)
         for process in alive:
             with contextlib.suppress(psutil.Error):

@@ -91,7 +91,7 @@ def _await_parse(airflow: Airflow) -> None:
             raise error
         if dags:
             return
-    msg = f"no DAG was found in {START_SECONDS:.0f} s, expected one in the DAG file"
+    msg = f"Airflow found no DAG in {START_SECONDS:.0f} s, expected one in the DAG file; see the logs in its home"
     raise ServerError(msg)
 
 
