@@ -10,17 +10,19 @@ import os
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
+import msgspec
 from airflow.sdk import Asset, AssetAlias, get_current_context
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowSkipException
 
+from fanfold import proof
+from fanfold.airflow.slack import notify
 from fanfold.errors import DataError, EmptySubdir, FanfoldError, PathError
+from fanfold.feed import runs, unfinished
+from fanfold.layout import Feed, format_ts, parse_ts
 from fanfold.spec.model import load_spec
-
-if TYPE_CHECKING:
-    from fanfold.layout import Feed
 
 log = logging.getLogger(__name__)
 
@@ -75,9 +77,9 @@ class FeedTasks:
             feed = self._open(data_dir)
             if check_for_files(feed, execution_ts):
                 return True
-        context = get_current_context()
-        first_look, now = context["ti"].get_first_reschedule_date(context), datetime.now(UTC)
-        pause = seconds_to_next_look(feed, (now - first_look).total_seconds() if first_look else None)
+            context, now = get_current_context(), datetime.now(UTC)
+            first_look = context["ti"].get_first_reschedule_date(context)
+            pause = seconds_to_next_look(feed, (now - first_look).total_seconds() if first_look else None)
         if pause is None:
             msg = f"no file was ready in {feed.landing_dir} within {feed.spec.input.wait_seconds} s"
             raise AirflowSkipException(msg)
@@ -101,11 +103,7 @@ class FeedTasks:
 
     def send_slack_notification(self, execution_ts: str, found: dict[str, int]) -> None:
         """Tell Slack about the files of the run. This never fails."""
-        from fanfold.airflow.slack import notify
-        from fanfold.layout import format_ts, parse_ts
-        from fanfold.proof import count
-
-        ready = f"{count(found['files'], 'file')}, {count(found['bytes'], 'byte')} are ready"
+        ready = f"{proof.count(found['files'], 'file')}, {proof.count(found['bytes'], 'byte')} are ready"
         run = f"Fanfold: feed {self.spec.name}, run {format_ts(parse_ts(execution_ts))}"
         notify(self.spec.notify.slack_conn_id, f"{run}: {ready}")
 
@@ -124,8 +122,6 @@ class FeedTasks:
 
         A run that has published nothing takes up a changed spec here, when this task is cleared.
         """
-        from fanfold.feed import runs, unfinished
-        from fanfold.layout import format_ts, parse_ts
         from fanfold.steps.create_dynamic_taskgroups import create_dynamic_taskgroups
 
         with self._failures():
@@ -163,9 +159,6 @@ class FeedTasks:
 
         Where too much is bad, or nothing could be read, this fails once the run is committed, and again when cleared.
         """
-        import msgspec
-
-        from fanfold import proof
         from fanfold.steps.verify_run import verdict_of, verify_run
 
         with self._failures(data_dir, execution_ts):
@@ -186,9 +179,7 @@ class FeedTasks:
     def end(self) -> None:
         """Say that all went well: every group, or none because there was nothing to do."""
 
-    def _open(self, data_dir: str) -> "Feed":
-        from fanfold.feed import runs
-
+    def _open(self, data_dir: str) -> Feed:
         return runs.open_feed(self.path, data_dir)
 
     def _do(self, step: Callable[[str, str], object], subdir: str, data_dir: str) -> None:
@@ -205,9 +196,6 @@ class FeedTasks:
         except FanfoldError as error:
             lines = [str(error), *getattr(error, "__notes__", ())]
             if execution_ts:
-                from fanfold.feed import unfinished
-                from fanfold.layout import format_ts, parse_ts
-
                 # Where the spec cannot be read, only the failure is told.
                 with contextlib.suppress(FanfoldError):
                     lines.append(unfinished.what_next(self._open(data_dir), format_ts(parse_ts(execution_ts))))
