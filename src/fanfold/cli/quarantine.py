@@ -6,6 +6,7 @@ import click
 
 from fanfold.cli.options import JSON, print_json, with_feed
 from fanfold.feed import quarantine as kept
+from fanfold.feed.replay import replay
 from fanfold.layout import Feed
 from fanfold.proof import count
 
@@ -64,7 +65,7 @@ def replay_quarantine(feed: Feed, items: tuple[str, ...], corrected: Path | None
     content = corrected.read_bytes() if corrected else None
     opened = [item for item in kept.items(feed) if item.state == "open"] if not items else []
     for item in [*opened, *(kept.find(feed, name) for name in items)]:
-        click.echo(f"{item.item}: landed as {kept.replay(feed, item, content).landed_as}")
+        click.echo(f"{item.item}: landed as {replay(feed, item, content).landed_as}")
 
 
 @quarantine.command("discard")

@@ -6,7 +6,8 @@ import click
 
 from fanfold.cli import display
 from fanfold.cli.options import JSON, print_json, with_feed
-from fanfold.feed import runs, unfinished
+from fanfold.feed import runs
+from fanfold.feed import status as statuses
 from fanfold.layout import Feed
 from fanfold.proof import count
 from fanfold.steps import release as releasing
@@ -23,7 +24,7 @@ def status(feed: Feed, *, as_json: bool) -> None:
     A complete run is shown as failed if too many of its files were bad, or nothing could be read
     (quarantine.max_bad_files_percent).
     """
-    found = runs.status(feed)
+    found = statuses.status(feed)
     if as_json:
         print_json(found)
         return
@@ -33,7 +34,7 @@ def status(feed: Feed, *, as_json: bool) -> None:
         to.print("no runs yet")
     for one in found:
         for reason in one.failed:
-            to.print(f"run {one.ts} failed: {unfinished.told(reason)}")
+            to.print(f"run {one.ts} failed: {reason}")
     if feed.landing_dir.is_dir():
         landing = list_files(feed)
         held = sum(map(len, landing.held.values()))
@@ -41,7 +42,7 @@ def status(feed: Feed, *, as_json: bool) -> None:
         to.print(f"landing: {count(len(landing.ready), 'file')} ready, {len(landing.settling):,} settling{stay}")
 
 
-def _row(run: runs.RunStatus) -> display.Row:
+def _row(run: statuses.RunStatus) -> display.Row:
     state = run.state + (", failed" if run.failed else "")
     if run.released:
         state += f", {count(run.released, 'file')} released"
