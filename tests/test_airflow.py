@@ -284,7 +284,7 @@ def test_a_broken_file_fails_its_group_only_and_mended_the_run_ends_well(airflow
     breaker.join()
     assert outcome.state == "failed"
     assert {task for task, state in states(outcome).items() if state == "failed"} == {"subdir_3.merge_data"}
-    assert "found a directory" in outcome.errors["subdir_3.merge_data"]
+    assert "is not a file in 'staging/" in outcome.errors["subdir_3.merge_data"]
     outputs = {path: path.stat() for path in feed.data_dir.glob("denormalized/*/*.csv")}
     assert len(outputs) == len(list(feed.data_dir.glob("processed/*.json"))) == 4
 
