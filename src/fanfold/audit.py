@@ -623,11 +623,9 @@ class _Rows:
         settings = self._spec.input.model_copy(update={"records_at": ""})
         for merge, frozen in zip(self._spec.merge, committed.summary.references, strict=True):
             path, key = run.feed.kept_reference_path(frozen.path, frozen.sha256), tuple(merge.record_key.split("."))
-            level, is_intact = (
-                self._level(key, len(self._arrays)),
-                path.is_file() and _content(path)[1] == frozen.sha256,
-            )
+            is_intact = path.is_file() and _content(path)[1] == frozen.sha256
             match = self._matches(merge, _records(path, path.name, settings, _Ahead()) if is_intact else ())
+            level = self._level(key, len(self._arrays))
             self._joins[level].append((merge, key[len(self._arrays[level]) :], match))
             if not is_intact:
                 found.add("changed", (merge.reference, 0), f"{str(path)!r} is not the reference that was joined")
@@ -675,7 +673,7 @@ class _Rows:
             for slot, inner in (found or {}).items():
                 cells[slot] = self.columns[slot].expect(inner)
         if type(tree) is int:
-            cells[tree] = self.columns[tree].expect(value)
+            self._fill(tree, value, cells, trace)
         elif (left := self._put(tree, value, cells, trace)) is not None and not self._is_declared:
             (trace.lost if self._spec.denormalize.columns is None else trace.left_out).append(left)
         elif left is not None:
@@ -710,13 +708,17 @@ class _Rows:
             elif type(slot) is dict:
                 if (left := self._put(slot, inner, cells, trace)) is not None:
                     rest[key] = left
-            elif slot == len(self.columns):
-                trace.left_out.append(inner)
             elif slot >= 0:
-                cells[slot] = self.columns[slot].expect(inner)
-                if slot in self._totals:
-                    trace.amounts.append((self._totals[slot], inner))
+                self._fill(slot, inner, cells, trace)
         return rest or None
+
+    def _fill(self, slot: int, value: Any, cells: list[Any], trace: _Trace) -> None:
+        if slot == len(self.columns):
+            trace.left_out.append(value)
+        else:
+            cells[slot] = self.columns[slot].expect(value)
+            if slot in self._totals:
+                trace.amounts.append((self._totals[slot], value))
 
     def _note(self, shape: tuple[Any, ...], place: tuple[str, int]) -> None:
         """Note where the fields of an object were first. A declared schema has an order of its own."""
