@@ -15,11 +15,12 @@ import pytest
 
 from fanfold import manifest
 from fanfold.errors import DataError
-from fanfold.manifest import Form, Manifest
+from fanfold.manifest import Manifest
 from fanfold.native.fields import Seen
 from fanfold.schema.rivals import DECLARED, NAMED, Conflict, Rival, exclude
 from fanfold.steps.plan import plan
 from fanfold.steps.recount import recount
+from fanfold.working_files import Form
 from tests.conftest import TS, FeedDir, MakeFeed
 
 FLAT: dict[str, Any] = {
@@ -187,6 +188,12 @@ CASES = {
         FLAT | {"denormalize": {"columns": ["id"]}},
         "id\n2\n",
         [("a.json", 1, "/ID", "case_conflict"), ("a.json", 2, "/ID", "case_conflict")],
+    ),
+    "a field that is totalled wins": Case(
+        {"a.json": [{"o": {"ID": 1}}] * 2 + [{"o": {"id": 2}}]},
+        FLAT | {"verify": {"totals": ["o.id"]}},
+        "o_id\n2\n",
+        [("a.json", 1, "/o/ID", "case_conflict"), ("a.json", 2, "/o/ID", "case_conflict")],
     ),
     "elements that are objects": Case(
         {"a.json": [{"i": 1, "items": [1]}, {"i": 2, "items": [{"s": 1}, None]}, {"i": 3, "items": [{"s": 2}]}]},

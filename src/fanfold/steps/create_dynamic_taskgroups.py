@@ -9,17 +9,22 @@ import msgspec
 from fanfold import durable, manifest, types
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError, FanfoldError, MissingError, StillWrittenError, nearest
-from fanfold.feed import claim, lease, ledger, quarantine, runs, unfinished
+from fanfold.feed import access, claim, failures, groups, lease, ledger, quarantine, runs, unfinished
 from fanfold.layout import Feed, Place, Run, format_ts, parse_ts
-from fanfold.manifest import BadFile, Column, Excluded, Files, FrozenReference, Input, Inputs, RunSchema, StagedFile
+from fanfold.manifest import BadFile, Column, FrozenReference
 from fanfold.native.fields import Seen
 from fanfold.records import places
 from fanfold.records.read import FileRead
 from fanfold.records.references import Reference
 from fanfold.records.scan import Known, Scan, scan
-from fanfold.schema import infer
+from fanfold.schema.checks import check, lacking
+from fanfold.schema.columns import FANFOLD, RECORD, check_apart
+from fanfold.schema.declared import known_fields
+from fanfold.schema.infer import draft
+from fanfold.schema.record import check_covers, misfits
 from fanfold.schema.rivals import exclude
 from fanfold.spec.model import Spec
+from fanfold.working_files import Excluded, Files, Input, Inputs, RunSchema, StagedFile
 
 log = logging.getLogger(__name__)
 
@@ -53,15 +58,15 @@ def create_dynamic_taskgroups(data_dir: AnyPath, ts: str, subdirs: int) -> dict[
         return {str(n): f"staging/{name}/{n}" for n in range(1, subdirs + 1)}
     if not runs.is_complete(run):
         step = "create_dynamic_taskgroups"
-        with lease.hold(run.lease_path, does=step), unfinished.noted(run, step):
+        with lease.hold(run.lease_path, does=step), failures.recorded(run, step):
             if not run.schema_path.exists():
                 if not runs.has_published(run):
                     # What is there without a schema is of another spec, or of other references.
                     unfinished.forget(run)
                 staged = manifest.read(run.files_path, Files)
-                runs.check_places(run, ((file.name, file.subdir) for file in staged.files))
+                access.check_places(run, ((file.name, file.subdir) for file in staged.files))
                 prepare(run, staged.files)
-    return {str(n): run.subdir(n) for n in range(1, run.feed.spec.subdirs + 1)}
+    return {str(n): run.group(n).subdir for n in range(1, run.feed.spec.subdirs + 1)}
 
 
 def look_through(
@@ -86,15 +91,15 @@ def look_through(
     chain, excluded = [path.split(".") for path in feed.spec.denormalize.explode], list[Excluded]()
     counted, reads = dict(found), dict[str, FileRead]()
     while True:
-        known = infer.known_fields(feed.spec, chain)
+        known = known_fields(feed.spec, chain)
         scanned = scan(feed.data_dir, counted, feed.spec, Known(known, excluded))
         reads |= scanned.files
-        made = infer.draft(feed.spec, scanned.seen, taken)
-        lost = [*infer.misfits(made.record, scanned.seen, feed.spec)]
+        made = draft(feed.spec, scanned.seen, taken)
+        lost = [*misfits(made.record, scanned.seen, feed.spec)]
         lost = lost or [one for conflict in made.conflicts for one in exclude(conflict, scanned.seen)]
         # Where all records that show that an array lies around another one are bad by it, it stays known: no way back.
         chain = [*chain, *(path for path in made.chain if path not in chain)]
-        if not lost and infer.known_fields(feed.spec, chain) == known:
+        if not lost and known_fields(feed.spec, chain) == known:
             return Scan(reads, scanned.seen), excluded
         if lost and len(counted) == len(found):
             decisions = decide(feed, ts, found, reads)
@@ -124,11 +129,8 @@ def fix_schema(spec: Spec, scanned: Scan | None, references: References, exclude
     if found and spec.input.records_at and all(_points_nowhere(one) for one in found.values()):
         msg = f"input.records_at {spec.input.records_at!r} leads nowhere in any file, e.g. {min(found)!r}"
         raise MissingError(msg)
-    infer.check(root, excluded, spec, found)
-    record, chain, flat, _ = infer.draft(spec, root, [taken for _, taken, _ in references])
-    if any(one.records > one.bad for one in found.values()) and not flat and not excluded:
-        msg = f"{min(found)!r}: found no field in any record, expected at least one column"
-        raise DataError(msg)
+    check(root, excluded, spec, found)
+    record, chain, flat, _ = draft(spec, root, [taken for _, taken, _ in references])
     rescued = spec.input.schema_mode == "declared"
     # A delivery without a single field lacks nothing in particular.
     is_bare = not root.fields and not rescued
@@ -142,7 +144,7 @@ def fix_schema(spec: Spec, scanned: Scan | None, references: References, exclude
 
 
 def _check_totals(spec: Spec, columns: list[Column], flat: list[Column], found: Collection[str]) -> None:
-    known = {".".join(column.path): column for column in flat if column.source == infer.RECORD}
+    known = {".".join(column.path): column for column in flat if column.source == RECORD}
     for path in spec.verify.totals if columns else ():
         if path not in known:
             msg = f"verify.totals {path!r} is not a field of the records"
@@ -163,7 +165,7 @@ def _points_nowhere(found: FileRead) -> bool:
 
 def _no_column(what: str, hint: str, files: Collection[str]) -> FanfoldError:
     # Where there is no scan, the spec knows all columns.
-    return infer.lacking(what, hint, files) if files else MissingError(f"{what}, {hint}")
+    return lacking(what, hint, files) if files else MissingError(f"{what}, {hint}")
 
 
 def _chosen(spec: Spec, flat: list[Column], files: Collection[str], *, is_bare: bool) -> list[Column]:
@@ -179,8 +181,8 @@ def _chosen(spec: Spec, flat: list[Column], files: Collection[str], *, is_bare: 
                 raise
             name = wanted if isinstance(wanted, str) else next(iter(wanted))
             chosen.append(Column(name, "VARCHAR", "spec", [], expression="NULL"))
-    chosen += [column for column in flat if column.source == infer.FANFOLD and column not in chosen]
-    infer.check_apart(chosen, spec)
+    chosen += [column for column in flat if column.source == FANFOLD and column not in chosen]
+    check_apart(chosen, spec)
     return chosen
 
 
@@ -260,17 +262,17 @@ def prepare(run: Run, staged: list[StagedFile]) -> None:
     states: dict[str, os.stat_result] = {}
     for file in staged:
         try:
-            states[file.name] = claim.claimed_file(run, file.subdir, file.name)
+            states[file.name] = claim.claimed_file(run.group(file.subdir), file.name)
         except DataError as error:
             log.info("its group will fail: %s", error)
     found = {
-        file.name: Place(run.feed.place(run.staged_name(file.subdir, file.name)), states[file.name].st_size)
+        file.name: Place(run.group(file.subdir).staged_path(file.name), states[file.name].st_size)
         for file in staged
         if file.name in states
     }
     if staged and not found:
         # A schema of nothing would be frozen, and the files, once put back, would not fit it.
-        claim.claimed_file(run, staged[0].subdir, staged[0].name)
+        claim.claimed_file(run.group(staged[0].subdir), staged[0].name)
     scanned, excluded = None, list[Excluded]()
     if spec.input.schema_mode == "infer":
         scanned, excluded = look_through(run.feed, run.ts, found, [taken for _, taken, _ in references])
@@ -290,7 +292,7 @@ def prepare(run: Run, staged: list[StagedFile]) -> None:
             else:
                 inputs[file.subdir].append(Input(file.name, file.size_bytes))
         for n, listed in inputs.items():
-            durable.write(run.inputs_path(n), manifest.encode(Inputs(listed)))
+            durable.write(run.group(n).inputs_path, manifest.encode(Inputs(listed)))
         durable.write(run.schema_path, manifest.encode(fixed))
 
 
@@ -365,15 +367,15 @@ def current(
     Raises:
         DataError: a file that changed does not fit the run's schema.
     """
-    changed = {file.name for file in inputs if not runs.is_unchanged(file, states[file.name])}
+    changed = {file.name for file in inputs if not groups.is_unchanged(file, states[file.name])}
     if not changed:
         return inputs
-    left = {name: Place(run.feed.place(run.staged_name(n, name)), states[name].st_size) for name in changed}
+    left = {name: Place(run.group(n).staged_path(name), states[name].st_size) for name in changed}
     reads: Mapping[str, FileRead] = {}
     if not fixed.rescued:
-        known = Known(infer.known_fields(run.feed.spec, fixed.explode), fixed.excluded)
+        known = Known(known_fields(run.feed.spec, fixed.explode), fixed.excluded)
         reads, seen = scan(run.feed.data_dir, left, run.feed.spec, known)
-        infer.check_covers(fixed.record, seen)
+        check_covers(fixed, seen)
     again = _decide_again(run, n, left, reads)
     return [
         _decided(run, _as_read(file.name, states[file.name], reads.get(file.name)), again.get(file.name))
@@ -396,9 +398,9 @@ def _decide_again(
     staged = manifest.read(run.files_path, Files).files
     given = {f.name: ledger.Decision(f.decision, f.duplicate_of, f.replay_of) for f in staged if f.decision}
     with runs.one_by_one(run.feed):
-        for group in {file.subdir for file in staged if not run.progress_path(file.subdir).exists()} - {n}:
-            for file in manifest.read(run.inputs_path(group), Inputs).files:
-                place = run.feed.place(run.staged_name(group, file.name))
-                if (size := durable.size(place) or 0) in sizes and not runs.is_as_decided(run, group, file):
+        for group in {file.subdir for file in staged if not run.group(file.subdir).progress_path.exists()} - {n}:
+            for file in manifest.read(run.group(group).inputs_path, Inputs).files:
+                place = run.group(group).staged_path(file.name)
+                if (size := durable.size(place) or 0) in sizes and not groups.is_as_decided(run.group(group), file):
                     found[file.name] = Place(place, size)
         return decide(run.feed, run.ts, found, reads, n) | {name: given[name] for name in given.keys() & changed.keys()}

@@ -3,15 +3,18 @@
 import msgspec
 
 from fanfold import durable, manifest
-from fanfold.feed import runs, unfinished
+from fanfold.feed import failures, runs
 from fanfold.feed.balance import balance
 from fanfold.feed.landing import warn
 from fanfold.layout import Feed, Place
-from fanfold.manifest import BadFile, Column, Excluded, FrozenReference, Manifest, Node, RunSchema
+from fanfold.manifest import BadFile, Column, FrozenReference, Manifest
+from fanfold.native.fields import Seen
 from fanfold.records.scan import Known, scan
-from fanfold.schema import infer
+from fanfold.schema.columns import leaves
+from fanfold.schema.declared import known_fields
 from fanfold.steps import create_dynamic_taskgroups
 from fanfold.steps.list_files import list_files
+from fanfold.working_files import Excluded, RunSchema
 
 
 class PlannedSubdir(msgspec.Struct, frozen=True):
@@ -82,14 +85,14 @@ def plan(feed: Feed) -> Plan:
     if sizes:
         fixed = create_dynamic_taskgroups.fix_schema(feed.spec, scanned, references, excluded)
     if scanned is None:
-        known = Known(infer.known_fields(feed.spec, fixed.explode if fixed else []))
+        known = Known(known_fields(feed.spec, fixed.explode if fixed else []))
         scanned = scan(feed.data_dir, places, feed.spec, known)
     reads = scanned.files
     decisions = create_dynamic_taskgroups.decide(feed, "landing", places, reads)
     columns = fixed.columns if fixed else []
     duplicates = {name: decision.duplicate_of for name, decision in decisions.items() if decision.duplicate_of}
     records = {name: 0 if name in duplicates else one.records for name, one in reads.items()}
-    waiting = [ts for ts in runs.unfinished(feed) if not unfinished.is_stuck(feed, ts)]
+    waiting = [ts for ts in runs.unfinished(feed) if not failures.is_stuck(feed, ts)]
     return Plan(
         resumes=waiting[0] if waiting else None,
         files=len(sizes),
@@ -127,15 +130,5 @@ def _drift(feed: Feed, columns: list[Column]) -> Drift | None:
 
 def _fields(fixed: RunSchema) -> dict[str, str]:
     """Return the fields of the records with their types, as `input.fields` declares them; keys with dots cannot be."""
-    return {".".join(path): kind for path, kind in _leaves(fixed.record, ()) if all(n and "." not in n for n in path)}
-
-
-def _leaves(nodes: list[Node], path: tuple[str, ...]) -> list[tuple[tuple[str, ...], str]]:
-    found = []
-    for node in nodes:
-        inner = node.element if node.kind == "list" and node.element else node
-        if inner.kind == "object":
-            found += _leaves(inner.fields, (*path, node.name))
-        else:
-            found.append(((*path, node.name), inner.type))
-    return found
+    found = leaves(fixed.record, Seen())
+    return {".".join(leaf.way): leaf.node.type for leaf in found if all(n and "." not in n for n in leaf.way)}
