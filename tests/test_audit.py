@@ -546,3 +546,84 @@ def test_a_key_inside_of_an_array_is_looked_up_there(
     assert feed.audit().findings == []
     assert "Apple" in feed.read()
     assert (summary.records_unmatched, summary.records_quarantined) == ((1, 0) if on_missing == "keep" else (0, 1))
+
+
+BARE: dict[str, Any] = {"merge": [], "denormalize": {"explode": ["b"]}}
+JOINED: dict[str, Any] = {
+    "merge": [{"reference": "customers.csv", "key": "customer_id", "into": "customer", "on_missing": "quarantine"}],
+    "denormalize": {},
+    "subdirs": 1,
+    "quarantine": {"max_bad_records_percent": 100},
+}
+
+
+@pytest.mark.parametrize(("right", "wrong"), [("},{", "} {"), ("{", ",{"), ("}]", "},]"), (",", ",,")])
+def test_commas_that_do_not_belong_between_records_are_named(make_feed: MakeFeed, right: str, wrong: str) -> None:
+    """Records of an array have one comma between them: a missing or extra one is named with file and record."""
+    feed = make_feed({"a.json": '[{"id":1},{"id":2}]'}, merge=[], denormalize={}, subdirs=1)
+    feed.run()
+    original = feed.data_dir / f"processed/a_{TS}.json"
+    original.write_text(original.read_text().replace(right, wrong, 1))
+    found = [one for one in audited(feed).findings if "the rest is not audited" in one.message]
+    assert [(one.what, one.file) for one in found] == [("changed", "a.json")]
+    assert found[0].record > 0
+
+
+def test_columns_in_another_order_than_the_fields_are_named(make_feed: MakeFeed) -> None:
+    """Columns that were swapped in table and manifest are named: they stand as their fields first appeared."""
+    feed = make_feed(
+        {"b.json": '{"z":1,"a":{"y":1}}', "a.json": '{"z":1,"a":null,"m":2,"b":[{"q":1}]}'}, subdirs=2, **BARE
+    )
+    feed.run()
+    run, committed = runs.open_complete(feed.open(), TS)
+    assert [column.name for column in committed.columns] == ["z", "a_y", "m", "b_q"]
+    forged = msgspec.structs.replace(committed, columns=[committed.columns[i] for i in (0, 2, 1, 3)])
+    for place in (run.commit_path, run.manifest_path):
+        place.write_bytes(manifest.encode(forged))
+    assert any("found the columns ['z', 'm', 'a_y', 'b_q']" in one.message for one in audited(feed).findings)
+
+
+def test_a_line_of_csv_in_quarantine_that_has_a_match_is_named(make_feed: MakeFeed) -> None:
+    """A good record of CSV that was moved to quarantine as `no_match` is named, for its key has a match."""
+    feed = make_feed({"a.csv": 'customer_id,n\n1,"a"\n9,b\n'}, **JOINED)
+    feed.run()
+
+    def move(rows: Rows, records: Records) -> None:
+        del rows[1]
+        records.insert(0, records[0] | {"record": 1, "record_offset": 14, "size": 5, "raw": '1,"a"'})
+
+    forge(feed, "1", move)
+    assert ("extra", "a.csv", 1) in {(one.what, one.file, one.record) for one in audited(feed).findings}
+
+
+def test_an_object_that_only_a_record_without_a_match_has_makes_its_column_json(make_feed: MakeFeed) -> None:
+    """Texts stand in quotes where a record in quarantine has an object in their column: that is no difference."""
+    feed = make_feed({"a.json": '{"customer_id":"1","x":"a"}\n{"customer_id":"9","x":{"k":1}}'}, **JOINED)
+    assert feed.run().records_quarantined == 1
+    assert audited(feed).findings == []
+
+
+def test_a_pointer_counts_elements_that_are_bad(make_feed: MakeFeed) -> None:
+    """Records are found where `records_at` leads to, also behind an element of an array that is bad."""
+    text = '[{"a":1,"a":2}, {"orders": [{"id": 1}, {"id": 2}]}]'
+    feed = make_feed({"a.json": text}, input={"records_at": "/1/orders"}, **{**JOINED, "merge": []})
+    assert (feed.run().records_in, audited(feed).rows) == (3, 2)
+
+
+def test_a_cell_too_many_is_named(feed: FeedDir) -> None:
+    """A row with one more cell than there are columns is named with its record."""
+    forge(feed, tables(feed)[0], lambda rows, _records: rows[3].append("1"))
+    (one,) = audited(feed).findings
+    assert (one.what, one.record > 0) == ("changed", True)
+
+
+def test_a_total_of_the_elements_of_an_array_is_recounted(make_feed: MakeFeed) -> None:
+    """The sum of what an array has for elements is compared with that of the manifest."""
+    spec = {"denormalize": {"explode": ["n"]}, "verify": {"totals": ["n", "id"]}, "merge": []}
+    feed = make_feed({"a.json": '{"id":1,"n":[1,2.5,null]}\n{"id":2,"n":[]}'}, **spec)
+    feed.run()
+    run, committed = runs.open_complete(feed.open(), TS)
+    forged = msgspec.structs.replace(committed, totals=committed.totals | {"n": "3.6"})
+    for place in (run.commit_path, run.manifest_path):
+        place.write_bytes(manifest.encode(forged))
+    assert [one.file for one in audited(feed).findings] == ["n"]
