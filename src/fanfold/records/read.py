@@ -117,11 +117,11 @@ class Door:
             found = windows(path, update)
             is_packed = input_format(name) == "csv" and name.endswith(COMPRESSIONS)
             return _whole_lines(found, held, self._spec.input.max_record_bytes) if is_packed else found
-        from fanfold.engine import parquet
+        from fanfold import parquet
 
         for _ in windows(path, update):
             pass
-        return or_nothing(parquet.windows(Path(path), self._data_dir))
+        return or_nothing(parquet.windows(Path(path)))
 
     def bad_file(self, name: str, wrong: Wrong) -> BadFile:
         """Describe a file by the fault of one of its records."""

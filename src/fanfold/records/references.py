@@ -101,9 +101,9 @@ class Reference:
     def _windows(self) -> Iterable[bytes]:
         if self._format != "parquet":
             return windows(str(self._source), lambda _: None)
-        from fanfold.engine import parquet
+        from fanfold import parquet
 
-        return or_nothing(parquet.windows(self._source, self._source.parent))
+        return or_nothing(parquet.windows(self._source))
 
     def _refuse(self, place: str, message: str, code: str) -> None:
         msg = f"{self._merge.reference}{place}: {shortened(message)} ({code}), expected every record to be good"

@@ -18,7 +18,7 @@ from fanfold.records.read import MAX_FIELDS, Door, FileRead, Rules
 from fanfold.spec.model import Spec
 
 if TYPE_CHECKING:
-    from fanfold.engine.parquet_schema import Columns
+    from fanfold.parquet import Columns
 
 Way = tuple[str, ...]
 
@@ -146,7 +146,7 @@ class _Scanner:
 
 def told_of(path: str) -> "Columns | None":
     """Return what a file of Parquet says of its records; None where that cannot be read."""
-    from fanfold.engine import parquet
+    from fanfold import parquet
 
     with contextlib.suppress(UnreadableError):
         return parquet.fields(Path(path))
