@@ -114,7 +114,7 @@ class ParquetFile:
         self.root, self._described = schema(said[2]), reader.items()
         self.columns = columns(self.root, said[3])
         # Columns do not lie on each other: more bytes than there are would be read for ever.
-        self._held, self._left, self._values = 0, self._end, max(BOMB_VALUES, BOMB_RATIO * self._end)
+        self._held, self._left, self._budget = 0, self._end, max(BOMB_VALUES, BOMB_RATIO * self._end)
 
     def groups(self) -> Iterator[tuple[int, list[Iterator[Entry]]]]:
         """Yield the groups of rows: their number, and the entries of each column, to be read to their end; once.
@@ -122,7 +122,7 @@ class ParquetFile:
         A null has the text `null`. A page is read and checked when its turn comes.
 
         Raises:
-            UnreadableError: the counts of the footer are not one; a page has not the checksum that it says, lies
+            UnreadableError: the counts of the footer disagree; a page has not the checksum that it says, lies
                 elsewhere, or is not read; entries are not as many as the footer says, or a bomb; or the pages have no
                 room in memory.
         """
@@ -134,10 +134,10 @@ class ParquetFile:
                 if column[1] != node.stored or min(values, rows) < 0 or (is_counted and values != rows):
                     found = f"found {values} values of type {column[1]} in {node.name!r} in a group of {rows} rows"
                     refuse(f"{found}, expected one of type {node.stored} for each row")
-                self._values -= values
-            if self._values < 0:
-                most = f"{BOMB_VALUES} values, and more than {BOMB_RATIO} for each byte of the file"
-                refuse(f"found more than {most}", "bomb")
+                self._budget -= values
+            if self._budget < 0:
+                most = f"{BOMB_VALUES} values, or {BOMB_RATIO} for each byte of the file"
+                refuse(f"found more values than somebody writes, expected at most {most}", "bomb")
             left, self._held = left - rows, 0
             yield rows, list(map(self._column, nodes, said))
         if left:

@@ -5,10 +5,12 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from fanfold.native import Form, Seen
-from fanfold.parquet.values import FIXED, FORMS, MAX_DIGITS, PLAIN, refuse
+from fanfold.parquet.values import FIXED, FORMS, PLAIN, refuse
 
 MAX_DEPTH, MAX_KEY_CHARACTERS = 128, 4_096
 OPTIONAL, REPEATED = 1, 2
+# The most digits of a decimal that is read, and those of a second in nanoseconds.
+MAX_DIGITS, SECOND_DIGITS = 1_000, 9
 DECIMAL, TIME, TIMESTAMP, INTEGER = 5, 7, 8, 10
 # The annotations by their numbers: older ones, with the digits of a second, and newer ones. The older one of a
 # timestamp does not say whether it is in UTC: it is read as if it is not. Other integers need no annotation.
@@ -121,12 +123,9 @@ def _annotation(element: dict[int, Any]) -> tuple[str, tuple[int, int]]:
 def _leaf(leaf: Node) -> Node:
     """Return a field that has values, if these can be read."""
     precision, scale = leaf.digits
-    if (
-        leaf.form not in FORMS
-        or leaf.stored not in FORMS[leaf.form].stored
-        or (leaf.stored == FIXED and leaf.size <= 0)
-        or (leaf.form == "decimal" and not 0 <= scale <= precision <= MAX_DIGITS)
-    ):
+    most = precision if leaf.form == "decimal" else SECOND_DIGITS
+    is_known = leaf.form in FORMS and leaf.stored in FORMS[leaf.form].stored
+    if not is_known or (leaf.stored == FIXED and leaf.size <= 0) or not 0 <= scale <= most <= MAX_DIGITS:
         found = f"found {leaf.name!r} of a type that is not read ({leaf.form}, stored as {leaf.stored})"
         refuse(f"{found}, expected one of numbers, texts, bytes or times: write the column with another type")
     return leaf
@@ -134,26 +133,25 @@ def _leaf(leaf: Node) -> Node:
 
 def _group(group: Node) -> Node:
     """Say what a group and the group in it are. Lists of older programs are what the format says that they are."""
-    first, form = group.inside[0], group.form
-    if group.repetition == REPEATED or len(group.inside) > 1 or first.repetition != REPEATED:
-        return group._replace(form="object")
-    if form == "map" and len(first.inside) in {1, 2}:
-        return group._replace(inside=(first._replace(form="entry"),))
-    if form == "list" and len(first.inside) == 1 and first.name not in {"array", f"{group.name}_tuple"}:
-        is_wrapped = first.inside[0].repetition != REPEATED
-        return group._replace(inside=(first._replace(form="element"),)) if is_wrapped else group
-    return group if form == "list" else group._replace(form="object")
+    inner = group.inside[0]
+    is_nest = len(group.inside) == 1 and inner.repetition == REPEATED != group.repetition
+    match group.form:
+        case "map" if is_nest and len(inner.inside) in {1, 2}:
+            return group._replace(inside=(inner._replace(form="entry"),))
+        case "list" if is_nest:
+            is_old = inner.name in {"array", f"{group.name}_tuple"} or len(inner.inside) != 1
+            is_element = not is_old and inner.inside[0].repetition != REPEATED
+            return group._replace(inside=(inner._replace(form="element" if is_element else inner.form),))
+    return group._replace(form="object")
 
 
 def _check_names(names: list[str]) -> None:
     """Refuse names that differ in letter case alone, as SQL tells letters: those of ASCII."""
     seen: dict[bytes, str] = {}
     for name in names:
-        if (folded := name.encode().lower()) in seen:
-            found = f"{seen[folded]!r} and {name!r}"
-            refuse(
-                f"found two fields that differ in letter case alone ({found}), expected names apart", "case_conflict"
-            )
+        if (other := seen.get(folded := name.encode().lower())) is not None:
+            found = f"found two fields that differ in letter case alone ({other!r} and {name!r})"
+            refuse(f"{found}, expected names apart: give one of them another name", "case_conflict")
         seen[folded] = name
 
 
@@ -166,13 +164,15 @@ def columns(root: Node, records: int) -> Columns:
     forms: dict[tuple[str, ...], str] = {}
     seen = _seen(root, records, (), forms)
     # One of them is the record itself.
-    if (found := len(forms) - 1) > (most := Form().max_fields):
-        refuse(f"found {found} fields, expected at most {most}", "too_many_fields")
-    if (longest := max(len(".".join(path)) for path in forms)) > MAX_KEY_CHARACTERS:
-        found_key = f"found a key of {longest} characters, with those around it"
-        refuse(f"{found_key}, expected at most {MAX_KEY_CHARACTERS}", "key_too_long")
-    doubles = frozenset(path for path, form in forms.items() if form in {"double", "half"})
-    return Columns(seen, doubles, frozenset(path for path, form in forms.items() if form == "map"), records)
+    fields, longest = len(forms) - 1, max(len(".".join(path)) for path in forms)
+    if fields > (most := Form().max_fields):
+        refuse(f"found {fields} fields, expected at most {most}", "too_many_fields")
+    if longest > (most := MAX_KEY_CHARACTERS):
+        refuse(f"found a key of {longest} characters, with those around it, expected at most {most}", "key_too_long")
+    doubles, maps = (
+        frozenset(path for path, form in forms.items() if form in wanted) for wanted in ({"double", "half"}, {"map"})
+    )
+    return Columns(seen, doubles, maps, records)
 
 
 def _seen(node: Node, count: int, path: tuple[str, ...], forms: dict[tuple[str, ...], str]) -> Seen:

@@ -11,7 +11,9 @@ from typing import NamedTuple, NoReturn
 from fanfold.faults import UnreadableError
 
 BOOLEAN, INT32, INT64, INT96, FLOAT, DOUBLE, BYTE_ARRAY, FIXED = range(8)
-MAX_DIGITS, DAY_SECONDS, EPOCH_JULIAN_DAY = 1_000, 86_400, 2_440_588
+DAY_SECONDS, EPOCH_JULIAN_DAY = 86_400, 2_440_588
+# A decimal of 1,000 digits has no more.
+MAX_DECIMAL_BYTES = 500
 # Days before 1970 in the proleptic Gregorian calendar, and those of 400 years, after which it begins anew.
 EPOCH_DAYS, ERA_DAYS, ERA_YEARS, LAST_YEAR = 719_162, 146_097, 400, 9999
 # JSON has no number for them; as texts their records are kept.
@@ -41,9 +43,8 @@ def _double(value: float) -> str:
 
 def _decimal(value: int | bytes, scale: int) -> str:
     if not isinstance(value, int):
-        # Each byte has more than two digits.
-        if not 0 < len(value) <= MAX_DIGITS // 2:
-            refuse(f"found a decimal of {len(value)} bytes, expected 1 to {MAX_DIGITS // 2}")
+        if not 0 < len(value) <= MAX_DECIMAL_BYTES:
+            refuse(f"found a decimal of {len(value)} bytes, expected 1 to {MAX_DECIMAL_BYTES}")
         value = int.from_bytes(value, "big", signed=True)
     digits = f"{abs(value):0{scale + 1}d}"
     sign, point = "-" if value < 0 else "", len(digits) - scale
