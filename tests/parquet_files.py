@@ -61,13 +61,18 @@ class Element(NamedTuple):
 
 
 class Column(NamedTuple):
-    """The values of a leaf as they are stored, and their levels: most of repetition and definition, and each one's."""
+    """The values of a leaf as they are stored, and their levels: most of repetition and definition, and each one's.
+
+    `said`, `size` and `codec` are what is said of the number of entries, of the bytes of the page, and its compression.
+    """
 
     type: int
     values: Sequence[Any]
     repetition: Sequence[int] = ()
     definition: Sequence[int] = ()
     said: int | None = None
+    size: int | None = None
+    codec: int = 0
 
 
 def levels(values: Sequence[int]) -> bytes:
@@ -105,12 +110,16 @@ def numbers(*values: tuple[int, int, int]) -> list[tuple[int, int, bytes]]:
 def page(count: int, body: bytes, size: int | None = None) -> bytes:
     """Write a data page of plain values."""
     head = thrift_fields(numbers((1, INT32, count), (2, INT32, 0), (3, INT32, 3), (4, INT32, 3)))
-    sizes = numbers((1, INT32, 0), (2, INT32, len(body)), (3, INT32, len(body) if size is None else size))
+    sizes = numbers((1, INT32, 0), (2, INT32, len(body) if size is None else size), (3, INT32, len(body)))
     return thrift_fields([*sizes, (5, STRUCT, head)]) + body
 
 
 def written(
-    elements: Sequence[Element], columns: Sequence[Column], rows: int, said: int | None = None, group: int | None = None
+    elements: Sequence[Element],
+    columns: Sequence[Column],
+    rows: int,
+    said: int | None = None,
+    group: int | None = None,
 ) -> bytes:
     """Write a file of one group of rows.
 
@@ -126,13 +135,13 @@ def written(
         count = max(len(column.repetition), len(column.definition), len(column.values))
         body = b"".join([levels(column.repetition), levels(column.definition)])
         body += b"".join(stored(column.type, value) for value in column.values)
-        at, whole = len(content), page(count if column.said is None else column.said, body)
+        at, whole = len(content), page(count if column.said is None else column.said, body, column.size)
         content += whole
         facts = [
             *numbers((1, INT32, column.type)), (2, LIST, thrift_items(INT32, [thrift_number(0)])),
             (3, LIST, thrift_items(BINARY, [thrift_binary(b"x")])),
-            *numbers((4, INT32, 0), (5, INT64, count if column.said is None else column.said), (6, INT64, len(whole)),
-                     (7, INT64, len(whole)), (9, INT64, at)),
+            *numbers((4, INT32, column.codec), (5, INT64, count if column.said is None else column.said)),
+            *numbers((6, INT64, len(whole)), (7, INT64, len(whole)), (9, INT64, at)),
         ]  # fmt: skip
         chunks.append(thrift_fields([*numbers((2, INT64, at)), (3, STRUCT, thrift_fields(facts))]))
     groups = [

@@ -9,8 +9,10 @@ import sys
 import uuid
 from decimal import Decimal
 from pathlib import Path
+from string import Template
 from typing import Any
 
+import duckdb
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
@@ -296,6 +298,53 @@ def test_a_file_without_rows_has_none(tmp_path: Path, empty: pa.Table) -> None:
     assert parquet.fields(tmp_path / "a.parquet").records == 0
 
 
+WRITTEN = """
+COPY (
+    SELECT i, 'name ' || (i % 97) AS s, CASE WHEN i % 5 > 0 THEN 'u' || hash(i) END AS u, i / 7 AS f, i % 3 = 0 AS b,
+        DATE '2020-01-01' + (i % 900)::INT AS d, TIMESTAMP '2026-01-01' + to_microseconds(i * 1234567) AS t,
+        (i * 1000003)::DECIMAL(38, 4) AS n, [i, i + 1] AS l, {'a': i, 'b': [{'c': 'x' || i}]} AS o,
+        MAP([i::VARCHAR], [i * 2]) AS m, (i + 9223372036854775808)::UBIGINT AS w, encode('b' || i) AS x
+    FROM range(3000) r(i)
+) TO '$path' (FORMAT parquet, PARQUET_VERSION $version, COMPRESSION $compression, ROW_GROUP_SIZE 2048)
+"""
+
+
+@pytest.mark.parametrize("version", ["V1", "V2"])
+@pytest.mark.parametrize("compression", ["snappy", "zstd", "lz4_raw", "gzip", "brotli", "uncompressed"])
+def test_what_duckdb_writes_is_exact(tmp_path: Path, version: str, compression: str) -> None:
+    """Files by another program, of both versions of pages and with all of its encodings, give its values."""
+    query = Template(WRITTEN).substitute(path=tmp_path / "a.parquet", version=version, compression=compression)
+    with duckdb.connect(config={"threads": 1, "async_threads": 0}) as connection:
+        connection.execute(query)
+    assert len(agreed(tmp_path, (tmp_path / "a.parquet").read_bytes())) == 3000
+
+
+NUMBERS = [0, -1, 2**63 - 1, -(2**63), 7, 7, 7, None, *range(200)]
+ENCODED: dict[str, tuple[str, pa.Array]] = {
+    "differences": ("DELTA_BINARY_PACKED", pa.array(NUMBERS, pa.int64())),
+    "differences of 32 bits": ("DELTA_BINARY_PACKED", pa.array([2**31 - 1, -(2**31), 0, *range(300)], pa.int32())),
+    "lengths": ("DELTA_LENGTH_BYTE_ARRAY", pa.array(["", "a", None, "é" * 300, *map(str, range(300))])),
+    "prefixes": ("DELTA_BYTE_ARRAY", pa.array(["", "ab", None, "abc", "b", *map(str, range(300))])),
+    "prefixes of one size": ("DELTA_BYTE_ARRAY", pa.array([b"abc", b"abd", b"xbd"] * 99, pa.binary(3))),
+    "split doubles": ("BYTE_STREAM_SPLIT", pa.array([0.1, -0.0, 5e-324, None, 1e300])),
+    "split integers": ("BYTE_STREAM_SPLIT", pa.array([1, -1, 2**31 - 1, None], pa.int32())),
+    "split decimals": ("BYTE_STREAM_SPLIT", pa.array([Decimal("-1.5"), Decimal(10**30)], pa.decimal128(38, 2))),
+    "booleans": ("RLE", pa.array([True, False, None, True, True] * 99)),
+}
+
+
+@pytest.mark.parametrize("form", ENCODED)
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+def test_values_are_exact_in_each_encoding(tmp_path: Path, form: str, version: str) -> None:
+    """A value is the same in each encoding, beside nulls, over several pages and groups, and in lists."""
+    encoding, array = ENCODED[form]
+    table = pa.table({"v": array, "l": pa.array([[one] for one in array.to_pylist()], pa.list_(array.type))})
+    options = {"column_encoding": {"v": encoding, "l.list.element": encoding}, "row_group_size": 150}
+    expected = [json.loads(line)["v"] for line in lines(tmp_path, table)]
+    read = agreed(tmp_path, table, use_dictionary=False, data_page_version=version, data_page_size=64, **options)
+    assert [json.loads(line) for line in read] == [{"v": value, "l": [value]} for value in expected]
+
+
 # One bad record.
 
 
@@ -418,6 +467,34 @@ def test_schemas_that_cannot_be_are_set_aside(tmp_path: Path, elements: list[Ele
     with pytest.raises(UnreadableError) as raised:
         parquet.fields(tmp_path / "a.parquet")
     assert raised.value.code == expected
+
+
+@pytest.mark.parametrize(
+    ("repetition", "definition"), [([0, 1, 1], [1, 1, 1]), ([0, 0, 0], [1, 1, 1]), ([0, 1, 0], [1, 0, 1])]
+)
+def test_columns_of_one_list_that_disagree_are_set_aside(
+    tmp_path: Path, repetition: list[int], definition: list[int]
+) -> None:
+    """Two columns of one list that have another number of elements in a row are not put together."""
+    elements = [Element("l", repetition=REPEATED, children=2), Element("a", INT_32), Element("b", INT_32)]
+    columns = [Column(INT_32, [1, 2, 3], [0, 1, 0], [1, 1, 1]), Column(INT_32, [4, 5, 6], repetition, definition)]
+    assert code(tmp_path, by_hand.written(elements, columns, 2)) == "unreadable"
+
+
+@pytest.mark.parametrize(("size", "expected"), [(2**31 - 1, "too_large"), (-1, "unreadable"), (3, "unreadable")])
+def test_pages_that_lie_of_their_size_take_no_memory(tmp_path: Path, size: int, expected: str) -> None:
+    """A page that says that it has two gigabytes is not given room for them."""
+    content = by_hand.written([Element("v", INT_32)], [Column(INT_32, [1], size=size, codec=6)], 1)
+    assert code(tmp_path, content) == expected
+
+
+@pytest.mark.parametrize("codec", [3, 5, 99])
+def test_a_codec_that_is_not_read_is_named(tmp_path: Path, codec: int) -> None:
+    """A file that is compressed by what only old programs write is set aside, and says by what it can be written."""
+    content = by_hand.written([Element("v", INT_32)], [Column(INT_32, [1], codec=codec)], 1)
+    (tmp_path / "a.parquet").write_bytes(content)
+    with pytest.raises(UnreadableError, match=r"codec that is not read .*: write the file with one of these"):
+        lines(tmp_path, content)
 
 
 def test_more_values_than_bytes_can_mean_are_a_bomb(tmp_path: Path) -> None:
