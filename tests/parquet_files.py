@@ -63,7 +63,7 @@ class Element(NamedTuple):
 class Column(NamedTuple):
     """The values of a leaf as they are stored, and their levels: most of repetition and definition, and each one's.
 
-    `said`, `size` and `codec` are what is said of the number of entries, of the bytes of the page, and its compression.
+    `said`, `size`, `codec` and `at` are what is said of the page: its entries, its bytes, its compression and its place.
     """
 
     type: int
@@ -73,6 +73,7 @@ class Column(NamedTuple):
     said: int | None = None
     size: int | None = None
     codec: int = 0
+    at: int | None = None
 
 
 def levels(values: Sequence[int]) -> bytes:
@@ -135,13 +136,14 @@ def written(
         count = max(len(column.repetition), len(column.definition), len(column.values))
         body = b"".join([levels(column.repetition), levels(column.definition)])
         body += b"".join(stored(column.type, value) for value in column.values)
-        at, whole = len(content), page(count if column.said is None else column.said, body, column.size)
+        entries = count if column.said is None else column.said
+        at, whole = len(content), page(entries, body, column.size)
         content += whole
         facts = [
             *numbers((1, INT32, column.type)), (2, LIST, thrift_items(INT32, [thrift_number(0)])),
             (3, LIST, thrift_items(BINARY, [thrift_binary(b"x")])),
-            *numbers((4, INT32, column.codec), (5, INT64, count if column.said is None else column.said)),
-            *numbers((6, INT64, len(whole)), (7, INT64, len(whole)), (9, INT64, at)),
+            *numbers((4, INT32, column.codec), (5, INT64, entries), (6, INT64, len(whole)), (7, INT64, len(whole))),
+            *numbers((9, INT64, at if column.at is None else column.at)),
         ]  # fmt: skip
         chunks.append(thrift_fields([*numbers((2, INT64, at)), (3, STRUCT, thrift_fields(facts))]))
     groups = [

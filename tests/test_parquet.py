@@ -488,6 +488,20 @@ def test_pages_that_lie_of_their_size_take_no_memory(tmp_path: Path, size: int, 
     assert code(tmp_path, content) == expected
 
 
+@pytest.mark.parametrize("at", [-1, -(2**63), 0, 5, 10**6, 2**63 - 1])
+def test_places_that_are_not_pages_are_not_read(tmp_path: Path, at: int) -> None:
+    """A page that is said to lie before or behind the file, or where none is, sets the file aside: no retry helps."""
+    assert code(tmp_path, by_hand.written([Element("v", INT_32)], [Column(INT_32, [1], at=at)], 1)) == "unreadable"
+
+
+def test_a_footer_of_other_kinds_of_values_is_set_aside(tmp_path: Path) -> None:
+    """A number where a text is expected is damage, as any other byte."""
+    content = by_hand.written([Element("v", INT_32)], [Column(INT_32, [1])], 1)
+    # The name of the root, of four bytes, becomes an integer.
+    assert content.count(b"\x18\x04root") == 1
+    assert code(tmp_path, content.replace(b"\x18\x04root", b"\x15\x84\x80\x80\x80\x00")) == "unreadable"
+
+
 @pytest.mark.parametrize("codec", [3, 5, 99])
 def test_a_codec_that_is_not_read_is_named(tmp_path: Path, codec: int) -> None:
     """A file that is compressed by what only old programs write is set aside, and says by what it can be written."""

@@ -172,7 +172,7 @@ class ParquetFile:
 
     def _page(self, at: int, name: str, released: int) -> Page:
         """Read the page at a place, and check it; `released` is the cost of the page before it."""
-        reader = Reader(os.pread(self._file, HEADER_BYTES, at))
+        reader = Reader(os.pread(self._file, HEADER_BYTES, at) if 0 < at < self._end else b"")
         header = reader.value(STRUCT)
         kind, size, packed, said = header[1], header[2], header[3], header[SAID[header[1]]]
         start, encoding = at + reader.at, said[4 if kind == DATA_PAGE_2 else 2]

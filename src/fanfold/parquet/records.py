@@ -20,7 +20,7 @@ NO_ENTRY = (END, END, "")
 # Reads a value, given the repetition level that its first entry has to have.
 Read = Callable[[int], str]
 # What the numbers of a footer or a page that is damaged lead to.
-DAMAGE = (ArithmeticError, LookupError, TypeError, ValueError, struct.error, cramjam.DecompressionError)
+DAMAGE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error, cramjam.DecompressionError)
 
 
 def fields(path: Path) -> Columns:
