@@ -63,7 +63,7 @@ class Element(NamedTuple):
 class Column(NamedTuple):
     """The values of a leaf as they are stored, and their levels: most of repetition and definition, and each one's.
 
-    `said`, `size`, `codec` and `at` are what is said of the page: its entries, its bytes, its compression and its place.
+    `said`, `size`, `codec` and `at` are what is said of the page: entries, bytes, compression and place.
     """
 
     type: int
