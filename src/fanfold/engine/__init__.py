@@ -1,1 +1,1 @@
-"""The only folder that knows DuckDB: Parquet in and out, and columns by SQL. It reads no JSON and no CSV."""
+"""The only folder that knows DuckDB: tables of Parquet, and columns by SQL. It reads no input."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import duckdb
 
-from fanfold.engine.session import connect_to_nothing, identifier
+from fanfold.engine.session import connect, identifier
 from fanfold.errors import DataError, nearest
 from fanfold.manifest import Column
 from fanfold.schema.checks import lacking
@@ -19,108 +19,99 @@ ALLOWED_CLASSES = {
 }  # fmt: skip
 # What the result of an expression becomes; any other type becomes text.
 RESULT_TYPES = {
-    "TINYINT": "BIGINT", "SMALLINT": "BIGINT", "INTEGER": "BIGINT", "BIGINT": "BIGINT", "UTINYINT": "BIGINT",
-    "USMALLINT": "BIGINT", "UINTEGER": "BIGINT", "HUGEINT": "DECIMAL(38,0)", "UBIGINT": "DECIMAL(38,0)",
-    "FLOAT": "DOUBLE", "DOUBLE": "DOUBLE", "BOOLEAN": "BOOLEAN", "DATE": "DATE", "TIMESTAMP": "TIMESTAMP",
-    "TIMESTAMP WITH TIME ZONE": "TIMESTAMPTZ", "VARCHAR": "VARCHAR",
-}  # fmt: skip
+    **dict.fromkeys(("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"), "BIGINT"),
+    **dict.fromkeys(("HUGEINT", "UBIGINT"), "DECIMAL(38,0)"),
+    **dict.fromkeys(("FLOAT", "DOUBLE"), "DOUBLE"),
+    **{name: name for name in ("BOOLEAN", "DATE", "TIMESTAMP")},
+    "TIMESTAMP WITH TIME ZONE": "TIMESTAMPTZ",
+}
 # DuckDB goes on with the extension that has it; none is ever fetched.
 NOT_THERE = re.compile(r'Catalog Error: (?:Scalar )?(\w+) with name "?([^"\s]+)"? (?:is not|does not).*')
-# Of one argument it answers by today's date, though DuckDB says that it always answers the same.
-AGE = "age"
 # Functions that always answer the same, but look at the machine or the session.
 FOREIGN = ("current_", "getenv", "getvariable", "pg_", "duckdb_", "has_", "inet_", "in_search_path", "txid_", "version")
-
-
-class UnknownColumnError(Exception):
-    """An expression names a column that is not there; with the nearest name."""
+FUNCTIONS = """
+    SELECT function_name, bool_or(function_type <> 'scalar' OR stability <> 'CONSISTENT') FROM duckdb_functions()
+    WHERE function_name IN (SELECT unnest($1)) GROUP BY 1
+"""
 
 
 def column(name: str, expression: str, flat: list[Column], files: Collection[str] = ()) -> Column:
     """Return the column that an expression makes of the columns of a flat row; `files` are those that were scanned.
 
     Raises:
-        DataError: it is no expression of SQL, names a column that is not there, or does what one may not: read a
+        DataError: it is not an expression of SQL, names a column that is not there, or does what one may not: read a
             table or a file, aggregate, or answer differently from time to time.
     """
     place = f"denormalize.columns {name!r}: {expression!r}"
-    with connect_to_nothing() as connection:
-        try:
-            kind = _check(connection, expression, flat)
-        except UnknownColumnError as error:
-            unknown, hint = error.args
-            msg = f"{place}: column {unknown!r} is not there"
-            raise lacking(msg, hint, files) from None
-        except (duckdb.Error, ValueError) as error:
-            found = NOT_THERE.sub(_not_there, " ".join(str(error).splitlines()[0].split()))
-            msg = f"{place}: {found}, expected SQL over the columns of one row"
-            raise DataError(msg) from None
+    try:
+        with connect() as connection:
+            nodes = _parsed(connection, expression)
+            called = sql_names([one.name for one in flat])
+            if unknown := _unknown_columns(nodes, flat, called):
+                msg = f"{place}: column {unknown[0]!r} is not there"
+                raise lacking(msg, nearest(unknown[0], [one.name for one in flat]), files)
+            _check_functions(connection, nodes)
+            columns = ", ".join(
+                f"NULL::{one.type} AS {identifier(name)}" for one, name in zip(flat, called, strict=True)
+            )
+            kind = str(connection.sql(f"SELECT ({expression}\n) FROM (SELECT {columns})").types[0])
+    except (duckdb.Error, ValueError) as error:
+        first = " ".join(str(error).splitlines()[0].split())
+        found = NOT_THERE.sub(lambda match: f"{match[1].lower()} {match[2]!r} is not there", first)
+        msg = f"{place}: {found}, expected SQL over the columns of one row"
+        raise DataError(msg) from None
+    kind = kind if kind.startswith("DECIMAL") else RESULT_TYPES.get(kind, "VARCHAR")
     return Column(name, kind, "spec", [], expression=expression)
 
 
-def _not_there(found: re.Match[str]) -> str:
-    return f"{found[1].lower()} {found[2]!r} is not there"
-
-
-def _check(connection: duckdb.DuckDBPyConnection, expression: str, flat: list[Column]) -> str:
+def _parsed(connection: duckdb.DuckDBPyConnection, expression: str) -> list[dict[str, Any]]:
+    """Return an expression that stands alone, and each one inside of it."""
     if not expression.strip():
         msg = "found nothing"
         raise ValueError(msg)
-    answer = connection.execute("SELECT json_serialize_sql($1)", [f"SELECT ({expression}\n)"]).fetchone()
-    parsed: dict[str, Any] = json.loads(answer[0]) if answer else {}
-    if parsed.get("error") or len(parsed["statements"]) != 1:
+    (answer,) = connection.execute("SELECT json_serialize_sql($1)", [f"SELECT ({expression}\n)"]).fetchall()[0]
+    parsed = json.loads(answer)
+    if parsed["error"] or len(parsed["statements"]) != 1:
         raise ValueError(parsed.get("error_message", "found several statements"))
     node = parsed["statements"][0]["node"]
-    if node.get("type") != "SELECT_NODE" or len(node["select_list"]) != 1 or node["from_table"]["type"] != "EMPTY":
+    if node["type"] != "SELECT_NODE" or len(node["select_list"]) != 1 or node["from_table"]["type"] != "EMPTY":
         msg = "found a query"
         raise ValueError(msg)
-    functions, known = set(), {one.name.lower() for one in flat}
-    names = sql_names([one.name for one in flat])
-    twice = {one.name.lower() for one, name in zip(flat, names, strict=True) if name != (one.name or NAMELESS)}
-    for inner in _expressions(node["select_list"][0]):
-        if inner["class"] == "LAMBDA":
-            known |= {name.lower() for one in _expressions(inner["lhs"]) for name in one.get("column_names", ())}
-    for inner in _expressions(node["select_list"][0]):
-        if inner["class"] not in ALLOWED_CLASSES:
-            msg = f"found {str(inner['type']).lower().replace('_', ' ')}"
-            raise ValueError(msg)
-        # A word that is no column may be one of SQL's own, as current_date is.
-        if inner["class"] == "COLUMN_REF" and inner["column_names"][0].lower() in twice:
-            msg = f"column {inner['column_names'][0]!r} is there in two spellings, which SQL does not tell apart"
-            raise ValueError(msg)
-        if inner["class"] == "COLUMN_REF" and inner["column_names"][0].lower() not in known:
-            raise UnknownColumnError(inner["column_names"][0], nearest(inner["column_names"][0], known))
-        if inner["class"] == "FUNCTION":
-            functions.add(name := inner["function_name"].lower())
-            if name == AGE and len(inner["arguments"]) < 2:  # noqa: PLR2004 - the two moments
-                msg = "found age() of one argument, which answers by today's date"
-                raise ValueError(msg)
-    _check_functions(connection, functions)
-    columns = ", ".join(f"NULL::{one.type} AS {identifier(name)}" for one, name in zip(flat, names, strict=True))
-    kind = str(connection.sql(f"SELECT ({expression}\n) FROM (SELECT {columns})").types[0])
-    return kind if kind.startswith("DECIMAL") else RESULT_TYPES.get(kind, "VARCHAR")
+    nodes = list(_nodes(node["select_list"][0]))
+    if refused := [one["type"] for one in nodes if one["class"] not in ALLOWED_CLASSES]:
+        msg = f"found {str(refused[0]).lower().replace('_', ' ')}"
+        raise ValueError(msg)
+    return nodes
 
 
-def _expressions(node: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(node, dict):
-        if "class" in node:
-            yield node
-        for inner in node.values():
-            yield from _expressions(inner)
-    elif isinstance(node, list):
-        for inner in node:
-            yield from _expressions(inner)
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    """Yield each expression in a tree, the outer one first."""
+    if isinstance(tree, dict) and "class" in tree:
+        yield tree
+    for inner in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ():
+        yield from _nodes(inner)
 
 
-def _check_functions(connection: duckdb.DuckDBPyConnection, functions: set[str]) -> None:
-    rows = connection.execute(
-        """
-        SELECT function_name, bool_or(function_type <> 'scalar' OR stability <> 'CONSISTENT') FROM duckdb_functions()
-        WHERE function_name IN (SELECT unnest($1)) GROUP BY 1
-        """,
-        [sorted(functions)],
-    ).fetchall()
-    refused = sorted(name for name, refused in rows if refused or name.startswith(FOREIGN))
-    if refused:
+def _unknown_columns(nodes: list[dict[str, Any]], flat: list[Column], called: list[str]) -> list[str]:
+    """Return the columns that are asked for and not there. A word of SQL's own, as current_date is, is such a one."""
+    asked = [node["column_names"][0] for node in nodes if node["class"] == "COLUMN_REF"]
+    twice = {one.name.lower() for one, name in zip(flat, called, strict=True) if name != (one.name or NAMELESS)}
+    if doubtful := [name for name in asked if name.lower() in twice]:
+        msg = f"column {doubtful[0]!r} is there in two spellings, which SQL does not tell apart"
+        raise ValueError(msg)
+    lambdas = [inner for node in nodes if node["class"] == "LAMBDA" for inner in _nodes(node["lhs"])]
+    known = {one.name.lower() for one in flat}
+    known |= {name.lower() for inner in lambdas for name in inner.get("column_names", ())}
+    return [name for name in asked if name.lower() not in known]
+
+
+def _check_functions(connection: duckdb.DuckDBPyConnection, nodes: list[dict[str, Any]]) -> None:
+    called = [(node["function_name"].lower(), node["arguments"]) for node in nodes if node["class"] == "FUNCTION"]
+    # DuckDB says that it always answers the same.
+    if any(name == "age" and len(arguments) == 1 for name, arguments in called):
+        msg = "found age() of one argument, which answers by today's date"
+        raise ValueError(msg)
+    rows = connection.execute(FUNCTIONS, [sorted({name for name, _ in called})]).fetchall()
+    if refused := sorted(name for name, is_refused in rows if is_refused or name.startswith(FOREIGN)):
         msg = f"found {refused[0]}(), which is not a function of one row with one answer"
         raise ValueError(msg)

@@ -20,6 +20,8 @@ CSV = "FORMAT csv, HEADER false, DELIMITER ',', QUOTE '\"', ESCAPE '\"', NULLSTR
 PARQUET = "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {rows}, USE_TMP_FILE false"
 STREAM = "merged_rows"
 POINTS = {f"DECIMAL({scale},{scale})" for scale in range(1, 39)}
+# What an expression raises that has no answer for a value.
+OF_VALUES = (duckdb.ConversionException, duckdb.InvalidInputException, duckdb.OutOfRangeException)
 Place = tuple[int, int, int]
 
 
@@ -59,7 +61,7 @@ def write(target: Path, form: str, columns: Sequence[Column], source: Source, sp
         The number of rows.
 
     Raises:
-        DataError: an expression fails for a value; DuckDB wrote fewer or more rows than it was given.
+        DataError: an expression has no answer for a value; DuckDB wrote fewer or more rows than it was given.
         ValueError: the merged records are damaged, or a column's type does not hold a value.
         OSError: the merged records could not be read, or the table not be written.
     """
@@ -69,18 +71,15 @@ def write(target: Path, form: str, columns: Sequence[Column], source: Source, sp
     with connect(target.parent, spill_dir, buffers=buffers, columns=len(query.carried)) as connection:
         try:
             connection.register(STREAM, stream.__arrow_c_stream__())
-            written = connection.execute(f"COPY ({query.sql}) TO {text(str(target))} ({query.options})").fetchone()
+            copied = connection.execute(f"COPY ({query.sql}) TO {text(str(target))} ({query.options})").fetchall()
         except duckdb.Error as error:
             if stream.error:
                 raise stream.error from None
-            by_sql = any(column.expression for column in columns)
-            if not by_sql or not isinstance(
-                error, duckdb.ConversionException | duckdb.InvalidInputException | duckdb.OutOfRangeException
-            ):
+            if not isinstance(error, OF_VALUES) or not any(column.expression for column in columns):
                 raise
             msg = f"denormalize.columns: {' '.join(str(error).splitlines()[0].split())}"
             raise DataError(msg) from None
-    made = int(written[0]) if written else 0
+    made = int(copied[0][0])
     if made != stream.rows:
         msg = f"{target.name!r}: found {made} rows, expected {stream.rows}: the output is not published"
         raise DataError(msg)
@@ -154,8 +153,7 @@ def values(table: Path, columns: Sequence[str]) -> Iterator[Sequence[str | None]
     """Yield the values of some columns of a Parquet file as texts, row by row."""
     chosen = ", ".join(f"{identifier(name)}::VARCHAR" for name in columns) or "NULL"
     with connect(table.parent) as connection:
-        found = connection.execute(
-            f"SELECT {chosen} FROM read_parquet({text(pattern(table))}, hive_partitioning = false)"
-        )
+        place = f"{text(pattern(table))}, hive_partitioning = false"
+        found = connection.execute(f"SELECT {chosen} FROM read_parquet({place})")
         while rows := found.fetchmany(FETCHED_ROWS):
             yield from (row[: len(columns)] for row in rows)

@@ -16,7 +16,7 @@ CHUNK_ROWS = 2048
 # A chunk of large records ends where its buffer does.
 CHUNK_BYTES = 32 * 1024 * 1024
 # What DuckDB says of a call to the system that failed ends in the system's reason.
-SYSTEM_FAULT = re.compile(r'IO Error: .*"(?P<path>.*)": (?P<reason>[^"]+)')
+SYSTEM_FAULT = re.compile(r'IO Error: .*"(?P<path>.*)": (?P<reason>[^"\n]+)')
 SPECIAL = re.compile(r"[*?\[]")
 REASONS = {os.strerror(number): number for number in errno.errorcode}
 # What is needed is built in.
@@ -25,9 +25,9 @@ NOTHING_FETCHED = {"autoinstall_known_extensions": False, "autoload_known_extens
 
 @contextlib.contextmanager
 def connect(
-    data_dir: Path, spill_dir: Path | None = None, buffers: int = 0, columns: int = 0
+    data_dir: Path | None = None, spill_dir: Path | None = None, buffers: int = 0, columns: int = 0
 ) -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a DuckDB that reads and writes under `data_dir` only, and spills to `spill_dir` (nowhere without one).
+    """Open a DuckDB that reads and writes under `data_dir` only, and spills to `spill_dir`; nowhere without them.
 
     It has one thread, so that files are byte-identical. `buffers` is that of `chunk_bytes`; `columns` is how many are
     read or written at once.
@@ -35,50 +35,31 @@ def connect(
     Raises:
         OSError: the system could not open, read or write a file: no fault of its bytes, so it may go away by itself.
     """
-    settings: dict[str, str | bool | int | float | list[str]] = {
-        "threads": 1,
-        # Where others write its files, a query that fails waits for them for good (DuckDB 2.0.0).
-        "async_threads": 0,
-        "memory_limit": f"{MEMORY_BYTES + buffers + columns * COLUMN_BYTES}B",
-        **NOTHING_FETCHED,
-    }
-    connection = duckdb.connect(config=settings)
-    try:
-        connection.execute("SET TimeZone = 'UTC'")
-        # It would be drawn on stdout, be that a terminal or not.
-        connection.execute("SET enable_progress_bar = false")
-        # A whole group of rows of Parquet would be read at once, be it a gigabyte.
-        connection.execute("SET disable_parquet_prefetching = true")
-        connection.execute("SET temp_directory = ?", [str(spill_dir or "")])
+    settings = {
+        "TimeZone": "UTC",
+        # It would be drawn on stdout, even if that is not a terminal.
+        "enable_progress_bar": False,
+        # A whole group of rows of Parquet would be read at once, even if it has a gigabyte.
+        "disable_parquet_prefetching": True,
+        "temp_directory": str(spill_dir or ""),
         # A path is compared as it stands in the query, and once more as it was found.
-        connection.execute("SET allowed_directories = ?", [[str(data_dir), pattern(data_dir)]])
-        connection.execute("SET enable_external_access = false")
+        "allowed_directories": [str(data_dir), pattern(data_dir)] if data_dir else [],
+        "enable_external_access": False,
         # What it learns of the values, it writes into a Parquet's schema: a column without null would be another one.
-        connection.execute("SET disabled_optimizers = 'statistics_propagation'")
-        connection.execute("SET lock_configuration = true")
+        "disabled_optimizers": "statistics_propagation",
+        "lock_configuration": True,
+    }
+    memory = f"{MEMORY_BYTES + buffers + columns * COLUMN_BYTES}B"
+    # Where others write its files, a query that fails waits for them for good (DuckDB 2.0.0).
+    connection = duckdb.connect(config={"threads": 1, "async_threads": 0, "memory_limit": memory, **NOTHING_FETCHED})
+    try:
+        for name, value in settings.items():
+            connection.execute(f"SET {name} = ?", [value])
         yield connection
     except duckdb.IOException as error:
-        said = SYSTEM_FAULT.match(str(error))
-        if said and said["reason"].splitlines()[0] in REASONS:
-            reason = said["reason"].splitlines()[0]
+        if (said := SYSTEM_FAULT.match(str(error))) and (reason := said["reason"]) in REASONS:
             raise OSError(REASONS[reason], reason, said["path"]) from error
         raise
-    except duckdb.Error as error:
-        if type(error) is not duckdb.Error:
-            raise
-        # The plainest error of all comes from the bytes of Parquet that is damaged.
-        raise duckdb.InvalidInputException(str(error)) from error
-    finally:
-        connection.close()
-
-
-@contextlib.contextmanager
-def connect_to_nothing() -> Iterator[duckdb.DuckDBPyConnection]:
-    """Open a DuckDB that reads no file and knows no table."""
-    connection = duckdb.connect(config={"threads": 1, **NOTHING_FETCHED})
-    try:
-        connection.execute("SET enable_external_access = false; SET lock_configuration = true")
-        yield connection
     finally:
         connection.close()
 

@@ -9,12 +9,12 @@ from fanfold.native import Field, Seen
 from fanfold.schema.declared import Way
 
 if TYPE_CHECKING:
-    from fanfold.engine.parquet_schema import Columns
+    from fanfold.parquet import Columns
 
 
 def footer_of(name: str, path: str) -> "Columns | None":
     """Return what a file says of its records; None where that cannot be read. `name` is that of the file in landing."""
-    from fanfold.engine import parquet
+    from fanfold import parquet
 
     with contextlib.suppress(UnreadableError):
         footer = parquet.fields(Path(path))

@@ -128,12 +128,12 @@ class Door:
     def _windows(self, name: str, path: str, update: Callable[[bytes], object], held: bytearray) -> Iterator[bytes]:
         found = windows(path, update)
         if input_format(name) == "parquet":
-            from fanfold.engine import parquet
+            from fanfold import parquet
 
             for _ in found:
                 pass
             # A file without rows is not at fault: it is an array without elements.
-            lines = parquet.windows(Path(path), self._data_dir)
+            lines = parquet.windows(Path(path))
             return itertools.chain([next(lines, b"[]")], lines)
         is_packed = input_format(name) == "csv" and name.endswith(COMPRESSIONS)
         return _whole_lines(found, held, self._spec.input.max_record_bytes) if is_packed else found
