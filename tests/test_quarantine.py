@@ -556,7 +556,7 @@ def test_a_run_is_not_committed_without_its_quarantine(make_feed: MakeFeed, dama
         path.unlink()
     else:
         path.write_bytes(path.read_bytes().replace(b"x", b"y"))
-    with pytest.raises(DataError, match=f"{LISTED}' is missing or changed"):
+    with pytest.raises(DataError, match=f"{LISTED}' is {'missing' if damage == 'gone' else 'changed'}: expected 1 bad record"):
         feed.verify()
     assert runs.unfinished(feed.open()) == [TS]
 

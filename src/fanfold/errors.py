@@ -63,3 +63,8 @@ def nearest(name: str, known: Iterable[str], cutoff: float = 0.5) -> str:
     if close:
         return f"did you mean {close[0]!r}?"
     return f"expected one of {', '.join(map(repr, names))}" if names else "there is none"
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun, for a message: `1 file`, `1,000 files`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
