@@ -34,12 +34,12 @@ def move(places: dict[str, str]) -> None:
 
 
 def places(run: Run, *names: str) -> dict[str, str]:
-    return {str(run.subdir_dir(1) / name): str(run.archive_path(name)) for name in names}
+    return {str(run.group(1).subdir_dir / name): str(run.archive_path(name)) for name in names}
 
 
 def test_archive_moves(feed: FeedDir, run: Run) -> None:
     """An archived file is the same inode under its new name; a second call changes nothing."""
-    inode = (run.subdir_dir(1) / "a.json").stat().st_ino
+    inode = (run.group(1).subdir_dir / "a.json").stat().st_ino
     move(places(run, "a.json", "sub/b.json"))
     archived = feed.data_dir / "processed" / f"a_{TS}.json"
     assert (archived.stat().st_ino, archived.stat().st_nlink) == (inode, 1)
@@ -69,7 +69,7 @@ def test_many_originals_are_put_on_disk_together(feed: FeedDir, run: Run, monkey
 def test_archive_again_completes(feed: FeedDir, run: Run) -> None:
     """Cut short between the new name and the loss of the old one, an archive is completed by a second call."""
     move(places(run, "a.json"))
-    (run.subdir_dir(1) / "a.json").hardlink_to(run.archive_path("a.json"))
+    (run.group(1).subdir_dir / "a.json").hardlink_to(run.archive_path("a.json"))
     move(places(run, "a.json", "sub/b.json"))
     assert claim.left_in(run) is None
     assert sorted(path.name for path in (feed.data_dir / "processed").rglob("*.json")) == [
@@ -88,7 +88,7 @@ def test_archive_never_overwrites(run: Run) -> None:
     with pytest.raises(DataError, match="exists and is another file, expected the name to be free"):
         move(places(run, "a.json", "sub/b.json"))
     assert (taken.read_text(), taken.stat().st_ino) == (content, inode)
-    assert [(run.subdir_dir(1) / name).read_text() for name in ("a.json", "sub/b.json")] == ["A", "B"]
+    assert [(run.group(1).subdir_dir / name).read_text() for name in ("a.json", "sub/b.json")] == ["A", "B"]
     taken.unlink()
     move(places(run, "a.json", "sub/b.json"))
     assert taken.read_text() == "B"

@@ -114,9 +114,9 @@ def test_a_task_that_was_thought_dead_is_not_disturbed(feed: FeedDir, step: obje
     """While the first still works on a group, a second task of it touches nothing; later it gets through."""
     groups = feed.stage()
     before = tree(feed.data_dir)
-    with holding(feed.at().group_lease_path(1)), pytest.raises(BusyError):
+    with holding(feed.at().group(1).lease_path), pytest.raises(BusyError):
         step(groups["1"], feed.data_dir)  # type: ignore[operator]
-    feed.at().group_lease_path(1).unlink()
+    feed.at().group(1).lease_path.unlink()
     assert tree(feed.data_dir) == before
     feed.group(1)
     feed.group(2)
@@ -126,7 +126,7 @@ def test_a_task_that_was_thought_dead_is_not_disturbed(feed: FeedDir, step: obje
 def test_other_groups_go_on_while_one_is_held(feed: FeedDir) -> None:
     """A group that is held holds up itself, and what is done to the whole run: verify_run and release."""
     feed.stage()
-    with holding(feed.at().group_lease_path(1)):
+    with holding(feed.at().group(1).lease_path):
         feed.group(2)
         with pytest.raises(BusyError):
             feed.verify()

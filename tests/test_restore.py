@@ -130,7 +130,7 @@ def test_cut_short_a_run_made_again_is_completed(feed: FeedDir) -> None:
     restore.stage_again(run, committed, target)
     complete = tree(again.data_dir)
     target.run(TS).files_path.unlink()
-    (target.run(TS).subdir_dir(committed.files[0].subdir) / committed.files[0].name).unlink()
+    (target.run(TS).group(committed.files[0].subdir).subdir_dir / committed.files[0].name).unlink()
     restore.stage_again(run, committed, target)
     assert tree(again.data_dir) == complete
     summary = local.run(target, TS, lambda _n, _step, _state: None).summary

@@ -120,9 +120,9 @@ def test_release_with_a_table_written_but_not_noted(feed: FeedDir) -> None:
     for n in (1, 2):
         merge_data(f"staging/{TS}/{n}", feed.data_dir)
     run = feed.at()
-    noted = run.progress_path(1).read_bytes()
+    noted = run.group(1).progress_path.read_bytes()
     denormalize_data(f"staging/{TS}/1", feed.data_dir)
-    run.progress_path(1).write_bytes(noted)
+    run.group(1).progress_path.write_bytes(noted)
     (run.output_dir / ".2.csv.tmp").write_text("half")
     assert len(release(feed.open(), TS)) == 2
     assert sorted(path.name for path in run.output_dir.iterdir()) == ["1.csv", "_manifest.json"]
@@ -146,7 +146,7 @@ def test_release_where_landing_has_the_name_again(feed: FeedDir, published: bool
     feed.stage()
     if published:
         feed.group(2)
-    name = next(path.name for path in feed.at().subdir_dir(1).glob("*.json"))
+    name = next(path.name for path in feed.at().group(1).subdir_dir.glob("*.json"))
     feed.land(name, "new")
     for _ in range(2):
         with pytest.raises(DataError, match=f"'{name}' is in landing again, and in .*: expected one; move one"):
@@ -187,7 +187,7 @@ def test_a_release_that_was_cut_short_is_completed_by_the_next_run(make_feed: Ma
     run = feed.at()
     durable.write(run.release_path, manifest.encode(Release([2])))
     if done == "given back":
-        archive.give_back(run, 2, ["b.json"])
+        archive.give_back(run.group(2), ["b.json"])
     assert stage_files(feed.open(), TS) == 1
     assert runs.unfinished(feed.open()) == []
     assert [path.name for path in feed.landing_dir.iterdir()] == ["b.json"]

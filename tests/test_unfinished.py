@@ -180,14 +180,14 @@ def test_a_reason_is_written_down_without_a_clock(make_feed: MakeFeed) -> None:
         groups = feed.stage()
         with pytest.raises(DataError, match="found 1 bad records of 2"):
             merge_data(groups["1"], feed.data_dir)
-        notes.append(feed.at().failure_path(1).read_bytes())
+        notes.append(feed.at().group(1).failure_path.read_bytes())
     assert notes[0] == notes[1]
-    noted = manifest.read(feed.at().failure_path(1), Failure)
+    noted = manifest.read(feed.at().group(1).failure_path, Failure)
     assert (noted.step, noted.subdir) == ("merge_data", 1)
     assert noted.message.startswith(f"staging/{TS}/1: found 1 bad records of 2")
     mend_file(feed)
     merge_data(groups["1"], feed.data_dir)
-    assert not feed.at().failure_path(1).exists()
+    assert not feed.at().group(1).failure_path.exists()
 
 
 def test_a_group_that_can_go_on_is_not_passed_over(make_feed: MakeFeed) -> None:

@@ -146,7 +146,7 @@ def test_a_file_left_in_staging_is_a_gap(make_feed: MakeFeed) -> None:
     feed = make_feed({"a.json": [{"customer_id": "1", "items": [1]}]}, subdirs=1)
     feed.stage()
     feed.group(1)
-    extra = feed.at().subdir_dir(1) / "x.json"
+    extra = feed.at().group(1).subdir_dir / "x.json"
     extra.write_text("x")
     with pytest.raises(DataError, match=f"'staging/{TS}/1/x.json' is left in staging"):
         feed.verify()

@@ -25,7 +25,7 @@ from fanfold import links
 from fanfold.durable import AnyPath, discard_temporary, fresh, make_dirs, publish, sync_dirs, sync_files, temporary
 from fanfold.durable import sha256 as file_sha256
 from fanfold.errors import DataError
-from fanfold.layout import Run, packing
+from fanfold.layout import Group, packing
 
 CHUNK_BYTES = 1 << 20
 # How the system says that it does not link or rename this file, here; what is wrong besides, the copy will meet.
@@ -186,7 +186,7 @@ def _name_copy(written: Path, place: str) -> None:
     written.replace(place)
 
 
-def give_back(run: Run, n: int, names: list[str]) -> list[str]:
+def give_back(group: Group, names: list[str]) -> list[str]:
     """Move staged originals back into landing under their old names. A second call completes a first one.
 
     Returns:
@@ -194,7 +194,7 @@ def give_back(run: Run, n: int, names: list[str]) -> list[str]:
     """
     places, taken = {}, []
     for name in names:
-        staged, landed = run.feed.place(run.staged_name(n, name)), f"{run.feed.landing_dir}/{name}"
+        staged, landed = group.staged_path(name), f"{group.run.feed.landing_dir}/{name}"
         try:
             if os.path.lexists(staged):
                 is_archived(staged, landed)

@@ -12,7 +12,7 @@ from pathlib import Path
 from fanfold import durable
 from fanfold.errors import DataError
 from fanfold.feed.landing import warn, who_am_i
-from fanfold.layout import Run
+from fanfold.layout import Group, Run
 
 log = logging.getLogger(__name__)
 
@@ -38,15 +38,15 @@ def claim(run: Run, files: Iterable[tuple[str, int]]) -> set[str]:
     for name, n in files:
         folder = name.rpartition("/")[0]
         if (n, folder) not in there:
-            durable.make_dirs(run.subdir_dir(n) / folder)
-            touched |= {run.feed.landing_dir / folder, run.subdir_dir(n) / folder}
-            there[n, folder] = {path.name for path in (run.subdir_dir(n) / folder).iterdir()}
-        marker = run.marker(name)
+            durable.make_dirs(run.group(n).subdir_dir / folder)
+            touched |= {run.feed.landing_dir / folder, run.group(n).subdir_dir / folder}
+            there[n, folder] = {path.name for path in (run.group(n).subdir_dir / folder).iterdir()}
+        marker = run.feed.marker(name)
         try:
             for part in (marker, name) if marker else (name,):
                 if part.rpartition("/")[2] not in there[n, folder]:
                     # As Paths it takes twice as long.
-                    os.rename(f"{run.feed.landing_dir}/{part}", f"{run.subdir_dir(n)}/{part}")  # noqa: PTH104
+                    os.rename(f"{run.feed.landing_dir}/{part}", f"{run.group(n).subdir_dir}/{part}")  # noqa: PTH104
         except FileNotFoundError:
             vanished.add(name)
         except PermissionError as error:
@@ -65,27 +65,26 @@ def claim(run: Run, files: Iterable[tuple[str, int]]) -> set[str]:
 
 def _put_back(run: Run, n: int, name: str, marker: str) -> None:
     """Put a claimed marker back into landing, unless its file is claimed too."""
-    if not os.path.lexists(run.subdir_dir(n) / name):
+    if not os.path.lexists(run.group(n).subdir_dir / name):
         with contextlib.suppress(FileNotFoundError):
-            (run.subdir_dir(n) / marker).rename(run.feed.landing_dir / marker)
+            (run.group(n).subdir_dir / marker).rename(run.feed.landing_dir / marker)
 
 
-def claimed_file(run: Run, n: int, name: str) -> os.stat_result:
+def claimed_file(group: Group, name: str) -> os.stat_result:
     """Return the state of a claimed original that is still staged.
 
     Raises:
         DataError: it is gone, or is no regular file any more; the message says what lies there now.
     """
     try:
-        # A Path of each would take longer than to look.
-        info = os.lstat(f"{run.subdir_dir(n)}/{name}")
+        info = os.lstat(group.staged_path(name))
     except (FileNotFoundError, NotADirectoryError):
         found = "nothing"
     else:
         if stat.S_ISREG(info.st_mode):
             return info
         found = "a directory" if stat.S_ISDIR(info.st_mode) else "no regular file"
-    msg = f"{name!r}: found {found} in {run.subdir(n)!r}, expected the file that was claimed: put it back and clear"
+    msg = f"{name!r}: found {found} in {group.subdir!r}, expected the file that was claimed: put it back and clear"
     raise DataError(msg)
 
 

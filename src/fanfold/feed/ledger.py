@@ -52,12 +52,14 @@ class Ledger:
             released = manifest.read_if_there(run.release_path, Release) or Release([])
             for n in {*range(1, run.feed.spec.subdirs + 1)} - {*released.subdirs}:
                 is_merging = merging is not None and run.ts == ts
-                progress = manifest.read_if_there(run.progress_path(n), Progress)
+                progress = manifest.read_if_there(run.group(n).progress_path, Progress)
                 if progress and (n != merging if is_merging else progress.published):
                     self._add(run.ts, (file for file in progress.files if not file.fault))
-                elif (run.ts != ts or is_merging) and (inputs := manifest.read_if_there(run.inputs_path(n), Inputs)):
+                elif (run.ts != ts or is_merging) and (
+                    inputs := manifest.read_if_there(run.group(n).inputs_path, Inputs)
+                ):
                     self._add_staged(
-                        run, n, [f for f in inputs.files if not is_merging or runs.is_as_decided(run, n, f)]
+                        run, n, [f for f in inputs.files if not is_merging or runs.is_as_decided(run.group(n), f)]
                     )
         self._index = Index(feed)
 
@@ -72,7 +74,7 @@ class Ledger:
         for file in staged:
             self._names.add(file.name)
             if not file.duplicate_of and not file.fault:
-                places = [run.subdir_dir(n) / file.name, run.archive_path(file.name)]
+                places = [Path(run.group(n).staged_path(file.name)), run.archive_path(file.name)]
                 self._staged[file.size_bytes].append((f"{run.ts}/{file.name}", places))
 
     def _hash_staged(self, size: int) -> None:

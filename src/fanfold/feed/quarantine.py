@@ -100,7 +100,7 @@ def replay(feed: Feed, item: Item, corrected: bytes | None = None) -> Resolution
         raise DataError(msg)
     landed = feed.landing_dir / decision.landed_as
     archive.land(waiting, landed)
-    if (marker := feed.run(item.item.split("/")[0]).marker(landed.name)) and landed.exists():
+    if (marker := feed.marker(landed.name)) and landed.exists():
         durable.write(landed.with_name(marker), b"")
     return decision
 
@@ -136,7 +136,7 @@ def replays(feed: Feed) -> dict[str, str]:
 def _bad(run: Run, committed: Manifest, n: int) -> Iterator[tuple[str, BadRecord | BadFile]]:
     for file in committed.files:
         if file.code and file.subdir == n:
-            reason = run.feed.data_dir / run.reason_name(n, file.name)
+            reason = run.feed.data_dir / run.group(n).reason_name(file.name)
             yield f"{run.ts}/{n}/{file.name}", manifest.read(reason, BadFile)
     if listed := committed.quarantined.get(str(n)):
         with (run.feed.data_dir / listed.path).open("rb") as lines:
@@ -168,7 +168,7 @@ def _content(feed: Feed, item: Item, corrected: bytes | None) -> bytes:
     bad, (ts, n) = item.bad, re.split("[/:]", item.item)[:2]
     run, committed = runs.open_complete(feed, ts)
     if isinstance(bad, BadFile):
-        return corrected or (feed.data_dir / run.quarantined_name(int(n), bad.file)).read_bytes()
+        return corrected or (feed.data_dir / run.group(int(n)).quarantined_name(bad.file)).read_bytes()
     content = corrected if corrected is not None else _text(feed, committed, bad)
     if not content:
         msg = f"{item.item!r} has no text ({bad.code}), expected the corrected one (--with)"

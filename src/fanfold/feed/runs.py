@@ -15,7 +15,7 @@ from fanfold.durable import AnyPath
 from fanfold.errors import DataError, MissingError, SpecError, nearest
 from fanfold.feed import archive, claim, landing, lease
 from fanfold.feed.verdict import verdict
-from fanfold.layout import Feed, Run, format_ts, parse_ts
+from fanfold.layout import Feed, Group, Run, format_ts, parse_ts
 from fanfold.manifest import (
     Failure,
     Files,
@@ -119,8 +119,8 @@ def owned(run: Run, step: str, *more: Path) -> AbstractContextManager[None]:
     if not run.staging_dir.is_dir():
         return contextlib.nullcontext()
     durable.make_dirs(run.work_dir)
-    groups = (run.group_lease_path(n) for n in range(1, run.feed.spec.subdirs + 1))
-    return lease.hold(*more, run.lease_path, *(path for path in groups if path.parent.is_dir()), does=step)
+    groups = [group.lease_path for group in run.groups if group.work_dir.is_dir()]
+    return lease.hold(*more, run.lease_path, *groups, does=step)
 
 
 def one_by_one(feed: Feed) -> AbstractContextManager[None]:
@@ -258,32 +258,32 @@ def _unfinished_status(feed: Feed, ts: str) -> RunStatus:
     names: dict[int, list[str]] = {}
     for file in staged.files if staged else ():
         names.setdefault(file.subdir, []).append(file.name)
-    groups = {str(n): group_state(run, n, members) for n, members in sorted(names.items())}
+    groups = {str(n): group_state(run.group(n), members) for n, members in sorted(names.items())}
     failed = [Reason(failure.step, failure.subdir, failure.message) for failure in failures(run)]
     return RunStatus(ts, "unfinished", sum(map(len, names.values())), None, None, groups, failed=failed)
 
 
 def failures(run: Run) -> list[Failure]:
     """Return why an unfinished run cannot go on: as a whole, then each group."""
-    paths = [run.failure_path(), *map(run.failure_path, range(1, run.feed.spec.subdirs + 1))]
+    paths = [run.failure_path, *(group.failure_path for group in run.groups)]
     return [failure for path in paths if (failure := manifest.read_if_there(path, Failure))]
 
 
-def group_state(run: Run, n: int, names: list[str]) -> str:
+def group_state(group: Group, names: list[str]) -> str:
     """Return the last step that a group has finished: staged, merged, published or archived."""
-    progress = manifest.read_if_there(run.progress_path(n), Progress)
+    progress = manifest.read_if_there(group.progress_path, Progress)
     if progress is None:
         return "staged"
     if progress.published is None:
         return "merged"
-    return "archived" if not any((run.subdir_dir(n) / name).exists() for name in names) else "published"
+    return "archived" if not any((group.subdir_dir / name).exists() for name in names) else "published"
 
 
 def has_published(run: Run) -> bool:
     """Say whether something of an unfinished run is published, or was."""
-    for n in range(1, run.feed.spec.subdirs + 1):
-        progress = manifest.read_if_there(run.progress_path(n), Progress)
-        if (progress and progress.published) or (run.feed.data_dir / run.output_name(n)).exists():
+    for group in run.groups:
+        progress = manifest.read_if_there(group.progress_path, Progress)
+        if (progress and progress.published) or group.output_path.exists():
             return True
     return False
 
@@ -325,15 +325,15 @@ def release_unpublished(run: Run) -> tuple[list[int], list[str]]:
     release = manifest.read_if_there(run.release_path, Release)
     if release is None:
         given = {file.subdir for file in staged}
-        release = Release(sorted(n for n in given if not _stands(run, n)))
+        release = Release(sorted(n for n in given if not _stands(run.group(n))))
         durable.write(run.release_path, manifest.encode(release))
     taken = []
     for n in release.subdirs:
         names = [file.name for file in staged if file.subdir == n]
         # A file is in landing before the marker that makes it ready.
-        taken += archive.give_back(run, n, [*names, *filter(None, map(run.marker, names))])
-        durable.discard(run.feed.data_dir / run.output_name(n))
-        durable.discard(run.feed.data_dir / run.quarantined_records_name(n))
+        taken += archive.give_back(run.group(n), [*names, *filter(None, map(run.feed.marker, names))])
+        durable.discard(run.group(n).output_path)
+        durable.discard(run.group(n).quarantined_records_path)
     if taken:
         msg = f"{taken[0]!r} is in landing again, and in {run.staging_dir}: expected one; move one and release again"
         raise DataError(msg)
@@ -342,32 +342,32 @@ def release_unpublished(run: Run) -> tuple[list[int], list[str]]:
     return kept, sorted(name for name in returned if (run.feed.landing_dir / name).exists())
 
 
-def _stands(run: Run, n: int) -> bool:
+def _stands(group: Group) -> bool:
     """Say whether what a group has published is that of its originals: all are as they were read, or archived."""
-    if not (run.feed.data_dir / run.output_name(n)).exists():
+    if not group.output_path.exists():
         return False
-    progress = manifest.read_if_there(run.progress_path(n), Progress)
+    progress = manifest.read_if_there(group.progress_path, Progress)
     if progress is None:
         return False
-    if any(is_archived(run, n, file) for file in progress.files):
+    if any(is_archived(group, file) for file in progress.files):
         return True
-    return all(is_as_read(run, n, file) for file in progress.files)
+    return all(is_as_read(group, file) for file in progress.files)
 
 
-def is_as_read(run: Run, n: int, file: Input) -> bool:
+def is_as_read(group: Group, file: Input) -> bool:
     """Say whether a staged original has the bytes that were read. Its owner, mode, links and times may have changed."""
-    state = claim.claimed_file(run, n, file.name)
+    state = claim.claimed_file(group, file.name)
     if is_unchanged(file, state):
         return True
     # A file that was too large to be read has no hash.
     same_size = state.st_size == file.size_bytes
-    return same_size and file.sha256 in {"", durable.sha256(run.subdir_dir(n) / file.name)}
+    return same_size and file.sha256 in {"", durable.sha256(group.subdir_dir / file.name)}
 
 
-def is_as_decided(run: Run, n: int, file: Input) -> bool:
+def is_as_decided(group: Group, file: Input) -> bool:
     """Say whether a file is staged, in the state that it had when it was decided whether it is a duplicate."""
     try:
-        return is_unchanged(file, os.lstat(run.feed.place(run.staged_name(n, file.name))))
+        return is_unchanged(file, os.lstat(group.staged_path(file.name)))
     except (FileNotFoundError, NotADirectoryError):
         return False
 
@@ -377,14 +377,14 @@ def is_unchanged(file: Input, state: os.stat_result) -> bool:
     return (state.st_size, state.st_ctime_ns) == (file.size_bytes, file.ctime_ns)
 
 
-def last_name(run: Run, n: int, file: Input) -> str:
+def last_name(group: Group, file: Input) -> str:
     """Return where an original ends, relative to data_dir: in quarantine where it is bad as a whole."""
-    return run.quarantined_name(n, file.name) if file.fault else run.archived_name(file.name)
+    return group.quarantined_name(file.name) if file.fault else group.run.archived_name(file.name)
 
 
-def is_archived(run: Run, n: int, file: Input) -> bool:
+def is_archived(group: Group, file: Input) -> bool:
     """Say whether an original is at its last place."""
-    return archive.is_archived(run.feed.place(run.staged_name(n, file.name)), run.feed.place(last_name(run, n, file)))
+    return archive.is_archived(group.staged_path(file.name), group.run.feed.place(last_name(group, file)))
 
 
 def is_complete(run: Run) -> bool:
@@ -392,30 +392,30 @@ def is_complete(run: Run) -> bool:
     return run.commit_path.exists()
 
 
-def has_files(run: Run, n: int) -> bool:
+def has_files(group: Group) -> bool:
     """Say whether a group has work: files that were claimed for it, and not released.
 
     Raises:
         MissingError: the groups are not prepared yet.
     """
-    if committed := manifest.read_if_there(run.commit_path, Manifest):
-        return str(n) in committed.outputs
-    inputs = manifest.read_if_there(run.inputs_path(n), Inputs)
-    released = manifest.read_if_there(run.release_path, Release)
+    if committed := manifest.read_if_there(group.run.commit_path, Manifest):
+        return str(group.n) in committed.outputs
+    inputs = manifest.read_if_there(group.inputs_path, Inputs)
+    released = manifest.read_if_there(group.run.release_path, Release)
     # A DAG may have more groups than the run has subdirectories.
-    if (released and n in released.subdirs) or n > run.feed.spec.subdirs:
+    if (released and group.n in released.subdirs) or group.n > group.run.feed.spec.subdirs:
         return False
     if inputs is None:
-        msg = f"{run.subdir(n)} is not prepared, expected create_dynamic_taskgroups before this step"
+        msg = f"{group.subdir} is not prepared, expected create_dynamic_taskgroups before this step"
         raise MissingError(msg)
     return bool(inputs.files)
 
 
-def progress_of(run: Run, n: int) -> Progress | None:
+def progress_of(group: Group) -> Progress | None:
     """Return what a group has done, from its own notes or, once the run is complete, from the manifest."""
-    committed = manifest.read_if_there(run.commit_path, Manifest)
+    committed = manifest.read_if_there(group.run.commit_path, Manifest)
     if committed is None:
-        return manifest.read_if_there(run.progress_path(n), Progress)
+        return manifest.read_if_there(group.progress_path, Progress)
     read = [
         Input(
             file.name,
@@ -428,17 +428,17 @@ def progress_of(run: Run, n: int) -> Progress | None:
             replay_of=file.replay_of,
         )
         for file in committed.files
-        if file.subdir == n
+        if file.subdir == group.n
     ]
-    subdir = committed.summary.subdirs[str(n)]
-    bad = committed.quarantined.get(str(n))
+    subdir = committed.summary.subdirs[str(group.n)]
+    bad = committed.quarantined.get(str(group.n))
     return Progress(
         read,
         subdir.records - (bad.rows if bad else 0),
-        committed.records_unmatched[str(n)],
+        committed.records_unmatched[str(group.n)],
         bad.rows if bad else 0,
         bad,
-        committed.outputs[str(n)],
+        committed.outputs[str(group.n)],
     )
 
 

@@ -15,7 +15,7 @@ from fanfold import durable, manifest
 from fanfold.errors import EmptySubdir, FanfoldError, SpecError
 from fanfold.feed import claim, runs
 from fanfold.feed.runs import Reason
-from fanfold.layout import Feed, Run
+from fanfold.layout import Feed, Group, Run
 from fanfold.manifest import Cause, Failure, Files
 from fanfold.spec.model import KEPT_KEYS, Spec, by_key, changes, with_kept
 
@@ -23,15 +23,15 @@ log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
-def noted(run: Run, step: str, n: int | None = None) -> Iterator[None]:
+def noted(place: Run | Group, step: str) -> Iterator[None]:
     """Write down why a step cannot go on, for a reason of data or spec; a step that ends well removes the note.
 
     Args:
-        run: the run.
+        place: the run, or the group where the step works on one.
         step: name of the step.
-        n: number of its group; None for a step on the whole run.
     """
-    path, began = run.failure_path(n), time.time_ns()
+    run, n = (place.run, place.n) if isinstance(place, Group) else (place, None)
+    path, began = place.failure_path, time.time_ns()
     try:
         yield
     except EmptySubdir:
@@ -56,7 +56,7 @@ def is_stuck(feed: Feed, ts: str) -> bool:
     same, names = _unchanged(feed, run), _staged_files(run)
     left: list[int | None] = []
     if run.schema_path.exists() and not run.release_path.exists():
-        left += [n for n, its in names.items() if runs.group_state(run, n, its) != "archived"]
+        left += [n for n, its in names.items() if runs.group_state(run.group(n), its) != "archived"]
     return all(n in same for n in left or [None])
 
 
@@ -146,14 +146,13 @@ def forget(run: Run) -> None:
     if run.schema_path.exists():
         durable.remove(run.schema_path)
         durable.sync_dirs({run.work_dir})
-    for n in _groups(run):
-        durable.discard(run.feed.data_dir / run.quarantined_records_name(n))
-        durable.discard(run.feed.data_dir / run.output_name(n))
-    derived = [path.parent for path in (run.reference_path(0), run.spill_dir(0))] if run.feed.spec.merge else []
-    for directory in [*derived, *(run.inputs_path(n).parent for n in _groups(run))]:
+    for group in run.groups:
+        durable.discard(group.quarantined_records_path)
+        durable.discard(group.output_path)
+    for directory in [run.references_dir, *(group.work_dir for group in run.groups)]:
         # This call may hold the lease.
         durable.empty(directory, but=run.lease_path.name)
-    durable.remove(run.failure_path())
+    durable.remove(run.failure_path)
 
 
 def _groups(run: Run) -> list[int]:
@@ -205,7 +204,7 @@ def _changed_since(began: int | None, paths: list[Path]) -> bool:
 
 def _staged(run: Run, n: int | None) -> Iterator[Path]:
     for group in _groups(run) if n is None else [n]:
-        for folder, _, names in os.walk(run.subdir_dir(group)):
+        for folder, _, names in os.walk(run.group(group).subdir_dir):
             yield from (Path(folder, name) for name in names)
 
 
@@ -216,9 +215,9 @@ def _places(run: Run, n: int | None, names: Mapping[int, list[str]]) -> Iterator
         yield run.archive_path(name)
         if run.release_path.exists():
             yield run.feed.landing_dir / name
-    yield from (run.feed.data_dir / run.output_name(group) for group in groups)
+    yield from (run.group(group).output_path for group in groups)
     for group in groups:
-        yield from (run.feed.data_dir / run.quarantine_name(group)).rglob("*")
+        yield from run.group(group).quarantine_dir.rglob("*")
     # What lies in the output beside its own table is not a group's business.
     yield from run.output_dir.glob("*") if n is None else ()
 

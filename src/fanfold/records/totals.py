@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fanfold import types
-from fanfold.layout import Run
+from fanfold.layout import Group
 from fanfold.manifest import Column, RunSchema
 from fanfold.native import Joined, Rows
 from fanfold.records import places, references, table
@@ -93,23 +93,23 @@ def plain(sums: Mapping[str, Decimal]) -> dict[str, str]:
     return {path: f"{EXACT.normalize(total):f}" for path, total in sums.items()}
 
 
-def of_merged(run: Run, n: int, schema: RunSchema) -> dict[str, str]:
+def of_merged(group: Group, schema: RunSchema) -> dict[str, str]:
     """Return the sums over the merged records of a subdirectory."""
-    tally = Tally(totalled(run.feed.spec, schema.columns, schema.explode))
-    for row in _merged_rows(run, n, schema, tally.sums) if tally.sums else ():
+    tally = Tally(totalled(group.run.feed.spec, schema.columns, schema.explode))
+    for row in _merged_rows(group, schema, tally.sums) if tally.sums else ():
         tally.add(row.item, row.values)
     return tally.totals
 
 
-def items_of(run: Run, n: int, schema: RunSchema) -> Iterator[str]:
+def items_of(group: Group, schema: RunSchema) -> Iterator[str]:
     """Yield for each row of a subdirectory which element of its record it is from, as `_source_item` has it."""
-    return (row.item for row in _merged_rows(run, n, schema, ()))
+    return (row.item for row in _merged_rows(group, schema, ()))
 
 
-def _merged_rows(run: Run, n: int, schema: RunSchema, paths: Iterable[str]) -> Iterator[Row]:
-    found = places.places(schema, run.feed.spec)
-    joined = places.joins(found, references.opened_all(run, find=False), run.feed.spec.merge)
-    return rows_of(found, paths, table.windows(run.merged_path(n)), joins=joined, rescue=schema.rescued)
+def _merged_rows(group: Group, schema: RunSchema, paths: Iterable[str]) -> Iterator[Row]:
+    found = places.places(schema, group.run.feed.spec)
+    joined = places.joins(found, references.opened_all(group.run, find=False), group.run.feed.spec.merge)
+    return rows_of(found, paths, table.windows(group.merged_path), joins=joined, rescue=schema.rescued)
 
 
 def rows_of(

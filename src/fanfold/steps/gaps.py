@@ -31,7 +31,7 @@ def expected(run: Run, committed: Manifest, *, hash_originals: bool = False) -> 
         if marker := run.archived_marker_path(file.name):
             yield Expected(relative(run, marker), f"the marker which says that {file.name!r} was done", None, None)
         if file.code:
-            reason = run.reason_name(file.subdir, file.name)
+            reason = run.group(file.subdir).reason_name(file.name)
             yield Expected(reason, f"the reason why {file.name!r} is bad", None, file.reason_sha256)
     for kind, published in (("row", committed.outputs), ("bad record", committed.quarantined)):
         for one in published.values():

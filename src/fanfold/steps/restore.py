@@ -40,7 +40,7 @@ def restore(run: Run, committed: Manifest, target_dir: Path) -> list[str]:
 
 def _copy_out(run: Run, file: ArchivedFile, target: Path) -> None:
     archive.copy_out(run.feed.data_dir / file.archived_as, file.name, file.sha256, target)
-    marker, archived = run.marker(target.name), run.archived_marker_path(file.name)
+    marker, archived = run.feed.marker(target.name), run.archived_marker_path(file.name)
     if marker and archived:
         durable.copy(archived, target.with_name(marker))
 
@@ -70,10 +70,10 @@ def stage_again(run: Run, committed: Manifest, feed: Feed) -> None:
         subdirs = _subdirs(run, committed, feed)
         staged = []
         for n in range(1, feed.spec.subdirs + 1):
-            durable.make_dirs(again.subdir_dir(n))
+            durable.make_dirs(again.group(n).subdir_dir)
         for file in committed.files:
             n = subdirs[file.name]
-            _copy_out(run, file, again.subdir_dir(n) / file.name)
+            _copy_out(run, file, again.group(n).subdir_dir / file.name)
             staged.append(StagedFile(file.name, file.size_bytes, n, file.decision, file.duplicate_of, file.replay_of))
         staged.sort(key=lambda file: (file.subdir, file.name))
         durable.write(again.spec_path, runs.encode_spec(feed.spec))

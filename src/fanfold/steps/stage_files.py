@@ -82,7 +82,7 @@ def _fits(run: Run, name: str) -> bool:
     n, place = run.feed.spec.subdirs, run.archive_path(name)
     # A compressed original is written under a temporary name first; the reason of a bad file always is.
     ends = [durable.temporary(place) if packing(name, place.name) else place, run.archived_marker_path(name)]
-    ends += [durable.temporary(run.feed.data_dir / run.reason_name(n, name)), run.subdir_dir(n) / name]
+    ends += [durable.temporary(run.feed.data_dir / run.group(n).reason_name(name)), run.group(n).subdir_dir / name]
     return all(durable.name_fits(path) for path in ends if path)
 
 
@@ -107,7 +107,7 @@ def _claim(feed: Feed, ts: str, intent: Files) -> list[StagedFile]:
     run = runs.open_run(feed.data_dir, ts) or feed.run(ts)
     runs.check_places(run, ((file.name, file.subdir) for file in intent.files))
     for n in range(1, run.feed.spec.subdirs + 1):
-        durable.make_dirs(run.subdir_dir(n))
+        durable.make_dirs(run.group(n).subdir_dir)
     missed = claim.claim(run, ((file.name, file.subdir) for file in intent.files))
     claimed = [file for file in intent.files if file.name not in missed]
     if claimed:

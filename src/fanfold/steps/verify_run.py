@@ -11,7 +11,7 @@ from fanfold.durable import AnyPath
 from fanfold.errors import DataError
 from fanfold.feed import archive, claim, runs, unfinished
 from fanfold.feed.verdict import verdict
-from fanfold.layout import Run, packing
+from fanfold.layout import Group, Run, packing
 from fanfold.manifest import (
     ArchivedFile,
     Files,
@@ -94,13 +94,13 @@ def account(run: Run, staged: list[StagedFile]) -> Manifest:
     expected = {(file.name, file.subdir) for file in staged if file.subdir not in released}
     done, outputs = dict[int, Progress](), dict[int, Published]()
     for n in sorted({n for _, n in expected}):
-        progress = manifest.read_if_there(run.progress_path(n), Progress)
+        progress = manifest.read_if_there(run.group(n).progress_path, Progress)
         if progress and progress.published:
             done[n], outputs[n] = progress, progress.published
     if undone := sorted({n for _, n in expected} - done.keys()):
         msg = f"groups {undone} have published nothing, expected an output from each group that was given files"
         raise DataError(msg)
-    archived = [_archived(run, n, file) for n, progress in done.items() for file in progress.files]
+    archived = [_archived(run.group(n), file) for n, progress in done.items() for file in progress.files]
     schema = runs.schema_of(run)
     committed = Manifest(
         fanfold=importlib.metadata.version("fanfold"),
@@ -126,23 +126,23 @@ def account(run: Run, staged: list[StagedFile]) -> Manifest:
     if not found and committed.totals:
         tally = totals.Tally(totals.totalled(run.feed.spec, schema.columns, schema.explode))
         for n, published in outputs.items():
-            tally.add_table(run.feed.data_dir / published.path, totals.items_of(run, n, schema))
+            tally.add_table(run.feed.data_dir / published.path, totals.items_of(run.group(n), schema))
         if tally.totals != committed.totals:
             found.append(f"the sums of the tables are {tally.totals}, expected {committed.totals}")
     _fail_on(found)
     return committed
 
 
-def _archived(run: Run, n: int, file: Input) -> ArchivedFile:
-    name, packed = runs.last_name(run, n, file), None
-    if packing(file.name, name) and (place := run.feed.data_dir / name).is_file():
+def _archived(group: Group, file: Input) -> ArchivedFile:
+    name, packed = runs.last_name(group, file), None
+    if packing(file.name, name) and (place := group.run.feed.data_dir / name).is_file():
         if archive.original_sha256(place, file.name) != file.sha256:
             msg = f"{name!r} is changed: it is not {file.name!r}, compressed"
             raise DataError(msg)
         packed = Packed(place.stat().st_size, durable.sha256(place))
     return ArchivedFile(
         name=file.name,
-        subdir=n,
+        subdir=group.n,
         size_bytes=file.size_bytes,
         sha256=file.sha256 or "",
         records=file.records or 0,
