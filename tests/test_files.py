@@ -253,7 +253,9 @@ def test_a_file_waits_for_its_marker_and_both_are_archived(make_feed: MakeFeed) 
     assert (proof.gaps, proof.files) == ([], 1)
     (feed.data_dir / f"processed/sub/a.json_{TS}.done").unlink()
     gaps = recount(*runs.open_complete(feed.open(), TS)).gaps
-    assert gaps == [f"'processed/sub/a.json_{TS}.done' is missing: expected the marker which says that 'sub/a.json' was done"]
+    assert gaps == [
+        f"'processed/sub/a.json_{TS}.done' is missing: expected the marker which says that 'sub/a.json' was done"
+    ]
 
 
 def test_a_file_whose_marker_was_taken_away_stays_in_landing(make_feed: MakeFeed) -> None:

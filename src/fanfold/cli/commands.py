@@ -113,7 +113,7 @@ def _stage_again(spec: Path, data_dir: Path | None, ts: str | None, from_archive
 def plan(spec: Path, data_dir: Path | None, *, write_fields: bool, as_json: bool) -> None:
     """Say what a run would do: which files go where, the schema and its drift, the references. Nothing is moved.
 
-    Exit code 1 says that there are records that cannot be read: they would go to quarantine.
+    Exit code 1 says that the run would fail, as `fanfold run` does, and why.
     """
     from fanfold import display
     from fanfold.spec import writing
@@ -127,7 +127,7 @@ def plan(spec: Path, data_dir: Path | None, *, write_fields: bool, as_json: bool
         click.echo(f"{spec}: {display.count(added, 'field')} added to input.fields{reason}", err=True)
     if as_json:
         print_json(planned)
-        sys.exit(1 if planned.faults else 0)
+        sys.exit(1 if planned.failed else 0)
     console = _console()
     # On a screen what comes last would push all else away; a pipe gets everything.
     shown = display.SHOWN_COLUMNS if console.is_terminal else len(planned.columns)
@@ -166,7 +166,9 @@ def plan(spec: Path, data_dir: Path | None, *, write_fields: bool, as_json: bool
     for fault in planned.faults:
         place = f" line {fault.line}" if fault.line else ""
         console.print(f"WARNING: {fault.file!r}{place}: {fault.message} ({fault.code})", style="yellow")
-    sys.exit(1 if planned.faults else 0)
+    for reason in planned.failed:
+        console.print(f"the run would fail: {reason}", style="red")
+    sys.exit(1 if planned.failed else 0)
 
 
 def _console() -> Console:

@@ -68,10 +68,11 @@ class Reference:
             DataError: a record cannot be read, or a key stands in several lines, which are named.
             OSError: a file cannot be read or written.
         """
-        return self._freeze(target, self.node)
+        table = self._freeze(target, self.node)
+        return len(table) - table.repeated
 
-    def check(self) -> int:
-        """Check what `freeze` checks, and return the same number; a temporary file has the keys until it returns.
+    def keys(self) -> Table:
+        """Check what `freeze` checks, and return the keys alone: records can be joined to them. No file is left.
 
         Raises:
             DataError, OSError: as `freeze`.
@@ -79,13 +80,13 @@ class Reference:
         with tempfile.NamedTemporaryFile() as file:
             return self._freeze(Path(file.name), self.node._replace(inside=self.node.inside[:1]))
 
-    def _freeze(self, target: Path, row: Field) -> int:
+    def _freeze(self, target: Path, row: Field) -> Table:
         with target.open("wb") as file:
             file.writelines(self._pieces(Reader(row, Others.LEAVE, self._form, frozen=True)))
         table = opened(target)
         if table.repeated and self._merge.on_duplicate == "fail":
             raise DataError(self._name_lines(table))
-        return len(table) - table.repeated
+        return table
 
     def _pieces(self, reader: Reader) -> Iterator[bytes]:
         """Yield what a reader makes of the file, all records of which are to be good."""

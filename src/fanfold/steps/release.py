@@ -2,11 +2,13 @@
 
 from fanfold import manifest
 from fanfold.errors import MissingError, nearest
-from fanfold.feed import claim, landing, runs, unfinished
-from fanfold.layout import Feed, format_ts, parse_ts
-from fanfold.manifest import Files
-from fanfold.steps.archive_files import finish
+from fanfold.feed import claim, landing, runs
+from fanfold.layout import Feed, Group
+from fanfold.manifest import Files, Progress
+from fanfold.steps.archive_files import archive
+from fanfold.steps.denormalize_data import publish
 from fanfold.steps.verify_run import commit
+from fanfold.steps.working import on_run
 
 
 def release(feed: Feed, ts: str) -> list[str]:
@@ -22,15 +24,15 @@ def release(feed: Feed, ts: str) -> list[str]:
         DataError: landing has another file of a name now; all others are back.
         BusyError: another process works on the run.
     """
-    run = feed.run(format_ts(parse_ts(ts)))
-    with runs.owned(run, "release", run.driver_path), unfinished.noted(run, "release"):
+    run = feed.run(ts)
+    with on_run(run, "release", run.driver_path):
         return _release(feed, run.ts)
 
 
 def _release(feed: Feed, ts: str) -> list[str]:
     known = runs.unfinished(feed)
     if ts not in known:
-        msg = f"{ts!r} is no unfinished run, {nearest(ts, known)}"
+        msg = f"{ts!r} is not an unfinished run, {nearest(ts, known)}"
         raise MissingError(msg)
     run = runs.open_run(feed.data_dir, ts)
     if run is None:
@@ -44,9 +46,17 @@ def _release(feed: Feed, ts: str) -> list[str]:
     landing.check_writable({(feed.landing_dir / file.name).parent for file in staged.files})
     published, returned = runs.release_unpublished(run)
     for n in published:
-        finish(run, n)
+        _finish(run.group(n))
     if published:
         commit(run)
     else:
         claim.remove_run(run)
     return returned
+
+
+def _finish(group: Group) -> None:
+    """Archive the originals of a group whose table is published, also where its progress does not say so yet."""
+    progress = manifest.read(group.progress_path, Progress)
+    if progress.published is None:
+        publish(group, progress)
+    archive(group, progress)
