@@ -180,7 +180,7 @@ def test_deep_finds_a_table_that_the_archive_does_not_give(feed: FeedDir) -> Non
     assert fanfold("verify", feed.spec_path, TS).returncode == 0
     deep = fanfold("verify", feed.spec_path, TS, "--deep")
     assert deep.returncode == 1
-    assert f"'{output.path}' is not the table that the archive gives" in deep.stdout
+    assert f"'{output.path}' is not what the archive gives" in deep.stdout
 
 
 def test_a_reference_is_kept_once_for_each_content(make_feed: MakeFeed) -> None:

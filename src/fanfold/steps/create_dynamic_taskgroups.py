@@ -9,10 +9,9 @@ from fanfold.errors import DataError
 from fanfold.feed import claim, lease, runs, unfinished
 from fanfold.layout import Place, Run, format_ts, parse_ts
 from fanfold.manifest import Files, Input, Inputs, StagedFile
-from fanfold.steps.decide import decide, given, known_input
 from fanfold.steps.fix_schema import fix_schema
 from fanfold.steps.freeze_reference import freeze_reference
-from fanfold.steps.scan_files import scan_files
+from fanfold.steps.scan_files import decide, given, known_input, scan_files
 
 log = logging.getLogger(__name__)
 

@@ -1,8 +1,6 @@
 """What a run would do with what lies in landing now, and how it would end. Nothing is moved or written."""
 
-import os
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import msgspec
@@ -19,12 +17,11 @@ from fanfold.native import Table
 from fanfold.records.read import FileRead
 from fanfold.records.references import Reference
 from fanfold.spec.model import Quarantine
-from fanfold.steps.decide import decide
 from fanfold.steps.fix_schema import fix_schema
 from fanfold.steps.freeze_reference import Frozen, source_of
 from fanfold.steps.list_files import list_files
 from fanfold.steps.merge_data import check_match, door_of, too_many_bad
-from fanfold.steps.scan_files import scan_files
+from fanfold.steps.scan_files import decide, scan_files
 from fanfold.steps.stage_files import with_places
 
 
@@ -93,16 +90,15 @@ def plan(feed: Feed) -> Plan:
         references.append(Frozen(frozen, opened.columns, opened.slots))
         tables.append(keys)
     found = scan_files(feed, "landing", places, [one.columns for one in references])
-    fixed = fix_schema(feed.spec, found, references) if places else None
+    fixed = fix_schema(feed.spec, found, references)
     decisions = decide(feed, "landing", places, found.files)
     duplicates = {name: decision.duplicate_of for name, decision in decisions.items() if decision.duplicate_of}
-    reads, failed = {name: one for name, one in found.files.items() if name not in duplicates}, list[str]()
-    if fixed and (fixed.rescued or any(merge.on_missing != "keep" for merge in feed.spec.merge)):
-        # The scan does not know which records have no match, nor what is in files where the spec declares all fields.
-        aside = {*duplicates, *(name for name, one in reads.items() if one.is_bad)}
-        groups = [{name: places[name] for name in names if name not in aside} for names in parts.values()]
-        read, failed = _read_groups(feed, fixed, tables, groups)
-        reads |= read
+    reads, failed = dict[str, FileRead](), list[str]()
+    for names in parts.values():
+        try:
+            reads |= _read(feed, fixed, tables, {name: places[name] for name in names if name not in duplicates})
+        except DataError as error:
+            failed.append(str(error))
     # A file that is bad as a whole has no records.
     counted = {name: one._replace(records=0, bad=0) if one.is_bad else one for name, one in reads.items()}
     records = {n: sum(counted[name].records for name in names if name in counted) for n, names in parts.items()}
@@ -118,32 +114,23 @@ def plan(feed: Feed) -> Plan:
             str(n): PlannedSubdir(len(names), sum(sizes[name] for name in names), records[n])
             for n, names in parts.items()
         },
-        columns=fixed.columns if fixed else [],
-        drift=_drift(feed, fixed.columns) if fixed else None,
+        columns=fixed.columns if places else [],
+        drift=_drift(feed, fixed.columns) if places else None,
         references=[one.reference for one in references],
         faults=[one.first for one in reads.values() if one.first],
         failed=failed or _failures(feed.spec.quarantine, parts, counted, len(duplicates)),
         decisions={name: decision.decision for name, decision in decisions.items()},
         duplicates=duplicates,
-        fields=_fields(fixed) if fixed else {},
+        fields=_fields(fixed) if places else {},
     )
 
 
-def _read_groups(
-    feed: Feed, schema: RunSchema, tables: list[Table], groups: list[dict[str, Place]]
-) -> tuple[dict[str, FileRead], list[str]]:
-    """Read the files of each group as merge_data does; return what is in them, and why groups would fail."""
-    reads, failed = dict[str, FileRead](), list[str]()
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        for future in [threads.submit(_read, feed, schema, tables, places) for places in groups]:
-            try:
-                reads |= future.result()
-            except DataError as error:
-                failed.append(str(error))
-    return reads, failed
-
-
 def _read(feed: Feed, schema: RunSchema, tables: list[Table], places: Mapping[str, Place]) -> dict[str, FileRead]:
+    """Read the files of a group as merge_data does.
+
+    Raises:
+        DataError: a record has no match in a reference with `on_missing: fail`.
+    """
     door, reads = door_of(feed.data_dir, feed.spec, schema, tables), {}
     for name, place in places.items():
         for piece in door.read(name, place.path):

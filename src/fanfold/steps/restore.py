@@ -10,7 +10,7 @@ from fanfold.errors import DataError
 from fanfold.feed import archive, landing, lease, runs
 from fanfold.feed.balance import balance
 from fanfold.layout import Feed, Run
-from fanfold.manifest import ArchivedFile, Files, Manifest, StagedFile
+from fanfold.manifest import ArchivedFile, Files, Manifest, Published, StagedFile
 from fanfold.steps import local
 
 
@@ -116,19 +116,20 @@ def differences(run: Run, committed: Manifest) -> list[str]:
         stage_again(run, committed, feed)
         local.run(feed, run.ts, lambda _n, _step, _state: None)
         made = manifest.read(feed.run(run.ts).commit_path, Manifest)
-    found = []
-    for kind, before, now in (
-        ("table", committed.outputs, made.outputs),
-        ("list of bad records", committed.quarantined, made.quarantined),
-    ):
-        for n in sorted(before.keys() | now.keys(), key=int):
-            if before.get(n) != now.get(n):
-                path = (before.get(n) or now[n]).path
-                versions = f"fanfold {committed.fanfold}, duckdb {committed.duckdb}"
-                found.append(f"{path!r} is not the {kind} that the archive gives (it was made with {versions})")
+    before, now = _published(committed), _published(made)
+    made_with = f"it was made with fanfold {committed.fanfold}, duckdb {committed.duckdb}"
+    found = [
+        f"{path!r} is not what the archive gives ({made_with})"
+        for path in sorted(before.keys() | now.keys())
+        if before.get(path) != now.get(path)
+    ]
     codes = {file.name: file.code for file in made.files}
     return found + [
         f"{file.archived_as!r} was {file.code or 'good'}, and is {codes[file.name] or 'good'} now"
         for file in committed.files
         if file.code != codes[file.name]
     ]
+
+
+def _published(committed: Manifest) -> dict[str, Published]:
+    return {one.path: one for one in (*committed.outputs.values(), *committed.quarantined.values())}

@@ -15,15 +15,11 @@ from fanfold.layout import Group, Run, packing
 from fanfold.manifest import (
     ArchivedFile,
     Files,
-    FrozenReference,
     Input,
     Manifest,
-    Packed,
     Progress,
     Published,
-    Release,
     RunSchema,
-    StagedFile,
     SubdirSummary,
     Summary,
 )
@@ -84,13 +80,13 @@ def commit(run: Run) -> Summary:
     return committed.summary
 
 
-def account(run: Run, staged: list[StagedFile]) -> Manifest:
+def account(run: Run, staged: list[manifest.StagedFile]) -> Manifest:
     """Make the manifest of a run whose groups are done.
 
     Raises:
         DataError: a file is not archived, an output is missing, extra or changed, a count does not fit.
     """
-    released = (manifest.read_if_there(run.release_path, Release) or Release([])).subdirs
+    released = (manifest.read_if_there(run.release_path, manifest.Release) or manifest.Release([])).subdirs
     expected = {(file.name, file.subdir) for file in staged if file.subdir not in released}
     done, outputs = dict[int, Progress](), dict[int, Published]()
     for n in sorted({n for _, n in expected}):
@@ -139,7 +135,7 @@ def _archived(group: Group, file: Input) -> ArchivedFile:
         if archive.original_sha256(place, file.name) != file.sha256:
             msg = f"{name!r} is changed: it is not {file.name!r}, compressed"
             raise DataError(msg)
-        packed = Packed(place.stat().st_size, durable.sha256(place))
+        packed = manifest.Packed(place.stat().st_size, durable.sha256(place))
     return ArchivedFile(
         name=file.name,
         subdir=group.n,
@@ -157,7 +153,7 @@ def _archived(group: Group, file: Input) -> ArchivedFile:
     )
 
 
-def _summary(run: Run, done: Mapping[int, Progress], references: list[FrozenReference]) -> Summary:
+def _summary(run: Run, done: Mapping[int, Progress], references: list[manifest.FrozenReference]) -> Summary:
     subdirs = {str(n): SubdirSummary() for n in range(1, run.feed.spec.subdirs + 1)}
     for n, progress in done.items():
         if published := progress.published:
