@@ -159,7 +159,7 @@ def test_what_is_not_there_exits_with_2(make_feed: MakeFeed, tmp_path: Path) -> 
     feed = make_feed()
     for args, message in (
         (("run", tmp_path / "no.yaml"), "is not a file, expected the spec of a feed"),
-        (("run", feed.spec_path, "--ts", "today"), "error: 'today' is no execution timestamp"),
+        (("run", feed.spec_path, "--ts", "today"), "error: 'today' is not an execution timestamp"),
         (("run", feed.spec_path, "--data-dir", "/"), "error: data_dir '/' is outside the allowed roots"),
         (("release", feed.spec_path, TS), f"error: '{TS}' is not an unfinished run"),
         (("status", feed.spec_path, "--data-dir", tmp_path), "is outside the allowed roots"),

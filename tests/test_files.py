@@ -187,16 +187,16 @@ def test_a_file_that_may_not_be_read_stays_in_landing(feed: FeedDir) -> None:
     assert "closed' stays in landing: Permission denied" in done.stderr
 
 
-@pytest.mark.parametrize("found", ["nothing", "a directory", "no regular file"])
+@pytest.mark.parametrize("found", ["nothing", "a directory", "a link"])
 def test_a_claimed_file_must_be_there(run: Run, found: str) -> None:
-    """A claimed file that is gone, or is something else now, is an error that says what lies there."""
+    """A claimed file that is gone, or is something else now, is an error that says where it was."""
     path = run.group(1).subdir_dir / "a.json"
     path.unlink()
     if found == "a directory":
         path.mkdir()
-    elif found == "no regular file":
+    elif found == "a link":
         path.symlink_to("sub/b.json")
-    with pytest.raises(DataError, match=f"'a.json': found {found} in 'staging/{TS}/1', expected the file"):
+    with pytest.raises(DataError, match=f"'a.json' is not a file in 'staging/{TS}/1' any more, expected the one"):
         claim.claimed_file(run.group(1), "a.json")
 
 

@@ -58,11 +58,11 @@ def feed(make_feed: MakeFeed) -> FeedDir:
 
 
 def test_the_late_one_is_told_who_works(tmp_path: Path) -> None:
-    """A lease that is held names step, process, host and boot of its owner; it is free when the owner is done."""
+    """A lease that is held names step, process and host of its owner; it is free when the owner is done."""
     path = tmp_path / "lease"
     with (
         holding(path) as owner,
-        pytest.raises(BusyError, match=rf"merge_data in process {owner.pid} on '.+' \(boot .+\); try again"),
+        pytest.raises(BusyError, match=rf"is locked by merge_data in process {owner.pid} on '.+' for 0 s: try again"),
         lease.hold(path, does="merge_data"),
     ):
         pass
@@ -151,7 +151,7 @@ def test_a_second_fanfold_run_leaves_a_run_in_work_alone(feed: FeedDir) -> None:
     feed.stage()
     with holding(feed.at().driver_path):
         before = {path: digest for path, digest in tree(feed.data_dir).items() if "lease" not in path}
-        with pytest.raises(BusyError, match="in work"):
+        with pytest.raises(BusyError, match="is locked by"):
             local.run(feed.open(), TS, lambda _n, _step, _state: None)
         assert {path: digest for path, digest in tree(feed.data_dir).items() if "lease" not in path} == before
         with pytest.raises(BusyError):

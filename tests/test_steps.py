@@ -14,13 +14,14 @@ import pytest
 
 from fanfold import manifest
 from fanfold.errors import DataError, EmptySubdir, MissingError
-from fanfold.manifest import Files, Manifest, Progress
+from fanfold.manifest import Manifest
 from fanfold.steps.archive_files import archive_files
 from fanfold.steps.create_dynamic_taskgroups import create_dynamic_taskgroups
 from fanfold.steps.denormalize_data import denormalize_data
 from fanfold.steps.merge_data import merge_data
 from fanfold.steps.stage_files import stage_files
 from fanfold.steps.verify_run import verify_run
+from fanfold.working_files import Files, Progress
 from tests.conftest import TS, FeedDir, MakeFeed, new_feed, tree
 
 FILES: dict[str, Any] = {
@@ -259,7 +260,7 @@ def test_a_directory_in_place_of_a_file_fails_its_group_only(
     aside = path.rename(feed.data_dir.parent / "aside")
     path.mkdir()
     feed.stage()
-    with pytest.raises(DataError, match=r"'a\.json': found a directory in .*, expected the file that was claimed"):
+    with pytest.raises(DataError, match=r"'a\.json' is not a file in .* any more, expected the one that was claimed"):
         CALLS["merge_data 1"](feed)
     feed.group(2)
     output = feed.data_dir / f"denormalized/{TS}/2.csv"

@@ -14,9 +14,10 @@ import pytest
 
 from fanfold import manifest
 from fanfold.errors import DataError, EmptySubdir
-from fanfold.feed import runs, unfinished
-from fanfold.manifest import Failure, Manifest
+from fanfold.feed import runs, status, unfinished
+from fanfold.manifest import Manifest
 from fanfold.steps.merge_data import merge_data
+from fanfold.working_files import Failure
 from tests.conftest import GROUP_STEPS, TS, FeedDir, MakeFeed, tree
 from tests.test_cli import fanfold
 from tests.test_crash import HOOK
@@ -197,7 +198,7 @@ def test_a_group_that_can_go_on_is_not_passed_over(make_feed: MakeFeed) -> None:
     with pytest.raises(DataError):
         merge_data(groups["2"], feed.data_dir)
     assert summary(feed)[0] == 1
-    assert runs.status(feed.open())[0].groups == {"1": "archived", "2": "staged"}
+    assert status.status(feed.open())[0].groups == {"1": "archived", "2": "staged"}
     code, _, errors = summary(feed)
     assert (code, len(errors)) == (0, 1)
 
@@ -252,7 +253,7 @@ def test_keys_of_later_runs_make_nothing_anew(make_feed: MakeFeed, key: str) -> 
 
 
 TAKE_UP = (
-    "import sys; from fanfold.feed import runs, unfinished; "
+    "import sys; from fanfold.feed import runs, status, unfinished; "
     "unfinished.take_up(runs.open_feed(sys.argv[1]), sys.argv[2])"
 )
 

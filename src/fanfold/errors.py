@@ -1,6 +1,6 @@
 """The error family: what a retry cannot mend, with the exit code each kind ends in.
 
-Everything that is no `FanfoldError` (an `OSError`, a killed worker) may go away by itself: it travels untouched, is
+Everything that is not a `FanfoldError` (an `OSError`, a killed worker) may go away by itself: it travels untouched, is
 retried by Airflow, and ends the command line with exit code 3.
 """
 
@@ -15,7 +15,7 @@ class FanfoldError(Exception):
 
 
 class DataError(FanfoldError):
-    """The data is the problem: a file that is no JSON, a duplicate key, a gap in the counts."""
+    """The data is the problem: a file that is not JSON, a duplicate key, a gap in the counts."""
 
 
 class MissingError(FanfoldError):
@@ -36,7 +36,7 @@ class SpecError(FanfoldError):
     exit_code = 2
 
 
-class EmptySubdir(FanfoldError):  # noqa: N818 - no fault: it is how a group learns that there is nothing to do
+class EmptySubdir(FanfoldError):  # noqa: N818 - not an error: it is how a group learns that it has nothing to do
     """The subdirectory was given no file in this run: its group is skipped."""
 
     exit_code = 0

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from fanfold.errors import count
 from fanfold.manifest import Manifest
 from fanfold.spec.model import Quarantine
 
@@ -38,7 +39,7 @@ def verdict(committed: Manifest) -> str | None:
 def too_bad(limits: Quarantine, counts: Counts) -> str | None:
     """Say why too much of a run is bad for a success; None where it is not."""
     bad = counts.bad_files
-    found = f"{bad:,} of {counts.files:,} files and {counts.bad_records:,} records are bad"
+    found = f"{bad:,} of {count(counts.files, 'file')} and {count(counts.bad_records, 'record')} are bad"
     # What is in a duplicate was read before.
     if bad + counts.bad_records and counts.records == counts.bad_records and not counts.duplicates:
         return f"nothing could be read: {found}"

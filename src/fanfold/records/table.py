@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fanfold.layout import Run
-from fanfold.manifest import RunSchema
 from fanfold.native import Rows, Table
 from fanfold.records.content import WINDOW_BYTES
 from fanfold.records.places import columns, joins, places
 from fanfold.schema.infer import header
+from fanfold.working_files import RunSchema
 
 
 class Written(NamedTuple):

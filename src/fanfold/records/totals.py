@@ -12,12 +12,13 @@ from typing import NamedTuple
 
 from fanfold import types
 from fanfold.layout import Group
-from fanfold.manifest import Column, RunSchema
+from fanfold.manifest import Column
 from fanfold.native import Joined, Rows
 from fanfold.records import places, references, table
 from fanfold.records.places import OWN, Places
 from fanfold.schema.infer import RECORD
 from fanfold.spec.model import Spec
+from fanfold.working_files import RunSchema
 
 # It has more digits than any sum: nothing is rounded.
 EXACT = Context(prec=1000, traps=[Inexact])

@@ -4,10 +4,10 @@ from fanfold import durable, manifest
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError, MissingError
 from fanfold.feed import archive as vault
-from fanfold.feed import runs
+from fanfold.feed import groups, runs
 from fanfold.layout import Group
-from fanfold.manifest import Progress
 from fanfold.steps.working import on_group
+from fanfold.working_files import Progress
 
 
 def archive_files(subdir: str, data_dir: AnyPath) -> dict[str, int]:
@@ -24,7 +24,7 @@ def archive_files(subdir: str, data_dir: AnyPath) -> dict[str, int]:
         DataError: an original changed after it was read (its writer still held it), is gone, or its name is taken.
     """
     with on_group(subdir, data_dir, "archive_files") as group:
-        progress = runs.progress_of(group)
+        progress = groups.progress_of(group)
         if progress is None or progress.published is None:
             msg = f"{subdir} has nothing published, expected denormalize_data before this step"
             raise MissingError(msg)
@@ -40,10 +40,10 @@ def archive(group: Group, progress: Progress) -> None:
         DataError: an original changed after it was read, is gone, or its name is taken.
     """
     feed, staged = group.run.feed, {group.staged_path(file.name): file for file in progress.files}
-    places = {path: feed.place(runs.last_name(group, file)) for path, file in staged.items()}
+    places = {path: feed.place(groups.last_name(group, file)) for path, file in staged.items()}
     left = vault.not_archived(places)
     for path in left:
-        if not runs.is_as_read(group, staged[path]):
+        if not groups.is_as_read(group, staged[path]):
             msg = (
                 f"{staged[path].name!r} changed after it was read: its writer still held it. It stays staged: "
                 "run this group again, from merge_data, to read it as it is now"
@@ -55,4 +55,4 @@ def archive(group: Group, progress: Progress) -> None:
             durable.write(feed.data_dir / group.reason_name(file.name), manifest.encode(file.fault))
         if (marker := feed.marker(file.name)) and (archived := group.run.archived_marker_path(file.name)):
             markers[group.staged_path(marker)] = str(archived)
-    vault.archive(places | markers, left | vault.not_archived(markers))
+    vault.archive(places | markers)

@@ -6,12 +6,12 @@ import os
 from fanfold import durable, manifest
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError
-from fanfold.feed import claim, lease, runs, unfinished
+from fanfold.feed import access, claim, failures, lease, runs, unfinished
 from fanfold.layout import Place, Run, format_ts, parse_ts
-from fanfold.manifest import Files, Input, Inputs, StagedFile
 from fanfold.steps.fix_schema import fix_schema
 from fanfold.steps.freeze_reference import freeze_reference
 from fanfold.steps.scan_files import decide, given, known_input, scan_files
+from fanfold.working_files import Files, Input, Inputs, StagedFile
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def create_dynamic_taskgroups(data_dir: AnyPath, ts: str, subdirs: int) -> dict[
         return {str(n): f"staging/{name}/{n}" for n in range(1, subdirs + 1)}
     if not runs.is_complete(run):
         step = "create_dynamic_taskgroups"
-        with lease.hold(run.lease_path, does=step), unfinished.noted(run, step):
+        with lease.hold(run.lease_path, does=step), failures.recorded(run, step):
             if not run.schema_path.exists():
                 if not runs.has_published(run):
                     # What is there without a schema is of another spec, or of other references.
@@ -58,7 +58,7 @@ def prepare(run: Run) -> None:
         DataError, MissingError, StillWrittenError: as `create_dynamic_taskgroups`.
     """
     spec, staged = run.feed.spec, manifest.read(run.files_path, Files).files
-    runs.check_places(run, ((file.name, file.subdir) for file in staged))
+    access.check_places(run, ((file.name, file.subdir) for file in staged))
     references = [freeze_reference(run, index) for index in range(len(spec.merge))]
     states = _states(run, staged)
     places = {

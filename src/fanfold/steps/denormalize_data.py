@@ -5,11 +5,12 @@ import msgspec
 from fanfold import durable, manifest
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError, MissingError
-from fanfold.feed import runs
+from fanfold.feed import groups, runs
 from fanfold.layout import Group
-from fanfold.manifest import Progress, Published
+from fanfold.manifest import Published
 from fanfold.records import references, table, totals
 from fanfold.steps.working import on_group
+from fanfold.working_files import Progress
 
 
 def denormalize_data(subdir: str, data_dir: AnyPath) -> dict[str, int]:
@@ -26,7 +27,7 @@ def denormalize_data(subdir: str, data_dir: AnyPath) -> dict[str, int]:
         DataError: the published table was changed.
     """
     with on_group(subdir, data_dir, "denormalize_data") as group:
-        progress = runs.progress_of(group)
+        progress = groups.progress_of(group)
         if progress is None or not (progress.published or group.merged_path.exists()):
             msg = f"{subdir} has no merged records, expected merge_data before this step"
             raise MissingError(msg)

@@ -4,13 +4,14 @@ from collections.abc import Collection, Sequence
 
 from fanfold import types
 from fanfold.errors import DataError, FanfoldError, MissingError, nearest
-from fanfold.manifest import Column, RunSchema
+from fanfold.manifest import Column
 from fanfold.records import places
 from fanfold.records.read import FileRead
 from fanfold.schema import infer
 from fanfold.spec.model import Spec
 from fanfold.steps.freeze_reference import Frozen
 from fanfold.steps.scan_files import Found
+from fanfold.working_files import RunSchema
 
 
 def fix_schema(spec: Spec, found: Found, references: Sequence[Frozen]) -> RunSchema:

@@ -5,7 +5,8 @@ import time
 from fanfold import manifest
 from fanfold.feed import landing
 from fanfold.layout import Feed
-from fanfold.manifest import Files, Manifest
+from fanfold.manifest import Manifest
+from fanfold.working_files import Files
 
 # A file is surely ready when it is looked at this much later.
 LATER_SECONDS = 0.01

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from fanfold.errors import BusyError, EmptySubdir, FanfoldError
-from fanfold.feed import lease, runs, unfinished
+from fanfold.feed import failures, lease, runs, unfinished
 from fanfold.layout import Feed, Run, format_ts
 from fanfold.manifest import Summary
 from fanfold.steps.archive_files import archive_files
@@ -50,7 +50,7 @@ def run_next(feed: Feed, on_run: Callable[[str, bool], OnStep]) -> tuple[LocalRu
         FanfoldError, ExceptionGroup, BusyError: as `run`; the errors of all runs that were tried together.
     """
     failed: list[Exception] = []
-    waiting: list[str | None] = [ts for ts in runs.unfinished(feed) if not unfinished.is_stuck(feed, ts)]
+    waiting: list[str | None] = [ts for ts in runs.unfinished(feed) if not failures.is_stuck(feed, ts)]
     for resumed in [*waiting, None]:
         ts = resumed or format_ts(datetime.now(UTC))
         try:

@@ -11,15 +11,16 @@ from fanfold import durable, manifest
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError, StillWrittenError, count
 from fanfold.faults import OF_SIZE
-from fanfold.feed import claim, runs
+from fanfold.feed import claim, groups, runs
 from fanfold.layout import Group
-from fanfold.manifest import BadRecord, Input, Inputs, Progress, RunSchema
+from fanfold.manifest import BadRecord
 from fanfold.native import Others, Table, Wrong
 from fanfold.records import places, references
 from fanfold.records.read import Door, Rules
 from fanfold.spec.model import Quarantine, Spec
 from fanfold.steps.scan_files import scan_again
 from fanfold.steps.working import on_group
+from fanfold.working_files import Input, Inputs, Progress, RunSchema
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ def merge_data(subdir: str, data_dir: AnyPath) -> dict[str, int]:
         StillWrittenError: a file changed while it was read.
     """
     with on_group(subdir, data_dir, "merge_data") as group:
-        progress = runs.progress_of(group)
+        progress = groups.progress_of(group)
         if progress is None or not (runs.is_complete(group.run) or is_kept(group, progress)):
             progress = merge(group)
     return {
@@ -53,11 +54,11 @@ def merge_data(subdir: str, data_dir: AnyPath) -> dict[str, int]:
 
 def is_kept(group: Group, progress: Progress) -> bool:
     """Say whether what was merged still is what the originals call for."""
-    staged = [file for file in progress.files if not runs.is_archived(group, file)]
+    staged = [file for file in progress.files if not groups.is_archived(group, file)]
     made = [group.merged_path, *([group.bad_records_path] if progress.records_quarantined else [])]
     if len(staged) == len(progress.files) and not all(path.exists() for path in made):
         return False
-    return all(runs.is_as_read(group, file) for file in staged)
+    return all(groups.is_as_read(group, file) for file in staged)
 
 
 def merge(group: Group) -> Progress:

@@ -7,12 +7,12 @@ import msgspec
 
 from fanfold import durable, manifest
 from fanfold.errors import DataError
-from fanfold.feed import runs, unfinished
+from fanfold.feed import failures, runs
 from fanfold.feed.balance import balance
 from fanfold.feed.landing import warn
 from fanfold.feed.verdict import Counts, too_bad
 from fanfold.layout import Feed, Place, format_ts
-from fanfold.manifest import BadFile, Column, FrozenReference, Manifest, Node, RunSchema
+from fanfold.manifest import BadFile, Column, FrozenReference, Manifest
 from fanfold.native import Table
 from fanfold.records.read import FileRead
 from fanfold.records.references import Reference
@@ -23,6 +23,7 @@ from fanfold.steps.list_files import list_files
 from fanfold.steps.merge_data import check_match, door_of, too_many_bad
 from fanfold.steps.scan_files import decide, scan_files
 from fanfold.steps.stage_files import with_places
+from fanfold.working_files import Node, RunSchema
 
 
 class PlannedSubdir(msgspec.Struct, frozen=True):
@@ -102,7 +103,7 @@ def plan(feed: Feed) -> Plan:
     # A file that is bad as a whole has no records.
     counted = {name: one._replace(records=0, bad=0) if one.is_bad else one for name, one in reads.items()}
     records = {n: sum(counted[name].records for name in names if name in counted) for n, names in parts.items()}
-    waiting = [ts for ts in runs.unfinished(feed) if not unfinished.is_stuck(feed, ts)]
+    waiting = [ts for ts in runs.unfinished(feed) if not failures.is_stuck(feed, ts)]
     return Plan(
         resumes=waiting[0] if waiting else None,
         files=len(sizes),

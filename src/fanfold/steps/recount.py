@@ -8,7 +8,7 @@ import msgspec
 from fanfold.errors import count
 from fanfold.feed.verdict import verdict
 from fanfold.layout import Run
-from fanfold.manifest import ArchivedFile, BadRecord, Manifest, Node, RunSchema
+from fanfold.manifest import ArchivedFile, BadRecord, Manifest
 from fanfold.native import Others
 from fanfold.records import places, totals
 from fanfold.records.places import Way
@@ -16,6 +16,7 @@ from fanfold.records.read import Door, Rules
 from fanfold.records.totals import Tally
 from fanfold.steps.gaps import damages, doubles, expected, extra, manifest_gaps
 from fanfold.types import JSON, VARCHAR
+from fanfold.working_files import Node, RunSchema
 
 
 class Recount(msgspec.Struct, frozen=True):

@@ -2,13 +2,13 @@
 
 from fanfold import manifest
 from fanfold.errors import MissingError, nearest
-from fanfold.feed import claim, landing, runs
+from fanfold.feed import access, claim, give_up, runs
 from fanfold.layout import Feed, Group
-from fanfold.manifest import Files, Progress
 from fanfold.steps.archive_files import archive
 from fanfold.steps.denormalize_data import publish
 from fanfold.steps.verify_run import commit
 from fanfold.steps.working import on_run
+from fanfold.working_files import Files, Progress
 
 
 def release(feed: Feed, ts: str) -> list[str]:
@@ -42,9 +42,9 @@ def _release(feed: Feed, ts: str) -> list[str]:
         commit(run)
         return []
     staged = manifest.read(run.files_path, Files)
-    runs.check_places(run, ((file.name, file.subdir) for file in staged.files))
-    landing.check_writable({(feed.landing_dir / file.name).parent for file in staged.files})
-    published, returned = runs.release_unpublished(run)
+    access.check_places(run, ((file.name, file.subdir) for file in staged.files))
+    access.check_writable({(feed.landing_dir / file.name).parent for file in staged.files})
+    published, returned = give_up.release_unpublished(run)
     for n in published:
         _finish(run.group(n))
     if published:

@@ -5,13 +5,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from fanfold import durable, interrupt, links, manifest
-from fanfold.errors import DataError
-from fanfold.feed import archive, landing, lease, runs
+from fanfold import durable, interrupt, manifest
+from fanfold.feed import access, archive, lease, runs
 from fanfold.feed.balance import balance
 from fanfold.layout import Feed, Run
-from fanfold.manifest import ArchivedFile, Files, Manifest, Published, StagedFile
+from fanfold.manifest import ArchivedFile, Manifest, Published
 from fanfold.steps import local
+from fanfold.working_files import Files, StagedFile
 
 
 def restore(run: Run, committed: Manifest, target_dir: Path) -> list[str]:
@@ -27,12 +27,10 @@ def restore(run: Run, committed: Manifest, target_dir: Path) -> list[str]:
         PathError: a link below `target_dir` leads out of it, or this process may not write into it.
     """
     places = {target_dir / file.name: file for file in committed.files}
-    links.check_inside({target.parent for target in places}, [target_dir])
-    landing.check_writable({target.parent for target in places})
+    access.check_targets({target.parent for target in places}, [target_dir])
     for target, file in places.items():
         if target.exists() and durable.sha256(target) != file.sha256:
-            msg = f"{str(target)!r} exists and is another file, expected the name to be free: nothing is overwritten"
-            raise DataError(msg)
+            raise archive.taken(target)
     for target, file in places.items():
         _copy_out(run, file, target)
     return sorted(file.name for file in committed.files)

@@ -6,15 +6,16 @@ from typing import NamedTuple
 
 from fanfold import durable, manifest
 from fanfold.errors import DataError
-from fanfold.feed import quarantine, runs
+from fanfold.feed import groups, quarantine, runs
 from fanfold.feed.ledger import NEW, Decision, Ledger
 from fanfold.layout import Feed, Group, Place
-from fanfold.manifest import BadFile, Column, Excluded, Files, Input, Inputs, RunSchema, StagedFile
+from fanfold.manifest import BadFile, Column
 from fanfold.native.fields import Seen
 from fanfold.records.read import FileRead
 from fanfold.records.scan import Known, scan
 from fanfold.schema import infer
 from fanfold.schema.rivals import exclude
+from fanfold.working_files import Excluded, Files, Input, Inputs, RunSchema, StagedFile
 
 
 class Found(NamedTuple):
@@ -91,7 +92,7 @@ def scan_again(
     changed = {
         file.name: Place(group.staged_path(file.name), states[file.name].st_size)
         for file in inputs
-        if not runs.is_unchanged(file, states[file.name])
+        if not groups.is_unchanged(file, states[file.name])
     }
     if not changed:
         return inputs
@@ -161,7 +162,7 @@ def decide_again(group: Group, changed: Mapping[str, Place], reads: Mapping[str,
             other = run.group(n)
             for file in () if other.progress_path.exists() else manifest.read(other.inputs_path, Inputs).files:
                 place = other.staged_path(file.name)
-                if (size := durable.size(place) or 0) in sizes and not runs.is_as_decided(other, file):
+                if (size := durable.size(place) or 0) in sizes and not groups.is_as_decided(other, file):
                     found[file.name] = Place(place, size)
         kept = {name: decision for name, decision in given(staged).items() if name in changed}
         return decide(run.feed, run.ts, found, reads, group.n) | kept

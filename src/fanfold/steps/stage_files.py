@@ -5,13 +5,14 @@ import os
 from collections.abc import Iterable, Iterator
 
 from fanfold import durable, links, manifest
-from fanfold.feed import claim, lease, runs, unfinished
+from fanfold.feed import access, claim, lease, runs, unfinished
 from fanfold.feed.balance import balance
 from fanfold.feed.landing import LandedFile
 from fanfold.layout import Feed, Run, packing
-from fanfold.manifest import Files, Manifest, StagedFile
+from fanfold.manifest import Manifest
 from fanfold.steps.list_files import list_ready
 from fanfold.steps.release import release
+from fanfold.working_files import Files, StagedFile
 
 log = logging.getLogger(__name__)
 
@@ -64,9 +65,9 @@ def with_places(run: Run, ready: Iterable[LandedFile]) -> Iterator[LandedFile]:
     taken: dict[str, str] = {}
     feed = run.feed
     directories = (run.staging_dir, feed.archive_dir, feed.quarantine_dir)
-    room = durable.longest_name(*directories) - len((feed.spec.input.done_suffix or "").encode()) - ADDED_BYTES
+    room = min(map(durable.longest_name, directories)) - len((feed.spec.input.done_suffix or "").encode()) - ADDED_BYTES
     for file in ready:
-        place = run.archived(file.name)
+        place = run.archived_name(file.name)
         if len(os.fsencode(place)) > room and not _fits(run, file.name):
             log.warning("%r stays in landing: its name is too long for what is put behind it; shorten it", file.name)
         elif taken.setdefault(place, file.name) != file.name:
@@ -95,7 +96,7 @@ def _stage(run: Run, ready: list[LandedFile]) -> int:
         sizes = {file.name: file.size_bytes for file in ready}
         parts = balance(sizes.items(), run.feed.spec.subdirs)
         intent = Files(claimed=False, files=[StagedFile(name, sizes[name], n) for n in parts for name in parts[n]])
-        runs.check_places(run, ((file.name, file.subdir) for file in intent.files))
+        access.check_places(run, ((file.name, file.subdir) for file in intent.files))
         durable.write(run.spec_path, runs.encode_spec(run.feed.spec))
         durable.write(run.files_path, manifest.encode(intent))
     # From here on the spec is that with which the run began.
@@ -105,7 +106,7 @@ def _stage(run: Run, ready: list[LandedFile]) -> int:
 
 def _claim(run: Run, intent: list[StagedFile]) -> int:
     places = [(file.name, file.subdir) for file in intent]
-    runs.check_places(run, places)
+    access.check_places(run, places)
     for group in run.groups:
         durable.make_dirs(group.subdir_dir)
     missed = claim.claim(run, places)

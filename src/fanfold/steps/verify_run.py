@@ -9,22 +9,13 @@ from decimal import Decimal
 from fanfold import durable, manifest
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError
-from fanfold.feed import archive, claim, runs, unfinished
+from fanfold.feed import access, claim, failures, groups, originals, runs
 from fanfold.feed.verdict import verdict
 from fanfold.layout import Group, Run, packing
-from fanfold.manifest import (
-    ArchivedFile,
-    Files,
-    Input,
-    Manifest,
-    Progress,
-    Published,
-    RunSchema,
-    SubdirSummary,
-    Summary,
-)
+from fanfold.manifest import ArchivedFile, Manifest, Published, SubdirSummary, Summary
 from fanfold.records import totals
 from fanfold.steps.gaps import gaps, manifest_gaps, relative
+from fanfold.working_files import Files, Input, Progress, Release, RunSchema, StagedFile
 
 SHOWN_GAPS = 5
 
@@ -45,8 +36,8 @@ def verify_run(data_dir: AnyPath, ts: str, subdirs: int) -> Summary:
     """
     run = runs.open_run(data_dir, ts)
     if run is None:
-        return runs.empty_summary(ts, subdirs)
-    with runs.owned(run, "verify_run"), unfinished.noted(run, "verify_run"):
+        return manifest.empty_summary(ts, subdirs)
+    with runs.owned(run, "verify_run"), failures.recorded(run, "verify_run"):
         return commit(run)
 
 
@@ -68,7 +59,7 @@ def commit(run: Run) -> Summary:
     committed = manifest.read_if_there(run.commit_path, Manifest)
     if committed is None:
         staged = manifest.read(run.files_path, Files).files
-        runs.check_places(run, ((file.name, file.subdir) for file in staged))
+        access.check_places(run, ((file.name, file.subdir) for file in staged))
         durable.discard_temporary(run.manifest_path)
         committed = account(run, staged)
         durable.make_dirs(run.output_dir)
@@ -80,13 +71,13 @@ def commit(run: Run) -> Summary:
     return committed.summary
 
 
-def account(run: Run, staged: list[manifest.StagedFile]) -> Manifest:
+def account(run: Run, staged: list[StagedFile]) -> Manifest:
     """Make the manifest of a run whose groups are done.
 
     Raises:
         DataError: a file is not archived, an output is missing, extra or changed, a count does not fit.
     """
-    released = (manifest.read_if_there(run.release_path, manifest.Release) or manifest.Release([])).subdirs
+    released = (manifest.read_if_there(run.release_path, Release) or Release([])).subdirs
     expected = {(file.name, file.subdir) for file in staged if file.subdir not in released}
     done, outputs = dict[int, Progress](), dict[int, Published]()
     for n in sorted({n for _, n in expected}):
@@ -130,9 +121,9 @@ def account(run: Run, staged: list[manifest.StagedFile]) -> Manifest:
 
 
 def _archived(group: Group, file: Input) -> ArchivedFile:
-    name, packed = runs.last_name(group, file), None
+    name, packed = groups.last_name(group, file), None
     if packing(file.name, name) and (place := group.run.feed.data_dir / name).is_file():
-        if archive.original_sha256(place, file.name) != file.sha256:
+        if originals.original_sha256(place, file.name) != file.sha256:
             msg = f"{name!r} is changed: it is not {file.name!r}, compressed"
             raise DataError(msg)
         packed = manifest.Packed(place.stat().st_size, durable.sha256(place))

@@ -7,9 +7,9 @@ from pathlib import Path
 from fanfold import manifest
 from fanfold.durable import AnyPath
 from fanfold.errors import EmptySubdir
-from fanfold.feed import lease, runs, unfinished
+from fanfold.feed import access, failures, groups, lease, runs
 from fanfold.layout import Group, Run, parse_subdir
-from fanfold.manifest import Inputs
+from fanfold.working_files import Inputs
 
 
 @contextlib.contextmanager
@@ -33,12 +33,12 @@ def on_group(subdir: str, data_dir: AnyPath, step: str) -> Iterator[Group]:
         group = run.group(n) if run else None
         if group and group.inputs_path.exists():
             owned.enter_context(lease.hold(group.lease_path, does=step))
-            owned.enter_context(unfinished.noted(group, step))
-        if group is None or not runs.has_files(group):
+            owned.enter_context(failures.recorded(group, step))
+        if group is None or not groups.has_files(group):
             msg = f"{subdir} has no files in this run"
             raise EmptySubdir(msg)
         if inputs := manifest.read_if_there(group.inputs_path, Inputs):
-            runs.check_places(group.run, ((file.name, n) for file in inputs.files))
+            access.check_places(group.run, ((file.name, n) for file in inputs.files))
         yield group
 
 
@@ -49,5 +49,5 @@ def on_run(run: Run, step: str, *more: Path) -> Iterator[None]:
     Raises:
         BusyError: another process works on a part of the run.
     """
-    with runs.owned(run, step, *more), unfinished.noted(run, step):
+    with runs.owned(run, step, *more), failures.recorded(run, step):
         yield
