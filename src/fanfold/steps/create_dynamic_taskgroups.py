@@ -57,8 +57,9 @@ def prepare(run: Run) -> None:
     Raises:
         DataError, MissingError, StillWrittenError: as `create_dynamic_taskgroups`.
     """
-    spec, staged = run.feed.spec, manifest.read(run.files_path, Files).files
-    access.check_places(run, ((file.name, file.subdir) for file in staged))
+    spec, claimed = run.feed.spec, manifest.read(run.files_path, Files)
+    access.check_places(run, claimed.places)
+    staged = claimed.files
     references = [freeze_reference(run, index) for index in range(len(spec.merge))]
     states = _states(run, staged)
     places = {

@@ -104,7 +104,9 @@ def _alone(run: Run) -> Iterator[None]:
     was_complete = runs.is_complete(run)
     try:
         yield
-    except (BusyError, FileNotFoundError) as error:
+    except (BusyError, FileNotFoundError, ExceptionGroup) as error:
+        if isinstance(error, ExceptionGroup) and error.split((BusyError, FileNotFoundError))[1]:
+            raise
         if runs.is_complete(run) and not was_complete:
             msg = f"run {run.ts} is complete: another process has just ended it, and nothing is left to do"
         elif isinstance(error, BusyError):

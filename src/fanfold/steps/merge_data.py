@@ -163,14 +163,12 @@ def _report(group: Group, progress: Progress) -> None:
         log.warning("%s: %d of %d records have no match in a reference", group.subdir, *counts)
     for file in progress.files:
         if file.fault:
-            told = f"goes to quarantine: {file.fault.message} ({file.fault.code})"
+            told = (file.name, file.fault.message, file.fault.code)
+            log.warning("%s: %r goes to quarantine: %s (%s)", group.subdir, *told)
         elif file.duplicate_of:
-            told = f"makes no rows: it has the bytes of {file.duplicate_of!r}"
-        elif file.records_quarantined:
-            told = f"has bad records: {file.records_quarantined} of {file.records} go to quarantine"
-        else:
-            continue
-        log.warning("%s: %r %s", group.subdir, file.name, told)
+            log.warning("%s: %r makes no rows: it has the bytes of %r", group.subdir, file.name, file.duplicate_of)
+        elif bad := file.records_quarantined:
+            log.warning("%s: %r: %d of %d records go to quarantine", group.subdir, file.name, bad, file.records)
 
 
 def _check_share(group: Group, progress: Progress) -> None:

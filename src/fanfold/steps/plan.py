@@ -100,9 +100,7 @@ def plan(feed: Feed) -> Plan:
             reads |= _read(feed, fixed, tables, {name: places[name] for name in names if name not in duplicates})
         except DataError as error:
             failed.append(str(error))
-    # A file that is bad as a whole has no records.
-    counted = {name: one._replace(records=0, bad=0) if one.is_bad else one for name, one in reads.items()}
-    records = {n: sum(counted[name].records for name in names if name in counted) for n, names in parts.items()}
+    records = {n: sum(reads[name].records for name in names if name in reads) for n, names in parts.items()}
     waiting = [ts for ts in runs.unfinished(feed) if not failures.is_stuck(feed, ts)]
     return Plan(
         resumes=waiting[0] if waiting else None,
@@ -119,7 +117,7 @@ def plan(feed: Feed) -> Plan:
         drift=_drift(feed, fixed.columns) if places else None,
         references=[one.reference for one in references],
         faults=[one.first for one in reads.values() if one.first],
-        failed=failed or _failures(feed.spec.quarantine, parts, counted, len(duplicates)),
+        failed=failed or _failures(feed.spec.quarantine, parts, reads, len(duplicates)),
         decisions={name: decision.decision for name, decision in decisions.items()},
         duplicates=duplicates,
         fields=_fields(fixed) if places else {},
@@ -137,7 +135,8 @@ def _read(feed: Feed, schema: RunSchema, tables: list[Table], places: Mapping[st
         for piece in door.read(name, place.path):
             for wrong in piece.wrong:
                 check_match(door, name, wrong)
-        reads[name] = door.found
+        # A file that is bad as a whole has no records.
+        reads[name] = door.found._replace(records=0, bad=0) if door.found.is_bad else door.found
     return reads
 
 

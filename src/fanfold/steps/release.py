@@ -42,7 +42,7 @@ def _release(feed: Feed, ts: str) -> list[str]:
         commit(run)
         return []
     staged = manifest.read(run.files_path, Files)
-    access.check_places(run, ((file.name, file.subdir) for file in staged.files))
+    access.check_places(run, staged.places)
     access.check_writable({(feed.landing_dir / file.name).parent for file in staged.files})
     published, returned = give_up.release_unpublished(run)
     for n in published:

@@ -1,5 +1,6 @@
 """The step that claims the files that are ready into the subdirectories of a run."""
 
+import functools
 import logging
 import os
 from collections.abc import Iterable, Iterator
@@ -8,7 +9,7 @@ from fanfold import durable, links, manifest
 from fanfold.feed import access, claim, lease, runs, unfinished
 from fanfold.feed.balance import balance
 from fanfold.feed.landing import LandedFile
-from fanfold.layout import Feed, Run, packing
+from fanfold.layout import Feed, Run
 from fanfold.manifest import Manifest
 from fanfold.steps.list_files import list_ready
 from fanfold.steps.release import release
@@ -16,8 +17,9 @@ from fanfold.working_files import Files, StagedFile
 
 log = logging.getLogger(__name__)
 
-# More than what is put before and behind a name that has its timestamp.
-ADDED_BYTES = 100
+# A file is written under a hidden name first; this is also more than the name of a reason is longer than that in the
+# archive.
+ADDED_BYTES = len("..tmp")
 
 
 def stage_files(feed: Feed, ts: str, *, wait: bool = False) -> int:
@@ -63,25 +65,21 @@ def stage_files(feed: Feed, ts: str, *, wait: bool = False) -> int:
 def with_places(run: Run, ready: Iterable[LandedFile]) -> Iterator[LandedFile]:
     """Yield the files that have a place of their own wherever they may end; a warning says why others have none."""
     taken: dict[str, str] = {}
-    feed = run.feed
-    directories = (run.staging_dir, feed.archive_dir, feed.quarantine_dir)
-    room = min(map(durable.longest_name, directories)) - len((feed.spec.input.done_suffix or "").encode()) - ADDED_BYTES
+    last, added = run.groups[-1], max(ADDED_BYTES, len(os.fsencode(run.feed.spec.input.done_suffix or "")))
+
+    @functools.cache
+    def room(folder: str) -> int:
+        ends = (last.subdir_dir, run.feed.archive_dir, last.quarantine_dir)
+        return min(durable.longest_name(directory / folder) for directory in ends) - added
+
     for file in ready:
         place = run.archived_name(file.name)
-        if len(os.fsencode(place)) > room and not _fits(run, file.name):
+        if len(os.fsencode(place.rpartition("/")[2])) > room(file.name.rpartition("/")[0]):
             log.warning("%r stays in landing: its name is too long for what is put behind it; shorten it", file.name)
         elif taken.setdefault(place, file.name) != file.name:
             log.warning("%r waits for the next run: in the archive it is named like %r", file.name, taken[place])
         else:
             yield file
-
-
-def _fits(run: Run, name: str) -> bool:
-    group, place = run.group(run.feed.spec.subdirs), run.archive_path(name)
-    # A compressed original is written under a temporary name first; the reason of a bad file always is.
-    ends = [durable.temporary(place) if packing(name, place.name) else place, run.archived_marker_path(name)]
-    ends += [durable.temporary(run.feed.data_dir / group.reason_name(name)), group.subdir_dir / name]
-    return all(durable.name_fits(path) for path in ends if path)
 
 
 def _stage(run: Run, ready: list[LandedFile]) -> int:
@@ -96,21 +94,20 @@ def _stage(run: Run, ready: list[LandedFile]) -> int:
         sizes = {file.name: file.size_bytes for file in ready}
         parts = balance(sizes.items(), run.feed.spec.subdirs)
         intent = Files(claimed=False, files=[StagedFile(name, sizes[name], n) for n in parts for name in parts[n]])
-        access.check_places(run, ((file.name, file.subdir) for file in intent.files))
+        access.check_places(run, intent.places)
         durable.write(run.spec_path, runs.encode_spec(run.feed.spec))
         durable.write(run.files_path, manifest.encode(intent))
     # From here on the spec is that with which the run began.
     begun = runs.open_run(run.feed.data_dir, run.ts) or run
-    return len(intent.files) if intent.claimed else _claim(begun, intent.files)
+    return len(intent.files) if intent.claimed else _claim(begun, intent)
 
 
-def _claim(run: Run, intent: list[StagedFile]) -> int:
-    places = [(file.name, file.subdir) for file in intent]
-    access.check_places(run, places)
+def _claim(run: Run, intent: Files) -> int:
+    access.check_places(run, intent.places)
     for group in run.groups:
         durable.make_dirs(group.subdir_dir)
-    missed = claim.claim(run, places)
-    claimed = [file for file in intent if file.name not in missed]
+    missed = claim.claim(run, intent.places)
+    claimed = [file for file in intent.files if file.name not in missed]
     if claimed:
         durable.write(run.files_path, manifest.encode(Files(claimed=True, files=claimed)))
     else:

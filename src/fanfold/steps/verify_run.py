@@ -15,7 +15,7 @@ from fanfold.layout import Group, Run, packing
 from fanfold.manifest import ArchivedFile, Manifest, Published, SubdirSummary, Summary
 from fanfold.records import totals
 from fanfold.steps.gaps import gaps, manifest_gaps, relative
-from fanfold.working_files import Files, Input, Progress, Release, RunSchema, StagedFile
+from fanfold.working_files import Files, Input, Progress, Release, RunSchema
 
 SHOWN_GAPS = 5
 
@@ -58,8 +58,8 @@ def commit(run: Run) -> Summary:
     """
     committed = manifest.read_if_there(run.commit_path, Manifest)
     if committed is None:
-        staged = manifest.read(run.files_path, Files).files
-        access.check_places(run, ((file.name, file.subdir) for file in staged))
+        staged = manifest.read(run.files_path, Files)
+        access.check_places(run, staged.places)
         durable.discard_temporary(run.manifest_path)
         committed = account(run, staged)
         durable.make_dirs(run.output_dir)
@@ -71,14 +71,14 @@ def commit(run: Run) -> Summary:
     return committed.summary
 
 
-def account(run: Run, staged: list[StagedFile]) -> Manifest:
+def account(run: Run, staged: Files) -> Manifest:
     """Make the manifest of a run whose groups are done.
 
     Raises:
         DataError: a file is not archived, an output is missing, extra or changed, a count does not fit.
     """
     released = (manifest.read_if_there(run.release_path, Release) or Release([])).subdirs
-    expected = {(file.name, file.subdir) for file in staged if file.subdir not in released}
+    expected = {(name, n) for name, n in staged.places if n not in released}
     done, outputs = dict[int, Progress](), dict[int, Published]()
     for n in sorted({n for _, n in expected}):
         progress = manifest.read_if_there(run.group(n).progress_path, Progress)
@@ -101,7 +101,7 @@ def account(run: Run, staged: list[StagedFile]) -> Manifest:
         quarantined={str(n): progress.quarantined for n, progress in done.items() if progress.quarantined},
         records_unmatched={str(n): progress.records_unmatched for n, progress in done.items()},
         totals=_totals(run, schema, outputs.values()),
-        released=sorted(file.name for file in staged if file.subdir in released),
+        released=sorted(name for name, n in staged.places if n in released),
     )
     found = [
         f"{name!r} was claimed, and is in no group"
