@@ -181,6 +181,7 @@ def copy_out(place: Path, name: str, sha256_expected: str, target: Path) -> None
             copied.flush()
             # One that was too large to be read has no hash.
             if sha256_expected and sha256(temporary(target)) != sha256_expected:
+                discard_temporary(target)
                 msg = f"{str(place)!r} is changed, expected {name!r} with sha256 {sha256_expected}"
                 raise DataError(msg)
     except FileNotFoundError:
