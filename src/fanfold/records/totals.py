@@ -77,6 +77,11 @@ class Tally:
             if value and FIRST.issuperset(item.split(".")[total.depth :]):
                 self.sums[total.path] = EXACT.add(self.sums[total.path], Decimal(value))
 
+    def add_totals(self, totals: Mapping[str, str]) -> None:
+        """Add sums that were written down."""
+        for path in self.sums:
+            self.sums[path] = EXACT.add(self.sums[path], Decimal(totals.get(path, 0)))
+
     def add_table(self, path: Path, items: Iterator[str]) -> None:
         """Add the rows of a published table; `items` says for each of them which element of its record it is from."""
         rows = _values(path, [total.column for total in self._wanted])
@@ -85,13 +90,8 @@ class Tally:
 
     @property
     def totals(self) -> dict[str, str]:
-        """The sums as they are written down."""
-        return plain(self.sums)
-
-
-def plain(sums: Mapping[str, Decimal]) -> dict[str, str]:
-    """Return sums as they are written down: digits, no exponent, no idle zeros."""
-    return {path: f"{EXACT.normalize(total):f}" for path, total in sums.items()}
+        """The sums as they are written down: digits, no exponent, no idle zeros."""
+        return {path: f"{EXACT.normalize(total):f}" for path, total in self.sums.items()}
 
 
 def of_merged(group: Group, schema: RunSchema) -> dict[str, str]:

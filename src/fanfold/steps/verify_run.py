@@ -1,21 +1,20 @@
 """The step that accounts for every file, byte, record and row of a run, and commits it."""
 
-import functools
 import hashlib
 import importlib.metadata
-from collections.abc import Iterable, Mapping
-from decimal import Decimal
+from collections.abc import Mapping
 
 from fanfold import durable, manifest
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError
-from fanfold.feed import access, claim, failures, groups, originals, runs
+from fanfold.feed import access, claim, groups, originals, runs
 from fanfold.feed.verdict import verdict
 from fanfold.layout import Group, Run, packing
 from fanfold.manifest import ArchivedFile, Manifest, Published, SubdirSummary, Summary
 from fanfold.records import totals
 from fanfold.steps.gaps import gaps, manifest_gaps, relative
-from fanfold.working_files import Files, Input, Progress, Release, RunSchema
+from fanfold.steps.working import on_run
+from fanfold.working_files import Files, Input, Progress, Release
 
 SHOWN_GAPS = 5
 
@@ -37,7 +36,7 @@ def verify_run(data_dir: AnyPath, ts: str, subdirs: int) -> Summary:
     run = runs.open_run(data_dir, ts)
     if run is None:
         return manifest.empty_summary(ts, subdirs)
-    with runs.owned(run, "verify_run"), failures.recorded(run, "verify_run"):
+    with on_run(run, "verify_run"):
         return commit(run)
 
 
@@ -89,6 +88,10 @@ def account(run: Run, staged: Files) -> Manifest:
         raise DataError(msg)
     archived = [_archived(run.group(n), file) for n, progress in done.items() for file in progress.files]
     schema = runs.schema_of(run)
+    wanted = totals.totalled(run.feed.spec, schema.columns, schema.explode)
+    noted, in_tables = totals.Tally(wanted), totals.Tally(wanted)
+    for published in outputs.values():
+        noted.add_totals(published.totals)
     committed = Manifest(
         fanfold=importlib.metadata.version("fanfold"),
         duckdb=importlib.metadata.version("duckdb"),
@@ -100,7 +103,7 @@ def account(run: Run, staged: Files) -> Manifest:
         outputs={str(n): published for n, published in outputs.items()},
         quarantined={str(n): progress.quarantined for n, progress in done.items() if progress.quarantined},
         records_unmatched={str(n): progress.records_unmatched for n, progress in done.items()},
-        totals=_totals(run, schema, outputs.values()),
+        totals=noted.totals,
         released=sorted(name for name, n in staged.places if n in released),
     )
     found = [
@@ -111,11 +114,10 @@ def account(run: Run, staged: Files) -> Manifest:
         found.append(f"{relative(run, left)!r} is left in staging")
     found += gaps(run, committed)
     if not found and committed.totals:
-        tally = totals.Tally(totals.totalled(run.feed.spec, schema.columns, schema.explode))
         for n, published in outputs.items():
-            tally.add_table(run.feed.data_dir / published.path, totals.items_of(run.group(n), schema))
-        if tally.totals != committed.totals:
-            found.append(f"the sums of the tables are {tally.totals}, expected {committed.totals}")
+            in_tables.add_table(run.feed.data_dir / published.path, totals.items_of(run.group(n), schema))
+        if in_tables.totals != noted.totals:
+            found.append(f"the sums of the tables are {in_tables.totals}, expected {noted.totals}")
     _fail_on(found)
     return committed
 
@@ -166,15 +168,6 @@ def _summary(run: Run, done: Mapping[int, Progress], references: list[manifest.F
         subdirs=subdirs,
         references=references,
     )
-
-
-def _totals(run: Run, schema: RunSchema, tables: Iterable[Published]) -> dict[str, str]:
-    """Return the sums over all groups, as each has noted its own."""
-    sums = {}
-    for total in totals.totalled(run.feed.spec, schema.columns, schema.explode):
-        parts = (Decimal(table.totals.get(total.path, 0)) for table in tables)
-        sums[total.path] = functools.reduce(totals.EXACT.add, parts, Decimal(0))
-    return totals.plain(sums)
 
 
 def _fail_on(found: list[str]) -> None:
