@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from fanfold.errors import DataError, MissingError
 from fanfold.steps.plan import plan
 from tests.conftest import CUSTOMERS, TS, MakeFeed
 from tests.test_cli import fanfold
@@ -54,3 +55,24 @@ def test_plan_ends_as_the_run_does(make_feed: MakeFeed, case: str) -> None:
     assert (reason or "") in done.stderr
     if done.stdout:
         assert planned.records == json.loads(done.stdout)["records_in"]
+
+
+def test_a_column_that_is_not_there_is_told_with_all_that_are_in_their_order(make_feed: MakeFeed) -> None:
+    """A column, plain or in SQL, that nothing resembles: the columns are listed in order, and the way is named."""
+    for wanted in ("zzz", {"x": "zzz + 1"}):
+        keys = {"merge": [], "denormalize": {"columns": [wanted]}}
+        feed = make_feed({"a.json": [{"d": 1, "c": 2, "b": 3, "a": 4}]}, folder=str(wanted), **keys)
+        with pytest.raises(
+            DataError, match=r"expected one of 'd', 'c', 'b', 'a' \(read: 'a\.json'\)\. Where records may"
+        ):
+            plan(feed.open())
+
+
+def test_what_the_spec_declares_and_does_not_name_is_an_error_of_the_spec(make_feed: MakeFeed) -> None:
+    """Where the spec declares all fields, a column that is not among them, also in SQL, is its own fault: exit 2."""
+    for wanted in ("ids", {"x": "ids + 1"}):
+        keys = {"merge": [], "denormalize": {"columns": [wanted]}}
+        declared = {"schema": "declared", "fields": {"id": "BIGINT"}}
+        feed = make_feed({"a.json": [{"id": 1}]}, folder=str(wanted), input=declared, **keys)
+        with pytest.raises(MissingError, match="did you mean 'id'"):
+            plan(feed.open())

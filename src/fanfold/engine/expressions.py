@@ -88,7 +88,9 @@ def _check(connection: duckdb.DuckDBPyConnection, expression: str, flat: list[Co
             msg = f"column {inner['column_names'][0]!r} is there in two spellings, which SQL does not tell apart"
             raise ValueError(msg)
         if inner["class"] == "COLUMN_REF" and inner["column_names"][0].lower() not in known:
-            raise UnknownColumnError(inner["column_names"][0], nearest(inner["column_names"][0], known))
+            raise UnknownColumnError(
+                inner["column_names"][0], nearest(inner["column_names"][0], [one.name for one in flat])
+            )
         if inner["class"] == "FUNCTION":
             functions.add(name := inner["function_name"].lower())
             if name == AGE and len(inner["arguments"]) < 2:  # noqa: PLR2004 - the two moments
