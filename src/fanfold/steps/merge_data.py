@@ -144,7 +144,7 @@ def _as_it_was_read(group: Group, file: Input, before: os.stat_result) -> Input:
     """Return a file with its state after it was read.
 
     Raises:
-        StillWrittenError: its bytes may have changed in between. Another owner, mode or link is no such change.
+        StillWrittenError: its bytes may have changed in between. Another owner, mode or link does not matter.
     """
     after = claim.claimed_file(group, file.name)
     *is_now, changed_ns = claim.version(after)

@@ -89,9 +89,9 @@ def account(run: Run, staged: Files) -> Manifest:
     archived = [_archived(run.group(n), file) for n, progress in done.items() for file in progress.files]
     schema = runs.schema_of(run)
     wanted = totals.totalled(run.feed.spec, schema.columns, schema.explode)
-    noted, in_tables = totals.Tally(wanted), totals.Tally(wanted)
+    by_groups, in_tables = totals.Tally(wanted), totals.Tally(wanted)
     for published in outputs.values():
-        noted.add_totals(published.totals)
+        by_groups.add_totals(published.totals)
     committed = Manifest(
         fanfold=importlib.metadata.version("fanfold"),
         duckdb=importlib.metadata.version("duckdb"),
@@ -103,7 +103,7 @@ def account(run: Run, staged: Files) -> Manifest:
         outputs={str(n): published for n, published in outputs.items()},
         quarantined={str(n): progress.quarantined for n, progress in done.items() if progress.quarantined},
         records_unmatched={str(n): progress.records_unmatched for n, progress in done.items()},
-        totals=noted.totals,
+        totals=by_groups.totals,
         released=sorted(name for name, n in staged.places if n in released),
     )
     found = [
@@ -116,8 +116,8 @@ def account(run: Run, staged: Files) -> Manifest:
     if not found and committed.totals:
         for n, published in outputs.items():
             in_tables.add_table(run.feed.data_dir / published.path, totals.items_of(run.group(n), schema))
-        if in_tables.totals != noted.totals:
-            found.append(f"the sums of the tables are {in_tables.totals}, expected {noted.totals}")
+        if in_tables.totals != by_groups.totals:
+            found.append(f"the sums of the tables are {in_tables.totals}, expected {by_groups.totals}")
     _fail_on(found)
     return committed
 
