@@ -7,7 +7,8 @@ from fanfold.errors import DataError, FanfoldError, MissingError, nearest
 from fanfold.manifest import Column
 from fanfold.records import places
 from fanfold.records.read import FileRead
-from fanfold.schema import infer
+from fanfold.schema.checks import check, lacking
+from fanfold.schema.columns import FANFOLD, RECORD, check_apart
 from fanfold.spec.model import Spec
 from fanfold.steps.freeze_reference import Frozen
 from fanfold.steps.scan_files import Found
@@ -30,11 +31,8 @@ def fix_schema(spec: Spec, found: Found, references: Sequence[Frozen]) -> RunSch
     if found.files and all(_points_nowhere(one) for one in found.files.values()):
         msg = f"input.records_at {spec.input.records_at!r} leads nowhere in any file, e.g. {min(found.files)!r}"
         raise MissingError(msg)
-    infer.check(found.seen, found.excluded, spec, found.files)
+    check(found.seen, found.excluded, spec, found.files)
     record, chain, flat, _ = found.draft
-    if any(one.records > one.bad for one in found.files.values()) and not flat and not found.excluded:
-        msg = f"{min(found.files)!r}: found no field in any record, expected at least one column"
-        raise DataError(msg)
     rescued = spec.input.schema_mode == "declared"
     # A delivery without a single field lacks nothing in particular.
     is_bare = not found.seen.fields and not rescued
@@ -73,8 +71,8 @@ def _output_columns(spec: Spec, flat: list[Column], files: Collection[str], *, i
                 raise
             name = wanted if isinstance(wanted, str) else next(iter(wanted))
             chosen.append(Column(name, "VARCHAR", "spec", [], expression="NULL"))
-    chosen += [column for column in flat if column.source == infer.FANFOLD and column not in chosen]
-    infer.check_apart(chosen, spec)
+    chosen += [column for column in flat if column.source == FANFOLD and column not in chosen]
+    check_apart(chosen, spec)
     return chosen
 
 
@@ -88,17 +86,17 @@ def _column(wanted: str | dict[str, str], flat: list[Column], files: Collection[
         return expressions.column(name, expression, flat, files)
     if wanted not in known:
         msg = f"denormalize.columns {wanted!r} is not a column"
-        raise infer.lacking(msg, nearest(wanted, known), files)
+        raise lacking(msg, nearest(wanted, known), files)
     return known[wanted]
 
 
 def _check_totals(spec: Spec, columns: list[Column], flat: list[Column], files: Collection[str]) -> None:
-    known = {".".join(column.path): column for column in flat if column.source == infer.RECORD}
+    known = {".".join(column.path): column for column in flat if column.source == RECORD}
     for path in spec.verify.totals:
         place, column = f"verify.totals {path!r}", known.get(path)
         if column is None:
             msg = f"{place} is not a field of the records"
-            raise infer.lacking(msg, nearest(path, known), files)
+            raise lacking(msg, nearest(path, known), files)
         if column not in columns:
             msg = f"{place} is left out by denormalize.columns, expected it there"
             raise MissingError(msg)

@@ -1,6 +1,6 @@
 """What a run would do with what lies in landing now, and how it would end. Nothing is moved or written."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 import msgspec
@@ -13,9 +13,10 @@ from fanfold.feed.landing import warn
 from fanfold.feed.verdict import Counts, too_bad
 from fanfold.layout import Feed, Place, format_ts
 from fanfold.manifest import BadFile, Column, FrozenReference, Manifest
-from fanfold.native import Table
+from fanfold.native import Seen, Table
 from fanfold.records.read import FileRead
 from fanfold.records.references import Reference
+from fanfold.schema.columns import leaves
 from fanfold.spec.model import Quarantine
 from fanfold.steps.fix_schema import fix_schema
 from fanfold.steps.freeze_reference import Frozen, source_of
@@ -23,7 +24,7 @@ from fanfold.steps.list_files import list_files
 from fanfold.steps.merge_data import check_match, door_of, too_many_bad
 from fanfold.steps.scan_files import decide, scan_files
 from fanfold.steps.stage_files import with_places
-from fanfold.working_files import Node, RunSchema
+from fanfold.working_files import RunSchema
 
 
 class PlannedSubdir(msgspec.Struct, frozen=True):
@@ -177,13 +178,5 @@ def _drift(feed: Feed, columns: list[Column]) -> Drift | None:
 
 def _fields(fixed: RunSchema) -> dict[str, str]:
     """Return the fields of the records with their types, as `input.fields` declares them; keys with dots cannot be."""
-    return {".".join(path): kind for path, kind in _leaves(fixed.record, ()) if all(n and "." not in n for n in path)}
-
-
-def _leaves(nodes: list[Node], path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
-    for node in nodes:
-        inner = node.element if node.kind == "list" and node.element else node
-        if inner.kind == "object":
-            yield from _leaves(inner.fields, (*path, node.name))
-        else:
-            yield (*path, node.name), inner.type
+    found = leaves(fixed.record, Seen())
+    return {".".join(leaf.way): leaf.node.type for leaf in found if all(n and "." not in n for n in leaf.way)}

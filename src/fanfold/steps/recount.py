@@ -11,12 +11,12 @@ from fanfold.layout import Run
 from fanfold.manifest import ArchivedFile, BadRecord, Manifest
 from fanfold.native import Others
 from fanfold.records import places, totals
-from fanfold.records.places import Way
 from fanfold.records.read import Door, Rules
 from fanfold.records.totals import Tally
+from fanfold.schema.declared import Way
 from fanfold.steps.gaps import damages, doubles, expected, extra, manifest_gaps
 from fanfold.types import JSON, VARCHAR
-from fanfold.working_files import Node, RunSchema
+from fanfold.working_files import Node
 
 
 class Recount(msgspec.Struct, frozen=True):
@@ -101,8 +101,7 @@ class _Originals:
         self._run, self._tally, self.records = run, tally, 0
         nodes = _nodes({tuple(path.split(".")) for path in tally.sums}, {(*path,) for path in committed.explode}, ())
         self._spec = run.feed.spec.model_copy(update={"merge": []})
-        schema = RunSchema(nodes, committed.explode, rescued=False, flat=[], columns=[], references=[])
-        self._found = places.places(schema, self._spec)
+        self._found = places.places_of(nodes, [])
 
     def items(self, files: list[ArchivedFile], bad: Mapping[str, set[int]]) -> Iterator[str]:
         """Yield for each row that files call for which element of its record it is from; count records and rows."""

@@ -13,7 +13,9 @@ from fanfold.manifest import BadFile, Column
 from fanfold.native.fields import Seen
 from fanfold.records.read import FileRead
 from fanfold.records.scan import Known, scan
-from fanfold.schema import infer
+from fanfold.schema.declared import known_fields
+from fanfold.schema.infer import Draft, draft
+from fanfold.schema.record import check_covers, misfits
 from fanfold.schema.rivals import exclude
 from fanfold.working_files import Excluded, Files, Input, Inputs, RunSchema, StagedFile
 
@@ -31,7 +33,7 @@ class Found(NamedTuple):
     files: Mapping[str, FileRead]
     seen: Seen
     excluded: list[Excluded]
-    draft: infer.Draft
+    draft: Draft
 
 
 def scan_files(feed: Feed, ts: str, places: Mapping[str, Place], taken: list[list[Column]]) -> Found:
@@ -51,20 +53,20 @@ def scan_files(feed: Feed, ts: str, places: Mapping[str, Place], taken: list[lis
     """
     spec = feed.spec
     if spec.input.schema_mode == "declared":
-        return Found({}, Seen(), [], infer.draft(spec, Seen(), taken))
+        return Found({}, Seen(), [], draft(spec, Seen(), taken))
     chain, excluded = [path.split(".") for path in spec.denormalize.explode], list[Excluded]()
     counted, files = dict(places), dict[str, FileRead]()
     while True:
-        known = infer.known_fields(spec, chain)
+        known = known_fields(spec, chain)
         scanned = scan(feed.data_dir, counted, spec, Known(known, excluded))
         files |= scanned.files
-        draft = infer.draft(spec, scanned.seen, taken)
-        lost = [*infer.misfits(draft.record, scanned.seen, spec)]
-        lost = lost or [one for conflict in draft.conflicts for one in exclude(conflict, scanned.seen)]
+        made = draft(spec, scanned.seen, taken)
+        lost = [*misfits(made.record, scanned.seen, spec)]
+        lost = lost or [one for conflict in made.conflicts for one in exclude(conflict, scanned.seen)]
         # Where all records that show that an array lies around another one are bad by it, it stays known: no way back.
-        chain = [*chain, *(path for path in draft.chain if path not in chain)]
-        if not lost and infer.known_fields(spec, chain) == known:
-            return Found(files, scanned.seen, excluded, draft)
+        chain = [*chain, *(path for path in made.chain if path not in chain)]
+        if not lost and known_fields(spec, chain) == known:
+            return Found(files, scanned.seen, excluded, made)
         if lost and len(counted) == len(places):
             decisions = decide(feed, ts, places, files)
             duplicates = {name for name, decision in decisions.items() if decision.duplicate_of}
@@ -98,9 +100,9 @@ def scan_again(
         return inputs
     files: Mapping[str, FileRead] = {}
     if not schema.rescued:
-        known = Known(infer.known_fields(feed.spec, schema.explode), schema.excluded)
+        known = Known(known_fields(feed.spec, schema.explode), schema.excluded)
         files, seen = scan(feed.data_dir, changed, feed.spec, known)
-        infer.check_covers(schema.record, seen)
+        check_covers(schema, seen)
     decisions = decide_again(group, changed, files)
     return [
         known_input(feed, file.name, states[file.name], files.get(file.name), decisions.get(file.name))
