@@ -15,7 +15,7 @@ from fanfold.layout import Group
 from fanfold.manifest import Column
 from fanfold.native import Joined, Rows
 from fanfold.records import places, references, table
-from fanfold.records.places import OWN, Places
+from fanfold.records.places import Places
 from fanfold.schema.columns import RECORD
 from fanfold.spec.model import Spec
 from fanfold.working_files import RunSchema
@@ -23,6 +23,8 @@ from fanfold.working_files import RunSchema
 # It has more digits than any sum: nothing is rounded.
 EXACT = Context(prec=1000, traps=[Inexact])
 FIRST = {"", "1"}
+# What a row is from: its file, the number of its record, the element of that.
+ORIGIN = [(Rows.FILE, 0, 0), (Rows.NUMBER, 0, 0), (Rows.ITEM, 0, 0)]
 # A field may be as large as a record.
 csv.field_size_limit(2**31 - 1)
 
@@ -125,7 +127,7 @@ def rows_of(
         joins: those that the records were read with.
         rescue: whether other fields were kept.
     """
-    columns = [*OWN.values(), *((Rows.SLOT, *found.slots[tuple(path.split("."))]) for path in paths)]
+    columns = [*ORIGIN, *((Rows.SLOT, *found.slots[tuple(path.split("."))]) for path in paths)]
     rows = Rows(found.record, columns, found.chain, joins=joins, rescue=rescue)
     for file, number, item, *values in csv.reader(_lines(rows.write(merged))):
         yield Row(file, int(number), item, values)
