@@ -44,7 +44,7 @@ read.hashlib = table.hashlib = types.SimpleNamespace(sha256=lambda *_: hashed)
 lease.hold = lambda *_, **__: contextlib.nullcontext()
 lease.one_by_one = lambda *_: contextlib.nullcontext()
 ledger.Ledger = type("Ledger", (), {"__init__": lambda *_: None, "decide": lambda *_: {}})
-verify_run._gaps = lambda *_: []
+verify_run.gaps = lambda *_: []
 """
 
 

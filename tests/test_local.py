@@ -2,9 +2,12 @@
 
 import os
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from fanfold.errors import BusyError
 from fanfold.steps import local
 from tests.conftest import TS, MakeFeed, tree
 
@@ -72,3 +75,29 @@ def test_threads_end_in_the_tree_of_one_step_after_another(make_feed: MakeFeed) 
     together = make_feed(files, folder="together", subdirs=8, concurrent_tasks=2)
     local.run(together.open(), TS, quiet)
     assert tree(together.data_dir) == tree(alone.data_dir)
+
+
+def test_a_second_run_is_told_who_works_and_that_the_run_is_complete(make_feed: MakeFeed) -> None:
+    """Of two `fanfold run` of one run the late one ends as busy: it names the run and the other, or that it is done."""
+    feed = make_feed({"a.json": RECORDS}, subdirs=1)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def wait(_n: int, _step: str, _state: str) -> None:
+        begun.set()
+        assert go_on.wait(30)
+
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(local.run, feed.open(), TS, wait)
+        assert begun.wait(30)
+        with pytest.raises(BusyError, match=rf"run {TS} is in work in another process: .* fanfold run in process \d+"):
+            local.run(feed.open(), TS, quiet)
+        second = threads.submit(local.run, feed.open(), TS, quiet)
+        time.sleep(0.5)
+        go_on.set()
+        summary = first.result().summary
+        try:
+            # It may also find the run complete when it looks at it for the first time.
+            assert second.result().summary == summary
+        except BusyError as error:
+            assert str(error).startswith(f"run {TS} is complete: another process has just ended it")  # noqa: PT017
+    assert local.run(feed.open(), TS, quiet).summary.rows_out == 1

@@ -363,9 +363,8 @@ def test_a_group_with_too_many_bad_records_fails_before_it_publishes(
     for _ in range(2):
         with pytest.raises(DataError) as caught:
             merge_data(groups[str(n)], feed.data_dir)
-        assert f"staging/{TS}/{n}: found {bad} bad records of {records}, expected at most {percent:g} %" in str(
-            caught.value
-        )
+        found = f"{bad} bad record{'' if bad == 1 else 's'} of {records:,}"
+        assert f"staging/{TS}/{n}: found {found}, expected at most {percent:g} %" in str(caught.value)
         assert "'a.json' line 1, byte 5: found 'x', expected a value (syntax)" in str(caught.value)
         assert "\n" not in str(caught.value)
     assert not (feed.data_dir / f"denormalized/{TS}/{n}.csv").exists()
@@ -451,7 +450,7 @@ def test_a_run_with_quarantine_is_released(make_feed: MakeFeed, done: int) -> No
     other = {path.name for path in run.group(3 - n).subdir_dir.iterdir()}
     for step in GROUP_STEPS[:done]:
         step(groups[str(n)], feed.data_dir)
-    with pytest.raises(DataError, match="bad records"):
+    with pytest.raises(DataError, match="bad record"):
         merge_data(groups[str(3 - n)], feed.data_dir)
     back = release(feed.open(), TS)
     published = done >= 2
@@ -556,7 +555,9 @@ def test_a_run_is_not_committed_without_its_quarantine(make_feed: MakeFeed, dama
         path.unlink()
     else:
         path.write_bytes(path.read_bytes().replace(b"x", b"y"))
-    with pytest.raises(DataError, match=f"{LISTED}' is missing or changed"):
+    with pytest.raises(
+        DataError, match=f"{LISTED}' is {'missing' if damage == 'gone' else 'changed'}: expected 1 bad record"
+    ):
         feed.verify()
     assert runs.unfinished(feed.open()) == [TS]
 

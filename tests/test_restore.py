@@ -180,7 +180,7 @@ def test_deep_finds_a_table_that_the_archive_does_not_give(feed: FeedDir) -> Non
     assert fanfold("verify", feed.spec_path, TS).returncode == 0
     deep = fanfold("verify", feed.spec_path, TS, "--deep")
     assert deep.returncode == 1
-    assert f"'{output.path}' is not the table that the archive gives" in deep.stdout
+    assert f"'{output.path}' is not what the archive gives" in deep.stdout
 
 
 def test_a_reference_is_kept_once_for_each_content(make_feed: MakeFeed) -> None:
@@ -192,7 +192,7 @@ def test_a_reference_is_kept_once_for_each_content(make_feed: MakeFeed) -> None:
     (kept,) = (feed.data_dir / ".fanfold/references").iterdir()
     assert kept.read_bytes() == (feed.data_dir / "customers.csv").read_bytes()
     kept.write_text("changed")
-    with pytest.raises(DataError, match=r"is missing or changed: the reference 'customers\.csv' as it was joined"):
+    with pytest.raises(DataError, match=r"is changed: expected the reference 'customers\.csv' as joined, sha256"):
         verify_run(feed.data_dir, TS, 1)
     shutil.rmtree(kept.parent)
     assert fanfold("verify", feed.spec_path, TS).returncode == 1

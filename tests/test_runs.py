@@ -131,13 +131,13 @@ def test_release_with_a_table_written_but_not_noted(feed: FeedDir) -> None:
 
 
 def test_release_twice(feed: FeedDir) -> None:
-    """A run that was given up, or is complete, is no unfinished run any more."""
+    """A run that was given up, or is complete, is not an unfinished run any more."""
     feed.stage()
     release(feed.open(), TS)
-    with pytest.raises(MissingError, match=f"'{TS}' is no unfinished run"):
+    with pytest.raises(MissingError, match=f"'{TS}' is not an unfinished run"):
         release(feed.open(), TS)
     feed.run()
-    with pytest.raises(MissingError, match=f"'{TS}' is no unfinished run"):
+    with pytest.raises(MissingError, match=f"'{TS}' is not an unfinished run"):
         release(feed.open(), TS)
 
 

@@ -179,13 +179,13 @@ def test_a_reason_is_written_down_without_a_clock(make_feed: MakeFeed) -> None:
     notes = []
     for _ in range(2):
         groups = feed.stage()
-        with pytest.raises(DataError, match="found 1 bad records of 2"):
+        with pytest.raises(DataError, match="found 1 bad record of 2"):
             merge_data(groups["1"], feed.data_dir)
         notes.append(feed.at().group(1).failure_path.read_bytes())
     assert notes[0] == notes[1]
     noted = manifest.read(feed.at().group(1).failure_path, Failure)
     assert (noted.step, noted.subdir) == ("merge_data", 1)
-    assert noted.message.startswith(f"staging/{TS}/1: found 1 bad records of 2")
+    assert noted.message.startswith(f"staging/{TS}/1: found 1 bad record of 2")
     mend_file(feed)
     merge_data(groups["1"], feed.data_dir)
     assert not feed.at().group(1).failure_path.exists()

@@ -20,15 +20,11 @@ MANY_FILES = 64
 
 def longest_name(directory: Path) -> int:
     """Return how many bytes a name, or a path below, may have in a directory, which may be missing."""
-    there = next(path for path in (directory, *directory.parents) if path.is_dir())
+    # A Path raises where the directory itself has too long a path.
+    there = next(path for path in (directory, *directory.parents) if os.path.isdir(path))  # noqa: PTH112
     # The longest path has room for a slash and a byte of zero.
     in_path = os.pathconf(there, "PC_PATH_MAX") - len(os.fsencode(directory)) - 2
     return min(os.pathconf(there, "PC_NAME_MAX"), in_path)
-
-
-def name_fits(path: Path) -> bool:
-    """Say whether the file system can hold a file of this path, whose directory may be missing."""
-    return len(os.fsencode(path.name)) <= longest_name(path.parent)
 
 
 def temporary(path: Path) -> Path:

@@ -122,8 +122,12 @@ class Feed:
         return f"{name}{suffix}" if suffix else None
 
     def run(self, ts: str) -> "Run":
-        """Return the folders of the run named `ts`, which must be in the form of `format_ts`."""
-        return Run(self, ts)
+        """Return the folders of the run of an execution timestamp, which may have any ISO 8601 form.
+
+        Raises:
+            MissingError: `ts` is not an execution timestamp.
+        """
+        return Run(self, format_ts(parse_ts(ts)))
 
 
 class Run:

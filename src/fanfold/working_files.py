@@ -37,6 +37,11 @@ class Files(msgspec.Struct, frozen=True):
     claimed: bool
     files: list[StagedFile]
 
+    @property
+    def places(self) -> list[tuple[str, int]]:
+        """The name and the subdirectory of each file."""
+        return [(file.name, file.subdir) for file in self.files]
+
 
 class Input(msgspec.Struct, frozen=True):
     """A file of one subdirectory. What is null is not known until the file was read.

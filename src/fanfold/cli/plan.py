@@ -21,7 +21,7 @@ from fanfold.steps.start import start
 def plan(spec: Path, data_dir: Path | None, *, write_fields: bool, as_json: bool) -> None:
     """Say what a run would do: which files go where, the schema and its drift, the references. Nothing is moved.
 
-    Exit code 1 says that there are records that cannot be read: they would go to quarantine.
+    Exit code 1 says that the run would fail, as `fanfold run` does, and why.
     """
     planned = planning.plan(start(spec, data_dir))
     if write_fields:
@@ -32,7 +32,7 @@ def plan(spec: Path, data_dir: Path | None, *, write_fields: bool, as_json: bool
         print_json(planned)
     else:
         _print(planned)
-    sys.exit(1 if planned.faults else 0)
+    sys.exit(1 if planned.failed else 0)
 
 
 def _print(planned: planning.Plan) -> None:
@@ -61,3 +61,5 @@ def _print(planned: planning.Plan) -> None:
     for fault in planned.faults:
         place = f" line {fault.line}" if fault.line else ""
         to.print(f"WARNING: {fault.file!r}{place}: {fault.message} ({fault.code})", style="yellow")
+    for reason in planned.failed:
+        to.print(f"the run would fail: {reason}", style="red")

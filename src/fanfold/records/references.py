@@ -78,10 +78,11 @@ class Reference:
             DataError: a record cannot be read, or several lines have one key; they are named.
             OSError: a file cannot be read or written.
         """
-        return self._freeze(target, self.node)
+        table = self._freeze(target, self.node)
+        return len(table) - table.repeated
 
-    def check(self) -> int:
-        """Check what `freeze` checks, and return the same number; a temporary file has the keys until it returns.
+    def keys(self) -> Table:
+        """Check what `freeze` checks, and return the keys alone: records can be joined to them. No file is left.
 
         Raises:
             DataError, OSError: as `freeze`.
@@ -89,7 +90,7 @@ class Reference:
         with tempfile.NamedTemporaryFile() as file:
             return self._freeze(Path(file.name), self.node._replace(inside=self.node.inside[:1]))
 
-    def _freeze(self, target: Path, row: Field) -> int:
+    def _freeze(self, target: Path, row: Field) -> Table:
         door = Door(self._source.parent, self._spec, Rules(row, Others.LEAVE, frozen=True))
         with target.open("wb") as file:
             for piece in door.read(self._merge.reference, str(self._source), self._sha256):
@@ -98,7 +99,7 @@ class Reference:
         table = opened(target)
         if table.repeated and self._merge.on_duplicate == "fail":
             raise DataError(self._name_lines(table))
-        return len(table) - table.repeated
+        return table
 
     def _check_good(self, fault: BadFile | None) -> None:
         if fault:

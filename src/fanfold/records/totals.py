@@ -4,40 +4,29 @@ A field outside of the array that explodes counts once for each record, a field 
 """
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
-from decimal import Decimal, localcontext
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Context, Decimal, Inexact
 from pathlib import Path
 from typing import NamedTuple
 
 from fanfold import types
-from fanfold.layout import Run
+from fanfold.layout import Group
 from fanfold.manifest import Column
-from fanfold.native import Rows
+from fanfold.native import Joined, Rows
 from fanfold.records import places, references, table
 from fanfold.records.places import Places
 from fanfold.schema.columns import RECORD
 from fanfold.spec.model import Spec
 from fanfold.working_files import RunSchema
 
-# By the path of the field.
-Sums = dict[str, Decimal]
-# More than the digits of any sum: nothing is rounded.
-DIGITS = 1000
+# It has more digits than any sum: nothing is rounded.
+EXACT = Context(prec=1000, traps=[Inexact])
 FIRST = {"", "1"}
+# What a row is from: its file, the number of its record, the element of that.
+ORIGIN = [(Rows.FILE, 0, 0), (Rows.NUMBER, 0, 0), (Rows.ITEM, 0, 0)]
 # A field may be as large as a record.
 csv.field_size_limit(2**31 - 1)
-
-
-def add(one: Sums, other: Sums) -> Sums:
-    """Return the sums of both, exactly."""
-    with localcontext(prec=DIGITS):
-        return {path: one.get(path, Decimal(0)) + other.get(path, Decimal(0)) for path in {**one, **other}}
-
-
-def plain(sums: Sums) -> dict[str, str]:
-    """Return sums as they are written down: digits, no exponent, no idle zeros."""
-    with localcontext(prec=DIGITS):
-        return {path: f"{total.normalize():f}" for path, total in sums.items()}
 
 
 class Total(NamedTuple):
@@ -60,65 +49,96 @@ def totalled(spec: Spec, columns: list[Column], explode: list[list[str]]) -> lis
     return found
 
 
-def of_merged(run: Run, n: int, schema: RunSchema) -> dict[str, str]:
+class Row(NamedTuple):
+    """A row of merged records: the file and record it is from, the element of the record, and values of fields."""
+
+    file: str
+    record: int
+    item: str
+    values: list[str]
+
+
+class Tally:
+    """Counts rows, and sums up fields: each value once for the record, or the element, that it lies in."""
+
+    def __init__(self, wanted: Sequence[Total]) -> None:
+        """Begin with zeros; `wanted` are the fields that are summed up."""
+        self._wanted = wanted
+        self.rows = 0
+        self.sums = {total.path: Decimal(0) for total in wanted}
+
+    def add(self, item: str, values: Iterable[str | None]) -> None:
+        """Add a row.
+
+        Args:
+            item: which element of its record it is from, as `_source_item` has it.
+            values: of the fields, in their order.
+        """
+        self.rows += 1
+        for total, value in zip(self._wanted, values, strict=True):
+            if value and FIRST.issuperset(item.split(".")[total.depth :]):
+                self.sums[total.path] = EXACT.add(self.sums[total.path], Decimal(value))
+
+    def add_totals(self, totals: Mapping[str, str]) -> None:
+        """Add sums that were written down."""
+        for path in self.sums:
+            self.sums[path] = EXACT.add(self.sums[path], Decimal(totals.get(path, 0)))
+
+    def add_table(self, path: Path, items: Iterator[str]) -> None:
+        """Add the rows of a published table; `items` says for each of them which element of its record it is from."""
+        rows = _values(path, [total.column for total in self._wanted])
+        for values, item in zip(rows, itertools.chain(items, itertools.repeat("")), strict=False):
+            self.add(item, values)
+
+    @property
+    def totals(self) -> dict[str, str]:
+        """The sums as they are written down: digits, no exponent, no idle zeros."""
+        return {path: f"{EXACT.normalize(total):f}" for path, total in self.sums.items()}
+
+
+def of_merged(group: Group, schema: RunSchema) -> dict[str, str]:
     """Return the sums over the merged records of a subdirectory."""
-    sums = Sums()
-    for total in totalled(run.feed.spec, schema.columns, schema.explode):
-        found = places.places(schema, run.feed.spec)
-        way = tuple(total.path.split("."))
-        rows = _rows(run, schema, found, [(Rows.SLOT, *found.slots[way])], total.depth + 1)
-        with localcontext(prec=DIGITS):
-            lines = lines_of(rows.write(table.windows(run.group(n).merged_path)))
-            sums[total.path] = sum((Decimal(row[0]) for row in csv.reader(lines) if row and row[0]), Decimal(0))
-    return plain(sums)
+    tally = Tally(totalled(group.run.feed.spec, schema.columns, schema.explode))
+    for row in _merged_rows(group, schema, tally.sums) if tally.sums else ():
+        tally.add(row.item, row.values)
+    return tally.totals
 
 
-def _rows(
-    run: Run, schema: RunSchema, found: Places, columns: list[tuple[int, int, int]], depth: int | None = None
-) -> Rows:
-    """Return what makes rows of merged records, where no row of a reference is asked for."""
-    merges = run.feed.spec.merge
-    joined = places.joins(found, references.opened_all(run, find=False), merges)
-    return Rows(found.record, columns, found.chain[:depth], joins=joined, rescue=schema.rescued)
-
-
-def items_of(run: Run, n: int, schema: RunSchema) -> Iterator[str]:
+def items_of(group: Group, schema: RunSchema) -> Iterator[str]:
     """Yield for each row of a subdirectory which element of its record it is from, as `_source_item` has it."""
-    rows = _rows(run, schema, places.places(schema, run.feed.spec), [(Rows.ITEM, 0, 0)])
-    for line in lines_of(rows.write(table.windows(run.group(n).merged_path))):
-        yield line.strip('"\n')
+    return (row.item for row in _merged_rows(group, schema, ()))
 
 
-def lines_of(pieces: Iterable[bytes]) -> Iterator[str]:
-    """Yield the lines of rows, as `csv.reader` takes them."""
+def _merged_rows(group: Group, schema: RunSchema, paths: Iterable[str]) -> Iterator[Row]:
+    found = places.places(schema, group.run.feed.spec)
+    joined = places.joins(found, references.opened_all(group.run, find=False), group.run.feed.spec.merge)
+    return rows_of(found, paths, table.windows(group.merged_path), joins=joined, rescue=schema.rescued)
+
+
+def rows_of(
+    found: Places, paths: Iterable[str], merged: Iterable[bytes], *, joins: Sequence[Joined] = (), rescue: bool = False
+) -> Iterator[Row]:
+    """Yield the rows of merged records, with the values of some fields.
+
+    Args:
+        found: the fields that the records were read with.
+        paths: of the fields.
+        merged: the records.
+        joins: those that the records were read with.
+        rescue: whether other fields were kept.
+    """
+    columns = [*ORIGIN, *((Rows.SLOT, *found.slots[tuple(path.split("."))]) for path in paths)]
+    rows = Rows(found.record, columns, found.chain, joins=joins, rescue=rescue)
+    for file, number, item, *values in csv.reader(_lines(rows.write(merged))):
+        yield Row(file, int(number), item, values)
+
+
+def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
     rest = b""
     for piece in pieces:
         *whole, rest = (rest + piece).split(b"\n")
         for line in whole:
             yield line.decode() + "\n"
-
-
-def counts(total: Total, item: str) -> bool:
-    """Say whether a row is the first one of the record, or element, that a field lies in."""
-    return FIRST.issuperset(item.split(".")[total.depth :])
-
-
-def of_table(path: Path, wanted: list[Total], items: Iterator[str]) -> tuple[int, Sums]:
-    """Count the rows of a published table, and sum up some of its columns.
-
-    Args:
-        path: the table.
-        wanted: what is summed up.
-        items: for each row, which element of its record it is from; asked for where something is summed up.
-    """
-    sums, rows = {total.path: Decimal(0) for total in wanted}, 0
-    with localcontext(prec=DIGITS):
-        for rows, values in enumerate(_values(path, [total.column for total in wanted]), start=1):  # noqa: B007
-            item = next(items, "") if wanted else ""
-            for total, value in zip(wanted, values, strict=True):
-                if value and counts(total, item):
-                    sums[total.path] += Decimal(value)
-    return rows, sums
 
 
 def _values(path: Path, columns: list[str]) -> Iterator[Sequence[str | None]]:

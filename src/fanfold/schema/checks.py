@@ -3,23 +3,23 @@
 from collections.abc import Collection, Iterable
 
 from fanfold import types
-from fanfold.errors import DataError, MissingError, nearest
+from fanfold.errors import DataError, FanfoldError, MissingError, nearest
 from fanfold.native.fields import Seen
 from fanfold.schema.declared import known_ways, starts, way_of
 from fanfold.spec.model import Spec
 from fanfold.working_files import Excluded
 
 
-def lacking(what: str, hint: str, files: Collection[str]) -> DataError:
+def lacking(what: str, hint: str, files: Collection[str]) -> FanfoldError:
     """Return the error for something that the spec names and the records of a run lack.
 
     Args:
         what: the key of the spec with its value, and where it is not.
         hint: as `nearest` gives it.
-        files: those that were scanned.
+        files: those that were scanned; without any, the spec declares all fields, and contradicts itself.
     """
     if not files:
-        return DataError(f"{what}, {hint}")
+        return MissingError(f"{what}, {hint}")
     read = f"{len(files)} files, {min(files)!r} to {max(files)!r}" if len(files) > 1 else f"{min(files)!r}"
     msg = f"{what}, {hint} (read: {read}). Where records may lack it, declare it, or a field in it, in input.fields"
     return DataError(msg)

@@ -9,15 +9,13 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExec
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from fanfold.errors import EmptySubdir, FanfoldError
+from fanfold.errors import BusyError, EmptySubdir, FanfoldError
 from fanfold.feed import failures, lease, runs, unfinished
-from fanfold.feed.landing import LandedFile, warn
-from fanfold.layout import Feed, Run, format_ts, parse_ts
+from fanfold.layout import Feed, Run, format_ts
 from fanfold.manifest import Summary
 from fanfold.steps.archive_files import archive_files
 from fanfold.steps.create_dynamic_taskgroups import create_dynamic_taskgroups
 from fanfold.steps.denormalize_data import denormalize_data
-from fanfold.steps.list_files import list_files
 from fanfold.steps.merge_data import merge_data
 from fanfold.steps.stage_files import stage_files
 from fanfold.steps.verify_run import verdict_of, verify_run
@@ -52,23 +50,19 @@ def run_next(feed: Feed, on_run: Callable[[str, bool], OnStep]) -> tuple[LocalRu
         FanfoldError, ExceptionGroup, BusyError: as `run`; the errors of all runs that were tried together.
     """
     failed: list[Exception] = []
-    for ts in runs.unfinished(feed):
-        if failures.is_stuck(feed, ts):
-            continue
+    waiting: list[str | None] = [ts for ts in runs.unfinished(feed) if not failures.is_stuck(feed, ts)]
+    for resumed in [*waiting, None]:
+        ts = resumed or format_ts(datetime.now(UTC))
         try:
-            return run(feed, ts, on_run(ts, True)), failed  # noqa: FBT003 - told by position
+            return run(feed, ts, on_run(ts, resumed is not None)), failed
         except (FanfoldError, ExceptionGroup) as error:
-            if isinstance(error, ExceptionGroup) and error.split(FanfoldError)[1]:
+            if resumed and isinstance(error, ExceptionGroup) and error.split(FanfoldError)[1]:
                 raise
             failed.append(error)
-    ts = format_ts(datetime.now(UTC))
-    try:
-        return run(feed, ts, on_run(ts, False)), failed  # noqa: FBT003 - told by position
-    except (FanfoldError, ExceptionGroup) as error:
-        if not failed:
-            raise
-        msg = "runs failed"
-        raise ExceptionGroup(msg, [*failed, error]) from None
+    if len(failed) == 1:
+        raise failed[0]
+    msg = "runs failed"
+    raise ExceptionGroup(msg, failed)
 
 
 def run(feed: Feed, ts: str, on_step: OnStep) -> LocalRun:
@@ -81,29 +75,45 @@ def run(feed: Feed, ts: str, on_step: OnStep) -> LocalRun:
 
     Raises:
         FanfoldError: a step before or after the groups failed.
-        BusyError: another `fanfold run` does this run, or a task of Airflow a step of it.
+        BusyError: another `fanfold run` does this run, or a task of Airflow a step of it; or it has just completed it.
         ExceptionGroup: groups failed; the others have published and archived.
     """
-    name = format_ts(parse_ts(ts))
+    wanted, began, seconds = feed.run(ts), time.monotonic(), dict[str, float]()
     try:
-        return _run(feed, name, on_step)
+        with _alone(wanted):
+            staged = stage_files(feed, wanted.ts, wait=True)
+            with _driver(wanted):
+                if staged:
+                    groups = create_dynamic_taskgroups(feed.data_dir, wanted.ts, feed.spec.subdirs)
+                    seconds = _run_groups(wanted, groups, on_step)
+                summary = verify_run(feed.data_dir, wanted.ts, feed.spec.subdirs)
     except (FanfoldError, ExceptionGroup) as error:
-        if kept := unfinished.kept(feed, name):
+        if kept := unfinished.kept(feed, wanted.ts):
             error.add_note(kept)
         raise
+    return LocalRun(summary, time.monotonic() - began, seconds, verdict_of(feed.data_dir, wanted.ts))
 
 
-def _run(feed: Feed, ts: str, on_step: OnStep) -> LocalRun:
-    began = time.monotonic()
-    is_new = ts not in runs.unfinished(feed) and not runs.is_complete(feed.run(ts))
-    seconds: dict[str, float] = {}
-    staged = stage_files(feed, ts, _ready(feed) if is_new else None)
-    with _driver(feed.run(ts)):
-        if staged:
-            groups = create_dynamic_taskgroups(feed.data_dir, ts, feed.spec.subdirs)
-            seconds = _run_groups(feed, ts, groups, on_step)
-        summary = verify_run(feed.data_dir, ts, feed.spec.subdirs)
-    return LocalRun(summary, time.monotonic() - began, seconds, verdict_of(feed.data_dir, ts))
+@contextlib.contextmanager
+def _alone(run: Run) -> Iterator[None]:
+    """Say of a run that another process works on it, or has completed it in this moment.
+
+    Raises:
+        BusyError: another process does, or has.
+    """
+    was_complete = runs.is_complete(run)
+    try:
+        yield
+    except (BusyError, FileNotFoundError, ExceptionGroup) as error:
+        if isinstance(error, ExceptionGroup) and error.split((BusyError, FileNotFoundError))[1]:
+            raise
+        if runs.is_complete(run) and not was_complete:
+            msg = f"run {run.ts} is complete: another process has just ended it, and nothing is left to do"
+        elif isinstance(error, BusyError):
+            msg = f"run {run.ts} is in work in another process: {error}"
+        else:
+            raise
+        raise BusyError(msg) from None
 
 
 def _driver(run: Run) -> contextlib.AbstractContextManager[None]:
@@ -113,50 +123,40 @@ def _driver(run: Run) -> contextlib.AbstractContextManager[None]:
     return lease.hold(run.driver_path, does="fanfold run")
 
 
-def _ready(feed: Feed) -> list[LandedFile]:
-    """List what is ready in landing, once the files that lie there now may be."""
-    landing = list_files(feed)
-    soon = [wait for wait in landing.settling.values() if wait <= feed.spec.input.settle_seconds]
-    if soon:
-        time.sleep(max(soon) + 0.01)
-        landing = list_files(feed)
-    warn(landing.held)
-    return landing.ready
-
-
-def _run_groups(feed: Feed, ts: str, groups: Mapping[str, str], on_step: OnStep) -> dict[str, float]:
+def _run_groups(run: Run, groups: Mapping[str, str], on_step: OnStep) -> dict[str, float]:
     # What a step waits for is mostly a core: more threads than cores would take memory, and no time off.
-    at_once = min(feed.spec.concurrent_tasks, len(groups), os.cpu_count() or 1)
+    at_once = min(run.feed.spec.concurrent_tasks, len(groups), os.cpu_count() or 1)
     todo = deque((int(n), 0) for n in groups)
-    began: dict[int, float] = {}
-    seconds: dict[str, float] = {}
-    errors: dict[int, BaseException] = {}
+    began, seconds, errors = dict[int, float](), dict[str, float](), dict[int, BaseException]()
+    running: dict[Future[Any], tuple[int, int]] = {}
     with _threads(at_once) as pool:
-        running: dict[Future[Any], tuple[int, int]] = {}
         while todo or running:
             while todo and len(running) < at_once:
                 n, step = _next(todo, at_once)
                 began.setdefault(n, time.monotonic())
                 on_step(n, GROUP_STEPS[step].__name__, "running")
-                running[pool.submit(GROUP_STEPS[step], groups[str(n)], feed.data_dir)] = n, step
+                running[pool.submit(GROUP_STEPS[step], groups[str(n)], run.feed.data_dir)] = n, step
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 n, step = running.pop(future)
-                error = future.exception()
-                state = "done" if error is None else "skipped" if isinstance(error, EmptySubdir) else "failed"
+                match future.exception():
+                    case None:
+                        state = "done"
+                    case EmptySubdir():
+                        state = "skipped"
+                    case error:
+                        state, errors[n] = "failed", error
                 on_step(n, GROUP_STEPS[step].__name__, state)
-                if error is not None and state == "failed":
-                    errors[n] = error
-                elif state == "done" and step + 1 < len(GROUP_STEPS):
+                if state == "done" and step + 1 < len(GROUP_STEPS):
                     todo.appendleft((n, step + 1))
                 else:
                     seconds[str(n)] = time.monotonic() - began[n]
     if errors:
-        failed = BaseExceptionGroup(f"groups of run {ts} failed", [errors[n] for n in sorted(errors)])
+        failed = BaseExceptionGroup(f"groups of run {run.ts} failed", [errors[n] for n in sorted(errors)])
         failed.add_note(
-            f"run {ts} is complete, and was changed since: fanfold verify SPEC {ts}"
-            if runs.is_complete(feed.run(ts))
-            else f"run {ts} is unfinished, {len(errors)} of {len(groups)} groups failed: correct the cause and run "
-            f"again, or give up the run: fanfold release SPEC {ts}"
+            f"run {run.ts} is complete, and was changed since: fanfold verify SPEC {run.ts}"
+            if runs.is_complete(run)
+            else f"run {run.ts} is unfinished, {len(errors)} of {len(groups)} groups failed: correct the cause and run "
+            f"again, or give up the run: fanfold release SPEC {run.ts}"
         )
         raise failed
     return seconds

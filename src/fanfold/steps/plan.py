@@ -1,20 +1,30 @@
-"""What a run would do with what lies in landing now. Nothing is moved or written."""
+"""What a run would do with what lies in landing now, and how it would end. Nothing is moved or written."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
 
 import msgspec
 
 from fanfold import durable, manifest
+from fanfold.errors import DataError
 from fanfold.feed import failures, runs
 from fanfold.feed.balance import balance
 from fanfold.feed.landing import warn
-from fanfold.layout import Feed, Place
+from fanfold.feed.verdict import Counts, too_bad
+from fanfold.layout import Feed, Place, format_ts
 from fanfold.manifest import BadFile, Column, FrozenReference, Manifest
-from fanfold.native.fields import Seen
-from fanfold.records.scan import Known, scan
+from fanfold.native import Seen, Table
+from fanfold.records.read import FileRead
+from fanfold.records.references import Reference
 from fanfold.schema.columns import leaves
-from fanfold.schema.declared import known_fields
-from fanfold.steps import create_dynamic_taskgroups
+from fanfold.spec.model import Quarantine
+from fanfold.steps.fix_schema import fix_schema
+from fanfold.steps.freeze_reference import Frozen, source_of
 from fanfold.steps.list_files import list_files
-from fanfold.working_files import Excluded, RunSchema
+from fanfold.steps.merge_data import check_match, door_of, too_many_bad
+from fanfold.steps.scan_files import decide, scan_files
+from fanfold.steps.stage_files import with_places
+from fanfold.working_files import RunSchema
 
 
 class PlannedSubdir(msgspec.Struct, frozen=True):
@@ -34,11 +44,11 @@ class Drift(msgspec.Struct, frozen=True):
     retyped: list[str]
 
 
-class Plan(msgspec.Struct, frozen=True):
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """A run that has not happened.
 
     `held` is how many files cannot be taken out of landing. `faults` say which files have records that cannot be read,
-    by the first of them.
+    by the first of them. `failed` says why the run would fail; it is empty where the run would be a success.
 
     `decisions` say what each file is to the feed (`new`, `new_content`, `duplicate`), `duplicates` of which
     `<ts>/<name>` those are the same bytes; they are counted as files, and have no records.
@@ -55,6 +65,7 @@ class Plan(msgspec.Struct, frozen=True):
     drift: Drift | None
     references: list[FrozenReference]
     faults: list[BadFile]
+    failed: list[str]
     decisions: dict[str, str]
     duplicates: dict[str, str]
     fields: dict[str, str]
@@ -68,30 +79,29 @@ def plan(feed: Feed) -> Plan:
     """
     landing = list_files(feed)
     warn(landing.held)
-    sizes = {file.name: file.size_bytes for file in landing.ready}
+    ready = with_places(feed.run(format_ts(datetime.now(UTC))), landing.ready)
+    places = {file.name: Place(f"{feed.landing_dir}/{file.name}", file.size_bytes) for file in ready}
+    sizes = {name: place.size_bytes for name, place in places.items()}
     parts = balance(sizes.items(), feed.spec.subdirs)
-    references: create_dynamic_taskgroups.References = []
-    for index, merged in enumerate(feed.spec.merge):
-        opened = create_dynamic_taskgroups.open_reference(feed, index)
-        sha256 = durable.sha256((feed.data_dir / merged.reference).resolve())
-        references.append((FrozenReference(merged.reference, sha256, opened.check()), opened.columns, opened.slots))
-    places = {name: Place(f"{feed.landing_dir}/{name}", size) for name, size in sizes.items()}
-    fixed, scanned = None, None
-    excluded: list[Excluded] = []
-    if feed.spec.input.schema_mode == "infer":
-        scanned, excluded = create_dynamic_taskgroups.look_through(
-            feed, "landing", places, [taken for _, taken, _ in references]
-        )
-    if sizes:
-        fixed = create_dynamic_taskgroups.fix_schema(feed.spec, scanned, references, excluded)
-    if scanned is None:
-        known = Known(known_fields(feed.spec, fixed.explode if fixed else []))
-        scanned = scan(feed.data_dir, places, feed.spec, known)
-    reads = scanned.files
-    decisions = create_dynamic_taskgroups.decide(feed, "landing", places, reads)
-    columns = fixed.columns if fixed else []
+    references, tables = list[Frozen](), list[Table]()
+    for merge in feed.spec.merge:
+        source = source_of(feed, merge)
+        opened = Reference(source, merge, feed.spec.input.max_record_bytes)
+        keys = opened.keys()
+        frozen = FrozenReference(merge.reference, durable.sha256(source.resolve()), len(keys) - keys.repeated)
+        references.append(Frozen(frozen, opened.columns, opened.slots))
+        tables.append(keys)
+    found = scan_files(feed, "landing", places, [one.columns for one in references])
+    fixed = fix_schema(feed.spec, found, references)
+    decisions = decide(feed, "landing", places, found.files)
     duplicates = {name: decision.duplicate_of for name, decision in decisions.items() if decision.duplicate_of}
-    records = {name: 0 if name in duplicates else one.records for name, one in reads.items()}
+    reads, failed = dict[str, FileRead](), list[str]()
+    for names in parts.values():
+        try:
+            reads |= _read(feed, fixed, tables, {name: places[name] for name in names if name not in duplicates})
+        except DataError as error:
+            failed.append(str(error))
+    records = {n: sum(reads[name].records for name in names if name in reads) for n, names in parts.items()}
     waiting = [ts for ts in runs.unfinished(feed) if not failures.is_stuck(feed, ts)]
     return Plan(
         resumes=waiting[0] if waiting else None,
@@ -101,17 +111,55 @@ def plan(feed: Feed) -> Plan:
         bytes=sum(sizes.values()),
         records=sum(records.values()),
         subdirs={
-            str(n): PlannedSubdir(len(names), sum(sizes[f] for f in names), sum(records[f] for f in names))
+            str(n): PlannedSubdir(len(names), sum(sizes[name] for name in names), records[n])
             for n, names in parts.items()
         },
-        columns=columns,
-        drift=_drift(feed, columns) if sizes else None,
-        references=[frozen for frozen, _, _ in references],
+        columns=fixed.columns if places else [],
+        drift=_drift(feed, fixed.columns) if places else None,
+        references=[one.reference for one in references],
         faults=[one.first for one in reads.values() if one.first],
+        failed=failed or _failures(feed.spec.quarantine, parts, reads, len(duplicates)),
         decisions={name: decision.decision for name, decision in decisions.items()},
         duplicates=duplicates,
-        fields=_fields(fixed) if fixed else {},
+        fields=_fields(fixed) if places else {},
     )
+
+
+def _read(feed: Feed, schema: RunSchema, tables: list[Table], places: Mapping[str, Place]) -> dict[str, FileRead]:
+    """Read the files of a group as merge_data does.
+
+    Raises:
+        DataError: a record has no match in a reference with `on_missing: fail`.
+    """
+    door, reads = door_of(feed.data_dir, feed.spec, schema, tables), {}
+    for name, place in places.items():
+        for piece in door.read(name, place.path):
+            for wrong in piece.wrong:
+                check_match(door, name, wrong)
+        # A file that is bad as a whole has no records.
+        reads[name] = door.found._replace(records=0, bad=0) if door.found.is_bad else door.found
+    return reads
+
+
+def _failures(
+    limits: Quarantine, parts: Mapping[int, list[str]], reads: Mapping[str, FileRead], duplicates: int
+) -> list[str]:
+    """Say why groups would fail by the number of their bad records; where none does, why the run would."""
+    failed = []
+    for n, names in parts.items():
+        read = [reads[name] for name in names if name in reads]
+        records, bad = sum(one.records for one in read), sum(one.bad for one in read)
+        if not limits.allows(bad, records):
+            failed.append(f"subdirectory {n}: {too_many_bad(limits, bad, records)}")
+    counts = Counts(
+        files=sum(map(len, parts.values())),
+        bad_files=sum(one.is_bad for one in reads.values()),
+        duplicates=duplicates,
+        records=sum(one.records for one in reads.values()),
+        bad_records=sum(one.bad for one in reads.values()),
+    )
+    reason = too_bad(limits, counts)
+    return failed or ([reason] if reason else [])
 
 
 def _drift(feed: Feed, columns: list[Column]) -> Drift | None:

@@ -2,11 +2,13 @@
 
 from fanfold import manifest
 from fanfold.errors import MissingError, nearest
-from fanfold.feed import access, claim, failures, give_up, runs
-from fanfold.layout import Feed, format_ts, parse_ts
-from fanfold.steps.archive_files import finish
+from fanfold.feed import access, claim, give_up, runs
+from fanfold.layout import Feed, Group, Run
+from fanfold.steps.archive_files import archive
+from fanfold.steps.denormalize_data import publish
 from fanfold.steps.verify_run import commit
-from fanfold.working_files import Files
+from fanfold.steps.working import on_run
+from fanfold.working_files import Files, Progress
 
 
 def release(feed: Feed, ts: str) -> list[str]:
@@ -22,31 +24,39 @@ def release(feed: Feed, ts: str) -> list[str]:
         DataError: landing has another file of a name now; all others are back.
         BusyError: another process works on the run.
     """
-    run = feed.run(format_ts(parse_ts(ts)))
-    with runs.owned(run, "release", run.driver_path), failures.recorded(run, "release"):
-        return _release(feed, run.ts)
+    named = feed.run(ts)
+    with on_run(named, "release", named.driver_path):
+        known = runs.unfinished(feed)
+        if named.ts not in known:
+            msg = f"{named.ts!r} is not an unfinished run, {nearest(named.ts, known)}"
+            raise MissingError(msg)
+        run = runs.open_run(feed.data_dir, named.ts)
+        if run is None:
+            claim.remove_run(named)
+            return []
+        if runs.is_complete(run):
+            commit(run)
+            return []
+        return _give_up(run)
 
 
-def _release(feed: Feed, ts: str) -> list[str]:
-    known = runs.unfinished(feed)
-    if ts not in known:
-        msg = f"{ts!r} is no unfinished run, {nearest(ts, known)}"
-        raise MissingError(msg)
-    run = runs.open_run(feed.data_dir, ts)
-    if run is None:
-        claim.remove_run(feed.run(ts))
-        return []
-    if runs.is_complete(run):
-        commit(run)
-        return []
+def _give_up(run: Run) -> list[str]:
     staged = manifest.read(run.files_path, Files)
-    access.check_places(run, ((file.name, file.subdir) for file in staged.files))
-    access.check_writable({(feed.landing_dir / file.name).parent for file in staged.files})
+    access.check_places(run, staged.places)
+    access.check_writable({(run.feed.landing_dir / file.name).parent for file in staged.files})
     published, returned = give_up.release_unpublished(run)
     for n in published:
-        finish(run, n)
+        _finish(run.group(n))
     if published:
         commit(run)
     else:
         claim.remove_run(run)
     return returned
+
+
+def _finish(group: Group) -> None:
+    """Archive the originals of a group whose table is published, also where its progress does not say so yet."""
+    progress = manifest.read(group.progress_path, Progress)
+    if progress.published is None:
+        publish(group, progress)
+    archive(group, progress)

@@ -9,7 +9,7 @@ from fanfold import durable, interrupt, manifest
 from fanfold.feed import access, archive, lease, runs
 from fanfold.feed.balance import balance
 from fanfold.layout import Feed, Run
-from fanfold.manifest import ArchivedFile, Manifest
+from fanfold.manifest import ArchivedFile, Manifest, Published
 from fanfold.steps import local
 from fanfold.working_files import Files, StagedFile
 
@@ -103,7 +103,7 @@ def differences(run: Run, committed: Manifest) -> list[str]:
     """Make a complete run again from its archive, in a temporary directory, and compare what comes out.
 
     Returns:
-        A sentence for each table, list of bad records and bad file that comes out otherwise.
+        A sentence for each table, list of bad records and file that comes out otherwise.
 
     Raises:
         DataError: an original or a reference is missing or changed.
@@ -114,19 +114,16 @@ def differences(run: Run, committed: Manifest) -> list[str]:
         stage_again(run, committed, feed)
         local.run(feed, run.ts, lambda _n, _step, _state: None)
         made = manifest.read(feed.run(run.ts).commit_path, Manifest)
-    found = []
-    for kind, before, now in (
-        ("table", committed.outputs, made.outputs),
-        ("list of bad records", committed.quarantined, made.quarantined),
-    ):
-        for n in sorted(before.keys() | now.keys(), key=int):
-            if before.get(n) != now.get(n):
-                path = (before.get(n) or now[n]).path
-                versions = f"fanfold {committed.fanfold}, duckdb {committed.duckdb}"
-                found.append(f"{path!r} is not the {kind} that the archive gives (it was made with {versions})")
-    codes = {file.name: file.code for file in made.files}
-    return found + [
-        f"{file.archived_as!r} was {file.code or 'good'}, and is {codes[file.name] or 'good'} now"
-        for file in committed.files
-        if file.code != codes[file.name]
+    before, now = _outcome(committed), _outcome(made)
+    made_with = f"it was made with fanfold {committed.fanfold}, duckdb {committed.duckdb}"
+    return [
+        f"{name!r} is not what the archive gives ({made_with})"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
     ]
+
+
+def _outcome(committed: Manifest) -> dict[str, Published | str | None]:
+    """Return what a run made of its originals: its tables and lists of bad records by path, its files by name."""
+    published = {one.path: one for one in (*committed.outputs.values(), *committed.quarantined.values())}
+    return {**published, **{file.name: file.code for file in committed.files}}

@@ -1,26 +1,28 @@
 """The step that claims the files that are ready into the subdirectories of a run."""
 
+import functools
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from fanfold import durable, links, manifest
-from fanfold.feed import access, claim, landing, lease, runs, unfinished
+from fanfold.feed import access, claim, lease, runs, unfinished
 from fanfold.feed.balance import balance
-from fanfold.feed.landing import warn
-from fanfold.layout import Feed, Run, format_ts, packing, parse_ts
+from fanfold.feed.landing import LandedFile
+from fanfold.layout import Feed, Run
 from fanfold.manifest import Manifest
-from fanfold.steps.list_files import list_files
+from fanfold.steps.list_files import list_ready
 from fanfold.steps.release import release
 from fanfold.working_files import Files, StagedFile
 
 log = logging.getLogger(__name__)
 
-# More than what is put before and behind a name that has its timestamp.
-ADDED_BYTES = 100
+# A file is written under a hidden name first; this is also more than the name of a reason is longer than that in the
+# archive.
+ADDED_BYTES = len("..tmp")
 
 
-def stage_files(feed: Feed, ts: str, listed: list[landing.LandedFile] | None = None) -> int:
+def stage_files(feed: Feed, ts: str, *, wait: bool = False) -> int:
     """Claim the ready files: rename them into `staging/<ts>/1` … `N`, evenly.
 
     The distribution is on disk (files.json) before the first file moves. A second call completes the moves of the
@@ -31,7 +33,7 @@ def stage_files(feed: Feed, ts: str, listed: list[landing.LandedFile] | None = N
     Args:
         feed: the feed.
         ts: execution timestamp of the run.
-        listed: the ready files, where they were listed just now.
+        wait: whether to wait for the files that are still settling.
 
     Returns:
         The number of files of the run.
@@ -41,53 +43,46 @@ def stage_files(feed: Feed, ts: str, listed: list[landing.LandedFile] | None = N
         SpecError: the `data_dir` holds another feed.
         PathError: a link leads out of the feed, or this process may not write into a folder: nothing is claimed.
     """
-    run = feed.run(format_ts(parse_ts(ts)))
+    run = feed.run(ts)
     links.check_plain([run.staging_dir, run.work_dir])
     if run.release_path.exists() and not runs.is_complete(run):
         # The decision to give the run up is on disk: it is carried out before anything else.
         release(feed, run.ts)
     unfinished.take_up(feed, run.ts)
     unfinished.warn(feed, but=run.ts)
-    is_new = not run.files_path.exists() and not runs.is_complete(run)
-    if is_new and listed is None:
-        landing = list_files(feed)
-        warn(landing.held)
-        listed = landing.ready
-    ready = list(_apart(run, listed or [])) if is_new else []
+    ready = list[LandedFile]()
+    if not run.files_path.exists() and not runs.is_complete(run):
+        ready = list(with_places(run, list_ready(feed, wait=wait)))
     if ready or run.staging_dir.is_dir():
         runs.claim_data_dir(feed)
         durable.make_dirs(run.work_dir)
         with lease.hold(run.lease_path, does="stage_files"):
-            return _stage(feed, run, {file.name: file.size_bytes for file in ready})
+            return _stage(run, ready)
     committed = manifest.read_if_there(run.commit_path, Manifest)
     return committed.summary.files_in if committed else 0
 
 
-def _apart(run: Run, ready: list[landing.LandedFile]) -> Iterator[landing.LandedFile]:
+def with_places(run: Run, ready: Iterable[LandedFile]) -> Iterator[LandedFile]:
     """Yield the files that have a place of their own wherever they may end; a warning says why others have none."""
-    places: dict[str, str] = {}
-    feed = run.feed
-    directories = (run.staging_dir, feed.archive_dir, feed.data_dir / feed.spec.quarantine.path)
-    room = min(map(durable.longest_name, directories)) - len((feed.spec.input.done_suffix or "").encode()) - ADDED_BYTES
+    taken: dict[str, str] = {}
+    last, added = run.groups[-1], max(ADDED_BYTES, len(os.fsencode(run.feed.spec.input.done_suffix or "")))
+
+    @functools.cache
+    def room(folder: str) -> int:
+        ends = (last.subdir_dir, run.feed.archive_dir, last.quarantine_dir)
+        return min(durable.longest_name(directory / folder) for directory in ends) - added
+
     for file in ready:
         place = run.archived_name(file.name)
-        if len(os.fsencode(place)) > room and not _fits(run, file.name):
+        if len(os.fsencode(place.rpartition("/")[2])) > room(file.name.rpartition("/")[0]):
             log.warning("%r stays in landing: its name is too long for what is put behind it; shorten it", file.name)
-        elif places.setdefault(place, file.name) != file.name:
-            log.warning("%r waits for the next run: in the archive it is named like %r", file.name, places[place])
+        elif taken.setdefault(place, file.name) != file.name:
+            log.warning("%r waits for the next run: in the archive it is named like %r", file.name, taken[place])
         else:
             yield file
 
 
-def _fits(run: Run, name: str) -> bool:
-    n, place = run.feed.spec.subdirs, run.archive_path(name)
-    # A compressed original is written under a temporary name first; the reason of a bad file always is.
-    ends = [durable.temporary(place) if packing(name, place.name) else place, run.archived_marker_path(name)]
-    ends += [durable.temporary(run.feed.data_dir / run.group(n).reason_name(name)), run.group(n).subdir_dir / name]
-    return all(durable.name_fits(path) for path in ends if path)
-
-
-def _stage(feed: Feed, run: Run, ready: dict[str, int]) -> int:
+def _stage(run: Run, ready: list[LandedFile]) -> int:
     if committed := manifest.read_if_there(run.commit_path, Manifest):
         claim.remove_run(run)
         return committed.summary.files_in
@@ -96,23 +91,25 @@ def _stage(feed: Feed, run: Run, ready: dict[str, int]) -> int:
         if not ready:
             claim.remove_run(run)
             return 0
-        parts = balance(ready.items(), feed.spec.subdirs)
-        intent = Files(claimed=False, files=[StagedFile(f, ready[f], n) for n, part in parts.items() for f in part])
-        access.check_places(run, ((file.name, file.subdir) for file in intent.files))
-        durable.write(run.spec_path, runs.encode_spec(feed.spec))
+        sizes = {file.name: file.size_bytes for file in ready}
+        parts = balance(sizes.items(), run.feed.spec.subdirs)
+        intent = Files(claimed=False, files=[StagedFile(name, sizes[name], n) for n in parts for name in parts[n]])
+        access.check_places(run, intent.places)
+        durable.write(run.spec_path, runs.encode_spec(run.feed.spec))
         durable.write(run.files_path, manifest.encode(intent))
-    return len(intent.files if intent.claimed else _claim(feed, run.ts, intent))
+    # From here on the spec is that with which the run began.
+    begun = runs.open_run(run.feed.data_dir, run.ts) or run
+    return len(intent.files) if intent.claimed else _claim(begun, intent)
 
 
-def _claim(feed: Feed, ts: str, intent: Files) -> list[StagedFile]:
-    run = runs.open_run(feed.data_dir, ts) or feed.run(ts)
-    access.check_places(run, ((file.name, file.subdir) for file in intent.files))
-    for n in range(1, run.feed.spec.subdirs + 1):
-        durable.make_dirs(run.group(n).subdir_dir)
-    missed = claim.claim(run, ((file.name, file.subdir) for file in intent.files))
+def _claim(run: Run, intent: Files) -> int:
+    access.check_places(run, intent.places)
+    for group in run.groups:
+        durable.make_dirs(group.subdir_dir)
+    missed = claim.claim(run, intent.places)
     claimed = [file for file in intent.files if file.name not in missed]
     if claimed:
         durable.write(run.files_path, manifest.encode(Files(claimed=True, files=claimed)))
     else:
         claim.remove_run(run)
-    return claimed
+    return len(claimed)

@@ -5,6 +5,7 @@ from fanfold.errors import MissingError, PathError
 from fanfold.feed import access, runs
 from fanfold.layout import Feed
 from fanfold.records.references import check_header
+from fanfold.steps.freeze_reference import source_of
 
 
 def start(spec_path: AnyPath, data_dir: AnyPath | None = None) -> Feed:
@@ -30,10 +31,6 @@ def start(spec_path: AnyPath, data_dir: AnyPath | None = None) -> Feed:
     access.check_readable(feed.landing_dir)
     access.check_writable(folder for folder in feed.folders if folder != feed.landing_dir)
     access.check_writable(feed.staging_dir / ts for ts in runs.unfinished(feed))
-    for merged in feed.spec.merge:
-        source = feed.data_dir / merged.reference
-        if not source.is_file():
-            msg = f"{str(source)!r} is not a file, expected the reference {merged.reference!r}"
-            raise MissingError(msg)
-        check_header(source, merged)
+    for merge in feed.spec.merge:
+        check_header(source_of(feed, merge), merge)
     return feed

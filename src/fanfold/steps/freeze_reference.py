@@ -1,0 +1,62 @@
+"""References of a run: each is read as it is now, and frozen, so that it stays the same for all groups."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from fanfold import durable
+from fanfold.errors import MissingError, StillWrittenError
+from fanfold.feed import claim
+from fanfold.layout import Feed, Run
+from fanfold.manifest import Column, FrozenReference
+from fanfold.records.references import Reference
+from fanfold.spec.model import Merge
+
+
+class Frozen(NamedTuple):
+    """A reference as it was frozen, the columns that are taken from it, and the slot of each in a frozen row."""
+
+    reference: FrozenReference
+    columns: list[Column]
+    slots: list[int]
+
+
+def source_of(feed: Feed, merge: Merge) -> Path:
+    """Return where a reference lies.
+
+    Raises:
+        MissingError: it is not a file.
+    """
+    source = feed.data_dir / merge.reference
+    if not source.is_file():
+        msg = f"{str(source)!r} is not a file, expected the reference {merge.reference!r}"
+        raise MissingError(msg)
+    return source
+
+
+def freeze_reference(run: Run, index: int) -> Frozen:
+    """Freeze the reference of `spec.merge[index]`, and keep a copy of it, with which the run can be made again.
+
+    Both appear whole, under their names, when the source was read. A second call replaces them.
+
+    Raises:
+        DataError, MissingError: as `Reference`; or there is no such file.
+        StillWrittenError: the file changed while it was read.
+    """
+    merge, target = run.feed.spec.merge[index], run.reference_path(index)
+    source = source_of(run.feed, merge)
+    before = source.stat()
+    durable.make_dirs(target.parent)
+    opened = Reference(source, merge, run.feed.spec.input.max_record_bytes)
+    rows = opened.freeze(durable.fresh(target))
+    sha256 = durable.sha256(source.resolve())
+    kept = run.feed.kept_reference_path(merge.reference, sha256)
+    is_new = durable.size(kept) is None
+    if is_new:
+        durable.copy_unpublished(source, kept)
+    if claim.version(before) != claim.version(source.stat()):
+        msg = f"{str(source)!r} changed while it was read"
+        raise StillWrittenError(msg)
+    if is_new:
+        durable.publish(kept)
+    durable.publish(target)
+    return Frozen(FrozenReference(merge.reference, sha256, rows), opened.columns, opened.slots)
