@@ -650,6 +650,7 @@ def test_lineage_goes_with_references(make_feed: MakeFeed) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", ["csv", "parquet"])
 @pytest.mark.parametrize("size", [4_000, 64_000])
 def test_large_records_take_no_more_memory(make_feed: MakeFeed, size: int, output: str) -> None:

@@ -323,6 +323,7 @@ for form in ("csv", "parquet"):
 """
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_records(tmp_path: Path) -> None:
     """70 times the records take little more memory, with pyarrow there and without it, for the same bytes."""
     grown = {}

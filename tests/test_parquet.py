@@ -454,6 +454,7 @@ def test_what_is_no_parquet_is_set_aside(tmp_path: Path, content: bytes) -> None
     assert code(tmp_path, content) == "unreadable"
 
 
+@pytest.mark.slow
 def test_damage_anywhere_gives_the_same_rows_or_a_code(tmp_path: Path) -> None:
     """Whatever byte of a file with checksums is changed or cut off, its rows stay as they are, or it is set aside."""
     made: dict[str, list[Any]] = {"i": [1, None, 3], "s": ["a", "bb", "a"], "l": [[1], [], [2, 3]]}
@@ -546,6 +547,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "rows", "options"),
     [(20_000, 6000, {"use_dictionary": False}), (2_000_000, 60, {}), (200, 600_000, {"compression": "snappy"})],
