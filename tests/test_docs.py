@@ -127,6 +127,17 @@ def test_every_link_leads_to_a_file(page: Path) -> None:
             assert anchor in {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}, link
 
 
+def test_every_make_target_named_is_there() -> None:
+    """Every `make` command of a page or a workflow has its target in the Makefile."""
+    targets = set(re.findall(r"^([a-z]+)(?: [a-z]+)*:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    targets |= {"growth"}  # shares its rule with bench
+    places = [*PAGES, *ROOT.glob(".github/workflows/*.yml")]
+    text = "\n".join(place.read_text(encoding="utf-8") for place in places)
+    named = set(re.findall(r"(?:^|`|run: )make ([a-z]+)", text, re.MULTILINE))
+    assert len(named) > 8
+    assert named <= targets
+
+
 def _messages() -> Iterator[str]:
     """Yield every text of the package, with `…` where a value is put in."""
     for path in (ROOT / "src/fanfold").rglob("*.py"):
