@@ -51,7 +51,7 @@ def follow(page: Path, folder: Path) -> Iterator[tuple[Block, str, str]]:
     """Do what a page says, in `folder`; yield each block of commands with what it printed and what the page shows.
 
     Raises:
-        CalledProcessError: a command failed.
+        AssertionError: a command failed.
     """
     shown = blocks(page)
     for block, behind in zip(shown, [*shown[1:], None], strict=True):
@@ -62,10 +62,15 @@ def follow(page: Path, folder: Path) -> Iterator[tuple[Block, str, str]]:
         elif block.language == "sh":
             time.sleep(SETTLE_SECONDS if re.search(r"fanfold (plan|status)", block.text) else 0)
             expected = behind.text if behind and behind.language == "text" and not behind.title else ""
-            yield block, _run(block.text, folder), expected
+            yield block, run(block.text, folder), expected
 
 
-def _run(commands: str, folder: Path) -> str:
+def run(commands: str, folder: Path) -> str:
+    """Run commands in a folder, as a reader does who has Fanfold installed; return what they print.
+
+    Raises:
+        AssertionError: one fails.
+    """
     environ = {
         **os.environ,
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

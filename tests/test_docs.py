@@ -86,6 +86,19 @@ def test_a_page_prints_what_it_shows(
         assert not shown or pages.matches(shown, printed), f"{page}:{block.line}: printed\n{printed}\nshown\n{shown}"
 
 
+@pytest.mark.slow
+@each_page
+def test_every_dag_file_shown_can_be_imported(page: Path, tmp_path: Path) -> None:
+    """Airflow can import every DAG file that a page shows, beside the spec that the page shows."""
+    files = [block for block in pages.blocks(page) if block.title]
+    for block in files:
+        (tmp_path / block.title).write_text(block.text, encoding="utf-8")
+    for dag_file in (
+        block.title for block in files if re.search(r"^from (fanfold\.)?airflow", block.text, re.MULTILINE)
+    ):
+        pages.run(f"python {dag_file}", tmp_path)
+
+
 def test_generated_pages_are_up_to_date() -> None:
     """The pages of docs/reference are what docs/generate makes of the code as it is."""
     done = subprocess.run(
