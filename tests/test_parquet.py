@@ -263,6 +263,7 @@ def test_names_are_as_they_are(tmp_path: Path) -> None:
     assert json.loads(line) == {name: {name: index} for index, name in enumerate(names)}
 
 
+@pytest.mark.slow
 def test_records_are_in_the_order_of_the_file(tmp_path: Path) -> None:
     """Rows come in their order over groups and pages, in whatever way these are compressed."""
     table = pa.table(
@@ -394,6 +395,7 @@ def test_checksums_of_pages_are_checked(tmp_path: Path, options: dict[str, Any])
         assert code(tmp_path, bytes(damaged)) == "unreadable"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("elements", "expected"),
     [

@@ -21,6 +21,8 @@ from tests.conftest import GROUP_STEPS, TS, FeedDir, MakeFeed, tree
 from tests.test_cli import fanfold
 from tests.test_crash import HOOK
 
+pytestmark = pytest.mark.slow
+
 LATER = "20260103T030405Z"
 GOOD = [{"id": 1, "customer_id": "1", "items": [{"sku": "x", "qty": 2}]}]
 LATE = [{"id": 2, "customer_id": "2", "items": [{"sku": "y", "qty": 3}]}]
@@ -265,7 +267,6 @@ def take_up(spec: Path, crash_at: int) -> int:
     return subprocess.run(command, env=environ, check=False, capture_output=True, start_new_session=True).returncode
 
 
-@pytest.mark.slow
 def test_taking_up_a_spec_is_safe_to_cut_short(make_feed: MakeFeed, tmp_path: Path) -> None:
     """Killed before any of its changes, and run again, taking up a spec ends in the same tree, and so does the run."""
     feed = make_feed({"a.json": [*GOOD, 7], "b.json": LATE}, subdirs=2)
