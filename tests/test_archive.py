@@ -28,25 +28,20 @@ def archived(feed: FeedDir) -> list[str]:
     return sorted(str(p.relative_to(feed.data_dir / "processed")) for p in feed.data_dir.glob("processed/**/*.*"))
 
 
-def move(places: dict[str, str]) -> None:
-    """Archive what is not there yet."""
-    archive.archive(places, archive.not_archived(places))
-
-
 def places(run: Run, *names: str) -> dict[str, str]:
-    return {str(run.subdir_dir(1) / name): str(run.archive_path(name)) for name in names}
+    return {str(run.group(1).subdir_dir / name): str(run.archive_path(name)) for name in names}
 
 
 def test_archive_moves(feed: FeedDir, run: Run) -> None:
     """An archived file is the same inode under its new name; a second call changes nothing."""
-    inode = (run.subdir_dir(1) / "a.json").stat().st_ino
-    move(places(run, "a.json", "sub/b.json"))
+    inode = (run.group(1).subdir_dir / "a.json").stat().st_ino
+    archive.archive(places(run, "a.json", "sub/b.json"))
     archived = feed.data_dir / "processed" / f"a_{TS}.json"
     assert (archived.stat().st_ino, archived.stat().st_nlink) == (inode, 1)
     assert (feed.data_dir / f"processed/sub/b_{TS}.json").read_text() == "B"
     assert claim.left_in(run) is None
     before = tree(feed.data_dir)
-    move(places(run, "a.json", "sub/b.json"))
+    archive.archive(places(run, "a.json", "sub/b.json"))
     assert tree(feed.data_dir) == before
 
 
@@ -68,9 +63,9 @@ def test_many_originals_are_put_on_disk_together(feed: FeedDir, run: Run, monkey
 
 def test_archive_again_completes(feed: FeedDir, run: Run) -> None:
     """Cut short between the new name and the loss of the old one, an archive is completed by a second call."""
-    move(places(run, "a.json"))
-    (run.subdir_dir(1) / "a.json").hardlink_to(run.archive_path("a.json"))
-    move(places(run, "a.json", "sub/b.json"))
+    archive.archive(places(run, "a.json"))
+    (run.group(1).subdir_dir / "a.json").hardlink_to(run.archive_path("a.json"))
+    archive.archive(places(run, "a.json", "sub/b.json"))
     assert claim.left_in(run) is None
     assert sorted(path.name for path in (feed.data_dir / "processed").rglob("*.json")) == [
         f"a_{TS}.json",
@@ -86,11 +81,11 @@ def test_archive_never_overwrites(run: Run) -> None:
     taken.write_text(content)
     inode = taken.stat().st_ino
     with pytest.raises(DataError, match="exists and is another file, expected the name to be free"):
-        move(places(run, "a.json", "sub/b.json"))
+        archive.archive(places(run, "a.json", "sub/b.json"))
     assert (taken.read_text(), taken.stat().st_ino) == (content, inode)
-    assert [(run.subdir_dir(1) / name).read_text() for name in ("a.json", "sub/b.json")] == ["A", "B"]
+    assert [(run.group(1).subdir_dir / name).read_text() for name in ("a.json", "sub/b.json")] == ["A", "B"]
     taken.unlink()
-    move(places(run, "a.json", "sub/b.json"))
+    archive.archive(places(run, "a.json", "sub/b.json"))
     assert taken.read_text() == "B"
 
 
@@ -211,8 +206,8 @@ def test_a_full_archive_leaves_the_original_where_it_is(tmp_path: Path, elsewher
     staged, place = tmp_path / "a.json", elsewhere / "a.json"
     staged.write_bytes(os.urandom(2_000_000))
     with pytest.raises(OSError, match="No space left"):
-        move({str(staged): str(place)})
+        archive.archive({str(staged): str(place)})
     assert (staged.stat().st_size, place.exists()) == (2_000_000, False)
     subprocess.run(["mount", "-o", "remount,size=4m", elsewhere], check=True)
-    move({str(staged): str(place)})
+    archive.archive({str(staged): str(place)})
     assert (staged.exists(), os.listdir(elsewhere)) == (False, ["a.json"])  # noqa: PTH208

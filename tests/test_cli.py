@@ -161,7 +161,7 @@ def test_what_is_not_there_exits_with_2(make_feed: MakeFeed, tmp_path: Path) -> 
     feed = make_feed()
     for args, message in (
         (("run", tmp_path / "no.yaml"), "is not a file, expected the spec of a feed"),
-        (("run", feed.spec_path, "--ts", "today"), "error: 'today' is no execution timestamp"),
+        (("run", feed.spec_path, "--ts", "today"), "error: 'today' is not an execution timestamp"),
         (("run", feed.spec_path, "--data-dir", "/"), "error: data_dir '/' is outside the allowed roots"),
         (("release", feed.spec_path, TS), f"error: '{TS}' is no unfinished run"),
         (("status", feed.spec_path, "--data-dir", tmp_path), "is outside the allowed roots"),
@@ -338,7 +338,7 @@ def wait_until(condition: Any) -> None:
 def test_an_interrupted_run_goes_on(large: FeedDir, moment: str) -> None:
     """Ctrl-C ends a run with exit code 130 and one line, whatever its threads do; the next run completes it."""
     command = [FANFOLD, "run", str(large.spec_path), "--ts", TS]
-    sign = large.at().files_path if moment == "while files are scanned" else large.at().progress_path(1)
+    sign = large.at().files_path if moment == "while files are scanned" else large.at().group(1).progress_path
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         wait_until(sign.exists)
         process.send_signal(signal.SIGINT)
@@ -353,7 +353,7 @@ def test_a_run_is_one_process_and_can_be_killed(large: FeedDir) -> None:
     mark = uuid.uuid4().hex
     command = [FANFOLD, "run", str(large.spec_path), "--ts", TS]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, env={**os.environ, "MARK": mark}) as process:
-        wait_until(large.at().progress_path(1).exists)
+        wait_until(large.at().group(1).progress_path.exists)
         assert [number for number, _ in processes(mark)] == [process.pid]
         process.kill()
     wait_until(lambda: not list(processes(mark)))

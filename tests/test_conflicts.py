@@ -15,11 +15,12 @@ import pytest
 
 from fanfold import manifest
 from fanfold.errors import DataError
-from fanfold.manifest import Form, Manifest
+from fanfold.manifest import Manifest
 from fanfold.native.fields import Seen
 from fanfold.schema.rivals import DECLARED, NAMED, Conflict, Rival, exclude
 from fanfold.steps.plan import plan
 from fanfold.steps.recount import recount
+from fanfold.working_files import Form
 from tests.conftest import TS, FeedDir, MakeFeed
 
 FLAT: dict[str, Any] = {

@@ -89,7 +89,7 @@ def test_claim_moves(feed: FeedDir) -> None:
     inode = (feed.landing_dir / "sub/b.json").stat().st_ino
     run = feed.at()
     assert claim.claim(run, [("sub/b.json", 2)]) == set()
-    assert (run.subdir_dir(2) / "sub/b.json").stat().st_ino == inode
+    assert (run.group(2).subdir_dir / "sub/b.json").stat().st_ino == inode
     assert names(feed.landing_dir) == ["a.json"]
 
 
@@ -105,22 +105,22 @@ def test_claim_never_overwrites(feed: FeedDir, run: Run) -> None:
     """A new file of a claimed name stays in landing, and the claimed one stays as it was."""
     feed.land("a.json", "new")
     assert claim.claim(run, [("a.json", 1)]) == set()
-    assert (run.subdir_dir(1) / "a.json").read_text() == "A"
+    assert (run.group(1).subdir_dir / "a.json").read_text() == "A"
     assert (feed.landing_dir / "a.json").read_text() == "new"
 
 
 def test_give_back_restores(feed: FeedDir, run: Run) -> None:
     """Files given back lie in landing as they did, sub-folders too; a second call changes nothing."""
-    assert archive.give_back(run, 1, ["a.json", "sub/b.json"]) == []
+    assert archive.give_back(run.group(1), ["a.json", "sub/b.json"]) == []
     assert names(feed.landing_dir) == ["a.json", "sub/b.json"]
     assert claim.left_in(run) is None
-    assert archive.give_back(run, 1, ["a.json", "sub/b.json"]) == []
+    assert archive.give_back(run.group(1), ["a.json", "sub/b.json"]) == []
 
 
 def test_give_back_again_completes(feed: FeedDir, run: Run) -> None:
     """Cut short between the name in landing and the loss of the staged one, it is completed by a second call."""
-    (feed.landing_dir / "a.json").hardlink_to(run.subdir_dir(1) / "a.json")
-    assert archive.give_back(run, 1, ["a.json", "sub/b.json"]) == []
+    (feed.landing_dir / "a.json").hardlink_to(run.group(1).subdir_dir / "a.json")
+    assert archive.give_back(run.group(1), ["a.json", "sub/b.json"]) == []
     assert names(feed.landing_dir) == ["a.json", "sub/b.json"]
     assert claim.left_in(run) is None
 
@@ -128,9 +128,9 @@ def test_give_back_again_completes(feed: FeedDir, run: Run) -> None:
 def test_give_back_never_overwrites(feed: FeedDir, run: Run) -> None:
     """A name that landing has again stays staged and is told, the others are given back."""
     feed.land("a.json", "new")
-    assert archive.give_back(run, 1, ["a.json", "sub/b.json"]) == ["a.json"]
+    assert archive.give_back(run.group(1), ["a.json", "sub/b.json"]) == ["a.json"]
     assert (feed.landing_dir / "a.json").read_text() == "new"
-    assert (run.subdir_dir(1) / "a.json").read_text() == "A"
+    assert (run.group(1).subdir_dir / "a.json").read_text() == "A"
     assert names(feed.landing_dir) == ["a.json", "sub/b.json"]
 
 
@@ -187,17 +187,17 @@ def test_a_file_that_may_not_be_read_stays_in_landing(feed: FeedDir) -> None:
     assert "closed' stays in landing: Permission denied" in done.stderr
 
 
-@pytest.mark.parametrize("found", ["nothing", "a directory", "no regular file"])
+@pytest.mark.parametrize("found", ["nothing", "a directory", "a link"])
 def test_a_claimed_file_must_be_there(run: Run, found: str) -> None:
-    """A claimed file that is gone, or is something else now, is an error that says what lies there."""
-    path = run.subdir_dir(1) / "a.json"
+    """A claimed file that is gone, or is something else now, is an error that says where it was."""
+    path = run.group(1).subdir_dir / "a.json"
     path.unlink()
     if found == "a directory":
         path.mkdir()
-    elif found == "no regular file":
+    elif found == "a link":
         path.symlink_to("sub/b.json")
-    with pytest.raises(DataError, match=f"'a.json': found {found} in 'staging/{TS}/1', expected the file"):
-        claim.claimed_file(run, 1, "a.json")
+    with pytest.raises(DataError, match=f"'a.json' is not a file in 'staging/{TS}/1' any more, expected the one"):
+        claim.claimed_file(run.group(1), "a.json")
 
 
 def test_remove_run_keeps_what_is_left(feed: FeedDir, run: Run) -> None:
@@ -206,7 +206,7 @@ def test_remove_run_keeps_what_is_left(feed: FeedDir, run: Run) -> None:
     with pytest.raises(DataError, match="is left in a finished run, expected nothing"):
         claim.remove_run(run)
     assert tree(feed.data_dir) == before
-    archive.give_back(run, 1, ["a.json", "sub/b.json"])
+    archive.give_back(run.group(1), ["a.json", "sub/b.json"])
     claim.remove_run(run)
     claim.remove_run(run)
     assert not run.staging_dir.exists()
@@ -215,7 +215,7 @@ def test_remove_run_keeps_what_is_left(feed: FeedDir, run: Run) -> None:
 @pytest.mark.parametrize("fault", [errno.ENOENT, errno.ENOTEMPTY])
 def test_two_processes_may_remove_a_run(feed: FeedDir, run: Run, monkeypatch: pytest.MonkeyPatch, fault: int) -> None:
     """What another process takes away, or makes for its lease, in the same moment, is no failure of a finished run."""
-    archive.give_back(run, 1, ["a.json", "sub/b.json"])
+    archive.give_back(run.group(1), ["a.json", "sub/b.json"])
     remove, raised = shutil.rmtree, [OSError(fault, os.strerror(fault))]
 
     def disturbed(path: Path) -> None:
@@ -267,7 +267,7 @@ def test_a_file_whose_marker_was_taken_away_stays_in_landing(make_feed: MakeFeed
     run = feed.at()
     assert claim.claim(run, [("a.json", 1), ("b.json", 1), ("c.json", 1)]) == {"a.json", "b.json"}
     assert names_in(feed.landing_dir) == ["a.json", "b.json.done"]
-    assert names_in(run.subdir_dir(1)) == ["c.json", "c.json.done"]
+    assert names_in(run.group(1).subdir_dir) == ["c.json", "c.json.done"]
 
 
 def test_a_released_file_gets_its_marker_back(make_feed: MakeFeed) -> None:

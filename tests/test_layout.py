@@ -1,13 +1,15 @@
 """Paths and names of a run."""
 
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fanfold.errors import MissingError
-from fanfold.layout import archived_name, format_ts, parse_subdir, parse_ts
+from fanfold.layout import Feed, archived_name, format_ts, parse_subdir, parse_ts
+from fanfold.spec.model import Spec
 from tests.conftest import TS
 
 # A day from either end, so that every zone has the moment.
@@ -53,7 +55,7 @@ def test_ts_keeps_microseconds() -> None:
 @pytest.mark.parametrize("text", ["", "yesterday", "2026-13-01", "../..", "20260102T030405Z/1"])
 def test_no_ts_is_refused(text: str) -> None:
     """What is no timestamp is named in the error, with the form that was expected."""
-    with pytest.raises(MissingError, match="is no execution timestamp, expected ISO 8601") as caught:
+    with pytest.raises(MissingError, match="is not an execution timestamp, expected ISO 8601") as caught:
         parse_ts(text)
     assert str(caught.value).startswith(repr(text))
 
@@ -89,3 +91,16 @@ def test_no_subdir_is_refused(subdir: str) -> None:
 def test_subdir_is_parsed() -> None:
     """A group's one parameter names its run and its number."""
     assert parse_subdir(f"staging/{TS}/12") == (TS, 12)
+
+
+def test_a_group_names_its_files() -> None:
+    """The files of one subdirectory are named by its group; those in quarantine never take a name of Fanfold's own."""
+    run = Feed(Path("/data"), Spec(version=1, name="feed", subdirs=3)).run(TS)
+    assert [group.subdir for group in run.groups] == [f"staging/{TS}/{n}" for n in (1, 2, 3)]
+    group = run.group(2)
+    assert group is run.groups[1]
+    assert group.staged_path("sub/a.json") == f"/data/staging/{TS}/2/sub/a.json"
+    assert group.progress_path == Path(f"/data/staging/{TS}/.fanfold/2/progress.json")
+    assert group.output_path == Path(f"/data/denormalized/{TS}/2.csv")
+    assert group.reason_name("a.json") == f"quarantine/{TS}/2/a.json.reason.json"
+    assert group.quarantined_name("records.jsonl") == f"quarantine/{TS}/2/records.jsonl.bad"

@@ -60,11 +60,11 @@ def feed(make_feed: MakeFeed) -> FeedDir:
 
 
 def test_the_late_one_is_told_who_works(tmp_path: Path) -> None:
-    """A lease that is held names step, process, host and boot of its owner; it is free when the owner is done."""
+    """A lease that is held names step, process and host of its owner; it is free when the owner is done."""
     path = tmp_path / "lease"
     with (
         holding(path) as owner,
-        pytest.raises(BusyError, match=rf"merge_data in process {owner.pid} on '.+' \(boot .+\); try again"),
+        pytest.raises(BusyError, match=rf"is locked by merge_data in process {owner.pid} on '.+' for 0 s: try again"),
         lease.hold(path, does="merge_data"),
     ):
         pass
@@ -116,9 +116,9 @@ def test_a_task_that_was_thought_dead_is_not_disturbed(feed: FeedDir, step: obje
     """While the first still works on a group, a second task of it touches nothing; later it gets through."""
     groups = feed.stage()
     before = tree(feed.data_dir)
-    with holding(feed.at().group_lease_path(1)), pytest.raises(BusyError):
+    with holding(feed.at().group(1).lease_path), pytest.raises(BusyError):
         step(groups["1"], feed.data_dir)  # type: ignore[operator]
-    feed.at().group_lease_path(1).unlink()
+    feed.at().group(1).lease_path.unlink()
     assert tree(feed.data_dir) == before
     feed.group(1)
     feed.group(2)
@@ -128,7 +128,7 @@ def test_a_task_that_was_thought_dead_is_not_disturbed(feed: FeedDir, step: obje
 def test_other_groups_go_on_while_one_is_held(feed: FeedDir) -> None:
     """A group that is held holds up itself, and what is done to the whole run: verify_run and release."""
     feed.stage()
-    with holding(feed.at().group_lease_path(1)):
+    with holding(feed.at().group(1).lease_path):
         feed.group(2)
         with pytest.raises(BusyError):
             feed.verify()
@@ -153,7 +153,7 @@ def test_a_second_fanfold_run_leaves_a_run_in_work_alone(feed: FeedDir) -> None:
     feed.stage()
     with holding(feed.at().driver_path):
         before = {path: digest for path, digest in tree(feed.data_dir).items() if "lease" not in path}
-        with pytest.raises(BusyError, match="in work"):
+        with pytest.raises(BusyError, match="is locked by"):
             local.run(feed.open(), TS, lambda _n, _step, _state: None)
         assert {path: digest for path, digest in tree(feed.data_dir).items() if "lease" not in path} == before
         with pytest.raises(BusyError):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fanfold.errors import PathError
-from fanfold.feed import quarantine, runs
+from fanfold.feed import quarantine, replay, runs
 from fanfold.steps.recount import recount
 from fanfold.steps.release import release
 from tests.conftest import GROUP_STEPS, TS, FeedDir, MakeFeed, tree
@@ -181,14 +181,14 @@ def test_landing_is_not_left_by_a_link_when_files_come_back(make_feed: MakeFeed,
     done = command(feed, "restore", TS)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert f"{str(link)!r} is a link to {str(elsewhere)!r}" in done.stderr
-    replay = plant(feed, "transactions/replay", elsewhere)
+    planted = plant(feed, "transactions/replay", elsewhere)
     (item,) = quarantine.items(opened)
     with pytest.raises(PathError, match="is a link to"):
-        quarantine.replay(opened, item)
+        replay.replay(opened, item)
     assert tree(elsewhere) == outside
     link.unlink()
-    replay.unlink()
-    quarantine.replay(opened, item)
+    planted.unlink()
+    replay.replay(opened, item)
     assert command(feed, "restore", TS).returncode == 0
     assert tree(elsewhere) == outside
 

@@ -51,7 +51,7 @@ def test_a_group_that_fails_stops_no_other(make_feed: MakeFeed) -> None:
     feed = make_feed(files, subdirs=4, quarantine={"max_bad_records_percent": 0})
     with pytest.raises(ExceptionGroup) as failed:
         local.run(feed.open(), TS, quiet)
-    groups = {path.name: n for n in range(1, 5) for path in feed.at().subdir_dir(n).iterdir()}
+    groups = {path.name: n for n in range(1, 5) for path in feed.at().group(n).subdir_dir.iterdir()}
     assert sorted(groups) == ["b.json", "d.json"]
     in_order = sorted(groups, key=lambda name: groups[name])
     expected = [f"staging/{TS}/{groups[name]}" for name in in_order]

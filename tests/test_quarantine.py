@@ -354,7 +354,7 @@ def test_a_group_with_too_many_bad_records_fails_before_it_publishes(
     files = {"a.json": content, "b.json": '{"i":1}\n' * 20}
     feed = make_feed(files, **FLAT | {"subdirs": 2, "quarantine": {"max_bad_records_percent": percent}})
     groups = feed.stage()
-    n = next(n for n in (1, 2) if (feed.at().subdir_dir(n) / "a.json").exists())
+    n = next(n for n in (1, 2) if (feed.at().group(n).subdir_dir / "a.json").exists())
     feed.group(3 - n)
     if allowed:
         feed.group(n)
@@ -447,8 +447,8 @@ def test_a_run_with_quarantine_is_released(make_feed: MakeFeed, done: int) -> No
     contents = {name: (feed.landing_dir / name).read_bytes() for name in files}
     groups = feed.stage()
     run = feed.at()
-    n = next(n for n in (1, 2) if (run.subdir_dir(n) / "a.json").exists())
-    other = {path.name for path in run.subdir_dir(3 - n).iterdir()}
+    n = next(n for n in (1, 2) if (run.group(n).subdir_dir / "a.json").exists())
+    other = {path.name for path in run.group(3 - n).subdir_dir.iterdir()}
     for step in GROUP_STEPS[:done]:
         step(groups[str(n)], feed.data_dir)
     with pytest.raises(DataError, match="bad records"):
@@ -478,7 +478,7 @@ def test_what_was_published_of_a_changed_original_is_withdrawn(make_feed: MakeFe
     for step in GROUP_STEPS[:2]:
         step(groups["1"], feed.data_dir)
     assert quarantined(feed) == [f"{TS}/1/records.jsonl"]
-    with (feed.at().subdir_dir(1) / "a.json").open("ab") as file:
+    with (feed.at().group(1).subdir_dir / "a.json").open("ab") as file:
         file.write(b'{"i":3}\n')
     with pytest.raises(DataError, match="changed after it was read"):
         archive_files(groups["1"], feed.data_dir)
@@ -497,7 +497,7 @@ def test_what_a_changed_original_has_no_longer_leaves_quarantine(make_feed: Make
     groups = feed.stage()
     for step in GROUP_STEPS[:2]:
         step(groups["1"], feed.data_dir)
-    (feed.at().subdir_dir(1) / "a.json").write_text(now)
+    (feed.at().group(1).subdir_dir / "a.json").write_text(now)
     with pytest.raises(DataError, match="changed after it was read"):
         archive_files(groups["1"], feed.data_dir)
     feed.group(1)
@@ -577,7 +577,7 @@ def test_bad_records_that_are_gone_before_they_are_published_are_made_again(make
     groups = feed.stage()
     merge_data(groups["1"], feed.data_dir)
     run = feed.at()
-    run.bad_records_path(1).unlink()
+    run.group(1).bad_records_path.unlink()
     feed.group(1)
     assert feed.verify().records_quarantined == 1
 

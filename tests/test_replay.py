@@ -7,7 +7,7 @@ import pytest
 
 from fanfold import durable, manifest
 from fanfold.errors import DataError, MissingError
-from fanfold.feed import archive, quarantine, runs
+from fanfold.feed import archive, quarantine, replay, runs
 from fanfold.manifest import BadFile
 from fanfold.steps.recount import recount
 from fanfold.steps.release import release
@@ -58,7 +58,7 @@ def test_everything_in_quarantine_has_a_name(feed: FeedDir) -> None:
         f"{TS}/1:3": "open",
     }
     assert isinstance(item(feed, f"{TS}/1/bad.json").bad, BadFile)
-    with pytest.raises(MissingError, match=f"'{TS}/1:9' is nothing in quarantine, did you mean '{TS}/1:"):
+    with pytest.raises(MissingError, match=f"'{TS}/1:9' is not in quarantine, did you mean '{TS}/1:"):
         item(feed, f"{TS}/1:9")
 
 
@@ -67,11 +67,11 @@ def test_corrected_records_are_rows_of_the_next_run_once(feed: FeedDir) -> None:
     by_file = {one.bad.file: one for one in quarantine.items(feed.open())}
     for number, name in enumerate([f"{TS}/1:2", f"{TS}/1:3"]):
         # The same text twice: each of the two records is one.
-        quarantine.replay(feed.open(), item(feed, name), b'{"id": 2, "customer_id": "007"}')
-        quarantine.replay(feed.open(), item(feed, name), b"something else, which is too late")
+        replay.replay(feed.open(), item(feed, name), b'{"id": 2, "customer_id": "007"}')
+        replay.replay(feed.open(), item(feed, name), b"something else, which is too late")
         assert list(listed(feed).values()).count("replayed") == number + 1
-    quarantine.replay(feed.open(), by_file["b.csv"], b"id,customer_id\n6,1\n")
-    quarantine.replay(feed.open(), by_file["bad.json"], b'[{"id": 9, "customer_id": "1"}]')
+    replay.replay(feed.open(), by_file["b.csv"], b"id,customer_id\n6,1\n")
+    replay.replay(feed.open(), by_file["bad.json"], b'[{"id": 9, "customer_id": "1"}]')
     before = {
         path: digest for path, digest in tree(feed.data_dir).items() if path.startswith(("quarantine", "processed"))
     }
@@ -83,7 +83,7 @@ def test_corrected_records_are_rows_of_the_next_run_once(feed: FeedDir) -> None:
     assert {file.replay_of for file in committed.files} == set(listed(feed))
     assert tree(feed.data_dir).items() >= before.items()
     for name in listed(feed):
-        quarantine.replay(feed.open(), item(feed, name))
+        replay.replay(feed.open(), item(feed, name))
     assert feed.run(LAST).files_in == 0
     assert gaps(feed) == []
 
@@ -91,7 +91,7 @@ def test_corrected_records_are_rows_of_the_next_run_once(feed: FeedDir) -> None:
 def test_replayed_as_it_was_a_bad_record_is_bad_again(feed: FeedDir) -> None:
     """Without a correction the same checks find the same faults: new items, that know what they were."""
     for name in listed(feed):
-        quarantine.replay(feed.open(), item(feed, name))
+        replay.replay(feed.open(), item(feed, name))
     summary = feed.run(LATER)
     assert summary.rows_out == 0
     assert summary.files_quarantined == 4
@@ -141,15 +141,15 @@ def test_a_replay_that_was_cut_short_is_completed_by_a_second_one(
                 durable, "write", lambda path, content: kill() if path.suffix == ".json" else write(path, content)
             )
         else:
-            patched.setattr(archive, "land", kill)
+            patched.setattr(archive, "archive", kill)
         with pytest.raises(Killed):
-            quarantine.replay(feed.open(), item(feed, name), b'{"id": 1}')
+            replay.replay(feed.open(), item(feed, name), b'{"id": 1}')
     if where == "with both names":
         (waiting,) = (feed.data_dir / ".fanfold/quarantine").rglob("*.landing")
         landed = next(iter(quarantine.replays(feed.open())))
         (feed.landing_dir / landed).parent.mkdir(parents=True)
         (feed.landing_dir / landed).hardlink_to(waiting)
-    quarantine.replay(feed.open(), item(feed, name), b'{"id": 2}')
+    replay.replay(feed.open(), item(feed, name), b'{"id": 2}')
     assert not list((feed.data_dir / ".fanfold/quarantine").rglob("*.landing"))
     (landed_path,) = (path for path in feed.landing_dir.rglob("*") if path.is_file())
     assert landed_path.read_text() == ('{"id": 2}' if where == "before the decision" else '{"id": 1}')
@@ -157,7 +157,7 @@ def test_a_replay_that_was_cut_short_is_completed_by_a_second_one(
 
 def test_a_replay_of_a_run_that_was_given_up_is_replayed_by_the_next(feed: FeedDir) -> None:
     """Staged and released, what was replayed is in landing again, and still a replay."""
-    quarantine.replay(feed.open(), item(feed, f"{TS}/1:2"), b'{"id": 2, "customer_id": "1"}')
+    replay.replay(feed.open(), item(feed, f"{TS}/1:2"), b'{"id": 2, "customer_id": "1"}')
     feed.stage(LATER)
     release(feed.open(), LATER)
     assert feed.run(LAST).rows_out == 1
@@ -166,7 +166,7 @@ def test_a_replay_of_a_run_that_was_given_up_is_replayed_by_the_next(feed: FeedD
 
 def test_a_file_that_later_has_the_name_of_a_replay_is_none(feed: FeedDir) -> None:
     """The name of a replay does not make a later file one: the same bytes again are a duplicate."""
-    landed = quarantine.replay(feed.open(), item(feed, f"{TS}/1:2"), b'{"id": 2, "customer_id": "1"}').landed_as
+    landed = replay.replay(feed.open(), item(feed, f"{TS}/1:2"), b'{"id": 2, "customer_id": "1"}').landed_as
     feed.run(LATER)
     feed.land(str(landed), b'{"id": 2, "customer_id": "1"}')
     assert feed.run(LAST).records_in == 0
@@ -181,11 +181,11 @@ def test_discarded_an_item_is_decided_and_stays(feed: FeedDir) -> None:
     before = tree(feed.data_dir)
     quarantine.discard(feed.open(), item(feed, name), "another reason")
     with pytest.raises(DataError, match="was discarded, expected an item that is open"):
-        quarantine.replay(feed.open(), item(feed, name))
+        replay.replay(feed.open(), item(feed, name))
     assert tree(feed.data_dir) == before
     decided = manifest.read(next((feed.data_dir / ".fanfold/quarantine").rglob("*.json")), quarantine.Resolution)
     assert decided == quarantine.Resolution(name, "discarded", None, "a test of the producer")
-    quarantine.replay(feed.open(), item(feed, f"{TS}/1:1"))
+    replay.replay(feed.open(), item(feed, f"{TS}/1:1"))
     with pytest.raises(DataError, match="was replayed as 'replay/"):
         quarantine.discard(feed.open(), item(feed, f"{TS}/1:1"))
     assert gaps(feed) == []
@@ -208,7 +208,7 @@ def test_what_cannot_be_replayed_says_why(
     feed.land(name, "[" + json.dumps(content)[1:-1] + (', {"id": 4,}]' if name.endswith("gz") else ","))
     feed.run()
     with pytest.raises(DataError, match=message):
-        quarantine.replay(feed.open(), item(feed, f"{TS}/1:1"))
+        replay.replay(feed.open(), item(feed, f"{TS}/1:1"))
     assert listed(feed) == {f"{TS}/1:1": "open"}
 
 

@@ -82,7 +82,7 @@ def test_a_changed_original_is_not_restored(feed: FeedDir, tmp_path: Path) -> No
     """An original that is not what was archived is an error, and nothing is left under its name."""
     place = next(feed.data_dir.glob("processed/c_*"))
     place.write_bytes(place.read_bytes()[:-8])
-    with pytest.raises(DataError, match=r"is (changed: expected 'c.csv', sha256|damaged)"):
+    with pytest.raises(DataError, match=r"is (changed, expected 'c.csv' with sha256|damaged)"):
         restore.restore(*opened(feed), tmp_path / "target")
     assert not (tmp_path / "target" / "c.csv").exists()
 
@@ -130,7 +130,7 @@ def test_cut_short_a_run_made_again_is_completed(feed: FeedDir) -> None:
     restore.stage_again(run, committed, target)
     complete = tree(again.data_dir)
     target.run(TS).files_path.unlink()
-    (target.run(TS).subdir_dir(committed.files[0].subdir) / committed.files[0].name).unlink()
+    (target.run(TS).group(committed.files[0].subdir).subdir_dir / committed.files[0].name).unlink()
     restore.stage_again(run, committed, target)
     assert tree(again.data_dir) == complete
     summary = local.run(target, TS, lambda _n, _step, _state: None).summary

@@ -9,8 +9,8 @@ import pytest
 from fanfold import durable, manifest
 from fanfold.errors import DataError, MissingError
 from fanfold.feed import archive, runs
-from fanfold.feed.runs import RunStatus
-from fanfold.manifest import Manifest, Release
+from fanfold.feed.status import RunStatus, status
+from fanfold.manifest import Manifest
 from fanfold.steps.archive_files import archive_files
 from fanfold.steps.denormalize_data import denormalize_data
 from fanfold.steps.list_files import list_files, list_run
@@ -18,6 +18,7 @@ from fanfold.steps.merge_data import merge_data
 from fanfold.steps.recount import recount
 from fanfold.steps.release import release
 from fanfold.steps.stage_files import stage_files
+from fanfold.working_files import Release
 from tests.conftest import TS, FeedDir, MakeFeed, tree
 
 FILES: dict[str, Any] = {
@@ -47,10 +48,10 @@ def test_status_follows_the_groups(feed: FeedDir) -> None:
         ("published", lambda: archive_files(subdir, feed.data_dir)),
         ("archived", lambda: feed.group(2)),
     ):
-        assert runs.status(feed.open()) == [RunStatus(TS, "unfinished", 4, None, None, {"1": state, "2": "staged"})]
+        assert status(feed.open()) == [RunStatus(TS, "unfinished", 4, None, None, {"1": state, "2": "staged"})]
         step()
     feed.verify()
-    assert runs.status(feed.open()) == [RunStatus(TS, "complete", 4, 4, 8, {"1": "archived", "2": "archived"})]
+    assert status(feed.open()) == [RunStatus(TS, "complete", 4, 4, 8, {"1": "archived", "2": "archived"})]
 
 
 def test_status_lists_unfinished_runs_first(feed: FeedDir) -> None:
@@ -59,7 +60,7 @@ def test_status_lists_unfinished_runs_first(feed: FeedDir) -> None:
     for index, ts in enumerate(moments):
         feed.land("x.json", FILES["a.json"])
         feed.run(ts) if index in {1, 3} else feed.stage(ts)
-    assert [(run.ts, run.state) for run in runs.status(feed.open())] == [
+    assert [(run.ts, run.state) for run in status(feed.open())] == [
         (moments[0], "unfinished"),
         (moments[2], "unfinished"),
         (moments[1], "complete"),
@@ -71,10 +72,10 @@ def test_status_lists_unfinished_runs_first(feed: FeedDir) -> None:
 def test_a_feed_without_runs_has_no_status(make_feed: MakeFeed) -> None:
     """A feed that never ran has no run, and what others put into its folders is none."""
     feed = make_feed()
-    assert runs.status(feed.open()) == []
+    assert status(feed.open()) == []
     (feed.data_dir / "staging" / "notes").mkdir(parents=True)
     (feed.data_dir / "staging" / "2026").mkdir()
-    assert runs.status(feed.open()) == []
+    assert status(feed.open()) == []
 
 
 @pytest.mark.parametrize("subdirs", [2, 7])
@@ -120,9 +121,9 @@ def test_release_with_a_table_written_but_not_noted(feed: FeedDir) -> None:
     for n in (1, 2):
         merge_data(f"staging/{TS}/{n}", feed.data_dir)
     run = feed.at()
-    noted = run.progress_path(1).read_bytes()
+    noted = run.group(1).progress_path.read_bytes()
     denormalize_data(f"staging/{TS}/1", feed.data_dir)
-    run.progress_path(1).write_bytes(noted)
+    run.group(1).progress_path.write_bytes(noted)
     (run.output_dir / ".2.csv.tmp").write_text("half")
     assert len(release(feed.open(), TS)) == 2
     assert sorted(path.name for path in run.output_dir.iterdir()) == ["1.csv", "_manifest.json"]
@@ -146,7 +147,7 @@ def test_release_where_landing_has_the_name_again(feed: FeedDir, published: bool
     feed.stage()
     if published:
         feed.group(2)
-    name = next(path.name for path in feed.at().subdir_dir(1).glob("*.json"))
+    name = next(path.name for path in feed.at().group(1).subdir_dir.glob("*.json"))
     feed.land(name, "new")
     for _ in range(2):
         with pytest.raises(DataError, match=f"'{name}' is in landing again, and in .*: expected one; move one"):
@@ -187,7 +188,7 @@ def test_a_release_that_was_cut_short_is_completed_by_the_next_run(make_feed: Ma
     run = feed.at()
     durable.write(run.release_path, manifest.encode(Release([2])))
     if done == "given back":
-        archive.give_back(run, 2, ["b.json"])
+        archive.give_back(run.group(2), ["b.json"])
     assert stage_files(feed.open(), TS) == 1
     assert runs.unfinished(feed.open()) == []
     assert [path.name for path in feed.landing_dir.iterdir()] == ["b.json"]
@@ -221,7 +222,7 @@ def test_a_run_knows_its_files_wherever_they_are(make_feed: MakeFeed) -> None:
 
 MANY = """
 import gc, pathlib, sys, threading
-from fanfold import manifest
+from fanfold import manifest, working_files
 
 gc.set_threshold(5)
 sys.setswitchinterval(1e-6)
@@ -229,7 +230,7 @@ begin = threading.Barrier(4)
 
 def read():
     begin.wait()
-    manifest.read(pathlib.Path(sys.argv[1]), manifest.RunSchema)
+    manifest.read(pathlib.Path(sys.argv[1]), working_files.RunSchema)
 
 threads = [threading.Thread(target=read) for _ in range(4)]
 for thread in threads:

@@ -14,13 +14,14 @@ import pytest
 
 from fanfold import manifest
 from fanfold.errors import DataError, EmptySubdir, MissingError
-from fanfold.manifest import Files, Manifest, Progress
+from fanfold.manifest import Manifest
 from fanfold.steps.archive_files import archive_files
 from fanfold.steps.create_dynamic_taskgroups import create_dynamic_taskgroups
 from fanfold.steps.denormalize_data import denormalize_data
 from fanfold.steps.merge_data import merge_data
 from fanfold.steps.stage_files import stage_files
 from fanfold.steps.verify_run import verify_run
+from fanfold.working_files import Files, Progress
 from tests.conftest import TS, FeedDir, MakeFeed, new_feed, tree
 
 FILES: dict[str, Any] = {
@@ -84,7 +85,7 @@ def half_staged(feed: FeedDir) -> None:
     run = feed.at()
     intent = manifest.read(run.files_path, Files)
     run.files_path.write_bytes(manifest.encode(msgspec.structs.replace(intent, claimed=False)))
-    (run.subdir_dir(1) / "a.json").rename(feed.landing_dir / "a.json")
+    (run.group(1).subdir_dir / "a.json").rename(feed.landing_dir / "a.json")
 
 
 def half_prepared(feed: FeedDir) -> None:
@@ -92,17 +93,17 @@ def half_prepared(feed: FeedDir) -> None:
     run.schema_path.unlink()
     run.reference_path(0).write_bytes(b"half")
     (run.reference_path(0).parent / f".{run.reference_path(0).name}.tmp").write_bytes(b"half")
-    run.inputs_path(2).unlink()
+    run.group(2).inputs_path.unlink()
 
 
 def half_merged(feed: FeedDir) -> None:
     run = feed.at()
-    run.merged_path(1).rename(run.merged_path(1).with_name(".merged.parquet.tmp"))
-    run.progress_path(1).unlink()
+    run.group(1).merged_path.rename(run.group(1).merged_path.with_name(".merged.parquet.tmp"))
+    run.group(1).progress_path.unlink()
 
 
 def merged_without_notes(feed: FeedDir) -> None:
-    feed.at().progress_path(1).unlink()
+    feed.at().group(1).progress_path.unlink()
 
 
 def half_written(feed: FeedDir) -> None:
@@ -112,13 +113,13 @@ def half_written(feed: FeedDir) -> None:
 
 def published_without_notes(feed: FeedDir) -> None:
     run = feed.at()
-    progress = manifest.read(run.progress_path(1), Progress)
-    run.progress_path(1).write_bytes(manifest.encode(msgspec.structs.replace(progress, published=None)))
+    progress = manifest.read(run.group(1).progress_path, Progress)
+    run.group(1).progress_path.write_bytes(manifest.encode(msgspec.structs.replace(progress, published=None)))
 
 
 def half_archived(feed: FeedDir) -> None:
     run = feed.at()
-    (run.subdir_dir(1) / "a.json").hardlink_to(run.archive_path("a.json"))
+    (run.group(1).subdir_dir / "a.json").hardlink_to(run.archive_path("a.json"))
 
 
 HALF = {
@@ -161,7 +162,7 @@ def test_verify_run_again_after_it_was_cut_short(
         run.manifest_path.rename(run.manifest_path.with_name("._manifest.json.tmp"))
     if cut == "in the removal":
         run.files_path.unlink()
-        shutil.rmtree(run.subdir_dir(1))
+        shutil.rmtree(run.group(1).subdir_dir)
     assert feed.verify() == answer
     assert tree(feed.data_dir) == undisturbed
 
@@ -170,7 +171,7 @@ def test_merged_records_are_remade(feed: FeedDir, undisturbed: dict[str, str]) -
     """When merged.parquet is gone while the originals are staged, merge_data makes it again."""
     feed.stage()
     CALLS["merge_data 1"](feed)
-    feed.at().merged_path(1).unlink()
+    feed.at().group(1).merged_path.unlink()
     with pytest.raises(MissingError, match="has no merged records, expected merge_data before this step"):
         CALLS["denormalize_data 1"](feed)
     for n in (1, 2):
@@ -183,7 +184,7 @@ def test_merged_records_are_not_missed_once_published(feed: FeedDir, undisturbed
     """When merged.parquet is gone after the originals are archived, nothing is missing."""
     feed.stage()
     feed.group(1)
-    feed.at().merged_path(1).unlink()
+    feed.at().group(1).merged_path.unlink()
     for n in (1, 2):
         feed.group(n)
     feed.verify()
@@ -209,7 +210,7 @@ def test_a_changed_file_fails_loudly_and_heals(feed: FeedDir, make_feed: MakeFee
     for step in ("merge_data 1", "denormalize_data 1"):
         CALLS[step](feed)
     changed = [*FILES["a.json"], {"id": 5, "customer_id": "1", "items": [{"sku": "late"}]}]
-    with (feed.at().subdir_dir(1) / "a.json").open("r+") as file:
+    with (feed.at().group(1).subdir_dir / "a.json").open("r+") as file:
         file.write(json.dumps(changed))
     with pytest.raises(DataError, match=r"'a\.json' changed after it was read: its writer still held it"):
         CALLS["archive_files 1"](feed)
@@ -230,7 +231,7 @@ def test_a_touched_file_fails_loudly(feed: FeedDir) -> None:
     feed.stage()
     for step in ("merge_data 1", "denormalize_data 1"):
         CALLS[step](feed)
-    path = feed.at().subdir_dir(1) / "a.json"
+    path = feed.at().group(1).subdir_dir / "a.json"
     before = path.stat()
     raw = path.read_bytes()
     path.write_bytes(raw.replace(b'"x"', b'"w"'))
@@ -242,7 +243,7 @@ def test_a_touched_file_fails_loudly(feed: FeedDir) -> None:
 def test_a_changed_file_with_a_new_field_is_refused(feed: FeedDir) -> None:
     """A file that has a field now which the run's schema lacks fails its group, its name and field are told."""
     feed.stage()
-    (feed.at().subdir_dir(1) / "a.json").write_text('[{"id":1,"customer_id":"1","items":[],"new":1}]')
+    (feed.at().group(1).subdir_dir / "a.json").write_text('[{"id":1,"customer_id":"1","items":[],"new":1}]')
     with pytest.raises(DataError, match=r"'a\.json': found a field 'new' of type BIGINT, expected the fields"):
         CALLS["merge_data 1"](feed)
 
@@ -253,13 +254,13 @@ def test_a_directory_in_place_of_a_file_fails_its_group_only(
 ) -> None:
     """A file replaced by a directory fails its group alone; put back, the run ends well and touches no other output."""
     stage_files(feed.open(), TS)
-    path = feed.at().subdir_dir(1) / "a.json"
+    path = feed.at().group(1).subdir_dir / "a.json"
     if moment == "after the schema":
         feed.stage()
     aside = path.rename(feed.data_dir.parent / "aside")
     path.mkdir()
     feed.stage()
-    with pytest.raises(DataError, match=r"'a\.json': found a directory in .*, expected the file that was claimed"):
+    with pytest.raises(DataError, match=r"'a\.json' is not a file in .* any more, expected the one that was claimed"):
         CALLS["merge_data 1"](feed)
     feed.group(2)
     output = feed.data_dir / f"denormalized/{TS}/2.csv"
@@ -282,7 +283,7 @@ def test_a_bad_file_fails_its_group_only(make_feed: MakeFeed) -> None:
     """A file with too many bad records fails its group with the place; the others publish, no original is lost."""
     feed = make_feed(FILES | {"bad.json": '{"id": 1}\n{"id": 1'}, subdirs=4)
     groups = feed.stage()
-    where = next(n for n in groups if (feed.at().subdir_dir(int(n)) / "bad.json").exists())
+    where = next(n for n in groups if (feed.at().group(int(n)).subdir_dir / "bad.json").exists())
     for n in groups:
         if n == where:
             with pytest.raises(DataError, match=r"'bad\.json' line 2, byte 18: found the end"):
@@ -294,7 +295,7 @@ def test_a_bad_file_fails_its_group_only(make_feed: MakeFeed) -> None:
     assert sorted(path.name for path in (feed.data_dir / "denormalized" / TS).iterdir()) == [
         f"{n}.csv" for n in groups if n != where
     ]
-    assert (feed.at().subdir_dir(int(where)) / "bad.json").read_text() == '{"id": 1}\n{"id": 1'
+    assert (feed.at().group(int(where)).subdir_dir / "bad.json").read_text() == '{"id": 1}\n{"id": 1'
 
 
 @pytest.mark.parametrize("subdirs", [1, 7])
@@ -413,11 +414,11 @@ def test_the_intent_is_written_before_the_first_move(feed: FeedDir, undisturbed:
     """A stage_files that cannot move anything has left its intent: the next one claims these files and no other."""
     run = feed.at()
     run.staging_dir.mkdir(parents=True)
-    run.subdir_dir(1).write_text("in the way")
+    run.group(1).subdir_dir.write_text("in the way")
     with pytest.raises(FileExistsError):
         stage_files(feed.open(), TS)
     assert sorted(file.name for file in manifest.read(run.files_path, Files).files) == sorted(FILES)
-    run.subdir_dir(1).unlink()
+    run.group(1).subdir_dir.unlink()
     feed.land("z.json", "[]")
     feed.run()
     (feed.landing_dir / "z.json").unlink()

@@ -14,9 +14,10 @@ import pytest
 
 from fanfold import manifest
 from fanfold.errors import DataError, EmptySubdir
-from fanfold.feed import runs, unfinished
-from fanfold.manifest import Failure, Manifest
+from fanfold.feed import runs, status, unfinished
+from fanfold.manifest import Manifest
 from fanfold.steps.merge_data import merge_data
+from fanfold.working_files import Failure
 from tests.conftest import GROUP_STEPS, TS, FeedDir, MakeFeed, tree
 from tests.test_cli import fanfold
 from tests.test_crash import HOOK
@@ -182,14 +183,14 @@ def test_a_reason_is_written_down_without_a_clock(make_feed: MakeFeed) -> None:
         groups = feed.stage()
         with pytest.raises(DataError, match="found 1 bad records of 2"):
             merge_data(groups["1"], feed.data_dir)
-        notes.append(feed.at().failure_path(1).read_bytes())
+        notes.append(feed.at().group(1).failure_path.read_bytes())
     assert notes[0] == notes[1]
-    noted = manifest.read(feed.at().failure_path(1), Failure)
+    noted = manifest.read(feed.at().group(1).failure_path, Failure)
     assert (noted.step, noted.subdir) == ("merge_data", 1)
     assert noted.message.startswith(f"staging/{TS}/1: found 1 bad records of 2")
     mend_file(feed)
     merge_data(groups["1"], feed.data_dir)
-    assert not feed.at().failure_path(1).exists()
+    assert not feed.at().group(1).failure_path.exists()
 
 
 def test_a_group_that_can_go_on_is_not_passed_over(make_feed: MakeFeed) -> None:
@@ -199,7 +200,7 @@ def test_a_group_that_can_go_on_is_not_passed_over(make_feed: MakeFeed) -> None:
     with pytest.raises(DataError):
         merge_data(groups["2"], feed.data_dir)
     assert summary(feed)[0] == 1
-    assert runs.status(feed.open())[0].groups == {"1": "archived", "2": "staged"}
+    assert status.status(feed.open())[0].groups == {"1": "archived", "2": "staged"}
     code, _, errors = summary(feed)
     assert (code, len(errors)) == (0, 1)
 
@@ -254,7 +255,7 @@ def test_keys_of_later_runs_make_nothing_anew(make_feed: MakeFeed, key: str) -> 
 
 
 TAKE_UP = (
-    "import sys; from fanfold.feed import runs, unfinished; "
+    "import sys; from fanfold.feed import runs, status, unfinished; "
     "unfinished.take_up(runs.open_feed(sys.argv[1]), sys.argv[2])"
 )
 

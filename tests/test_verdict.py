@@ -34,7 +34,7 @@ def run(feed: FeedDir, *args: str) -> subprocess.CompletedProcess[str]:
         (9, 1, {"max_bad_files_percent": 10}, None),
         (9, 1, {"max_bad_files_percent": 9.9}, "1 of 10 files and 0 records are bad, expected at most 9.9 %"),
         (1, 9, {"max_bad_files_percent": 100}, None),
-        (0, 1, {"max_bad_files_percent": 100, "max_bad_records_percent": 100}, "nothing could be read: 1 of 1 files"),
+        (0, 1, {"max_bad_files_percent": 100, "max_bad_records_percent": 100}, "nothing could be read: 1 of 1 file"),
         (0, 3, {"max_bad_records_percent": 0}, "nothing could be read: 3 of 3 files"),
         (9, 1, {"max_bad_records_percent": 0}, "1 of 10 files and 0 records are bad, expected none"),
         (9, 0, {"max_bad_records_percent": 0, "max_bad_files_percent": 0}, None),
@@ -83,7 +83,7 @@ def test_records_that_are_all_bad_by_a_value_are_nothing_to_read(make_feed: Make
     feed = make_feed({"a.json": '{"id": "x"}'}, **FLAT, quarantine=limits, input={"fields": {"id": "BIGINT"}})
     done = run(feed)
     assert (done.returncode, json.loads(done.stdout)["records_quarantined"]) == (1, 1)
-    assert "nothing could be read: 0 of 1 files and 1 records are bad" in done.stderr
+    assert "nothing could be read: 0 of 1 file and 1 record are bad" in done.stderr
 
 
 @pytest.mark.parametrize("way", ["archive", "quarantine"])

@@ -146,7 +146,7 @@ def test_a_file_left_in_staging_is_a_gap(make_feed: MakeFeed) -> None:
     feed = make_feed({"a.json": [{"customer_id": "1", "items": [1]}]}, subdirs=1)
     feed.stage()
     feed.group(1)
-    extra = feed.at().subdir_dir(1) / "x.json"
+    extra = feed.at().group(1).subdir_dir / "x.json"
     extra.write_text("x")
     with pytest.raises(DataError, match=f"'staging/{TS}/1/x.json' is left in staging"):
         feed.verify()
@@ -156,7 +156,7 @@ def test_a_file_left_in_staging_is_a_gap(make_feed: MakeFeed) -> None:
 
 def test_a_run_that_is_not_there_is_named(feed: FeedDir) -> None:
     """A recount of an unknown run names the nearest one that is complete."""
-    with pytest.raises(MissingError, match=f"'20260102T030406Z' is no complete run, did you mean '{TS}'"):
+    with pytest.raises(MissingError, match=f"'20260102T030406Z' is not a complete run, did you mean '{TS}'"):
         runs.open_complete(feed.open(), "20260102T030406Z")
     assert verify_run(feed.data_dir, TS, 2).files_in == 2
 

@@ -12,27 +12,23 @@ from typing import BinaryIO
 
 from fanfold import links
 
-# Of what there is one for each file of a run: a Path takes longer to make than to look at.
+# There may be many files in a run: a Path takes longer to make than the file takes to look at.
 AnyPath = links.AnyPath
-
-
-# So many are worth to be treated together.
+# From this number on, one call for all of them is faster.
 MANY_FILES = 64
 
 
-def longest_name(*directories: Path) -> int:
-    """Return how many bytes a path may have in each of some directories, as one name, be they there yet or not."""
-    there = [next(path for path in (directory, *directory.parents) if path.is_dir()) for directory in directories]
-    names = [os.pathconf(path, "PC_NAME_MAX") for path in there]
-    paths = zip(there, directories, strict=True)
-    return min(names + [os.pathconf(path, "PC_PATH_MAX") - len(os.fsencode(inside)) - 1 for path, inside in paths])
+def longest_name(directory: Path) -> int:
+    """Return how many bytes a name, or a path below, may have in a directory, which may be missing."""
+    there = next(path for path in (directory, *directory.parents) if path.is_dir())
+    # The longest path has room for a slash and a byte of zero.
+    in_path = os.pathconf(there, "PC_PATH_MAX") - len(os.fsencode(directory)) - 2
+    return min(os.pathconf(there, "PC_NAME_MAX"), in_path)
 
 
 def name_fits(path: Path) -> bool:
-    """Say whether the file system can hold a file of this path, which is not there yet."""
-    directory = next(parent for parent in path.parents if parent.is_dir())
-    name_max, path_max = os.pathconf(directory, "PC_NAME_MAX"), os.pathconf(directory, "PC_PATH_MAX")
-    return len(os.fsencode(path.name)) <= name_max and len(os.fsencode(path)) < path_max
+    """Say whether the file system can hold a file of this path, whose directory may be missing."""
+    return len(os.fsencode(path.name)) <= longest_name(path.parent)
 
 
 def temporary(path: Path) -> Path:
@@ -97,26 +93,28 @@ def copy_unpublished(source: Path, path: Path) -> Path:
 
 
 def remove(path: Path) -> None:
-    """Remove a working file, if it is there."""
-    path.unlink(missing_ok=True)
+    """Remove a working file, durably, if it is there."""
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+        sync_dirs({path.parent})
 
 
 def empty(directory: Path, but: str) -> None:
-    """Remove what is in a directory of working files, durably, but for one name. There need be no such directory."""
+    """Remove what is in a directory of working files, durably, except one name. The directory may be missing."""
     if not directory.is_dir():
         return
     for path in directory.iterdir():
         if path.name != but:
-            shutil.rmtree(path) if path.is_dir() else remove(path)
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
     sync_dirs({directory})
 
 
 def make_dirs(path: Path) -> None:
     """Make a directory and its parents, durably."""
-    missing = [path, *path.parents]
-    missing = missing[: next(i for i, parent in enumerate(missing) if parent.is_dir())]
-    path.mkdir(parents=True, exist_ok=True)
-    sync_dirs({directory.parent for directory in missing})
+    if not path.is_dir():
+        make_dirs(path.parent)
+        path.mkdir(exist_ok=True)
+        sync_dirs({path.parent})
 
 
 def discard(path: Path) -> None:
@@ -134,7 +132,7 @@ def discard_temporary(path: Path) -> None:
 
 
 def size(path: AnyPath) -> int | None:
-    """Return the size of a regular file in bytes; None where there is none, or a link to one."""
+    """Return the size of a regular file in bytes; None for anything else, a link too."""
     try:
         found = os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -169,12 +167,9 @@ def sync_files(paths: Collection[AnyPath]) -> None:
             sync_file(Path(path))
         return
     for path in {os.lstat(path).st_dev: path for path in paths}.values():
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            if syncfs(descriptor):
+        with Path(path).open("rb") as file:
+            if syncfs(file.fileno()):
                 raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(path))
-        finally:
-            os.close(descriptor)
 
 
 def sync_dirs(directories: Collection[AnyPath]) -> None:

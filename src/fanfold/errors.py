@@ -1,6 +1,6 @@
 """The error family: what a retry cannot mend, with the exit code each kind ends in.
 
-Everything that is no `FanfoldError` (an `OSError`, a killed worker) may go away by itself: it travels untouched, is
+Everything that is not a `FanfoldError` (an `OSError`, a killed worker) may go away by itself: it travels untouched, is
 retried by Airflow, and ends the command line with exit code 3.
 """
 
@@ -15,7 +15,7 @@ class FanfoldError(Exception):
 
 
 class DataError(FanfoldError):
-    """The data is the problem: a file that is no JSON, a duplicate key, a gap in the counts."""
+    """The data is the problem: a file that is not JSON, a duplicate key, a gap in the counts."""
 
 
 class MissingError(FanfoldError):
@@ -36,7 +36,7 @@ class SpecError(FanfoldError):
     exit_code = 2
 
 
-class EmptySubdir(FanfoldError):  # noqa: N818 - no fault: it is how a group learns that there is nothing to do
+class EmptySubdir(FanfoldError):  # noqa: N818 - not an error: it is how a group learns that it has nothing to do
     """The subdirectory was given no file in this run: its group is skipped."""
 
     exit_code = 0
@@ -63,3 +63,8 @@ def nearest(name: str, known: Iterable[str], cutoff: float = 0.5) -> str:
     if close:
         return f"did you mean {close[0]!r}?"
     return f"expected one of {', '.join(map(repr, names))}" if names else "there is none"
+
+
+def count(number: int, noun: str) -> str:
+    """Return a number with its noun, for a message: `1 file`, `1,000 files`."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

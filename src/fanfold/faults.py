@@ -1,18 +1,21 @@
 """What can be wrong with a record or a file: the codes."""
 
-# The list is stable: a code keeps its meaning, new ones may come. docs/data.md is made from it.
-CODES = {
-    "syntax": "The record is no JSON (RFC 8259) for a reason that has no code of its own.",
+# Of records that cannot be read.
+_OF_SYNTAX = {
+    "syntax": "The record is not JSON (RFC 8259), for a reason that has no code of its own.",
     "nan": "NaN or Infinity, which JSON does not have.",
     "trailing_comma": "A comma with nothing after it.",
     "trailing_garbage": "Something follows the record, or the array of records, that does not belong there.",
     "duplicate_key": "An object has one key twice.",
-    "lone_surrogate": r"Half of a surrogate pair (\ud800): no character.",
-    "bad_utf8": "Bytes that are no UTF-8.",
+    "lone_surrogate": r"Half of a surrogate pair (\ud800): not a character.",
+    "bad_utf8": "Bytes that are not UTF-8.",
     "control_character": "A control character inside of a text that is not escaped.",
     "truncated": "The file, or the line, ends before the record does.",
     "too_deep": "Brackets nested deeper than 128 levels.",
-    "not_an_object": "The record is a text, a number, an array, true, false or null.",
+    "not_an_object": "The record is a string, a number, an array, true, false or null.",
+}
+# Of records that can be read.
+_OF_VALUES = {
     "too_many_values": "The record has more than 1,000,000 values. Its text is not kept here.",
     "too_many_fields": "With the fields of this record the run would have more than 10,000.",
     "key_too_long": "A key, with those of the objects around it, has more than 4,096 characters.",
@@ -22,40 +25,31 @@ CODES = {
     "name_conflict": "A field whose column has the name of another one, which is declared or more frequent.",
     "inexact": "A number that its declared type does not hold exactly: it would be rounded.",
     "no_match": "The record has no match in a reference, under on_missing: quarantine.",
+}
+_OF_FILES_AND_LINES = {
     "ragged_line": "A line of CSV has more or fewer fields than the header.",
     "bad_quote": "A quoted field of CSV does not end where it should.",
     "empty_file": "File: there is nothing in it.",
     "duplicate": "File: its bytes are published already, under duplicates: quarantine.",
-    "unreadable": "File: its compression is damaged or cut short, or it is no Parquet.",
+    "unreadable": "File: its compression is damaged or cut short, or it is not Parquet.",
     "bomb": "File: it has more than 64 MiB, and more than 250 bytes of content for each of its bytes on disk.",
     "too_large": "File: what is compressed in it has no room on the disk, or a piece of it none in memory.",
     "bad_header": "File: the header of the CSV does not name each column once.",
     "pointer_not_found": "There is nothing at input.records_at in a document.",
 }
-# A record with one of these can be read; the others leave nothing to be read.
-OF_VALUES = frozenset(
-    {
-        "wrong_type",
-        "case_conflict",
-        "name_conflict",
-        "inexact",
-        "no_match",
-        "record_too_large",
-        "too_many_values",
-        "too_many_fields",
-        "key_too_long",
-    }
-)
+# The list is stable: a code keeps its meaning, new ones may come. docs/data.md is made from it.
+CODES = _OF_SYNTAX | _OF_VALUES | _OF_FILES_AND_LINES
+OF_VALUES = frozenset(_OF_VALUES)
 # A file with one of these is not read: it may have terabytes of nothing.
 OF_SIZE = frozenset({"bomb", "too_large"})
 MAX_MESSAGE_CHARACTERS = 500
 
 
 class UnreadableError(ValueError):
-    """A file of which no record can be read, whatever comes before the place of the fault."""
+    """No record of a file can be read, whatever comes before the place of the fault."""
 
     def __init__(self, code: str, message: str) -> None:
-        """Note code and message."""
+        """Keep the code, and the message without its long middle."""
         super().__init__(shortened(message))
         self.code = code
 

@@ -8,6 +8,7 @@ import errno
 import os
 from collections.abc import Collection, Iterable
 from io import BufferedReader
+from pathlib import Path
 
 from fanfold.errors import PathError
 
@@ -15,7 +16,7 @@ AnyPath = str | os.PathLike[str]
 
 
 def check_inside(directories: Iterable[AnyPath], roots: Collection[AnyPath]) -> None:
-    """Check that directories, be they there yet or not, lie inside of one of `roots`, links followed.
+    """Check that directories lie inside of one of `roots`, links followed; those that are missing too.
 
     Raises:
         PathError: a link leads out of all of them.
@@ -35,7 +36,7 @@ def _resolved(directory: str, known: dict[str, str]) -> str:
     if directory not in known:
         parent, name = os.path.split(directory)
         path = f"{_resolved(parent, known).rstrip('/')}/{name}" if name else directory
-        known[directory] = os.path.realpath(path) if _is_link(path) else path
+        known[directory] = os.path.realpath(path) if os.path.islink(path) else path  # noqa: PTH114 - twice as fast
     return known[directory]
 
 
@@ -44,21 +45,15 @@ def _is_inside(path: str, roots: Collection[str]) -> bool:
 
 
 def check_plain(directories: Iterable[AnyPath]) -> None:
-    """Check that neither Fanfold's own directories, where they are there, nor what lies in them are links.
+    """Check that neither Fanfold's own directories nor what lies in them are links. They may be missing.
 
     Raises:
         PathError: one of them is a link.
     """
     for directory in directories:
         check_no_link(directory)
-        try:
-            found = os.scandir(directory)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        with found as entries:
-            for entry in entries:
-                if entry.is_symlink():
-                    raise _refused(entry.path)
+        for path in Path(directory).glob("*"):
+            check_no_link(path)
 
 
 def check_no_link(path: AnyPath) -> None:
@@ -67,7 +62,7 @@ def check_no_link(path: AnyPath) -> None:
     Raises:
         PathError: it is one.
     """
-    if _is_link(path):
+    if os.path.islink(path):  # noqa: PTH114
         raise _refused(os.fspath(path))
 
 
@@ -80,7 +75,7 @@ def open_file(path: AnyPath, flags: int = os.O_RDONLY) -> int:
     try:
         return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
     except OSError as error:
-        if error.errno == errno.ELOOP and _is_link(path):
+        if error.errno == errno.ELOOP:
             raise _refused(os.fspath(path)) from None
         raise
 
@@ -102,10 +97,6 @@ def read(path: AnyPath) -> bytes:
     """
     with reading(path) as file:
         return file.read()
-
-
-def _is_link(path: AnyPath) -> bool:
-    return os.path.islink(path)  # noqa: PTH114 - as a Path it takes twice as long
 
 
 def _refused(link: str) -> PathError:

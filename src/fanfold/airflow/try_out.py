@@ -12,9 +12,8 @@ from rich.console import Console
 from fanfold import display, interrupt, manifest
 from fanfold.airflow.embedded.client import RunOutcome, TaskState
 from fanfold.airflow.embedded.server import EmbeddedAirflow
-from fanfold.feed.runs import empty_summary
 from fanfold.layout import Feed, Run, format_ts, parse_ts
-from fanfold.manifest import Manifest, Summary
+from fanfold.manifest import Manifest, Summary, empty_summary
 from fanfold.spec.model import Spec, load_spec
 
 MADE_DAG = '''"""The DAG of a feed, made because no DAG file lies beside its spec."""

@@ -195,11 +195,12 @@ def status(spec: Path, data_dir: Path | None, *, as_json: bool) -> None:
     (quarantine.max_bad_files_percent).
     """
     from fanfold import display
-    from fanfold.feed import runs, unfinished
+    from fanfold.feed import runs
+    from fanfold.feed.status import status
     from fanfold.steps.list_files import list_files
 
     feed = runs.open_feed(spec, absolute(data_dir))
-    found = runs.status(feed)
+    found = status(feed)
     if as_json:
         print_json(found)
         return
@@ -225,7 +226,7 @@ def status(spec: Path, data_dir: Path | None, *, as_json: bool) -> None:
         console.print("no runs yet")
     for one in found:
         for reason in one.failed:
-            console.print(f"run {one.ts} failed: {unfinished.told(reason)}")
+            console.print(f"run {one.ts} failed: {reason}")
     if feed.landing_dir.is_dir():
         landing = list_files(feed)
         count = sum(map(len, landing.held.values()))

@@ -64,6 +64,7 @@ def replay_quarantine(spec: Path, items: tuple[str, ...], corrected: Path | None
     As they were helps when the spec or a reference was corrected. Twice changes nothing.
     """
     from fanfold.feed import quarantine, runs
+    from fanfold.feed.replay import replay
 
     if corrected and len(items) != 1:
         msg = f"found {len(items)} items, expected one --with a corrected text"
@@ -72,7 +73,7 @@ def replay_quarantine(spec: Path, items: tuple[str, ...], corrected: Path | None
     content = corrected.read_bytes() if corrected else None
     opened = [item for item in quarantine.items(feed) if item.state == "open"] if not items else []
     for item in [*opened, *(quarantine.find(feed, name) for name in items)]:
-        click.echo(f"{item.item}: landed as {quarantine.replay(feed, item, content).landed_as}")
+        click.echo(f"{item.item}: landed as {replay(feed, item, content).landed_as}")
 
 
 @quarantine.command("discard")

@@ -21,17 +21,15 @@ def balance(sizes: Iterable[tuple[str, int]], subdirs: int) -> dict[int, list[st
         give the same answer, in whatever order they come.
     """
     files = sorted(sizes, key=lambda file: (-file[1], os.fsencode(file[0])))
-    smallest, larger_subdirs = divmod(len(files), subdirs)
+    # Some subdirectories take one file more than the smallest number.
+    smallest, larger = divmod(len(files), subdirs)
     open_bins: list[tuple[int, int]] = [(0, number) for number in range(subdirs)]
     names: list[list[str]] = [[] for _ in range(subdirs)]
     for name, size in files:
-        while True:
+        filled, number = heapq.heappop(open_bins)
+        while len(names[number]) == smallest and not larger:
             filled, number = heapq.heappop(open_bins)
-            if len(names[number]) < smallest:
-                break
-            if larger_subdirs:
-                larger_subdirs -= 1
-                break
+        larger -= len(names[number]) == smallest
         names[number].append(name)
         if len(names[number]) <= smallest:
             heapq.heappush(open_bins, (filled + size, number))

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from fanfold import durable
 from fanfold.errors import DataError
-from fanfold.feed.landing import warn, who_am_i
-from fanfold.layout import Run
+from fanfold.feed.access import who_am_i
+from fanfold.feed.landing import warn
+from fanfold.layout import Group, Run
 
 log = logging.getLogger(__name__)
 
@@ -33,29 +34,28 @@ def claim(run: Run, files: Iterable[tuple[str, int]]) -> set[str]:
     """
     vanished: set[str] = set()
     held: dict[str, list[str]] = {}
-    touched: set[Path] = set()
-    there: dict[tuple[int, str], set[str]] = {}
+    touched: set[str] = set()
+    marker = run.feed.spec.input.done_suffix
+    # The marker first: a file without one is not ready.
+    suffixes = [marker, ""] if marker else [""]
     for name, n in files:
-        folder = name.rpartition("/")[0]
-        if (n, folder) not in there:
-            durable.make_dirs(run.subdir_dir(n) / folder)
-            touched |= {run.feed.landing_dir / folder, run.subdir_dir(n) / folder}
-            there[n, folder] = {path.name for path in (run.subdir_dir(n) / folder).iterdir()}
-        marker = run.marker(name)
+        landed, staged = f"{run.feed.landing_dir}/{name}", run.group(n).staged_path(name)
+        folders = {os.path.dirname(landed), os.path.dirname(staged)}  # noqa: PTH120 - as Paths this takes twice as long
+        if not folders <= touched:
+            durable.make_dirs(Path(staged).parent)
+            touched |= folders
         try:
-            for part in (marker, name) if marker else (name,):
-                if part.rpartition("/")[2] not in there[n, folder]:
-                    # As Paths it takes twice as long.
-                    os.rename(f"{run.feed.landing_dir}/{part}", f"{run.subdir_dir(n)}/{part}")  # noqa: PTH104
+            for suffix in suffixes:
+                if not os.path.lexists(staged + suffix):
+                    os.rename(landed + suffix, staged + suffix)  # noqa: PTH104
         except FileNotFoundError:
             vanished.add(name)
         except PermissionError as error:
-            reason = (
-                f"{who_am_i()} is refused the rename ({error.strerror}): look at attributes (lsattr) and access lists"
-            )
-            held.setdefault(reason, []).append(name)
-        if marker and (name in vanished or held):
-            _put_back(run, n, name, marker)
+            refused = f"{who_am_i()} is refused the rename ({error.strerror})"
+            held.setdefault(f"{refused}: look at attributes (lsattr) and access lists", []).append(name)
+        if marker and not os.path.lexists(staged):
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(staged + marker, landed + marker)  # noqa: PTH104
     durable.sync_dirs(touched)
     warn({reason: sorted(names) for reason, names in held.items()})
     for name in sorted(vanished):
@@ -63,29 +63,17 @@ def claim(run: Run, files: Iterable[tuple[str, int]]) -> set[str]:
     return vanished.union(*held.values())
 
 
-def _put_back(run: Run, n: int, name: str, marker: str) -> None:
-    """Put a claimed marker back into landing, unless its file is claimed too."""
-    if not os.path.lexists(run.subdir_dir(n) / name):
-        with contextlib.suppress(FileNotFoundError):
-            (run.subdir_dir(n) / marker).rename(run.feed.landing_dir / marker)
-
-
-def claimed_file(run: Run, n: int, name: str) -> os.stat_result:
+def claimed_file(group: Group, name: str) -> os.stat_result:
     """Return the state of a claimed original that is still staged.
 
     Raises:
-        DataError: it is gone, or is no regular file any more; the message says what lies there now.
+        DataError: it is gone, or is not a regular file any more.
     """
-    try:
-        # A Path of each would take longer than to look.
-        info = os.lstat(f"{run.subdir_dir(n)}/{name}")
-    except (FileNotFoundError, NotADirectoryError):
-        found = "nothing"
-    else:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        info = os.lstat(group.staged_path(name))
         if stat.S_ISREG(info.st_mode):
             return info
-        found = "a directory" if stat.S_ISDIR(info.st_mode) else "no regular file"
-    msg = f"{name!r}: found {found} in {run.subdir(n)!r}, expected the file that was claimed: put it back and clear"
+    msg = f"{name!r} is not a file in {group.subdir!r} any more, expected the one that was claimed: put it back"
     raise DataError(msg)
 
 

@@ -4,12 +4,12 @@ It is derived: a database in the user's cache directory, outside of the feed. It
 there are each time it is opened; gone, damaged or stale, it is made again from them.
 """
 
-import contextlib
+import functools
 import hashlib
 import json
 import os
 import sqlite3
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,17 @@ from fanfold import manifest
 from fanfold.layout import Feed
 from fanfold.manifest import ArchivedFile
 
-# Of what is kept below; another number makes it again.
-VERSION = 1
 WAIT_SECONDS = 60
 KEPT_MANIFESTS = 16
+# The name of the database says the version of its tables.
+NAME = "{}.2.sqlite"
 TABLES = """
-    CREATE TABLE runs (ts TEXT PRIMARY KEY, size_bytes INTEGER, mtime_ns INTEGER) WITHOUT ROWID;
-    CREATE TABLE files (size_bytes INTEGER, sha256 TEXT, ts TEXT, name TEXT, duplicate INTEGER);
-    CREATE INDEX by_content ON files (size_bytes, sha256);
-    CREATE INDEX by_name ON files (name);
-    CREATE INDEX by_run ON files (ts);
+    BEGIN IMMEDIATE;
+    CREATE TABLE IF NOT EXISTS runs (ts TEXT PRIMARY KEY, size_bytes INTEGER, mtime_ns INTEGER) WITHOUT ROWID;
+    CREATE TABLE IF NOT EXISTS files (size_bytes INTEGER, sha256 TEXT, ts TEXT, name TEXT, duplicate INTEGER);
+    CREATE INDEX IF NOT EXISTS by_content ON files (size_bytes, sha256);
+    CREATE INDEX IF NOT EXISTS by_name ON files (name);
+    CREATE INDEX IF NOT EXISTS by_run ON files (ts);
 """
 
 
@@ -43,10 +44,24 @@ class Index:
 
     def __init__(self, feed: Feed, path: Path | None = None) -> None:
         """Open the index of a feed, at `path` or in the cache directory, and bring it up to date."""
-        self._feed, self._path = feed, path or _path(feed)
-        self._connection = self._opened()
-        # By their ts: name, size and hash of each file.
-        self._manifests: dict[str, set[tuple[str, int, str]]] = {}
+        root = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+        name = NAME.format(hashlib.sha256(os.fsencode(feed.data_dir)).hexdigest()[:32])
+        self._feed, self._path = feed, path or root / "fanfold" / name
+        self._open()
+
+    def _open(self) -> None:
+        # Many duplicates of one run ask for one manifest.
+        self._contents = functools.lru_cache(KEPT_MANIFESTS)(functools.partial(_contents, self._feed))
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = _opened(self._path, self._feed)
+        except (sqlite3.OperationalError, OSError):
+            # There is no place for it, or another process keeps it: it is made for this once.
+            self._connection = _opened(":memory:", self._feed)
+        except sqlite3.DatabaseError:
+            # Damaged.
+            self._path.unlink()
+            self._open()
 
     def sizes(self, among: Collection[int]) -> set[int]:
         """Return those of some sizes, in bytes, that a known file has."""
@@ -77,72 +92,34 @@ class Index:
         # An index that says what no manifest says is none.
         self._connection.close()
         self._path.unlink(missing_ok=True)
-        self._connection = self._opened()
-        self._manifests.clear()
+        self._open()
         return self.first(size, sha256)
 
-    def _contents(self, ts: str) -> set[tuple[str, int, str]]:
-        if ts not in self._manifests:
-            if len(self._manifests) >= KEPT_MANIFESTS:
-                self._manifests.clear()
-            self._manifests[ts] = {(file.name, file.size_bytes, file.sha256) for file in _published(self._feed, ts)}
-        return self._manifests[ts]
 
-    def _opened(self) -> sqlite3.Connection:
-        try:
-            return _opened(self._path, self._feed)
-        except (sqlite3.OperationalError, OSError):
-            # There is no place for it, or another process keeps it: it is made for this once.
-            return _opened(None, self._feed)
-        except sqlite3.DatabaseError:
-            # Damaged.
-            self._path.unlink()
-            return self._opened()
-
-
-def _path(feed: Feed) -> Path:
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-    return root / "fanfold" / f"{hashlib.sha256(os.fsencode(feed.data_dir)).hexdigest()[:32]}.sqlite"
-
-
-def _opened(path: Path | None, feed: Feed) -> sqlite3.Connection:
-    if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    connection = sqlite3.connect(path or ":memory:", timeout=WAIT_SECONDS, isolation_level=None)
-    with contextlib.closing(connection.cursor()) as cursor:
-        cursor.execute("BEGIN IMMEDIATE")
-        if cursor.execute("PRAGMA user_version").fetchone() != (VERSION,):
-            for (table,) in cursor.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-                cursor.execute(f'DROP TABLE "{table}"')
-            for statement in filter(str.strip, TABLES.split(";")):
-                cursor.execute(statement)
-            cursor.execute(f"PRAGMA user_version = {VERSION}")
-        _update(cursor, feed)
-        cursor.execute("COMMIT")
-    return connection
-
-
-def _update(cursor: sqlite3.Cursor, feed: Feed) -> None:
-    there = {entry.name[:-5]: entry.stat() for entry in _manifests(feed)}
-    now = {(ts, state.st_size, state.st_mtime_ns) for ts, state in there.items()}
-    known = set(cursor.execute("SELECT ts, size_bytes, mtime_ns FROM runs").fetchall())
+def _opened(database: Path | str, feed: Feed) -> sqlite3.Connection:
+    """Open a database; add the runs that came since, and forget those whose manifest is gone or was changed."""
+    connection = sqlite3.connect(database, timeout=WAIT_SECONDS, isolation_level=None)
+    connection.executescript(TABLES)
+    states = {path.stem: path.stat() for path in feed.commits_dir.glob("[!.]*.json")}
+    now = {(ts, state.st_size, state.st_mtime_ns) for ts, state in states.items()}
+    known = set(connection.execute("SELECT ts, size_bytes, mtime_ns FROM runs").fetchall())
     for ts, _, _ in known - now:
-        cursor.execute("DELETE FROM files WHERE ts = ?", [ts])
-        cursor.execute("DELETE FROM runs WHERE ts = ?", [ts])
+        connection.execute("DELETE FROM files WHERE ts = ?", [ts])
+        connection.execute("DELETE FROM runs WHERE ts = ?", [ts])
     for run in sorted(now - known):
-        cursor.execute("INSERT INTO runs VALUES (?, ?, ?)", run)
-        cursor.executemany(
+        connection.execute("INSERT INTO runs VALUES (?, ?, ?)", run)
+        connection.executemany(
             "INSERT INTO files VALUES (?, ?, ?, ?, ?)",
             ((f.size_bytes, f.sha256, run[0], f.name, bool(f.duplicate_of)) for f in _published(feed, run[0])),
         )
+    connection.execute("COMMIT")
+    return connection
 
 
-def _manifests(feed: Feed) -> Iterator[os.DirEntry[str]]:
-    if feed.commits_dir.is_dir():
-        with os.scandir(feed.commits_dir) as entries:
-            yield from (entry for entry in entries if entry.name.endswith(".json") and entry.name[0] != ".")
+def _contents(feed: Feed, ts: str) -> set[tuple[str, int, str]]:
+    return {(file.name, file.size_bytes, file.sha256) for file in _published(feed, ts)}
 
 
-def _published(feed: Feed, ts: str) -> Iterator[ArchivedFile]:
+def _published(feed: Feed, ts: str) -> list[ArchivedFile]:
     committed = manifest.read_if_there(feed.run(ts).commit_path, _Committed)
-    return (file for file in (committed.files if committed else ()) if not file.code)
+    return [file for file in committed.files if not file.code] if committed else []

@@ -1,16 +1,17 @@
-"""What a feed has seen before, told from the notes of its runs: a file is its bytes, never its name or its time."""
+"""What a feed has seen before, by what its runs wrote down: a file is its bytes, never its name or its time."""
 
 import contextlib
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from fanfold import durable, manifest
-from fanfold.feed import archive, quarantine, runs
+from fanfold.feed import groups, quarantine, runs
 from fanfold.feed.index import Index
-from fanfold.layout import Feed, Place, Run
-from fanfold.manifest import Input, Inputs, Progress, Release
+from fanfold.feed.originals import original_sha256
+from fanfold.layout import Feed, Group, Place
+from fanfold.working_files import Input, Inputs, Progress
 
 
 class Decision(NamedTuple):
@@ -31,7 +32,7 @@ class Ledger:
     """The files whose rows are published, or will be by an unfinished run.
 
     Files that went to quarantine as a whole, and duplicates, are not among them, nor are files that are released. What
-    counts is in the notes of the runs: nothing of it can be lost without them, grow stale, or expire.
+    counts is in what the runs wrote down: nothing of it can be lost without them, grow stale, or expire.
     """
 
     def __init__(self, feed: Feed, ts: str, merging: int | None = None) -> None:
@@ -49,45 +50,47 @@ class Ledger:
         self._staged: dict[int, list[tuple[str, list[Path]]]] = defaultdict(list)
         # The unfinished ones first: one that is completed meanwhile is then among the complete ones.
         for run in filter(None, (runs.open_run(feed.data_dir, other) for other in runs.unfinished(feed))):
-            released = manifest.read_if_there(run.release_path, Release) or Release([])
-            for n in {*range(1, run.feed.spec.subdirs + 1)} - {*released.subdirs}:
-                is_merging = merging is not None and run.ts == ts
-                progress = manifest.read_if_there(run.progress_path(n), Progress)
-                if progress and (n != merging if is_merging else progress.published):
-                    self._add(run.ts, (file for file in progress.files if not file.fault))
-                elif (run.ts != ts or is_merging) and (inputs := manifest.read_if_there(run.inputs_path(n), Inputs)):
+            is_merging, released = merging is not None and run.ts == ts, runs.released_groups(run)
+            for group in run.groups:
+                progress = manifest.read_if_there(group.progress_path, Progress)
+                if group.n in released:
+                    continue
+                if progress and (group.n != merging if is_merging else progress.published):
+                    self._add(run.ts, [file for file in progress.files if not file.fault])
+                elif run.ts != ts or is_merging:
+                    listed = manifest.read_if_there(group.inputs_path, Inputs) or Inputs([])
                     self._add_staged(
-                        run, n, [f for f in inputs.files if not is_merging or runs.is_as_decided(run, n, f)]
+                        group, [f for f in listed.files if not is_merging or groups.is_as_decided(group, f)]
                     )
         self._index = Index(feed)
 
-    def _add(self, ts: str, published: Iterable[Input]) -> None:
+    def _add(self, ts: str, published: list[Input]) -> None:
+        self._names |= {file.name for file in published}
         for file in published:
-            self._names.add(file.name)
             if not file.duplicate_of:
                 self._sizes.add(file.size_bytes)
                 self._first.setdefault((file.size_bytes, file.sha256 or ""), f"{ts}/{file.name}")
 
-    def _add_staged(self, run: Run, n: int, staged: Iterable[Input]) -> None:
+    def _add_staged(self, group: Group, staged: list[Input]) -> None:
+        self._names |= {file.name for file in staged}
         for file in staged:
-            self._names.add(file.name)
             if not file.duplicate_of and not file.fault:
-                places = [run.subdir_dir(n) / file.name, run.archive_path(file.name)]
-                self._staged[file.size_bytes].append((f"{run.ts}/{file.name}", places))
+                places = [Path(group.staged_path(file.name)), group.run.archive_path(file.name)]
+                self._staged[file.size_bytes].append((f"{group.run.ts}/{file.name}", places))
 
     def _hash_staged(self, size: int) -> None:
         for label, places in self._staged.pop(size, ()):
             for place in places:
                 # Its group may archive it in this moment; one that is in neither place is lost to its own run.
                 with contextlib.suppress(FileNotFoundError):
-                    self._first.setdefault((size, archive.original_sha256(place, PurePosixPath(label).name)), label)
+                    self._first.setdefault((size, original_sha256(place, PurePosixPath(label).name)), label)
                     self._sizes.add(size)
                     break
 
     def decide(
         self, found: Mapping[str, Place], unreadable: Collection[str] = (), hashes: Mapping[str, str] = {}
     ) -> dict[str, Decision]:
-        """Say of each file, by its name, what it is. Of files with the same bytes the first by name is no duplicate.
+        """Say of each file, by its name, what it is. Of files with the same bytes the first by name is not a duplicate.
 
         Only files that share their size with another are read. What was replayed from quarantine is a duplicate of
         nothing: it made no rows before.

@@ -1,63 +1,22 @@
-"""A feed and its runs: how they are opened, which there are, how far each is, and how one is given up."""
+"""A feed and its runs: how they are opened, which there are, and who may work on them."""
 
 import contextlib
-import os
-from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Literal
 
-import msgspec
 from pydantic import ValidationError
 
 from fanfold import durable, links, manifest
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError, MissingError, SpecError, nearest
-from fanfold.feed import archive, claim, landing, lease
-from fanfold.feed.verdict import verdict
+from fanfold.feed import access, lease
 from fanfold.layout import Feed, Run, format_ts, parse_ts
-from fanfold.manifest import (
-    Failure,
-    Files,
-    Identity,
-    Input,
-    Inputs,
-    Manifest,
-    Progress,
-    Release,
-    RunSchema,
-    SubdirSummary,
-    Summary,
-)
+from fanfold.manifest import Manifest
 from fanfold.spec.model import Spec, allowed_roots, check_allowed, load_spec
+from fanfold.working_files import Files, Identity, Progress, Release, RunSchema
 
-# What is done one by one is short, but for the hashes of files that may be duplicates.
+# The work is short, but for the hashes of files that may be duplicates.
 WAIT_SECONDS = 60
-
-
-class Reason(msgspec.Struct, frozen=True):
-    """Why a run failed: the step, its subdirectory (null where it is the whole run), and what it said."""
-
-    step: str
-    subdir: int | None
-    message: str
-
-
-class RunStatus(msgspec.Struct, frozen=True):
-    """How far a run is, and what it failed for.
-
-    `groups` gives for each subdirectory with files the step that it has reached. A complete run has failed where too
-    much of it is bad.
-    """
-
-    ts: str
-    state: Literal["unfinished", "complete"]
-    files: int
-    records: int | None
-    rows: int | None
-    groups: dict[str, str]
-    released: int = 0
-    failed: list[Reason] = []
 
 
 def open_feed(spec_path: AnyPath, data_dir: AnyPath | None = None) -> Feed:
@@ -79,15 +38,15 @@ def open_feed(spec_path: AnyPath, data_dir: AnyPath | None = None) -> Feed:
     return feed
 
 
-def check_identity(feed: Feed) -> bool:
-    """Say whether a feed's `data_dir` knows already that it holds this feed.
+def check_identity(feed: Feed) -> None:
+    """Check that a feed's `data_dir` does not hold another feed.
 
     Raises:
-        SpecError: it holds another one.
+        SpecError: it does.
     """
-    # It is empty between the first lock and the first word.
-    if not feed.identity_path.exists() or not feed.identity_path.stat().st_size:
-        return False
+    # The file is empty between the first lock and the first word.
+    if not durable.size(feed.identity_path):
+        return
     name = manifest.read(feed.identity_path, Identity).name
     if name != feed.spec.name:
         msg = (
@@ -95,7 +54,6 @@ def check_identity(feed: Feed) -> bool:
             f"data_dir of its own, or, where this one was renamed, write its name into {str(feed.identity_path)!r}"
         )
         raise SpecError(msg)
-    return True
 
 
 def claim_data_dir(feed: Feed) -> None:
@@ -106,12 +64,21 @@ def claim_data_dir(feed: Feed) -> None:
     """
     durable.make_dirs(feed.identity_path.parent)
     with one_by_one(feed):
-        if not check_identity(feed):
-            durable.write(feed.identity_path, manifest.encode(Identity(feed.spec.name)))
+        check_identity(feed)
+        durable.write(feed.identity_path, manifest.encode(Identity(feed.spec.name)))
+
+
+def one_by_one(feed: Feed) -> AbstractContextManager[object]:
+    """Let one run of the feed at a time into a block; the others wait.
+
+    Raises:
+        BusyError: another run is in there for longer than a minute.
+    """
+    return lease.locked(feed.identity_path, WAIT_SECONDS)
 
 
 def owned(run: Run, step: str, *more: Path) -> AbstractContextManager[None]:
-    """Own a run, all its groups, and `more` leases, for a step on the whole; nothing of a run that has no folder.
+    """Own a run, all its groups, and `more` leases, for a step on the whole run; nothing where it has no folder.
 
     Raises:
         BusyError: another process owns a part of it.
@@ -119,62 +86,24 @@ def owned(run: Run, step: str, *more: Path) -> AbstractContextManager[None]:
     if not run.staging_dir.is_dir():
         return contextlib.nullcontext()
     durable.make_dirs(run.work_dir)
-    groups = (run.group_lease_path(n) for n in range(1, run.feed.spec.subdirs + 1))
-    return lease.hold(*more, run.lease_path, *(path for path in groups if path.parent.is_dir()), does=step)
-
-
-def one_by_one(feed: Feed) -> AbstractContextManager[None]:
-    """Let one run of the feed at a time into a block; the others wait.
-
-    Raises:
-        BusyError: another run is in there for longer than a minute.
-    """
-    return lease.one_by_one(feed.identity_path, WAIT_SECONDS)
+    groups = [group.lease_path for group in run.groups if group.work_dir.is_dir()]
+    return lease.hold(*more, run.lease_path, *groups, does=step)
 
 
 def open_run(data_dir: AnyPath, ts: str) -> Run | None:
     """Return a run with the spec that it began with; None where nothing was staged under `ts`.
 
     Raises:
+        DataError: the spec that it began with was changed.
         PathError: a link leads out of the feed, or lies among Fanfold's own files of the run.
     """
     bare = Feed(Path(data_dir).resolve(), Spec(version=1, name="run")).run(format_ts(parse_ts(ts)))
     if committed := manifest.read_if_there(bare.commit_path, Manifest):
-        run = Feed(bare.feed.data_dir, _spec_of(bare, committed)).run(bare.ts)
-        check_links(run, ((file.name, file.subdir) for file in committed.files))
-        return run
+        return _as_committed(bare, committed)
     links.check_plain([bare.staging_dir, bare.work_dir])
     if not bare.files_path.exists():
         return None
     return Feed(bare.feed.data_dir, Spec.model_validate_json(links.read(bare.spec_path))).run(bare.ts)
-
-
-def check_links(run: Run, names: Iterable[tuple[str, int]]) -> None:
-    """Check that no link leads out of the feed from where a run has files, or will have.
-
-    Args:
-        run: the run.
-        names: the names of files in landing, each with the number of its subdirectory.
-
-    Raises:
-        PathError: one does, or lies among Fanfold's own files.
-    """
-    folders = {(name.rpartition("/")[0], n) for name, n in names}
-    links.check_inside(run.directories(folders), run.feed.folders)
-    links.check_plain(run.own_dirs({n for _, n in folders}))
-
-
-def check_places(run: Run, names: Iterable[tuple[str, int]]) -> None:
-    """Check, before anything is changed, what a run needs of the places of its files, as `check_links` takes them.
-
-    Raises:
-        PathError: a link leads out of the feed, or this process may not write into a folder.
-    """
-    names = list(names)
-    check_links(run, names)
-    folders = {(name.rpartition("/")[0], n) for name, n in names}
-    links.check_inside((run.feed.landing_dir / folder for folder, _ in folders), run.feed.folders)
-    landing.check_writable(run.directories(folders))
 
 
 def open_complete(feed: Feed, ts: str | None) -> tuple[Run, Manifest]:
@@ -186,205 +115,47 @@ def open_complete(feed: Feed, ts: str | None) -> tuple[Run, Manifest]:
     known = complete(feed)
     name = format_ts(parse_ts(ts)) if ts else known[-1] if known else "any"
     if name not in known:
-        msg = f"{name!r} is no complete run, {nearest(name, known)}" if known else "there is no complete run yet"
+        msg = f"{name!r} is not a complete run, {nearest(name, known)}" if known else "there is no complete run yet"
         raise MissingError(msg)
     committed = manifest.read(feed.run(name).commit_path, Manifest)
-    run = Feed(feed.data_dir, _spec_of(feed.run(name), committed)).run(name)
-    check_links(run, ((file.name, file.subdir) for file in committed.files))
-    return run, committed
+    return _as_committed(feed.run(name), committed), committed
 
 
-def _spec_of(run: Run, committed: Manifest) -> Spec:
-    """Return the spec of a complete run.
+def _as_committed(run: Run, committed: Manifest) -> Run:
+    """Return a complete run with the spec of its manifest.
 
     Raises:
-        DataError: somebody changed it.
+        DataError: somebody changed that.
     """
     try:
-        return Spec.model_validate(committed.spec)
+        spec = Spec.model_validate(committed.spec)
     except ValidationError as error:
         place = ".".join(map(str, error.errors(include_url=False)[0]["loc"]))
         msg = f"{str(run.commit_path)!r} was changed ({place} in its spec), expected the manifest that Fanfold wrote"
         raise DataError(msg) from None
+    opened = Feed(run.feed.data_dir, spec).run(run.ts)
+    access.check_links(opened, ((file.name, file.subdir) for file in committed.files))
+    return opened
 
 
 def unfinished(feed: Feed) -> list[str]:
     """Return the timestamps of the runs that are not complete, the oldest first."""
-    return sorted(_named(feed.staging_dir, ""), key=parse_ts)
+    return _named(feed.staging_dir, "")
 
 
 def complete(feed: Feed) -> list[str]:
     """Return the timestamps of the runs that are complete, the oldest first."""
-    return sorted(_named(feed.commits_dir, ".json"), key=parse_ts)
+    return _named(feed.commits_dir, ".json")
 
 
-def _named(directory: Path, suffix: str) -> Iterator[str]:
+def _named(directory: Path, suffix: str) -> list[str]:
+    found = []
     for name in (path.name for path in directory.iterdir()) if directory.is_dir() else ():
         ts = name.removesuffix(suffix)
-        try:
+        with contextlib.suppress(MissingError):
             if name == ts + suffix and format_ts(parse_ts(ts)) == ts:
-                yield ts
-        except MissingError:
-            continue
-
-
-def status(feed: Feed) -> list[RunStatus]:
-    """Describe every run: the unfinished ones first, each kind from the oldest to the newest."""
-    waiting = unfinished(feed)
-    described = [_unfinished_status(feed, ts) for ts in waiting]
-    for ts in complete(feed):
-        if ts not in waiting:
-            committed = manifest.read(feed.run(ts).commit_path, Manifest)
-            summary = committed.summary
-            groups = {n: "archived" for n, subdir in summary.subdirs.items() if subdir.files}
-            described.append(
-                RunStatus(
-                    ts,
-                    "complete",
-                    summary.files_in,
-                    summary.records_in,
-                    summary.rows_out,
-                    groups,
-                    len(committed.released),
-                    [Reason("verify_run", None, told) for told in [verdict(committed)] if told],
-                )
-            )
-    return described
-
-
-def _unfinished_status(feed: Feed, ts: str) -> RunStatus:
-    run = open_run(feed.data_dir, ts) or feed.run(ts)
-    staged = manifest.read_if_there(run.files_path, Files)
-    names: dict[int, list[str]] = {}
-    for file in staged.files if staged else ():
-        names.setdefault(file.subdir, []).append(file.name)
-    groups = {str(n): group_state(run, n, members) for n, members in sorted(names.items())}
-    failed = [Reason(failure.step, failure.subdir, failure.message) for failure in failures(run)]
-    return RunStatus(ts, "unfinished", sum(map(len, names.values())), None, None, groups, failed=failed)
-
-
-def failures(run: Run) -> list[Failure]:
-    """Return why an unfinished run cannot go on: as a whole, then each group."""
-    paths = [run.failure_path(), *map(run.failure_path, range(1, run.feed.spec.subdirs + 1))]
-    return [failure for path in paths if (failure := manifest.read_if_there(path, Failure))]
-
-
-def group_state(run: Run, n: int, names: list[str]) -> str:
-    """Return the last step that a group has finished: staged, merged, published or archived."""
-    progress = manifest.read_if_there(run.progress_path(n), Progress)
-    if progress is None:
-        return "staged"
-    if progress.published is None:
-        return "merged"
-    return "archived" if not any((run.subdir_dir(n) / name).exists() for name in names) else "published"
-
-
-def has_published(run: Run) -> bool:
-    """Say whether something of an unfinished run is published, or was."""
-    for n in range(1, run.feed.spec.subdirs + 1):
-        progress = manifest.read_if_there(run.progress_path(n), Progress)
-        if (progress and progress.published) or (run.feed.data_dir / run.output_name(n)).exists():
-            return True
-    return False
-
-
-def encode_spec(spec: Spec) -> bytes:
-    """Return a spec as a run keeps it."""
-    return spec.model_dump_json(exclude={"data_dir"}, indent=1).encode()
-
-
-def empty_summary(ts: str, subdirs: int) -> Summary:
-    """Return the counts of a run without files."""
-    return Summary(
-        ts=format_ts(parse_ts(ts)),
-        files_in=0,
-        files_archived=0,
-        files_quarantined=0,
-        bytes_in=0,
-        records_in=0,
-        records_quarantined=0,
-        records_unmatched=0,
-        rows_out=0,
-        subdirs={str(n): SubdirSummary() for n in range(1, subdirs + 1)},
-        references=[],
-    )
-
-
-def release_unpublished(run: Run) -> tuple[list[int], list[str]]:
-    """Put the files of every group that has not published back into landing.
-
-    The decision is on disk first, so a second call completes a first one.
-
-    Returns:
-        The groups that have published, and the names that are back in landing, sorted.
-
-    Raises:
-        DataError: landing has another file of that name now; all others are back.
-    """
-    staged = manifest.read(run.files_path, Files).files
-    release = manifest.read_if_there(run.release_path, Release)
-    if release is None:
-        given = {file.subdir for file in staged}
-        release = Release(sorted(n for n in given if not _stands(run, n)))
-        durable.write(run.release_path, manifest.encode(release))
-    taken = []
-    for n in release.subdirs:
-        names = [file.name for file in staged if file.subdir == n]
-        # A file is in landing before the marker that makes it ready.
-        taken += archive.give_back(run, n, [*names, *filter(None, map(run.marker, names))])
-        durable.discard(run.feed.data_dir / run.output_name(n))
-        durable.discard(run.feed.data_dir / run.quarantined_records_name(n))
-    if taken:
-        msg = f"{taken[0]!r} is in landing again, and in {run.staging_dir}: expected one; move one and release again"
-        raise DataError(msg)
-    kept = sorted({file.subdir for file in staged} - set(release.subdirs))
-    returned = (file.name for file in staged if file.subdir in release.subdirs)
-    return kept, sorted(name for name in returned if (run.feed.landing_dir / name).exists())
-
-
-def _stands(run: Run, n: int) -> bool:
-    """Say whether what a group has published is that of its originals: all are as they were read, or archived."""
-    if not (run.feed.data_dir / run.output_name(n)).exists():
-        return False
-    progress = manifest.read_if_there(run.progress_path(n), Progress)
-    if progress is None:
-        return False
-    if any(is_archived(run, n, file) for file in progress.files):
-        return True
-    return all(is_as_read(run, n, file) for file in progress.files)
-
-
-def is_as_read(run: Run, n: int, file: Input) -> bool:
-    """Say whether a staged original has the bytes that were read. Its owner, mode, links and times may have changed."""
-    state = claim.claimed_file(run, n, file.name)
-    if is_unchanged(file, state):
-        return True
-    # A file that was too large to be read has no hash.
-    same_size = state.st_size == file.size_bytes
-    return same_size and file.sha256 in {"", durable.sha256(run.subdir_dir(n) / file.name)}
-
-
-def is_as_decided(run: Run, n: int, file: Input) -> bool:
-    """Say whether a file is staged, in the state that it had when it was decided whether it is a duplicate."""
-    try:
-        return is_unchanged(file, os.lstat(run.feed.place(run.staged_name(n, file.name))))
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-
-
-def is_unchanged(file: Input, state: os.stat_result) -> bool:
-    """Say whether a file is in the state that it had when it was read: then it surely has the same bytes."""
-    return (state.st_size, state.st_ctime_ns) == (file.size_bytes, file.ctime_ns)
-
-
-def last_name(run: Run, n: int, file: Input) -> str:
-    """Return where an original ends, relative to data_dir: in quarantine where it is bad as a whole."""
-    return run.quarantined_name(n, file.name) if file.fault else run.archived_name(file.name)
-
-
-def is_archived(run: Run, n: int, file: Input) -> bool:
-    """Say whether an original is at its last place."""
-    return archive.is_archived(run.feed.place(run.staged_name(n, file.name)), run.feed.place(last_name(run, n, file)))
+                found.append(ts)
+    return sorted(found, key=parse_ts)
 
 
 def is_complete(run: Run) -> bool:
@@ -392,54 +163,28 @@ def is_complete(run: Run) -> bool:
     return run.commit_path.exists()
 
 
-def has_files(run: Run, n: int) -> bool:
-    """Say whether a group has work: files that were claimed for it, and not released.
-
-    Raises:
-        MissingError: the groups are not prepared yet.
-    """
-    if committed := manifest.read_if_there(run.commit_path, Manifest):
-        return str(n) in committed.outputs
-    inputs = manifest.read_if_there(run.inputs_path(n), Inputs)
-    released = manifest.read_if_there(run.release_path, Release)
-    # A DAG may have more groups than the run has subdirectories.
-    if (released and n in released.subdirs) or n > run.feed.spec.subdirs:
-        return False
-    if inputs is None:
-        msg = f"{run.subdir(n)} is not prepared, expected create_dynamic_taskgroups before this step"
-        raise MissingError(msg)
-    return bool(inputs.files)
+def has_published(run: Run) -> bool:
+    """Say whether something of an unfinished run is published, or was."""
+    for group in run.groups:
+        progress = manifest.read_if_there(group.progress_path, Progress)
+        if group.output_path.exists() or (progress and progress.published):
+            return True
+    return False
 
 
-def progress_of(run: Run, n: int) -> Progress | None:
-    """Return what a group has done, from its own notes or, once the run is complete, from the manifest."""
-    committed = manifest.read_if_there(run.commit_path, Manifest)
-    if committed is None:
-        return manifest.read_if_there(run.progress_path(n), Progress)
-    read = [
-        Input(
-            file.name,
-            file.size_bytes,
-            records=file.records,
-            sha256=file.sha256,
-            records_quarantined=file.records_quarantined,
-            decision=file.decision,
-            duplicate_of=file.duplicate_of,
-            replay_of=file.replay_of,
-        )
-        for file in committed.files
-        if file.subdir == n
-    ]
-    subdir = committed.summary.subdirs[str(n)]
-    bad = committed.quarantined.get(str(n))
-    return Progress(
-        read,
-        subdir.records - (bad.rows if bad else 0),
-        committed.records_unmatched[str(n)],
-        bad.rows if bad else 0,
-        bad,
-        committed.outputs[str(n)],
-    )
+def staged_names(run: Run) -> dict[int, list[str]]:
+    """Return the names of the files that each group was given, by its number; none where nothing is staged."""
+    staged = manifest.read_if_there(run.files_path, Files)
+    names: dict[int, list[str]] = {}
+    for file in staged.files if staged else ():
+        names.setdefault(file.subdir, []).append(file.name)
+    return names
+
+
+def released_groups(run: Run) -> list[int]:
+    """Return the numbers of the groups whose files go back into landing, since the run is given up."""
+    release = manifest.read_if_there(run.release_path, Release)
+    return release.subdirs if release else []
 
 
 def schema_of(run: Run) -> RunSchema:
@@ -453,3 +198,8 @@ def schema_of(run: Run) -> RunSchema:
         msg = f"run {run.ts} has no schema yet, expected create_dynamic_taskgroups before this step"
         raise MissingError(msg)
     return found
+
+
+def encode_spec(spec: Spec) -> bytes:
+    """Return a spec as a run keeps it."""
+    return spec.model_dump_json(exclude={"data_dir"}, indent=1).encode()

@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from fanfold.errors import DataError
-from fanfold.manifest import Column, Node, RunSchema
+from fanfold.manifest import Column
 from fanfold.native import Field, Joined, Rows, Table
 from fanfold.schema.infer import FANFOLD, RECORD, RESCUED_COLUMN
 from fanfold.spec.model import Merge, Spec
 from fanfold.types import JSON, VARCHAR
+from fanfold.working_files import Node, RunSchema
 
 OWN = {"_source_file": (Rows.FILE, 0, 0), "_source_record": (Rows.NUMBER, 0, 0), "_source_item": (Rows.ITEM, 0, 0)}
 

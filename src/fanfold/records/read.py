@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 from fanfold.faults import OF_SIZE, OF_VALUES, UnreadableError, shortened
 from fanfold.layout import COMPRESSIONS, input_format
-from fanfold.manifest import BadFile, BadRecord, Excluded
+from fanfold.manifest import BadFile, BadRecord
 from fanfold.native import Excluded as Unwanted
 from fanfold.native import Field, Form, Joined, Others, Piece, Reader, Wrong
 from fanfold.records.content import windows
 from fanfold.spec.model import Merge, Spec
+from fanfold.working_files import Excluded
 
 MAX_FIELDS = 10_000
 

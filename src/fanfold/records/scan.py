@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from fanfold.faults import UnreadableError
 from fanfold.layout import COMPRESSIONS, Place, input_format
-from fanfold.manifest import Excluded
 from fanfold.native import Field, Others, Seen
 from fanfold.native.fields import merged
 from fanfold.records.read import MAX_FIELDS, Door, FileRead, Rules
 from fanfold.spec.model import Spec
+from fanfold.working_files import Excluded
 
 if TYPE_CHECKING:
     from fanfold.engine.parquet_schema import Columns

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fanfold.layout import Run
-from fanfold.manifest import RunSchema
 from fanfold.native import Rows, Table
 from fanfold.records.content import WINDOW_BYTES
 from fanfold.records.places import columns, joins, places
 from fanfold.schema.infer import header
+from fanfold.working_files import RunSchema
 
 
 class Written(NamedTuple):
@@ -42,7 +42,7 @@ def write(run: Run, n: int, schema: RunSchema, records: int, tables: list[Table]
         # There is no good record: nothing has a name.
         target.write_bytes(b"")
         return Written(0, hashlib.sha256().hexdigest())
-    spec, merged = run.feed.spec, run.merged_path(n)
+    spec, merged = run.feed.spec, run.group(n).merged_path
     found = places(schema, spec)
     flat = list(columns(found, schema, spec))
     joined = joins(found, tables, spec.merge)
@@ -60,7 +60,7 @@ def write(run: Run, n: int, schema: RunSchema, records: int, tables: list[Table]
     size = merged.stat().st_size // max(1, records) + _joined_bytes(run, schema)
     known, of = [column for column, _ in flat], [place for _, place in flat]
     source = output.Source(rows, lambda: windows(merged), known, of, size)
-    made = output.write(target, spec.output.format, schema.columns, source, run.spill_dir(n))
+    made = output.write(target, spec.output.format, schema.columns, source, run.group(n).spill_dir)
     with target.open("rb") as file:
         return Written(made, hashlib.file_digest(file, "sha256").hexdigest())
 

@@ -11,12 +11,13 @@ from typing import NamedTuple
 
 from fanfold import types
 from fanfold.layout import Run
-from fanfold.manifest import Column, RunSchema
+from fanfold.manifest import Column
 from fanfold.native import Rows
 from fanfold.records import places, references, table
 from fanfold.records.places import Places
 from fanfold.schema.infer import RECORD
 from fanfold.spec.model import Spec
+from fanfold.working_files import RunSchema
 
 # By the path of the field.
 Sums = dict[str, Decimal]
@@ -67,7 +68,7 @@ def of_merged(run: Run, n: int, schema: RunSchema) -> dict[str, str]:
         way = tuple(total.path.split("."))
         rows = _rows(run, schema, found, [(Rows.SLOT, *found.slots[way])], total.depth + 1)
         with localcontext(prec=DIGITS):
-            lines = lines_of(rows.write(table.windows(run.merged_path(n))))
+            lines = lines_of(rows.write(table.windows(run.group(n).merged_path)))
             sums[total.path] = sum((Decimal(row[0]) for row in csv.reader(lines) if row and row[0]), Decimal(0))
     return plain(sums)
 
@@ -84,7 +85,7 @@ def _rows(
 def items_of(run: Run, n: int, schema: RunSchema) -> Iterator[str]:
     """Yield for each row of a subdirectory which element of its record it is from, as `_source_item` has it."""
     rows = _rows(run, schema, places.places(schema, run.feed.spec), [(Rows.ITEM, 0, 0)])
-    for line in lines_of(rows.write(table.windows(run.merged_path(n)))):
+    for line in lines_of(rows.write(table.windows(run.group(n).merged_path))):
         yield line.strip('"\n')
 
 

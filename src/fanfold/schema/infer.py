@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from fanfold import types
 from fanfold.errors import DataError, MissingError, nearest
-from fanfold.manifest import Column, Excluded, Form, Node
+from fanfold.manifest import Column
 from fanfold.native.fields import Field, Seen
 from fanfold.schema.rivals import DECLARED, FREE, NAMED, Conflict, Rival
 from fanfold.spec.model import Spec
+from fanfold.working_files import Excluded, Form, Node
 
 RECORD = "record"
 FANFOLD = "fanfold"

@@ -7,8 +7,8 @@ the first. A record that has another form is bad.
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from fanfold.manifest import Excluded, Form
 from fanfold.native.fields import Seen
+from fanfold.working_files import Excluded, Form
 
 FREE, NAMED, DECLARED = range(3)
 WHY = {NAMED: ", which the spec names", DECLARED: ", which input.fields declares"}

@@ -4,11 +4,12 @@ from fanfold import durable, manifest
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError, MissingError
 from fanfold.feed import archive as vault
-from fanfold.feed import runs
+from fanfold.feed import groups, runs
 from fanfold.layout import Run
-from fanfold.manifest import BadFile, Progress
+from fanfold.manifest import BadFile
 from fanfold.steps.denormalize_data import publish
 from fanfold.steps.group import group
+from fanfold.working_files import Progress
 
 
 def archive_files(subdir: str, data_dir: AnyPath) -> dict[str, int]:
@@ -25,7 +26,7 @@ def archive_files(subdir: str, data_dir: AnyPath) -> dict[str, int]:
         DataError: an original changed after it was read (its writer still held it), is gone, or its name is taken.
     """
     with group(subdir, data_dir, "archive_files") as (run, n):
-        progress = runs.progress_of(run, n)
+        progress = groups.progress_of(run.group(n))
         if progress is None or progress.published is None:
             msg = f"{subdir} has nothing published, expected denormalize_data before this step"
             raise MissingError(msg)
@@ -40,11 +41,11 @@ def archive(run: Run, n: int, progress: Progress) -> None:
     Raises:
         DataError: an original changed after it was read, is gone, or its name is taken.
     """
-    staged = {run.feed.place(run.staged_name(n, file.name)): file for file in progress.files}
-    places = {path: run.feed.place(runs.last_name(run, n, file)) for path, file in staged.items()}
+    staged = {run.group(n).staged_path(file.name): file for file in progress.files}
+    places = {path: run.feed.place(groups.last_name(run.group(n), file)) for path, file in staged.items()}
     left = vault.not_archived(places)
     for path in left:
-        if not runs.is_as_read(run, n, staged[path]):
+        if not groups.is_as_read(run.group(n), staged[path]):
             msg = (
                 f"{staged[path].name!r} changed after it was read: its writer still held it. It stays staged: "
                 "run this group again, from merge_data, to read it as it is now"
@@ -52,12 +53,12 @@ def archive(run: Run, n: int, progress: Progress) -> None:
             raise DataError(msg)
     for file in progress.files:
         if isinstance(file.fault, BadFile):
-            durable.write(run.feed.data_dir / run.reason_name(n, file.name), manifest.encode(file.fault))
+            durable.write(run.feed.data_dir / run.group(n).reason_name(file.name), manifest.encode(file.fault))
     markers = {}
     for file in progress.files:
-        if (marker := run.marker(file.name)) and (archived := run.archived_marker_path(file.name)):
-            markers[run.feed.place(run.staged_name(n, marker))] = str(archived)
-    vault.archive(places | markers, left | vault.not_archived(markers))
+        if (marker := run.feed.marker(file.name)) and (archived := run.archived_marker_path(file.name)):
+            markers[run.group(n).staged_path(marker)] = str(archived)
+    vault.archive(places | markers)
 
 
 def finish(run: Run, n: int) -> None:
@@ -66,8 +67,8 @@ def finish(run: Run, n: int) -> None:
     Raises:
         DataError: as `archive`.
     """
-    progress = manifest.read(run.progress_path(n), Progress)
+    progress = manifest.read(run.group(n).progress_path, Progress)
     if progress.published is None:
         publish(run, n, progress)
-        progress = manifest.read(run.progress_path(n), Progress)
+        progress = manifest.read(run.group(n).progress_path, Progress)
     archive(run, n, progress)

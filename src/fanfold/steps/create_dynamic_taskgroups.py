@@ -9,9 +9,9 @@ import msgspec
 from fanfold import durable, manifest, types
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError, FanfoldError, MissingError, StillWrittenError, nearest
-from fanfold.feed import claim, lease, ledger, quarantine, runs, unfinished
+from fanfold.feed import access, claim, failures, groups, lease, ledger, quarantine, runs, unfinished
 from fanfold.layout import Feed, Place, Run, format_ts, parse_ts
-from fanfold.manifest import BadFile, Column, Excluded, Files, FrozenReference, Input, Inputs, RunSchema, StagedFile
+from fanfold.manifest import BadFile, Column, FrozenReference
 from fanfold.native.fields import Seen
 from fanfold.records import places
 from fanfold.records.read import FileRead
@@ -20,6 +20,7 @@ from fanfold.records.scan import Known, Scan, scan
 from fanfold.schema import infer
 from fanfold.schema.rivals import exclude
 from fanfold.spec.model import Spec
+from fanfold.working_files import Excluded, Files, Input, Inputs, RunSchema, StagedFile
 
 log = logging.getLogger(__name__)
 
@@ -53,15 +54,15 @@ def create_dynamic_taskgroups(data_dir: AnyPath, ts: str, subdirs: int) -> dict[
         return {str(n): f"staging/{name}/{n}" for n in range(1, subdirs + 1)}
     if not runs.is_complete(run):
         step = "create_dynamic_taskgroups"
-        with lease.hold(run.lease_path, does=step), unfinished.noted(run, step):
+        with lease.hold(run.lease_path, does=step), failures.recorded(run, step):
             if not run.schema_path.exists():
                 if not runs.has_published(run):
                     # What is there without a schema is of another spec, or of other references.
                     unfinished.forget(run)
                 staged = manifest.read(run.files_path, Files)
-                runs.check_places(run, ((file.name, file.subdir) for file in staged.files))
+                access.check_places(run, ((file.name, file.subdir) for file in staged.files))
                 prepare(run, staged.files)
-    return {str(n): run.subdir(n) for n in range(1, run.feed.spec.subdirs + 1)}
+    return {str(n): run.group(n).subdir for n in range(1, run.feed.spec.subdirs + 1)}
 
 
 def look_through(
@@ -260,17 +261,17 @@ def prepare(run: Run, staged: list[StagedFile]) -> None:
     states: dict[str, os.stat_result] = {}
     for file in staged:
         try:
-            states[file.name] = claim.claimed_file(run, file.subdir, file.name)
+            states[file.name] = claim.claimed_file(run.group(file.subdir), file.name)
         except DataError as error:
             log.info("its group will fail: %s", error)
     found = {
-        file.name: Place(run.feed.place(run.staged_name(file.subdir, file.name)), states[file.name].st_size)
+        file.name: Place(run.group(file.subdir).staged_path(file.name), states[file.name].st_size)
         for file in staged
         if file.name in states
     }
     if staged and not found:
         # A schema of nothing would be frozen, and the files, once put back, would not fit it.
-        claim.claimed_file(run, staged[0].subdir, staged[0].name)
+        claim.claimed_file(run.group(staged[0].subdir), staged[0].name)
     scanned, excluded = None, list[Excluded]()
     if spec.input.schema_mode == "infer":
         scanned, excluded = look_through(run.feed, run.ts, found, [taken for _, taken, _ in references])
@@ -290,7 +291,7 @@ def prepare(run: Run, staged: list[StagedFile]) -> None:
             else:
                 inputs[file.subdir].append(Input(file.name, file.size_bytes))
         for n, listed in inputs.items():
-            durable.write(run.inputs_path(n), manifest.encode(Inputs(listed)))
+            durable.write(run.group(n).inputs_path, manifest.encode(Inputs(listed)))
         durable.write(run.schema_path, manifest.encode(fixed))
 
 
@@ -365,10 +366,10 @@ def current(
     Raises:
         DataError: a file that changed does not fit the run's schema.
     """
-    changed = {file.name for file in inputs if not runs.is_unchanged(file, states[file.name])}
+    changed = {file.name for file in inputs if not groups.is_unchanged(file, states[file.name])}
     if not changed:
         return inputs
-    left = {name: Place(run.feed.place(run.staged_name(n, name)), states[name].st_size) for name in changed}
+    left = {name: Place(run.group(n).staged_path(name), states[name].st_size) for name in changed}
     reads: Mapping[str, FileRead] = {}
     if not fixed.rescued:
         known = Known(infer.known_fields(run.feed.spec, fixed.explode), fixed.excluded)
@@ -396,9 +397,9 @@ def _decide_again(
     staged = manifest.read(run.files_path, Files).files
     given = {f.name: ledger.Decision(f.decision, f.duplicate_of, f.replay_of) for f in staged if f.decision}
     with runs.one_by_one(run.feed):
-        for group in {file.subdir for file in staged if not run.progress_path(file.subdir).exists()} - {n}:
-            for file in manifest.read(run.inputs_path(group), Inputs).files:
-                place = run.feed.place(run.staged_name(group, file.name))
-                if (size := durable.size(place) or 0) in sizes and not runs.is_as_decided(run, group, file):
+        for group in {file.subdir for file in staged if not run.group(file.subdir).progress_path.exists()} - {n}:
+            for file in manifest.read(run.group(group).inputs_path, Inputs).files:
+                place = run.group(group).staged_path(file.name)
+                if (size := durable.size(place) or 0) in sizes and not groups.is_as_decided(run.group(group), file):
                     found[file.name] = Place(place, size)
         return decide(run.feed, run.ts, found, reads, n) | {name: given[name] for name in given.keys() & changed.keys()}

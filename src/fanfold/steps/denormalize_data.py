@@ -5,12 +5,13 @@ import msgspec
 from fanfold import durable, manifest
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError, MissingError
-from fanfold.feed import runs
+from fanfold.feed import groups, runs
 from fanfold.layout import Run
-from fanfold.manifest import Progress, Published
+from fanfold.manifest import Published
 from fanfold.records import references, table, totals
 from fanfold.steps.group import group
 from fanfold.steps.verify_run import is_as_published
+from fanfold.working_files import Progress
 
 
 def denormalize_data(subdir: str, data_dir: AnyPath) -> dict[str, int]:
@@ -27,8 +28,8 @@ def denormalize_data(subdir: str, data_dir: AnyPath) -> dict[str, int]:
         DataError: the published table was changed.
     """
     with group(subdir, data_dir, "denormalize_data") as (run, n):
-        progress = runs.progress_of(run, n)
-        if progress is None or not (progress.published or run.merged_path(n).exists()):
+        progress = groups.progress_of(run.group(n))
+        if progress is None or not (progress.published or run.group(n).merged_path.exists()):
             msg = f"{subdir} has no merged records, expected merge_data before this step"
             raise MissingError(msg)
         published = progress.published
@@ -42,22 +43,22 @@ def denormalize_data(subdir: str, data_dir: AnyPath) -> dict[str, int]:
 
 def publish(run: Run, n: int, progress: Progress) -> Published:
     """Publish what is bad, then the rows of what is good; both are in progress.json when this returns."""
-    schema, target = runs.schema_of(run), run.feed.data_dir / run.output_name(n)
+    schema, target = runs.schema_of(run), run.group(n).output_path
     quarantined = None
     if progress.records_quarantined:
-        listed = run.feed.data_dir / run.quarantined_records_name(n)
-        durable.copy(run.bad_records_path(n), listed)
+        listed = run.group(n).quarantined_records_path
+        durable.copy(run.group(n).bad_records_path, listed)
         size, sha256 = listed.stat().st_size, durable.sha256(listed)
-        quarantined = Published(run.quarantined_records_name(n), progress.records_quarantined, size, sha256)
-    elif (stale := run.feed.data_dir / run.quarantined_records_name(n)).exists():
+        quarantined = Published(run.group(n).quarantined_records_name, progress.records_quarantined, size, sha256)
+    elif (stale := run.group(n).quarantined_records_path).exists():
         # The group was published with bad records, then a file changed, and was read again.
         durable.discard(stale)
     durable.make_dirs(target.parent)
     temporary = durable.fresh(target)
     written = table.write(run, n, schema, progress.records, references.opened_all(run, find=False), temporary)
     sums = totals.of_merged(run, n, schema)
-    published = Published(run.output_name(n), written.rows, temporary.stat().st_size, written.sha256, sums)
+    published = Published(run.group(n).output_name, written.rows, temporary.stat().st_size, written.sha256, sums)
     durable.publish(target)
     done = msgspec.structs.replace(progress, published=published, quarantined=quarantined)
-    durable.write(run.progress_path(n), manifest.encode(done))
+    durable.write(run.group(n).progress_path, manifest.encode(done))
     return published

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from fanfold import manifest
 from fanfold.durable import AnyPath
 from fanfold.errors import EmptySubdir
-from fanfold.feed import lease, runs, unfinished
+from fanfold.feed import access, failures, groups, lease, runs
 from fanfold.layout import Run, parse_subdir
-from fanfold.manifest import Inputs
+from fanfold.working_files import Inputs
 
 
 @contextlib.contextmanager
@@ -17,12 +17,12 @@ def group(subdir: str, data_dir: AnyPath, step: str) -> Iterator[tuple[Run, int]
     ts, n = parse_subdir(subdir)
     run = runs.open_run(data_dir, ts)
     with contextlib.ExitStack() as owned:
-        if run and run.inputs_path(n).exists():
-            owned.enter_context(lease.hold(run.group_lease_path(n), does=step))
-            owned.enter_context(unfinished.noted(run, step, n))
-        if run is None or not runs.has_files(run, n):
+        if run and run.group(n).inputs_path.exists():
+            owned.enter_context(lease.hold(run.group(n).lease_path, does=step))
+            owned.enter_context(failures.recorded(run.group(n), step))
+        if run is None or not groups.has_files(run.group(n)):
             msg = f"{subdir} has no files in this run"
             raise EmptySubdir(msg)
-        if inputs := manifest.read_if_there(run.inputs_path(n), Inputs):
-            runs.check_places(run, ((file.name, n) for file in inputs.files))
+        if inputs := manifest.read_if_there(run.group(n).inputs_path, Inputs):
+            access.check_places(run, ((file.name, n) for file in inputs.files))
         yield run, n

@@ -3,7 +3,8 @@
 from fanfold import manifest
 from fanfold.feed import landing
 from fanfold.layout import Feed, format_ts, parse_ts
-from fanfold.manifest import Files, Manifest
+from fanfold.manifest import Manifest
+from fanfold.working_files import Files
 
 
 def list_files(feed: Feed) -> landing.Landing:

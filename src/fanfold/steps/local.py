@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from fanfold.errors import EmptySubdir, FanfoldError
-from fanfold.feed import lease, runs, unfinished
+from fanfold.feed import failures, lease, runs, unfinished
 from fanfold.feed.landing import LandedFile, warn
 from fanfold.layout import Feed, Run, format_ts, parse_ts
 from fanfold.manifest import Summary
@@ -53,7 +53,7 @@ def run_next(feed: Feed, on_run: Callable[[str, bool], OnStep]) -> tuple[LocalRu
     """
     failed: list[Exception] = []
     for ts in runs.unfinished(feed):
-        if unfinished.is_stuck(feed, ts):
+        if failures.is_stuck(feed, ts):
             continue
         try:
             return run(feed, ts, on_run(ts, True)), failed  # noqa: FBT003 - told by position

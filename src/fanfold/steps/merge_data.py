@@ -2,6 +2,7 @@
 
 import logging
 import os
+from pathlib import Path
 from typing import IO, NoReturn
 
 import msgspec
@@ -10,14 +11,15 @@ from fanfold import durable, manifest
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError, StillWrittenError
 from fanfold.faults import OF_SIZE
-from fanfold.feed import claim, runs
+from fanfold.feed import claim, groups, runs
 from fanfold.layout import Run
-from fanfold.manifest import BadRecord, Input, Inputs, Progress, RunSchema
+from fanfold.manifest import BadRecord
 from fanfold.native import Others, Wrong
 from fanfold.records import places, references
 from fanfold.records.read import Door, Rules
 from fanfold.steps.create_dynamic_taskgroups import current
 from fanfold.steps.group import group
+from fanfold.working_files import Input, Inputs, Progress, RunSchema
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +39,7 @@ def merge_data(subdir: str, data_dir: AnyPath) -> dict[str, int]:
         StillWrittenError: a file changed while it was read.
     """
     with group(subdir, data_dir, "merge_data") as (run, n):
-        progress = runs.progress_of(run, n)
+        progress = groups.progress_of(run.group(n))
         if progress is None or not (runs.is_complete(run) or is_kept(run, n, progress)):
             progress = merge(run, n)
     return {
@@ -51,11 +53,11 @@ def merge_data(subdir: str, data_dir: AnyPath) -> dict[str, int]:
 
 def is_kept(run: Run, n: int, progress: Progress) -> bool:
     """Say whether what was merged still is what the originals call for."""
-    staged = [file for file in progress.files if not runs.is_archived(run, n, file)]
-    made = [run.merged_path(n), *([run.bad_records_path(n)] if progress.records_quarantined else [])]
+    staged = [file for file in progress.files if not groups.is_archived(run.group(n), file)]
+    made = [run.group(n).merged_path, *([run.group(n).bad_records_path] if progress.records_quarantined else [])]
     if len(staged) == len(progress.files) and not all(path.exists() for path in made):
         return False
-    return all(runs.is_as_read(run, n, file) for file in staged)
+    return all(groups.is_as_read(run.group(n), file) for file in staged)
 
 
 def merge(run: Run, n: int) -> Progress:
@@ -66,11 +68,11 @@ def merge(run: Run, n: int) -> Progress:
             records are bad; a record has no match in a reference with `on_missing: fail`.
         StillWrittenError: a file changed while it was read.
     """
-    inputs = manifest.read(run.inputs_path(n), Inputs).files
+    inputs = manifest.read(run.group(n).inputs_path, Inputs).files
     schema = runs.schema_of(run)
-    before = {file.name: claim.claimed_file(run, n, file.name) for file in inputs}
+    before = {file.name: claim.claimed_file(run.group(n), file.name) for file in inputs}
     known = current(run, n, inputs, before, schema)
-    with durable.writing(run.merged_path(n)) as merged, durable.writing(run.bad_records_path(n)) as bad:
+    with durable.writing(run.group(n).merged_path) as merged, durable.writing(run.group(n).bad_records_path) as bad:
         merger = _Merger(run, n, schema, merged, bad)
         read = [merger.add(file) for file in known]
     after = [_unwritten(run, n, file.name, before[file.name], file.sha256 or "") for file in read]
@@ -83,7 +85,7 @@ def merge(run: Run, n: int) -> Progress:
     _report(run, n, read, records, merger.unmatched)
     _check_share(run, n, records, quarantined)
     progress = Progress(read, records, merger.unmatched, quarantined)
-    durable.write(run.progress_path(n), manifest.encode(progress))
+    durable.write(run.group(n).progress_path, manifest.encode(progress))
     return progress
 
 
@@ -104,10 +106,10 @@ class _Merger:
         Raises:
             DataError: a record has no match in a reference with `on_missing: fail`.
         """
-        path = self._run.feed.place(self._run.staged_name(self._n, file.name))
+        path = self._run.group(self._n).staged_path(file.name)
         if file.duplicate_of or file.fault:
             is_read = not file.fault or file.fault.code not in OF_SIZE
-            sha256 = file.sha256 or (durable.sha256(self._run.subdir_dir(self._n) / file.name) if is_read else "")
+            sha256 = file.sha256 or (durable.sha256(Path(path)) if is_read else "")
             return msgspec.structs.replace(file, sha256=sha256)
         starts = [(to, to.tell()) for to in (self._merged, self._bad)]
         for piece in self._door.read(file.name, path, file.sha256):
@@ -147,18 +149,18 @@ def _unwritten(run: Run, n: int, name: str, before: os.stat_result, sha256: str)
     Raises:
         StillWrittenError: its bytes may have changed in between. Another owner, mode or link is no such change.
     """
-    after = claim.claimed_file(run, n, name)
+    after = claim.claimed_file(run.group(n), name)
     if claim.version(after) == claim.version(before):
         return after
     is_touched = claim.version(after)[:-1] != claim.version(before)[:-1]
-    if is_touched or sha256 not in {"", durable.sha256(run.subdir_dir(n) / name)}:
+    if is_touched or sha256 not in {"", durable.sha256(run.group(n).subdir_dir / name)}:
         msg = f"{name!r} changed while it was read: somebody still writes it"
         raise StillWrittenError(msg)
     return after
 
 
 def _report(run: Run, n: int, read: list[Input], records: int, unmatched: int) -> None:
-    place = run.subdir(n)
+    place = run.group(n).subdir
     if unmatched:
         log.warning("%s: %d of %d records have no match in a reference", place, unmatched, records)
     for file in read:
@@ -175,13 +177,13 @@ def _check_share(run: Run, n: int, good: int, bad: int) -> None:
     limit = run.feed.spec.quarantine.max_bad_records_percent
     if run.feed.spec.quarantine.allows(bad, good + bad):
         return
-    listed = run.bad_records_path(n)
+    listed = run.group(n).bad_records_path
     with listed.open("rb") as lines:
         first = manifest.decode(lines.readline(), BadRecord)
     msg = (
-        f"{run.subdir(n)}: found {bad} bad records of {good + bad}, expected at most {limit:g} % "
+        f"{run.group(n).subdir}: found {bad} bad records of {good + bad}, expected at most {limit:g} % "
         f"(quarantine.max_bad_records_percent); the first: {first.file!r} line {first.line}, "
         f"byte {first.offset}: {first.message} ({first.code}); "
-        f"all are in {str(listed)!r}, the files are in {run.subdir(n)}"
+        f"all are in {str(listed)!r}, the files are in {run.group(n).subdir}"
     )
     raise DataError(msg)

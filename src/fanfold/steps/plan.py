@@ -3,15 +3,16 @@
 import msgspec
 
 from fanfold import durable, manifest
-from fanfold.feed import runs, unfinished
+from fanfold.feed import failures, runs
 from fanfold.feed.balance import balance
 from fanfold.feed.landing import warn
 from fanfold.layout import Feed, Place
-from fanfold.manifest import BadFile, Column, Excluded, FrozenReference, Manifest, Node, RunSchema
+from fanfold.manifest import BadFile, Column, FrozenReference, Manifest
 from fanfold.records.scan import Known, scan
 from fanfold.schema import infer
 from fanfold.steps import create_dynamic_taskgroups
 from fanfold.steps.list_files import list_files
+from fanfold.working_files import Excluded, Node, RunSchema
 
 
 class PlannedSubdir(msgspec.Struct, frozen=True):
@@ -89,7 +90,7 @@ def plan(feed: Feed) -> Plan:
     columns = fixed.columns if fixed else []
     duplicates = {name: decision.duplicate_of for name, decision in decisions.items() if decision.duplicate_of}
     records = {name: 0 if name in duplicates else one.records for name, one in reads.items()}
-    waiting = [ts for ts in runs.unfinished(feed) if not unfinished.is_stuck(feed, ts)]
+    waiting = [ts for ts in runs.unfinished(feed) if not failures.is_stuck(feed, ts)]
     return Plan(
         resumes=waiting[0] if waiting else None,
         files=len(sizes),

@@ -12,7 +12,7 @@ import msgspec
 from fanfold import durable
 from fanfold.feed.verdict import verdict
 from fanfold.layout import Run
-from fanfold.manifest import ArchivedFile, BadRecord, Manifest, Node, RunSchema
+from fanfold.manifest import ArchivedFile, BadRecord, Manifest
 from fanfold.native import Others, Rows
 from fanfold.records import places, totals
 from fanfold.records.places import Way
@@ -20,6 +20,7 @@ from fanfold.records.read import Door, Rules
 from fanfold.records.totals import DIGITS, Sums, Total
 from fanfold.steps import verify_run
 from fanfold.types import JSON, VARCHAR
+from fanfold.working_files import Node, RunSchema
 
 
 class Recount(msgspec.Struct, frozen=True):

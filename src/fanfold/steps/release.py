@@ -2,11 +2,11 @@
 
 from fanfold import manifest
 from fanfold.errors import MissingError, nearest
-from fanfold.feed import claim, landing, runs, unfinished
+from fanfold.feed import access, claim, failures, give_up, runs
 from fanfold.layout import Feed, format_ts, parse_ts
-from fanfold.manifest import Files
 from fanfold.steps.archive_files import finish
 from fanfold.steps.verify_run import commit
+from fanfold.working_files import Files
 
 
 def release(feed: Feed, ts: str) -> list[str]:
@@ -23,7 +23,7 @@ def release(feed: Feed, ts: str) -> list[str]:
         BusyError: another process works on the run.
     """
     run = feed.run(format_ts(parse_ts(ts)))
-    with runs.owned(run, "release", run.driver_path), unfinished.noted(run, "release"):
+    with runs.owned(run, "release", run.driver_path), failures.recorded(run, "release"):
         return _release(feed, run.ts)
 
 
@@ -40,9 +40,9 @@ def _release(feed: Feed, ts: str) -> list[str]:
         commit(run)
         return []
     staged = manifest.read(run.files_path, Files)
-    runs.check_places(run, ((file.name, file.subdir) for file in staged.files))
-    landing.check_writable({(feed.landing_dir / file.name).parent for file in staged.files})
-    published, returned = runs.release_unpublished(run)
+    access.check_places(run, ((file.name, file.subdir) for file in staged.files))
+    access.check_writable({(feed.landing_dir / file.name).parent for file in staged.files})
+    published, returned = give_up.release_unpublished(run)
     for n in published:
         finish(run, n)
     if published:

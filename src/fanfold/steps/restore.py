@@ -5,13 +5,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from fanfold import durable, interrupt, links, manifest
-from fanfold.errors import DataError
-from fanfold.feed import archive, landing, lease, runs
+from fanfold import durable, interrupt, manifest
+from fanfold.feed import access, archive, lease, runs
 from fanfold.feed.balance import balance
 from fanfold.layout import Feed, Run
-from fanfold.manifest import ArchivedFile, Files, Manifest, StagedFile
+from fanfold.manifest import ArchivedFile, Manifest
 from fanfold.steps import local
+from fanfold.working_files import Files, StagedFile
 
 
 def restore(run: Run, committed: Manifest, target_dir: Path) -> list[str]:
@@ -27,12 +27,10 @@ def restore(run: Run, committed: Manifest, target_dir: Path) -> list[str]:
         PathError: a link below `target_dir` leads out of it, or this process may not write into it.
     """
     places = {target_dir / file.name: file for file in committed.files}
-    links.check_inside({target.parent for target in places}, [target_dir])
-    landing.check_writable({target.parent for target in places})
+    access.check_targets({target.parent for target in places}, [target_dir])
     for target, file in places.items():
         if target.exists() and durable.sha256(target) != file.sha256:
-            msg = f"{str(target)!r} exists and is another file, expected the name to be free: nothing is overwritten"
-            raise DataError(msg)
+            raise archive.taken(target)
     for target, file in places.items():
         _copy_out(run, file, target)
     return sorted(file.name for file in committed.files)
@@ -40,7 +38,7 @@ def restore(run: Run, committed: Manifest, target_dir: Path) -> list[str]:
 
 def _copy_out(run: Run, file: ArchivedFile, target: Path) -> None:
     archive.copy_out(run.feed.data_dir / file.archived_as, file.name, file.sha256, target)
-    marker, archived = run.marker(target.name), run.archived_marker_path(file.name)
+    marker, archived = run.feed.marker(target.name), run.archived_marker_path(file.name)
     if marker and archived:
         durable.copy(archived, target.with_name(marker))
 
@@ -70,10 +68,10 @@ def stage_again(run: Run, committed: Manifest, feed: Feed) -> None:
         subdirs = _subdirs(run, committed, feed)
         staged = []
         for n in range(1, feed.spec.subdirs + 1):
-            durable.make_dirs(again.subdir_dir(n))
+            durable.make_dirs(again.group(n).subdir_dir)
         for file in committed.files:
             n = subdirs[file.name]
-            _copy_out(run, file, again.subdir_dir(n) / file.name)
+            _copy_out(run, file, again.group(n).subdir_dir / file.name)
             staged.append(StagedFile(file.name, file.size_bytes, n, file.decision, file.duplicate_of, file.replay_of))
         staged.sort(key=lambda file: (file.subdir, file.name))
         durable.write(again.spec_path, runs.encode_spec(feed.spec))

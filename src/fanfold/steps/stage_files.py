@@ -5,13 +5,14 @@ import os
 from collections.abc import Iterator
 
 from fanfold import durable, links, manifest
-from fanfold.feed import claim, landing, lease, runs, unfinished
+from fanfold.feed import access, claim, landing, lease, runs, unfinished
 from fanfold.feed.balance import balance
 from fanfold.feed.landing import warn
 from fanfold.layout import Feed, Run, format_ts, packing, parse_ts
-from fanfold.manifest import Files, Manifest, StagedFile
+from fanfold.manifest import Manifest
 from fanfold.steps.list_files import list_files
 from fanfold.steps.release import release
+from fanfold.working_files import Files, StagedFile
 
 log = logging.getLogger(__name__)
 
@@ -67,9 +68,9 @@ def _apart(run: Run, ready: list[landing.LandedFile]) -> Iterator[landing.Landed
     places: dict[str, str] = {}
     feed = run.feed
     directories = (run.staging_dir, feed.archive_dir, feed.data_dir / feed.spec.quarantine.path)
-    room = durable.longest_name(*directories) - len((feed.spec.input.done_suffix or "").encode()) - ADDED_BYTES
+    room = min(map(durable.longest_name, directories)) - len((feed.spec.input.done_suffix or "").encode()) - ADDED_BYTES
     for file in ready:
-        place = run.archived(file.name)
+        place = run.archived_name(file.name)
         if len(os.fsencode(place)) > room and not _fits(run, file.name):
             log.warning("%r stays in landing: its name is too long for what is put behind it; shorten it", file.name)
         elif places.setdefault(place, file.name) != file.name:
@@ -82,7 +83,7 @@ def _fits(run: Run, name: str) -> bool:
     n, place = run.feed.spec.subdirs, run.archive_path(name)
     # A compressed original is written under a temporary name first; the reason of a bad file always is.
     ends = [durable.temporary(place) if packing(name, place.name) else place, run.archived_marker_path(name)]
-    ends += [durable.temporary(run.feed.data_dir / run.reason_name(n, name)), run.subdir_dir(n) / name]
+    ends += [durable.temporary(run.feed.data_dir / run.group(n).reason_name(name)), run.group(n).subdir_dir / name]
     return all(durable.name_fits(path) for path in ends if path)
 
 
@@ -97,7 +98,7 @@ def _stage(feed: Feed, run: Run, ready: dict[str, int]) -> int:
             return 0
         parts = balance(ready.items(), feed.spec.subdirs)
         intent = Files(claimed=False, files=[StagedFile(f, ready[f], n) for n, part in parts.items() for f in part])
-        runs.check_places(run, ((file.name, file.subdir) for file in intent.files))
+        access.check_places(run, ((file.name, file.subdir) for file in intent.files))
         durable.write(run.spec_path, runs.encode_spec(feed.spec))
         durable.write(run.files_path, manifest.encode(intent))
     return len(intent.files if intent.claimed else _claim(feed, run.ts, intent))
@@ -105,9 +106,9 @@ def _stage(feed: Feed, run: Run, ready: dict[str, int]) -> int:
 
 def _claim(feed: Feed, ts: str, intent: Files) -> list[StagedFile]:
     run = runs.open_run(feed.data_dir, ts) or feed.run(ts)
-    runs.check_places(run, ((file.name, file.subdir) for file in intent.files))
+    access.check_places(run, ((file.name, file.subdir) for file in intent.files))
     for n in range(1, run.feed.spec.subdirs + 1):
-        durable.make_dirs(run.subdir_dir(n))
+        durable.make_dirs(run.group(n).subdir_dir)
     missed = claim.claim(run, ((file.name, file.subdir) for file in intent.files))
     claimed = [file for file in intent.files if file.name not in missed]
     if claimed:

@@ -2,7 +2,7 @@
 
 from fanfold.durable import AnyPath
 from fanfold.errors import MissingError, PathError
-from fanfold.feed import landing, runs
+from fanfold.feed import access, runs
 from fanfold.layout import Feed
 from fanfold.records.references import check_header
 
@@ -27,9 +27,9 @@ def start(spec_path: AnyPath, data_dir: AnyPath | None = None) -> Feed:
             "a file is claimed by renaming it"
         )
         raise PathError(msg)
-    landing.check_readable(feed.landing_dir)
-    landing.check_writable(folder for folder in feed.folders if folder != feed.landing_dir)
-    landing.check_writable(feed.staging_dir / ts for ts in runs.unfinished(feed))
+    access.check_readable(feed.landing_dir)
+    access.check_writable(folder for folder in feed.folders if folder != feed.landing_dir)
+    access.check_writable(feed.staging_dir / ts for ts in runs.unfinished(feed))
     for merged in feed.spec.merge:
         source = feed.data_dir / merged.reference
         if not source.is_file():

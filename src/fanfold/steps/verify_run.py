@@ -14,24 +14,13 @@ import msgspec
 from fanfold import durable, manifest
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError
-from fanfold.feed import archive, claim, runs, unfinished
+from fanfold.feed import access, claim, failures, groups, originals, runs
 from fanfold.feed.index import Index
 from fanfold.feed.verdict import verdict
 from fanfold.layout import REASON_SUFFIX, Feed, Run, packing
-from fanfold.manifest import (
-    ArchivedFile,
-    Files,
-    Input,
-    Manifest,
-    Packed,
-    Progress,
-    Published,
-    Release,
-    RunSchema,
-    SubdirSummary,
-    Summary,
-)
+from fanfold.manifest import ArchivedFile, Manifest, Packed, Published, SubdirSummary, Summary
 from fanfold.records import totals
+from fanfold.working_files import Files, Input, Progress, Release, RunSchema
 
 SHOWN_GAPS = 5
 
@@ -52,8 +41,8 @@ def verify_run(data_dir: AnyPath, ts: str, subdirs: int) -> Summary:
     """
     run = runs.open_run(data_dir, ts)
     if run is None:
-        return runs.empty_summary(ts, subdirs)
-    with runs.owned(run, "verify_run"), unfinished.noted(run, "verify_run"):
+        return manifest.empty_summary(ts, subdirs)
+    with runs.owned(run, "verify_run"), failures.recorded(run, "verify_run"):
         return commit(run)
 
 
@@ -68,7 +57,7 @@ def commit(run: Run) -> Summary:
     """Account for a run and write its manifest; where that is there, compare what is on disk with it."""
     committed = manifest.read_if_there(run.commit_path, Manifest)
     if committed is None:
-        runs.check_places(run, ((file.name, file.subdir) for file in manifest.read(run.files_path, Files).files))
+        access.check_places(run, ((file.name, file.subdir) for file in manifest.read(run.files_path, Files).files))
         durable.discard_temporary(run.manifest_path)
         committed = account(run)
         durable.make_dirs(run.output_dir)
@@ -89,7 +78,7 @@ def account(run: Run) -> Manifest:
     staged = manifest.read(run.files_path, Files).files
     release = manifest.read_if_there(run.release_path, Release) or Release([])
     groups = {
-        n: manifest.read_if_there(run.progress_path(n), Progress)
+        n: manifest.read_if_there(run.group(n).progress_path, Progress)
         for n in sorted({file.subdir for file in staged} - set(release.subdirs))
     }
     undone = [n for n, progress in groups.items() if progress is None or progress.published is None]
@@ -150,10 +139,10 @@ def _sums_of_tables(run: Run, committed: Manifest, schema: RunSchema) -> dict[st
 
 
 def _ended(run: Run, n: int, file: Input) -> ArchivedFile:
-    name = runs.last_name(run, n, file)
+    name = groups.last_name(run.group(n), file)
     packed = None
     if packing(file.name, name) and (place := run.feed.data_dir / name).is_file():
-        if archive.original_sha256(place, file.name) != file.sha256:
+        if originals.original_sha256(place, file.name) != file.sha256:
             msg = f"{name!r} is changed: it is not {file.name!r}, compressed"
             raise DataError(msg)
         packed = Packed(place.stat().st_size, durable.sha256(place))
@@ -194,7 +183,7 @@ def _summary(run: Run, done: dict[int, Progress], references: list[manifest.Froz
             records = progress.records + progress.records_quarantined
             rows, output = progress.published.rows, progress.published.path
             subdirs[str(n)] = SubdirSummary(len(progress.files), size, records, rows, output)
-    total = msgspec.structs.replace(runs.empty_summary(run.ts, run.feed.spec.subdirs), subdirs=subdirs)
+    total = msgspec.structs.replace(manifest.empty_summary(run.ts, run.feed.spec.subdirs), subdirs=subdirs)
     count = sum(subdir.files for subdir in subdirs.values())
     bad = sum(1 for progress in done.values() for file in progress.files if file.fault)
     return msgspec.structs.replace(
@@ -295,7 +284,7 @@ def _output_gaps(run: Run, committed: Manifest) -> Iterator[str]:
     expected = {run.manifest_path.name, *(Path(output.path).name for output in outputs)}
     for name in sorted(path.name for path in run.output_dir.iterdir()) if run.output_dir.is_dir() else ():
         if name not in expected:
-            yield f"{f'{run.output}/{name}'!r} is extra: the run did not write it"
+            yield f"{f'{run.output_name}/{name}'!r} is extra: the run did not write it"
 
 
 def _quarantine_gaps(run: Run, committed: Manifest) -> Iterator[str]:
@@ -306,7 +295,7 @@ def _quarantine_gaps(run: Run, committed: Manifest) -> Iterator[str]:
     expected = {listed.path for listed in committed.quarantined.values()}
     for file in committed.files:
         if file.code:
-            reason = run.reason_name(file.subdir, file.name)
+            reason = run.group(file.subdir).reason_name(file.name)
             expected |= {file.archived_as, reason}
             path = run.feed.data_dir / reason
             if path.is_file() and durable.sha256(path) != file.reason_sha256:

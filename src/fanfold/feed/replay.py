@@ -1,0 +1,112 @@
+"""A bad record or file is landed again, as it was or corrected: the next run takes it like any other file, once."""
+
+import csv
+import fnmatch
+import io
+import os
+import re
+from pathlib import PurePosixPath
+
+import msgspec
+
+from fanfold import durable, manifest
+from fanfold.errors import DataError
+from fanfold.feed import access, archive, runs
+from fanfold.feed.quarantine import Item, Resolution, resolution_path
+from fanfold.layout import COMPRESSIONS, Feed, input_format
+from fanfold.manifest import BadFile, BadRecord, Manifest
+from fanfold.records.content import windows
+from fanfold.records.read import fields_of_csv
+
+
+def replay(feed: Feed, item: Item, corrected: bytes | None = None) -> Resolution:
+    """Land a bad record or file again.
+
+    The decision is on disk before the file is in landing. A second call completes a first one, and changes nothing
+    else.
+
+    Args:
+        feed: the feed.
+        item: what to land again.
+        corrected: what to land in its place: a record of JSON, else a whole file of the format that it came in.
+
+    Raises:
+        DataError: it was discarded; its text was not kept; no pattern of the feed takes the file.
+    """
+    path, landed_as = resolution_path(feed, item.item), PurePosixPath(_landed_as(item))
+    # With the same suffix of compression, it moves as it is.
+    waiting = path.with_suffix(f".landing{landed_as.suffix if landed_as.suffix in COMPRESSIONS else ''}")
+    access.check_targets([path.parent, (feed.landing_dir / landed_as).parent], feed.folders)
+    decision = manifest.read_if_there(path, Resolution)
+    if decision is None:
+        if not any(fnmatch.fnmatchcase(landed_as.name, pattern) for pattern in feed.spec.input.patterns):
+            msg = f"{str(landed_as)!r} is taken by none of input.patterns"
+            msg += ": land the corrected file yourself, and discard this"
+            raise DataError(msg)
+        durable.write(waiting, _content(feed, item, corrected))
+        decision = Resolution(item.item, "replayed", str(landed_as))
+        durable.write(path, manifest.encode(decision))
+    if decision.landed_as is None:
+        msg = f"{item.item!r} was discarded, expected an item that is open"
+        raise DataError(msg)
+    landed = feed.landing_dir / decision.landed_as
+    if os.path.lexists(waiting):
+        archive.archive({str(waiting): str(landed)})
+    if (marker := feed.marker(landed.name)) and landed.exists():
+        durable.write(landed.with_name(marker), b"")
+    return decision
+
+
+def _landed_as(item: Item) -> str:
+    place, name = f"replay/{item.item.replace(':', '/')}", PurePosixPath(item.bad.file)
+    if isinstance(item.bad, BadFile):
+        return place
+    plain = name.stem if name.suffix in COMPRESSIONS else name.name
+    # A row of Parquet was made JSON.
+    return f"{place}/{plain}" + (".json" if input_format(name.name) == "parquet" else "")
+
+
+def _content(feed: Feed, item: Item, corrected: bytes | None) -> bytes:
+    bad, (ts, n) = item.bad, re.split("[/:]", item.item)[:2]
+    run, committed = runs.open_complete(feed, ts)
+    if isinstance(bad, BadFile):
+        return corrected or (feed.data_dir / run.group(int(n)).quarantined_name(bad.file)).read_bytes()
+    content = corrected if corrected is not None else _text(feed, committed, bad)
+    if not content:
+        msg = f"{item.item!r} has no text ({bad.code}), expected the corrected one (--with)"
+        raise DataError(msg)
+    match input_format(bad.file):
+        case "csv" if corrected is None:
+            header = io.StringIO()
+            csv.writer(header, lineterminator="\n").writerow(fields_of_csv(_archived_path(feed, committed, bad)))
+            return header.getvalue().encode() + content.rstrip(b"\r\n") + b"\n"
+        case "json":
+            return _wrapped(content, run.feed.spec.input.records_at)
+    return content
+
+
+def _text(feed: Feed, committed: Manifest, bad: BadRecord) -> bytes:
+    """Return the bytes of a bad record as they lie in its original; a row of Parquet has been made JSON."""
+    if not bad.size:
+        return (bad.raw or "").encode()
+    found, at, end = bytearray(), 0, bad.record_offset + bad.size
+    for window in windows(_archived_path(feed, committed, bad), lambda _: None):
+        found += window[max(0, bad.record_offset - at) : max(0, end - at)]
+        at += len(window)
+        if at >= end:
+            break
+    return bytes(found)
+
+
+def _archived_path(feed: Feed, committed: Manifest, bad: BadRecord) -> str:
+    (original,) = (file for file in committed.files if file.name == bad.file)
+    return feed.place(original.archived_as)
+
+
+def _wrapped(record: bytes, records_at: str) -> bytes:
+    """Put a record where `input.records_at` looks for it: into an array, inside of objects."""
+    tokens = records_at.split("/")[1:]
+    wrapped = b"[%s]" % record if tokens else record
+    for token in reversed(tokens):
+        wrapped = b"{%s:%s}" % (msgspec.json.encode(token.replace("~1", "/").replace("~0", "~")), wrapped)
+    return wrapped

@@ -1,0 +1,53 @@
+"""What `fanfold status` prints: every run, how far it is, and why it has failed."""
+
+from typing import Literal
+
+import msgspec
+
+from fanfold import manifest
+from fanfold.feed import failures, groups, runs
+from fanfold.feed.verdict import verdict
+from fanfold.layout import Feed
+from fanfold.manifest import Manifest
+from fanfold.working_files import Reason
+
+
+class RunStatus(msgspec.Struct, frozen=True):
+    """How far a run is, and what it failed for.
+
+    `groups` gives for each subdirectory with files the step that it has reached. A complete run has failed where too
+    much of it is bad.
+    """
+
+    ts: str
+    state: Literal["unfinished", "complete"]
+    files: int
+    records: int | None
+    rows: int | None
+    groups: dict[str, str]
+    released: int = 0
+    failed: list[Reason] = []
+
+
+def status(feed: Feed) -> list[RunStatus]:
+    """Describe every run: the unfinished ones first, each kind from the oldest to the newest."""
+    waiting = runs.unfinished(feed)
+    complete = [ts for ts in runs.complete(feed) if ts not in waiting]
+    return [*(_unfinished(feed, ts) for ts in waiting), *(_complete(feed, ts) for ts in complete)]
+
+
+def _unfinished(feed: Feed, ts: str) -> RunStatus:
+    run = runs.open_run(feed.data_dir, ts) or feed.run(ts)
+    names = runs.staged_names(run)
+    reached = {str(n): groups.last_finished(run.group(n), names[n]) for n in sorted(names)}
+    failed = [Reason(failure.step, failure.subdir, failure.message) for failure in failures.of_run(run)]
+    return RunStatus(ts, "unfinished", sum(map(len, names.values())), None, None, reached, failed=failed)
+
+
+def _complete(feed: Feed, ts: str) -> RunStatus:
+    committed = manifest.read(feed.run(ts).commit_path, Manifest)
+    summary, message = committed.summary, verdict(committed)
+    reached = {n: "archived" for n, subdir in summary.subdirs.items() if subdir.files}
+    failed = [Reason("verify_run", None, message)] if message else []
+    counts = summary.files_in, summary.records_in, summary.rows_out
+    return RunStatus(ts, "complete", *counts, reached, len(committed.released), failed)

@@ -1,0 +1,167 @@
+"""What a run writes down while it is not complete: files.json, inputs.json, schema.json, progress.json, failure.json.
+
+Paths in them are relative to `data_dir`, names to the landing directory; sizes are bytes as they lie on disk. They are
+read and written as the manifest is.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from fanfold.manifest import BadFile, Column, FrozenReference, Published
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """feed.json: which feed a `data_dir` holds."""
+
+    name: str
+
+
+class StagedFile(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A file of the run. What was decided is given where an earlier run is made again."""
+
+    name: str
+    size_bytes: int
+    subdir: int
+    decision: str | None = None
+    duplicate_of: str | None = None
+    replay_of: str | None = None
+
+
+class Files(msgspec.Struct, frozen=True):
+    """files.json: the intent of a run, then its inventory.
+
+    While `claimed` is false, files may still be in landing. Sorted by subdirectory and name.
+    """
+
+    claimed: bool
+    files: list[StagedFile]
+
+
+class Input(msgspec.Struct, frozen=True):
+    """A file of one subdirectory. What is null is not known until the file was read.
+
+    `decision` is what the file is to the feed: `new`, `new_content` under a name that was seen before, or `duplicate`
+    of `duplicate_of` (`<ts>/<name>`), which has the same bytes; it makes no rows; or `replay` of the bad record or file
+    `replay_of` (`<ts>/<n>:<k>`, `<ts>/<n>/<name>`).
+    `records` counts good and bad ones, `records_quarantined` the bad; a file with a `fault` is bad as a whole, and has
+    no records.
+    """
+
+    name: str
+    size_bytes: int
+    ctime_ns: int | None = None
+    records: int | None = None
+    sha256: str | None = None
+    records_quarantined: int = 0
+    fault: BadFile | None = None
+    decision: str = "new"
+    duplicate_of: str | None = None
+    replay_of: str | None = None
+
+
+class Inputs(msgspec.Struct, frozen=True):
+    """inputs.json: the files of one subdirectory, as the schema scan saw them, sorted by name."""
+
+    files: list[Input]
+
+
+class Node(msgspec.Struct, frozen=True):
+    """A field of the records: an object, an exploded array (`list`), or a value.
+
+    Attributes:
+        name: its key.
+        kind: what it is.
+        type: of a value. One that is not declared is read as it is written, and has its type in Parquet and in SQL.
+        declared: whether the spec gives the type.
+        fields: those of an object.
+        element: that of an array.
+    """
+
+    name: str
+    kind: Literal["object", "list", "value"]
+    type: str = "VARCHAR"
+    declared: bool = False
+    fields: list["Node"] = []
+    element: "Node | None" = None
+
+
+class Form(msgspec.Struct, frozen=True):
+    """What a record may have: a field at `path`, whatever its value; or there a value of one of `kinds`.
+
+    Kinds are `object`, `array` and `scalar`; with `inside`, those of the elements of the array there. Paths lead
+    through the elements of arrays. Null is of no kind.
+    """
+
+    path: tuple[str, ...]
+    kinds: tuple[str, ...] = ()
+    inside: bool = False
+
+
+class Excluded(msgspec.Struct, frozen=True):
+    """A form that another one excludes from the run: a record that has it is bad, with this code and message."""
+
+    form: Form
+    code: str
+    message: str
+
+
+class RunSchema(msgspec.Struct, frozen=True):
+    """schema.json: what all parts of the run agree on.
+
+    `record` are the fields that records are read with; `explode` the paths of the arrays that explode, from the
+    outermost; `flat` the columns that a record and its references become, `columns` those of the output, in order;
+    `excluded` what no good record has. `joined` gives for each reference the slots of its columns in a frozen row, in
+    the order of `flat`.
+    """
+
+    record: list[Node]
+    explode: list[list[str]]
+    rescued: bool
+    flat: list[Column]
+    columns: list[Column]
+    references: list[FrozenReference]
+    excluded: list[Excluded] = []
+    joined: list[list[int]] = []
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """progress.json: what a group has done.
+
+    `records` are the good ones. `published` is null until the output is visible; `quarantined` where no record is bad.
+    """
+
+    files: list[Input]
+    records: int
+    records_unmatched: int
+    records_quarantined: int = 0
+    quarantined: Published | None = None
+    published: Published | None = None
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """Why a run failed: the step, its subdirectory (null where it is the whole run), and what it said."""
+
+    step: str
+    subdir: int | None
+    message: str
+
+    def __str__(self) -> str:
+        """Say it in a message."""
+        return f"{self.step}{f' of subdirectory {self.subdir}' if self.subdir else ''}: {self.message}"
+
+
+class Failure(Reason, frozen=True):
+    """failure.json: why a step cannot go on, for a reason of data or spec.
+
+    `files` and `references` are hashes of what it depended on: whether that has changed is known without trying again.
+    """
+
+    files: str = ""
+    references: str = ""
+
+
+class Release(msgspec.Struct, frozen=True):
+    """release.json: the subdirectories whose files go back to landing."""
+
+    subdirs: list[int]
