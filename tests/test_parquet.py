@@ -497,6 +497,7 @@ def test_nothing_is_left_where_reading_ends_early(tmp_path: Path) -> None:
 LARGE = [None if i % 5 == 3 else "é" * (9000 + 7 * i) + str(i) * (i % 900) for i in range(100)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compression", ["none", "snappy", "gzip", "zstd", "brotli"])
 @pytest.mark.parametrize(
     "options",
