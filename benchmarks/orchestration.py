@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from fanfold.airflow.embedded.client import RunOutcome
-from fanfold.airflow.embedded.server import EmbeddedAirflow
+from fanfold.airflow.embedded.server import embedded_airflow
 from fanfold.airflow.try_out import PRELOAD
 
 SPEC = """
@@ -60,13 +60,14 @@ def bare():
 
 bare()
 """
-BODIES = """class tasks:
+BODIES = """class Empty(FeedTasks):
     start = stage_files = send_slack_notification = merge_data = denormalize_data = archive_files = print
-    check_for_files = staticmethod(lambda *_: True)
-    list_files = staticmethod(lambda *_: {"files": 20, "bytes": 100_000})
-    create_dynamic_taskgroups = staticmethod(lambda *_: {str(n): f"staging/20260102T030405Z/{n}" for n in range(1, 6)})
-    verify_run = staticmethod(lambda *_: {"files_in": 20})
-"""
+    check_for_files = lambda *_: True
+    list_files = lambda *_: {"files": 20, "bytes": 100_000}
+    create_dynamic_taskgroups = lambda *_: {str(n): f"staging/20260102T030405Z/{n}" for n in range(1, 6)}
+    verify_run = lambda *_: {"files_in": 20}
+
+feed = Empty("""
 PARSE = """
 import time
 import airflow.sdk
@@ -110,8 +111,8 @@ def main(turns: int) -> None:
         written = written.replace(
             'Path(__file__).with_name("transactions.yaml")', f"Path({str(folder / 'tiny.yaml')!r})"
         )
-        written = written.replace("from fanfold.airflow import tasks\n", BODIES)
-        empty.write_text(written.replace("dag_id=spec.name", 'dag_id="empty"'), encoding="utf-8")
+        written = written.replace("feed = FeedTasks(", BODIES)
+        empty.write_text(written.replace("dag_id=feed.spec.name", 'dag_id="empty"'), encoding="utf-8")
         bare.write_text(BARE, encoding="utf-8")
         script = PARSE.format(spec=str(folder / "tiny.yaml"))
         parses = [float(subprocess.check_output([sys.executable, "-c", script]).split()[-1]) for _ in range(5)]
@@ -119,7 +120,7 @@ def main(turns: int) -> None:
             f"parsing the DAG, beyond `import airflow.sdk`: median {statistics.median(parses):.3f} s of {len(parses)}"
         )
         taken: dict[str, list[float]] = {"tiny": [], "empty": [], "bare": []}
-        with EmbeddedAirflow(folder / "home", [feed, empty, bare], preload=PRELOAD) as airflow:
+        with embedded_airflow(folder / "home", [feed, empty, bare], preload=PRELOAD) as airflow:
             for turn in range(turns + 1):
                 for dag_id, values in taken.items():
                     land(folder, turn)

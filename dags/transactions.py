@@ -6,89 +6,92 @@
 Everything about the feed is in transactions.yaml. The paths of a run come from `data_dir` and its execution timestamp.
 """
 
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from airflow.sdk import Asset, Param, TaskGroup, chain, dag, task
+from airflow.sdk import Param, TaskGroup, chain, dag, task
 
-from fanfold import load_spec
-from fanfold.airflow import tasks
+from fanfold.airflow.tasks import DATA_DIR, EXECUTION_TS, TASK_DEFAULTS, FeedTasks
 
-SPEC = Path(__file__).with_name("transactions.yaml")
-DATA_DIR = "{{ params.data_dir }}"
-# A run that was triggered without a logical date is named by the moment after which it may run.
-EXECUTION_TS = "{{ dag_run.logical_date or dag_run.run_after }}"
-RETRIES = {"retries": 3, "retry_delay": timedelta(seconds=10), "retry_exponential_backoff": 2}
-
-spec = load_spec(SPEC)
-output = Asset(f"{spec.name}_{spec.output.path}")
+# What each task does; this file says what a task is, and what it waits for.
+feed = FeedTasks(Path(__file__).with_name("transactions.yaml"))
 
 
-# weight_rule: a group that has begun is finished before another begins, where groups outnumber slots.
 @dag(
-    dag_id=spec.name,
+    dag_id=feed.spec.name,
+    description=feed.description,
+    doc_md=__doc__,
+    tags=["fanfold"],
     schedule=None,
     catchup=False,
     max_active_runs=1,
-    max_active_tasks=spec.concurrent_tasks,
-    params={"data_dir": Param(spec.data_dir, type="string", description="Root of the feed")},
-    default_args={**RETRIES, "weight_rule": "upstream"},
-    doc_md=__doc__,
+    max_active_tasks=feed.spec.concurrent_tasks,
+    params={"data_dir": Param(feed.spec.data_dir, type="string", description="Root of the feed")},
+    default_args=TASK_DEFAULTS,
 )
 def transactions() -> None:
     @task
     def start(data_dir: str) -> None:
-        tasks.start(SPEC, data_dir)
+        """Check all that can be known before the first file: spec, allowed roots, landing, references."""
+        feed.start(data_dir)
 
-    @task.sensor(mode="reschedule", poke_interval=spec.input.poll_seconds, timeout=366 * 86_400)
+    @task.sensor(mode="reschedule")
     def check_for_files(data_dir: str, execution_ts: str) -> bool:
-        return tasks.check_for_files(SPEC, data_dir, execution_ts)
+        """Wait until a file is ready; between two looks no worker slot is held. Without one, the run is skipped."""
+        return feed.check_for_files(data_dir, execution_ts)
 
     @task
     def list_files(data_dir: str, execution_ts: str) -> dict[str, int]:
-        return tasks.list_files(SPEC, data_dir, execution_ts)
+        """Count the files that are ready, or staged in this run already, and their bytes."""
+        return feed.list_files(data_dir, execution_ts)
 
     @task.branch
     def multiple_files_check(found: dict[str, int]) -> str:
-        several = found["files"] > spec.notify.above_files
-        return "file_check_operations." + ("send_slack_notification" if several else "skip_notification")
+        """Choose the notification where there are more files than `notify.above_files`."""
+        return feed.multiple_files_check(found)
 
     @task
     def send_slack_notification(execution_ts: str, found: dict[str, int]) -> None:
-        tasks.send_slack_notification(spec, execution_ts, found)
+        """Tell Slack about the files of the run. This never fails."""
+        feed.send_slack_notification(execution_ts, found)
 
     @task
     def skip_notification() -> None:
-        pass
+        """Tell nobody: there are too few files."""
 
     @task(trigger_rule="none_failed_min_one_success")
     def stage_files(data_dir: str, execution_ts: str) -> None:
-        tasks.stage_files(SPEC, data_dir, execution_ts)
+        """Claim the files that are ready into the subdirectories of the run."""
+        feed.stage_files(data_dir, execution_ts)
 
-    @task(multiple_outputs=True)
+    @task
     def create_dynamic_taskgroups(data_dir: str, execution_ts: str) -> dict[str, str]:
-        return tasks.create_dynamic_taskgroups(SPEC, data_dir, execution_ts)
+        """Give every group its subdirectory; freeze the references and fix the one schema of the run."""
+        return feed.create_dynamic_taskgroups(data_dir, execution_ts)
 
     @task
     def merge_data(subdir: str, data_dir: str) -> None:
-        tasks.merge_data(SPEC, subdir, data_dir)
+        """Join the references to every record of the subdirectory."""
+        feed.merge_data(subdir, data_dir)
 
     @task
     def denormalize_data(subdir: str, data_dir: str) -> None:
-        tasks.denormalize_data(SPEC, subdir, data_dir)
+        """Explode and flatten the merged records, and publish the rows."""
+        feed.denormalize_data(subdir, data_dir)
 
     @task
     def archive_files(subdir: str, data_dir: str) -> None:
-        tasks.archive_files(SPEC, subdir, data_dir)
+        """Move the originals of the subdirectory into the archive."""
+        feed.archive_files(subdir, data_dir)
 
-    @task(trigger_rule="none_failed_min_one_success", outlets=[output])
-    def verify_run(data_dir: str, execution_ts: str, *, outlet_events: Any = None) -> None:
-        outlet_events[output].extra = tasks.verify_run(SPEC, data_dir, execution_ts)
+    @task(trigger_rule="none_failed_min_one_success", outlets=[feed.output], multiple_outputs=False)
+    def verify_run(data_dir: str, execution_ts: str) -> dict[str, int | str]:
+        """Account for every file, record and row, and commit the run; its output is an Asset event."""
+        return feed.verify_run(data_dir, execution_ts)
 
     @task
     def end() -> None:
-        pass
+        """Say that all went well: every group, or none because there was nothing to do."""
 
     with TaskGroup("file_check_operations") as file_check_operations:
         found: Any = list_files(DATA_DIR, EXECUTION_TS)
@@ -97,16 +100,16 @@ def transactions() -> None:
     groups: Any = create_dynamic_taskgroups(DATA_DIR, EXECUTION_TS)
     verified = verify_run(DATA_DIR, EXECUTION_TS)
 
-    for n in range(1, spec.subdirs + 1):
+    for n in range(1, feed.spec.subdirs + 1):
         with TaskGroup(f"subdir_{n}") as subdir_group:
             subdir = groups[str(n)]
             merge_data(subdir, DATA_DIR) >> denormalize_data(subdir, DATA_DIR) >> archive_files(subdir, DATA_DIR)
         groups >> subdir_group >> verified
 
     first = [start(DATA_DIR), check_for_files(DATA_DIR, EXECUTION_TS)]
-    chain(*first, file_check_operations, stage_files(DATA_DIR, EXECUTION_TS), groups)
-    # The direct edge lets verify_run run where every group is skipped.
-    groups >> verified >> end()
+    staged = stage_files(DATA_DIR, EXECUTION_TS)
+    # The direct edge from groups lets verify_run run where every group is skipped.
+    chain(*first, file_check_operations, staged, groups, verified, end())
 
 
 transactions()

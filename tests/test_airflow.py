@@ -19,9 +19,9 @@ from urllib.parse import quote
 import psutil
 import pytest
 
-from fanfold.airflow.embedded.client import RunOutcome
-from fanfold.airflow.embedded.home import ServerError
-from fanfold.airflow.embedded.server import EmbeddedAirflow
+from fanfold.airflow.embedded.client import Airflow, RunOutcome
+from fanfold.airflow.embedded.errors import ServerError
+from fanfold.airflow.embedded.server import embedded_airflow
 from fanfold.layout import format_ts, parse_ts
 from tests.conftest import CUSTOMERS, FeedDir, tree
 
@@ -105,7 +105,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def airflow(root: Path, slack: Slack) -> Iterator[EmbeddedAirflow]:
+def airflow(root: Path, slack: Slack) -> Iterator[Airflow]:
     """Start one Airflow for all tests of this module; each test gives its run a `data_dir` of its own."""
     feed = FeedDir(root / "feed.yaml", root / "data")
     feed.write_spec(**SPEC)
@@ -116,7 +116,7 @@ def airflow(root: Path, slack: Slack) -> Iterator[EmbeddedAirflow]:
     host, port = slack.server_address[:2]
     connection = {"conn_type": "slackwebhook", "host": f"http://{host!s}:{port}", "password": "T000/B000/secret"}
     environ = {"FANFOLD_ALLOWED_ROOTS": str(root), "AIRFLOW_CONN_SLACK": json.dumps(connection)}
-    with EmbeddedAirflow(root / "home", [dag_file, inside], environ=environ) as server:
+    with embedded_airflow(root / "home", [dag_file, inside], environ=environ) as server:
         yield server
 
 
@@ -137,7 +137,7 @@ def land(feed: FeedDir, files: int) -> None:
         feed.land(f"{n}.json", records)
 
 
-def run(airflow: EmbeddedAirflow, data_dir: Path | str) -> RunOutcome:
+def run(airflow: Airflow, data_dir: Path | str) -> RunOutcome:
     return airflow.run_once("feed", {"data_dir": str(data_dir)}, lambda _: None)
 
 
@@ -148,25 +148,32 @@ def states(outcome: RunOutcome) -> dict[str, str | None]:
 RUNS = "/dags/feed/dagRuns"
 
 
-def clear(airflow: EmbeddedAirflow, run_id: str, tasks: list[str], *, downstream: bool = False) -> None:
+def clear(airflow: Airflow, run_id: str, tasks: list[str], *, downstream: bool = False) -> None:
     """Clear some tasks of a run, as a person does in the UI."""
     what = {"dag_run_id": run_id, "task_ids": tasks, "include_downstream": downstream}
     airflow.call("POST", "/dags/feed/clearTaskInstances", what | {"dry_run": False, "only_failed": False})
 
 
-def mark(airflow: EmbeddedAirflow, run_id: str, task: str, state: str) -> None:
+def mark(airflow: Airflow, run_id: str, task: str, state: str) -> None:
     """Mark one task of a run by hand, as a person does in the UI."""
     airflow.call("PATCH", f"{RUNS}/{quote(run_id)}/taskInstances/{task}", {"new_state": state})
 
 
-def ended(airflow: EmbeddedAirflow, run_id: str) -> RunOutcome:
+def ended(airflow: Airflow, run_id: str) -> RunOutcome:
     return airflow.follow("feed", run_id, lambda _: None)
 
 
-def trigger(airflow: EmbeddedAirflow, feed: FeedDir, logical_date: str) -> RunOutcome:
+def trigger(airflow: Airflow, feed: FeedDir, logical_date: str) -> RunOutcome:
     conf = {"data_dir": str(feed.data_dir)}
     made = airflow.call("POST", RUNS, {"logical_date": logical_date, "conf": conf})
     return ended(airflow, made["dag_run_id"])
+
+
+def asset_events(airflow: Airflow, outcome: RunOutcome) -> list[dict[str, Any]]:
+    events: list[dict[str, Any]] = airflow.call("GET", f"/assets/events?source_run_id={quote(outcome.run_id)}")[
+        "asset_events"
+    ]
+    return events
 
 
 def break_group(feed: FeedDir, n: int) -> threading.Thread:
@@ -190,7 +197,7 @@ def mend_group(feed: FeedDir, n: int) -> None:
 
 
 def test_seven_files_all_groups_green_and_the_tree_of_fanfold_run(
-    airflow: EmbeddedAirflow, feed: FeedDir, slack: Slack, tmp_path: Path
+    airflow: Airflow, feed: FeedDir, slack: Slack, root: Path, tmp_path: Path
 ) -> None:
     """Seven files lie as 2, 2, 1, 1, 1, all is green, the tree that of `fanfold run`; cleared as a whole, it stays."""
     land(feed, 7)
@@ -207,6 +214,14 @@ def test_seven_files_all_groups_green_and_the_tree_of_fanfold_run(
     assert len(slack.received) == 1
     assert "7 files" in slack.received[0]["text"]
     assert ts in slack.received[0]["text"]
+    (event,) = asset_events(airflow, outcome)
+    counts = {key: value for key, value in summary.items() if isinstance(value, int | str)}
+    assert event["extra"] == {"uri": (feed.data_dir / "denormalized" / ts).as_uri(), **counts}
+    assert event["uri"] == (feed.data_dir / "denormalized").as_uri()
+    logs = (root / "home" / "logs").rglob(f"*{outcome.run_id}*/*verify_run*/*.log")
+    log = "".join(path.read_text(encoding="utf-8") for path in logs)
+    assert "verified: 7 files in = 7 archived + 0 quarantined; 21 records in = 21 published" in log
+    assert f"output: {feed.data_dir / 'denormalized' / ts}" in log
     clear(airflow, outcome.run_id, sorted(outcome.tasks))
     again = ended(airflow, outcome.run_id)
     assert (again.state, states(again)) == (outcome.state, states(outcome))
@@ -214,7 +229,7 @@ def test_seven_files_all_groups_green_and_the_tree_of_fanfold_run(
     assert tree(copy) == tree(feed.data_dir)
 
 
-def test_three_files_leave_two_groups_skipped(airflow: EmbeddedAirflow, feed: FeedDir) -> None:
+def test_three_files_leave_two_groups_skipped(airflow: Airflow, feed: FeedDir) -> None:
     """Groups without a file are skipped; all others and verify_run succeed, and so does the run."""
     land(feed, 3)
     outcome = run(airflow, feed.data_dir)
@@ -227,17 +242,18 @@ def test_three_files_leave_two_groups_skipped(airflow: EmbeddedAirflow, feed: Fe
     assert states(outcome)["verify_run"] == "success"
 
 
-def test_no_file_skips_everything_after_the_sensor(airflow: EmbeddedAirflow, feed: FeedDir) -> None:
+def test_no_file_skips_everything_after_the_sensor(airflow: Airflow, feed: FeedDir) -> None:
     """Without a file within wait_seconds the rest is skipped, nothing is written, and the run succeeds."""
     before = tree(feed.data_dir)
     outcome = run(airflow, feed.data_dir)
     assert outcome.state == "success", outcome.errors
     assert [state for state in states(outcome).values() if state != "skipped"] == ["success"]
     assert sum(state == "skipped" for state in states(outcome).values()) == AFTER_THE_SENSOR + 1
+    assert asset_events(airflow, outcome) == []
     assert tree(feed.data_dir) == before
 
 
-def test_a_path_outside_the_roots_fails_in_start(airflow: EmbeddedAirflow) -> None:
+def test_a_path_outside_the_roots_fails_in_start(airflow: Airflow) -> None:
     """A data_dir outside the allowed roots fails the run in its first task, and says why."""
     outcome = run(airflow, "/etc")
     assert outcome.state == "failed"
@@ -248,7 +264,7 @@ def test_a_path_outside_the_roots_fails_in_start(airflow: EmbeddedAirflow) -> No
 
 @pytest.mark.parametrize("status", [500, None])
 def test_slack_in_trouble_costs_seconds_and_fails_nothing(
-    airflow: EmbeddedAirflow, feed: FeedDir, slack: Slack, root: Path, status: int | None
+    airflow: Airflow, feed: FeedDir, slack: Slack, root: Path, status: int | None
 ) -> None:
     """Slack that answers 500, or never, is tried three times and then let be; no log has the webhook's secret."""
     slack.status = status
@@ -262,9 +278,7 @@ def test_slack_in_trouble_costs_seconds_and_fails_nothing(
     assert "B000" not in text
 
 
-def test_a_broken_file_fails_its_group_only_and_mended_the_run_ends_well(
-    airflow: EmbeddedAirflow, feed: FeedDir
-) -> None:
+def test_a_broken_file_fails_its_group_only_and_mended_the_run_ends_well(airflow: Airflow, feed: FeedDir) -> None:
     """Four groups publish beside one that fails; mended and cleared, the run ends well and the four are untouched."""
     land(feed, 5)
     breaker = break_group(feed, 3)
@@ -289,9 +303,7 @@ def test_a_broken_file_fails_its_group_only_and_mended_the_run_ends_well(
     assert len(list(feed.data_dir.glob("denormalized/*/*.csv"))) == 5
 
 
-def test_any_tasks_of_a_finished_run_cleared_in_any_order_change_nothing(
-    airflow: EmbeddedAirflow, feed: FeedDir
-) -> None:
+def test_any_tasks_of_a_finished_run_cleared_in_any_order_change_nothing(airflow: Airflow, feed: FeedDir) -> None:
     """Whichever tasks are cleared, alone, downstream, or by two people at once: the run ends well, the tree stays."""
     land(feed, 7)
     outcome = run(airflow, feed.data_dir)
@@ -312,7 +324,7 @@ def test_any_tasks_of_a_finished_run_cleared_in_any_order_change_nothing(
         assert tree(feed.data_dir) == before, chosen
 
 
-def test_a_task_marked_by_hand_skips_no_work(airflow: EmbeddedAirflow, feed: FeedDir) -> None:
+def test_a_task_marked_by_hand_skips_no_work(airflow: Airflow, feed: FeedDir) -> None:
     """A failed task marked successful does not let the next one publish less; mended and cleared, the run ends well."""
     land(feed, 5)
     breaker = break_group(feed, 3)
@@ -332,7 +344,7 @@ def test_a_task_marked_by_hand_skips_no_work(airflow: EmbeddedAirflow, feed: Fee
     assert not list(feed.data_dir.glob("staging/*"))
 
 
-def test_a_dag_run_deleted_and_triggered_again_goes_on_where_it_was(airflow: EmbeddedAirflow, feed: FeedDir) -> None:
+def test_a_dag_run_deleted_and_triggered_again_goes_on_where_it_was(airflow: Airflow, feed: FeedDir) -> None:
     """With the same logical date a new DAG run completes what the deleted one began, and changes no complete run."""
     land(feed, 5)
     logical_date = "2026-02-03T04:05:06Z"
@@ -352,7 +364,7 @@ def test_a_dag_run_deleted_and_triggered_again_goes_on_where_it_was(airflow: Emb
 
 
 def test_two_local_runs_beside_a_dag_run_put_each_file_into_one_output(
-    airflow: EmbeddedAirflow, feed: FeedDir, root: Path
+    airflow: Airflow, feed: FeedDir, root: Path
 ) -> None:
     """Two `fanfold run` and a DAG run at once: retries get the DAG run through, no record is a row twice."""
     land(feed, 20)
@@ -393,7 +405,7 @@ def other_spec(feed: FeedDir, **keys: Any) -> Iterator[None]:
     feed.write_spec(**SPEC)
 
 
-def test_a_mended_spec_is_taken_up_by_create_dynamic_taskgroups(airflow: EmbeddedAirflow, feed: FeedDir) -> None:
+def test_a_mended_spec_is_taken_up_by_create_dynamic_taskgroups(airflow: Airflow, feed: FeedDir) -> None:
     """Where a spec stops a run, the task says what to clear: cleared with its downstream, it takes the mended one."""
     land(feed, 2)
     with other_spec(feed, denormalize={"explode": ["itms"]}):
@@ -406,7 +418,7 @@ def test_a_mended_spec_is_taken_up_by_create_dynamic_taskgroups(airflow: Embedde
     assert len(list(feed.data_dir.glob("processed/*.json"))) == 2
 
 
-def test_a_group_stopped_by_the_spec_says_which_task_to_clear(airflow: EmbeddedAirflow, feed: FeedDir) -> None:
+def test_a_group_stopped_by_the_spec_says_which_task_to_clear(airflow: Airflow, feed: FeedDir) -> None:
     """With nothing published, too many bad records are allowed later: create_dynamic_taskgroups takes the spec up."""
     feed.land("a.json", [{"id": 1, "customer_id": "1", "items": []}, 7])
     outcome = run(airflow, feed.data_dir)
@@ -419,7 +431,7 @@ def test_a_group_stopped_by_the_spec_says_which_task_to_clear(airflow: EmbeddedA
     assert len(list(feed.data_dir.glob("quarantine/*/1/records.jsonl"))) == 1
 
 
-def test_a_stuck_run_holds_up_no_later_one(airflow: EmbeddedAirflow, feed: FeedDir, root: Path) -> None:
+def test_a_stuck_run_holds_up_no_later_one(airflow: Airflow, feed: FeedDir, root: Path) -> None:
     """A DAG run after one that cannot go on ends well, and its stage_files says why the other is unfinished."""
     feed.land("a.json", [{"id": 1, "customer_id": "1", "items": []}, 7])
     assert run(airflow, feed.data_dir).state == "failed"
@@ -430,7 +442,7 @@ def test_a_stuck_run_holds_up_no_later_one(airflow: EmbeddedAirflow, feed: FeedD
     assert "is passed over: merge_data of subdirectory 1: " in "".join(log.read_text(encoding="utf-8") for log in logs)
 
 
-def test_a_run_of_nothing_but_bad_files_is_red_and_complete(airflow: EmbeddedAirflow, feed: FeedDir) -> None:
+def test_a_run_of_nothing_but_bad_files_is_red_and_complete(airflow: Airflow, feed: FeedDir) -> None:
     """verify_run commits the run, then fails; cleared, it says the same; the next run is held up by nothing."""
     for n in range(3):
         feed.land(f"{n}.json", f"Internal Server Error {n}")
@@ -448,7 +460,7 @@ def test_a_run_of_nothing_but_bad_files_is_red_and_complete(airflow: EmbeddedAir
     assert run(airflow, feed.data_dir).state == "success"
 
 
-def test_a_scheduler_that_ends_is_started_again(airflow: EmbeddedAirflow, feed: FeedDir) -> None:
+def test_a_scheduler_that_ends_is_started_again(airflow: Airflow, feed: FeedDir) -> None:
     """A scheduler killed during a run is started again, with what it had begun ended; the run ends well."""
     land(feed, 5)
 
@@ -467,13 +479,13 @@ def test_a_scheduler_that_ends_is_started_again(airflow: EmbeddedAirflow, feed: 
     assert len(list(feed.data_dir.glob("processed/*.json"))) == 5
 
 
-def test_a_taskgroup_cannot_be_made_inside_a_running_task(airflow: EmbeddedAirflow) -> None:
+def test_a_taskgroup_cannot_be_made_inside_a_running_task(airflow: Airflow) -> None:
     """Airflow refuses a TaskGroup inside a running task: that is why the loop stands in the DAG."""
     outcome = airflow.run_once("groups_inside_a_task", {}, lambda _: None)
     assert "TaskGroup can only be used inside a dag" in outcome.errors["create_dynamic_taskgroups"]
 
 
-def test_everything_listens_on_this_machine_only(airflow: EmbeddedAirflow) -> None:
+def test_everything_listens_on_this_machine_only(airflow: Airflow) -> None:
     """No process of the embedded Airflow listens on any address but 127.0.0.1."""
     assert airflow.url.startswith("http://127.0.0.1:")
     listening = [
@@ -494,7 +506,7 @@ def alive(process: psutil.Process) -> bool:
 
 
 def test_killed_the_next_start_ends_what_was_left(root: Path) -> None:
-    """After kill -9 of `fanfold airflow`, one more start and a Ctrl-C leave no process of either."""
+    """After kill -9 of `fanfold airflow`, the next start, SIGTERM and Ctrl-C leave no process of any."""
     command = [sys.executable, "-m", "fanfold", "airflow", str(root / "feed.yaml"), "--home", str(root / "killed")]
 
     def serve() -> tuple[subprocess.Popen[str], list[psutil.Process]]:
@@ -507,11 +519,12 @@ def test_killed_the_next_start_ends_what_was_left(root: Path) -> None:
     with killed:
         killed.kill()
     assert any(map(alive, orphans))
-    second, children = serve()
-    assert not any(map(alive, orphans))
-    with second:
-        second.send_signal(signal.SIGINT)
-        second.wait(timeout=60)
-    assert second.returncode == 130
-    assert children
-    assert not any(map(alive, children))
+    for number, code in ((signal.SIGTERM, 143), (signal.SIGINT, 130)):
+        server, children = serve()
+        assert not any(map(alive, orphans))
+        with server:
+            server.send_signal(number)
+            server.wait(timeout=60)
+        assert server.returncode == code
+        assert children
+        assert not any(map(alive, children))

@@ -189,6 +189,12 @@ CASES = {
         "id\n2\n",
         [("a.json", 1, "/ID", "case_conflict"), ("a.json", 2, "/ID", "case_conflict")],
     ),
+    "a field that is totalled wins": Case(
+        {"a.json": [{"o": {"ID": 1}}] * 2 + [{"o": {"id": 2}}]},
+        FLAT | {"verify": {"totals": ["o.id"]}},
+        "o_id\n2\n",
+        [("a.json", 1, "/o/ID", "case_conflict"), ("a.json", 2, "/o/ID", "case_conflict")],
+    ),
     "elements that are objects": Case(
         {"a.json": [{"i": 1, "items": [1]}, {"i": 2, "items": [{"s": 1}, None]}, {"i": 3, "items": [{"s": 2}]}]},
         ITEMS,

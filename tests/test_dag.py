@@ -56,17 +56,28 @@ def structure(parsed: Any) -> dict[str, Any]:
     found["tasks"].sort(key=lambda task: task["__var"]["task_id"])
     for task in found["tasks"]:
         task["__var"]["python_callable_name"] = task["__var"]["python_callable_name"].rpartition(".")[2]
+        # A DAG file says in one line what the method that it calls may say in more.
+        task["__var"]["doc_md"] = task["__var"]["doc_md"].splitlines()[0]
     return found
 
 
 def test_feed_dag_and_the_written_out_dag_have_one_structure(tmp_path: Path) -> None:
-    """Both copies of the wiring serialize to the same tasks, groups, edges, rules, parameters and limits."""
+    """Both copies of the wiring serialize to the same tasks, docs, groups, edges, rules, parameters and limits."""
     written = structure(parse(DAGS / "transactions.py", tmp_path))
     made = structure(parse(DAGS / "transactions.yaml", tmp_path))
     assert made == written
     assert len(written["tasks"]) == 25
     assert written["max_active_tasks"] == 5
     assert written["max_active_runs"] == 1
+
+
+def test_feed_dag_documents_itself_and_each_task(tmp_path: Path) -> None:
+    """The DAG has a description, its spec as its page, a tag; every task says what it does."""
+    dag = parse(DAGS / "transactions.yaml", tmp_path)["dag"]["dag"]
+    assert dag["description"] == "Nested files in transactions, flat tables out in denormalized"
+    assert (DAGS / "transactions.yaml").read_text(encoding="utf-8") in dag["doc_md"]
+    assert dag["tags"] == ["fanfold"]
+    assert all(task["__var"]["doc_md"] for task in dag["tasks"])
 
 
 def test_the_written_out_dag_fits_on_a_page() -> None:
@@ -105,4 +116,5 @@ def test_the_groups_come_from_the_spec(tmp_path: Path, subdirs: int) -> None:
     parsed = structure(parse(spec, tmp_path, tags=["mine"], schedule="@daily", default_args={"retries": 1}))
     assert len(parsed["tasks"]) == 10 + 3 * subdirs
     assert parsed["max_active_tasks"] == 2
-    assert parsed["tags"] == ["mine"]
+    assert len(parsed["tags"]) == 2
+    assert set(parsed["tags"]) == {"fanfold", "mine"}

@@ -680,3 +680,14 @@ def test_csv_that_is_cut_short_in_its_compression_has_no_half_record(make_feed: 
         whole = text[: text[:size].rfind(b"\n") + 1].decode()
         assert feed.read(1) == f"{whole}9,z\n", size
         shutil.rmtree(feed.data_dir)
+
+
+@pytest.mark.parametrize("names", ["ab", "ba"])
+def test_a_pointer_is_for_json_alone(make_feed: MakeFeed, names: str) -> None:
+    """`input.records_at` leads into documents of JSON; CSV and Parquet beside them have their records as ever."""
+    content = io.BytesIO()
+    pq.write_table(pa.table({"id": [2]}), content)
+    files = {f"{names[0]}.json": '{"data":[{"id":1}]}', f"{names[1]}.parquet": content.getvalue(), "c.csv": "id\n3\n"}
+    feed = make_feed(files, subdirs=1, merge=[], denormalize={}, input={"records_at": "/data"})
+    feed.run()
+    assert sorted(feed.read().split()) == ["1", "2", "3", "id"]

@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from fanfold.errors import DataError
-from tests.conftest import FeedDir, MakeFeed
+from fanfold.feed import runs
+from fanfold.steps.recount import recount
+from tests.conftest import TS, FeedDir, MakeFeed
 
 FLAT: dict[str, Any] = {"subdirs": 1, "merge": [], "denormalize": {}}
 MERGE = [{"reference": "customers.csv", "key": "customer_id", "into": "customer"}]
@@ -88,3 +90,34 @@ def test_a_delivery_without_a_field_lacks_nothing(make_feed: MakeFeed, content: 
     )
     assert feed.run().files_archived == 1
     assert feed.read().partition("\n")[0] == "id,coupon,more"
+
+
+@pytest.mark.parametrize("content", ["{}", "[{}]", '[{"id":1,"ID":2},{}]'])
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_records_without_a_field_have_rows(make_feed: MakeFeed, content: str, form: str) -> None:
+    """Where no record has a field, the columns say where each row is from: no record is lost, and no run fails."""
+    keys: dict[str, Any] = {"output": {"format": form}, "quarantine": {"max_bad_records_percent": 100}}
+    feed = make_feed({"a.json": content}, **FLAT | keys)
+    assert feed.run().rows_out == 1
+    if form == "csv":
+        number = content.count("{")
+        assert feed.read() == f"_source_file,_source_record,_source_item\na.json,{number},\n"
+    assert recount(*runs.open_complete(feed.open(), None)).gaps == []
+
+
+def test_a_record_that_comes_after_the_scan_is_not_lost(make_feed: MakeFeed) -> None:
+    """A record without a field, where the schema was made of none, stops its group, which says what to do."""
+    feed = make_feed({"a.json": "[]"}, **FLAT)
+    feed.stage()
+    (feed.data_dir / f"staging/{TS}/1/a.json").write_text("[{}]")
+    with pytest.raises(DataError, match=r"found records where there were none, expected .* fanfold release"):
+        feed.group(1)
+
+
+def test_columns_do_not_depend_on_the_process(make_feed: MakeFeed) -> None:
+    """Keys of references that nothing declares are columns in the order of the spec."""
+    keys = [f"k{n}" for n in range(9)]
+    merge = [MERGE[0] | {"key": {"record": key, "reference": "customer_id"}, "into": f"c{key}"} for key in keys]
+    feed = make_feed({"a.json": '{"id":1}'}, **FLAT | {"merge": merge, "input": {"schema": "declared"}})
+    feed.run()
+    assert feed.read().split(",")[:9] == keys

@@ -20,6 +20,7 @@ from fanfold.manifest import BadFile, BadRecord
 from fanfold.native import Field, Form, Others, Piece, Reader, Wrong
 from fanfold.records.content import WINDOW_BYTES
 from fanfold.records.read import Door, FileRead, Rules, fields_of_csv
+from fanfold.schema.declared import known_fields
 from fanfold.spec.model import Spec
 from tests import hostile
 from tests.core import entries, parsed, raw, read_csv, read_json, read_with, slots
@@ -101,6 +102,29 @@ def test_a_fault_has_its_code_and_place(name: str) -> None:
     assert wrong.code in CODES
     assert wrong.message.startswith("found ")
     assert wrong.message.isprintable()
+
+
+SHOWN = [
+    ('"x"', "BIGINT", 'found "x", expected a number (BIGINT)'),
+    ('"a b"', "BIGINT", 'found "a…", expected a number (BIGINT)'),
+    ('"' + "y" * 40 + '"', "BIGINT", 'found "' + "y" * 19 + '…", expected a number (BIGINT)'),
+    ("12345678901234567890", "BIGINT", "found '12345678901234567890', expected a number (BIGINT)"),
+    ("123456789012345678901", "BIGINT", "found '12345678901234567890…', expected a number (BIGINT)"),
+    ("0.125", "DECIMAL(18,2)", "found '0.125', expected a number (DECIMAL(18,2))"),
+    ("[1]", "DECIMAL(18,2)", "found '[', expected a number (DECIMAL(18,2))"),
+]
+
+
+@pytest.mark.parametrize(("value", "kind", "message"), SHOWN)
+def test_what_was_found_is_shown_as_it_is_written(tmp_path: Path, value: str, kind: str, message: str) -> None:
+    """A text has its own quotes and no others, what is cut is marked, a declared type is named with its digits."""
+    (tmp_path / "a.json").write_text(f'{{"o":[{{"v":{value}}}]}}')
+    spec = Spec.model_validate({"version": 1, "name": "a", "input": {"fields": {"o.v": kind}}})
+    record = known_fields(spec, [["o"]])
+    door = Door(tmp_path, spec, Rules(record, Others.LEARN))
+    (piece,) = door.read("a.json", str(tmp_path / "a.json"))
+    (wrong,) = piece.wrong
+    assert door.bad_record("a.json", wrong).message == message
 
 
 @pytest.mark.parametrize(

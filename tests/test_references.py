@@ -15,7 +15,7 @@ from fanfold.errors import DataError, FanfoldError, MissingError
 from fanfold.native import Field, Joined, Others, Reader, Rows
 from fanfold.records.references import Reference, check_header, opened
 from fanfold.spec.model import Merge
-from tests.conftest import MakeFeed
+from tests.conftest import TS, MakeFeed
 from tests.core import read_with
 
 RECORD = Field(kind="object", inside=(Field("id", key=1),))
@@ -109,7 +109,9 @@ def test_compressed_references_are_read(tmp_path: Path) -> None:
     """A reference may be compressed; one that is cut short is refused."""
     content = gzip.compress(b"id,name\n1,Ann\n")
     assert rows(reference(tmp_path, content, merge("c.csv.gz")), tmp_path, 1) == "1,Ann\n"
-    with pytest.raises(DataError, match=r"c\.csv\.gz: .*expected more compressed data \(truncated\), expected every"):
+    with pytest.raises(
+        DataError, match=r"c\.csv\.gz:3: found the end, expected more compressed data \(truncated\), expected every"
+    ):
         reference(tmp_path, content[:-9], merge("c.csv.gz"))
 
 
@@ -278,3 +280,17 @@ def test_an_open_reference_is_shared_while_it_is_used(make_feed: MakeFeed) -> No
     place.unlink()
     place.write_bytes(content)
     assert opened(place) is not table
+
+
+def test_a_record_without_a_match_says_what_it_has(make_feed: MakeFeed) -> None:
+    """A bad record names its key, or that it has none, the reference, and the key of the spec that made it bad."""
+    merge = [{"reference": "customers.csv", "key": "customer_id", "into": "c", "on_missing": "quarantine"}]
+    keys: dict[str, Any] = {"merge": merge, "denormalize": {}, "quarantine": {"max_bad_records_percent": 100}}
+    feed = make_feed({"a.json": [{"customer_id": "9"}, {"x": 1}]}, subdirs=1, **keys)
+    feed.run()
+    lines = (feed.data_dir / f"quarantine/{TS}/1/records.jsonl").read_text().splitlines()
+    expected = "expected a key of 'customers.csv' (merge.0.on_missing)"
+    assert [json.loads(line)["message"] for line in lines] == [
+        f"found '9' in 'customer_id', {expected}",
+        f"found nothing in 'customer_id', {expected}",
+    ]

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from fanfold.errors import SpecError
 from fanfold.spec.model import load_spec
 from fanfold.spec.writing import add_fields
 from tests.conftest import MakeFeed, tree
@@ -28,7 +27,6 @@ SPECS = {
     "fields in braces": f"{HEAD}input:\n  fields: {{gone: DATE, id: VARCHAR, }}  # two\n  settle_seconds: 1\n",
     "fields in braces, over lines": f"{HEAD}input:\n  fields: {{\n    gone: DATE  # no comma\n  }}\n",
     "fields empty": f"{HEAD}input:\n  fields: {{}}\n",
-    "an anchor": f"{HEAD}input:\n  fields: &f\n    gone: DATE\n",
     "other line ends": HEAD.replace("\n", "\r\n") + "input:\r\n  settle_seconds: 0\r\n",
     "a mark of the byte order": f"\ufeff{HEAD}input:\n  settle_seconds: 0\nsubdirs: 2\n",
     "a text of lines": "version: 1\ninput:\n  settle_seconds: 0\n  path: >-\n    in\nname: x\n",
@@ -55,22 +53,6 @@ def test_what_a_person_wrote_stays(tmp_path: Path, spec: str) -> None:
     assert path.stat().st_mode & 0o777 == 0o640
     assert add_fields(path, FOUND) == 0
     assert path.read_bytes().decode() == written
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        f"{HEAD}merge: []\ninput: &i {{fields: &f {{gone: DATE}}}}\ndenormalize: {{columns: [*f]}}\n",
-        f"<<: &b {{input: {{fields: {{gone: DATE}}}}}}\n{HEAD}",
-    ],
-)
-def test_what_cannot_be_added_to_is_left(tmp_path: Path, text: str) -> None:
-    """Where more fields would change something else, that is said, and the spec stays as it is."""
-    path = tmp_path / "s.yaml"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(SpecError, match=r"s\.yaml:\d+: input\.fields: found no place for more fields"):
-        add_fields(path, FOUND)
-    assert path.read_text(encoding="utf-8") == text
 
 
 def test_a_link_to_a_spec_stays_a_link(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """The proof: a recount names what is missing, extra, or changed."""
 
-import io
 import json
 import random
 import shutil
@@ -12,9 +11,9 @@ from typing import Any
 
 import msgspec
 import pytest
-from rich.console import Console
 
-from fanfold import display, durable, manifest
+from fanfold import durable, manifest
+from fanfold.cli import display
 from fanfold.errors import DataError, FanfoldError, MissingError
 from fanfold.feed import runs
 from fanfold.steps.recount import Recount, recount
@@ -167,7 +166,7 @@ def test_large_rows_are_recounted(make_feed: MakeFeed) -> None:
     feed.run()
     found = recounted(feed)
     assert (found.gaps, found.rows) == ([], 1)
-    display.print_summary(Console(file=io.StringIO()), feed.verify(), {}, feed.data_dir)
+    display.print_summary(feed.verify(), {}, feed.data_dir)
 
 
 # Every digit counts: of each value, and of a sum that no double holds.

@@ -17,11 +17,12 @@ from fanfold.manifest import Summary
 from fanfold.spec import model
 
 GROUP_TASKS = ("merge_data", "denormalize_data", "archive_files")
+CHECK_TASKS = ("list_files", "multiple_files_check", "send_slack_notification", "skip_notification")
 
 
 def page() -> str:
     """Return the page."""
-    tasks = _functions("fanfold.airflow.tasks")
+    tasks = _functions("fanfold.airflow.tasks", "FeedTasks")
     listed = [[f"`{_task_id(name)}`", _first_line(task)] for name, task in tasks.items() if not name.startswith("_")]
     raised = [name for name in fanfold.__all__ if name.endswith("Error")]
     counts = [field.name for field in msgspec.structs.fields(Summary) if field.type in {int, str}]
@@ -44,12 +45,13 @@ def page() -> str:
             "## `fanfold.__version__`",
             "The version of the installed package, as a text.",
             "## The tasks of the DAG",
-            "What each task does, by its task id. `fanfold.airflow.tasks` has a function of the same name for each.",
+            "What each task does, by its id. A written-out DAG calls the method of `FeedTasks` with the same name.",
             table(["task", "what it does"], listed),
             "## The Asset",
             (
-                "`verify_run` emits an event of the Airflow Asset `<name>_<output.path>`: `transactions_denormalized` "
-                "for the spec of the tutorial. The event's `extra` has the counts of the run: "
+                "`verify_run` emits an event of an Airflow Asset: its URI is that of the output folder, as in "
+                "`file:///data/transactions/denormalized`. A run without an output has no event. The event's `extra` "
+                "has the `uri` of the run's own folder, and its counts: "
                 + ", ".join(f"`{name}`" for name in counts)
                 + ". [Consume the output](../guides/output.md#when-a-run-is-complete) shows a DAG that waits for it."
             ),
@@ -57,13 +59,16 @@ def page() -> str:
     )
 
 
-def _functions(module: str) -> dict[str, ast.FunctionDef]:
+def _functions(module: str, of_class: str = "") -> dict[str, ast.FunctionDef]:
+    """Return the functions of a module, or the methods of a class in it, by name."""
     found = importlib.util.find_spec(module)
     if found is None or found.origin is None:
         msg = f"there is no module {module}"
         raise ValueError(msg)
-    tree = ast.parse(Path(found.origin).read_text(encoding="utf-8"))
-    return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    body = ast.parse(Path(found.origin).read_text(encoding="utf-8")).body
+    if of_class:
+        body = next(node.body for node in body if isinstance(node, ast.ClassDef) and node.name == of_class)
+    return {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
 
 
 def _function(function: ast.FunctionDef, package: str) -> list[str]:
@@ -78,8 +83,7 @@ def _function(function: ast.FunctionDef, package: str) -> list[str]:
 def _task_id(name: str) -> str:
     if name in GROUP_TASKS:
         return f"subdir_N.{name}"
-    in_checks = name in {"list_files", "send_slack_notification"}
-    return f"file_check_operations.{name}" if in_checks else name
+    return f"file_check_operations.{name}" if name in CHECK_TASKS else name
 
 
 def _first_line(function: ast.FunctionDef) -> str:

@@ -15,7 +15,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from docs.generate.words import NOTE, TYPES, joined, table
-from fanfold.spec.model import FieldPath, FieldType, InsidePath, OutputColumn, Pointer, Spec, load_spec
+from fanfold.spec.model import Spec, load_spec
+from fanfold.spec.values import FieldPath, FieldType, InsidePath, OutputColumn, Pointer
 
 # The example: keys without a default, and keys that show a form. Every other key has its default there.
 EXAMPLE = {
@@ -93,7 +94,7 @@ def _section(model: type[BaseModel], above: str) -> Iterator[str]:
         if not meaning:
             msg = f"{path} has no description"
             raise ValueError(msg)
-        rows.append([f"`{path}`", _type(field), _default(field), meaning])
+        rows.append([f"`{path}`", _type(field), _default(field), " ".join(meaning.split())])
     yield table(["key", "type", "default", "meaning"], rows)
     for path, member in below:
         yield f"{'##' if not above else '###'} {path.rstrip('.').removesuffix('[]')}"
@@ -141,6 +142,7 @@ def _named(annotation: Any, metadata: list[Any]) -> str:
 def _limits(metadata: list[Any], unit: str) -> str:
     """Return the bounds of a value in words, from what pydantic keeps of `Field(ge=…, pattern=…)`."""
     found = []
+    is_named = any(entry in MARKED for entry in metadata)
     for entry in _constraints(metadata):
         for attribute, words in BOUNDS:
             bound = getattr(entry, attribute, None)
@@ -150,7 +152,7 @@ def _limits(metadata: list[Any], unit: str) -> str:
             found.append(_count("at least", entry.min_length, unit))
         if isinstance(entry, annotated_types.MaxLen):
             found.append(_count("at most", entry.max_length, unit))
-        if pattern := getattr(entry, "pattern", None):
+        if (pattern := getattr(entry, "pattern", None)) and not is_named:
             found.append(f"of the form `{pattern}`")
     return "".join(f", {limit}" for limit in found)
 

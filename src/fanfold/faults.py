@@ -54,6 +54,11 @@ class UnreadableError(ValueError):
         self.code = code
 
 
+def steps(pointer: str) -> list[str]:
+    """Return the keys and indexes that a JSON pointer (RFC 6901) has."""
+    return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
+
+
 def shortened(message: str) -> str:
     """Return a message without the middle of what it quotes, where that is long."""
     half = MAX_MESSAGE_CHARACTERS // 2

@@ -1,12 +1,9 @@
 """Pure: the types of values, and which one holds what was seen of a field. The core in C checks the values."""
 
-import re
-
-from fanfold.native.fields import Seen
+from fanfold.native.fields import Seen, digits_of
 
 VARCHAR, BIGINT, DOUBLE, BOOLEAN, JSON = "VARCHAR", "BIGINT", "DOUBLE", "BOOLEAN", "JSON"
 SHORT_DECIMAL, LONG_DECIMAL = 18, 38
-_DECIMAL = re.compile(r"DECIMAL\((\d+),(\d+)\)")
 
 
 def of_seen(seen: Seen) -> str:
@@ -38,7 +35,7 @@ def holds(kind: str, seen: Seen) -> bool:
     if kind in (JSON, found) or not seen.kinds:
         return True
     if kind.startswith("DECIMAL") and (found == BIGINT or found.startswith("DECIMAL")):
-        precision, scale = decimal_size(kind)
+        precision, scale = digits_of(kind)
         return seen.scale <= scale and seen.whole + scale <= precision
     return kind == VARCHAR and found != JSON
 
@@ -51,16 +48,3 @@ def in_table(kind: str) -> str:
 def is_exact(kind: str) -> bool:
     """Say whether values of a type have exact sums."""
     return kind == BIGINT or kind.startswith("DECIMAL")
-
-
-def decimal_size(kind: str) -> tuple[int, int]:
-    """Return precision and scale of a DECIMAL.
-
-    Raises:
-        ValueError: it is another type.
-    """
-    found = _DECIMAL.fullmatch(kind)
-    if found is None:
-        msg = f"{kind!r} is not a DECIMAL"
-        raise ValueError(msg)
-    return int(found[1]), int(found[2])

@@ -15,7 +15,9 @@ from typing import NamedTuple
 
 import psutil
 
-from fanfold.airflow.embedded.server import EmbeddedAirflow
+from fanfold.airflow.embedded import processes
+from fanfold.airflow.embedded.client import Airflow
+from fanfold.airflow.embedded.server import embedded_airflow
 from fanfold.airflow.try_out import PRELOAD
 from fanfold.feed import runs
 from fanfold.steps.recount import recount
@@ -56,35 +58,32 @@ class Killed(NamedTuple):
     task: str
 
 
-class RestartedAirflow(EmbeddedAirflow):
-    """An Airflow whose scheduler is started again whenever it ends."""
-
-    MOST_RESTARTS = 1000
-
-    def workers(self) -> list[psutil.Process]:
-        """Return the workers that run a task now."""
-        found = []
+def schedulers() -> list[psutil.Process]:
+    """Return the process of the scheduler, unless it has just ended."""
+    found = []
+    for process in psutil.Process().children():
         with contextlib.suppress(psutil.Error):
-            for worker in psutil.Process(self._children["scheduler"].pid).children():
-                with contextlib.suppress(psutil.Error):
-                    if worker.children():
-                        found.append(worker)
-        return found
+            # -P, -c, the program, then the component.
+            if process.cmdline()[4:5] == ["scheduler"]:
+                found.append(process)
+    return found
 
-    def kill_scheduler(self) -> None:
-        """Kill the scheduler; the server starts it again."""
-        scheduler = self._children["scheduler"]
-        scheduler.kill()
-        scheduler.wait()
-        self._check_children()
+
+def workers() -> list[psutil.Process]:
+    """Return the workers that run a task now."""
+    found = []
+    for scheduler in schedulers():
+        with contextlib.suppress(psutil.Error):
+            found += [worker for worker in scheduler.children() if worker.children()]
+    return found
 
 
 class Killer:
     """Kills processes of an Airflow at random moments of the life of tasks."""
 
-    def __init__(self, server: RestartedAirflow, seed: int, kinds: Mapping[str, int] = KINDS) -> None:
-        """Note the Airflow, and how often each kind of process is killed; nothing is killed yet."""
-        self._server, self._kinds = server, kinds
+    def __init__(self, seed: int, kinds: Mapping[str, int] = KINDS) -> None:
+        """Note how often each kind of process is killed; nothing is killed yet."""
+        self._kinds = kinds
         self._chosen = random.Random(seed)
         self._seen: set[int] = set()
         self.names: dict[str, str] = {}
@@ -92,7 +91,7 @@ class Killer:
 
     def try_kill(self) -> bool:
         """Wait for a task that has just begun, and kill something; say whether there was one."""
-        fresh = [worker for worker in self._server.workers() if self._task(worker) not in {None, *self._seen}]
+        fresh = [worker for worker in workers() if self._task(worker) not in {None, *self._seen}]
         if not fresh:
             time.sleep(0.02)
             return False
@@ -108,7 +107,9 @@ class Killer:
             if self._task(worker) != process:
                 return False
             if kind == "scheduler":
-                self._server.kill_scheduler()
+                # With the next request the server starts it again.
+                for scheduler in schedulers():
+                    scheduler.kill()
             if kind in {"supervisor", "worker with its task"}:
                 worker.kill()
             if kind in {"task", "worker with its task"}:
@@ -134,12 +135,13 @@ def _title(worker: psutil.Process) -> str:
 
 
 @contextlib.contextmanager
-def airflow(root: Path, environ: Mapping[str, str] = {}) -> Iterator[tuple[RestartedAirflow, FeedDir]]:
+def airflow(root: Path, environ: Mapping[str, str] = {}) -> Iterator[tuple[Airflow, FeedDir]]:
     """Start an Airflow with a feed of four groups; settings of `environ` win over those of the torture."""
     feed = new_feed(root, subdirs=4, concurrent_tasks=4, input={"wait_seconds": 600, "poll_seconds": 1})
     dag_file = root / "feed.py"
     dag_file.write_text(DAG.format(spec=str(feed.spec_path)), encoding="utf-8")
-    with RestartedAirflow(root / "home", [dag_file], environ={**ENVIRON, **environ}, preload=PRELOAD) as server:
+    processes.MOST_RESTARTS = 1000
+    with embedded_airflow(root / "home", [dag_file], environ={**ENVIRON, **environ}, preload=PRELOAD) as server:
         server.call("PATCH", "/dags/feed", {"is_paused": False})
         yield server, feed
 
@@ -158,7 +160,7 @@ def land(feed: FeedDir, number: int) -> dict[str, int]:
 
 
 def torture(
-    server: RestartedAirflow,
+    server: Airflow,
     feed: FeedDir,
     kills: int,
     seed: int,
@@ -175,7 +177,7 @@ def torture(
         at_a_time: how many in one DAG run.
         kinds: how often each kind of process, in comparison.
     """
-    killer = Killer(server, seed, kinds)
+    killer = Killer(seed, kinds)
     expected: dict[str, int] = {}
     wrong: list[str] = []
     number = 0
@@ -188,7 +190,7 @@ def torture(
     return Result(number, wrong + count(feed, number, expected)), killer.killed
 
 
-def _run(server: RestartedAirflow, killer: Killer, wanted: int) -> list[str]:
+def _run(server: Airflow, killer: Killer, wanted: int) -> list[str]:
     """Do one DAG run with kills until there are so many; return what a person would have to do."""
     run_id = server.call("POST", "/dags/feed/dagRuns", {"logical_date": None, "conf": {}})["dag_run_id"]
     path = f"/dags/feed/dagRuns/{run_id}"

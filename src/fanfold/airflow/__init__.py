@@ -1,6 +1,7 @@
 """The only folder that knows Airflow.
 
-`feed_dag` makes a DAG of a spec; `tasks` has what the tasks of a written-out DAG call; `embedded` is `fanfold airflow`.
+`feed_dag` makes a DAG of a spec. `tasks` has what the tasks of every feed's DAG do. `try_out` runs a feed's DAG in the
+embedded Airflow of `embedded`, for `fanfold airflow`.
 """
 
 from typing import TYPE_CHECKING, Any

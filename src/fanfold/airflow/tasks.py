@@ -1,195 +1,209 @@
-"""What the DAG's tasks call: one function for each, in the words of Airflow.
+"""What the tasks of a feed's DAG do: a method of `FeedTasks` for each task id, and what all feeds' DAGs share.
 
-They hand over to `fanfold.steps`, which is imported when a task runs, not when a DAG is parsed. A `FanfoldError`
-becomes a failure that is not retried, an empty subdirectory a skip; everything else travels untouched and is retried.
-
-What a task did is in its log. An XCom costs a call to the API server: only what a later task needs is one.
+Each method is one call into `fanfold.steps`, which is imported when a task runs, not when a DAG is parsed. What a task
+did is in its log. An XCom costs a call to the API server, so a task returns only what another one needs, or a reader.
 """
 
 import contextlib
 import logging
-import time
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import NoReturn
 
-from airflow.sdk import get_current_context
+import msgspec
+from airflow.sdk import Asset, AssetAlias, get_current_context
 from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowSkipException
 
+from fanfold import proof
+from fanfold.airflow.slack import notify
 from fanfold.errors import DataError, EmptySubdir, FanfoldError, PathError
-from fanfold.spec.model import Spec
-
-if TYPE_CHECKING:
-    from fanfold.layout import Feed
+from fanfold.feed import runs, unfinished
+from fanfold.layout import Feed, format_ts, parse_ts
+from fanfold.spec.model import load_spec
 
 log = logging.getLogger(__name__)
 
+DATA_DIR = "{{ params.data_dir }}"
+# A run that was triggered without a logical date is named by the moment after which it may run.
+EXECUTION_TS = "{{ dag_run.logical_date or dag_run.run_after }}"
+# weight_rule: a group that has begun is finished before another begins, where groups outnumber slots.
+TASK_DEFAULTS = {
+    "retries": 3,
+    "retry_delay": timedelta(seconds=10),
+    "retry_exponential_backoff": 2,
+    "weight_rule": "upstream",
+}
 
-@contextlib.contextmanager
-def _in_airflows_words() -> Iterator[None]:
-    try:
-        yield
-    except EmptySubdir as empty:
-        raise AirflowSkipException(str(empty)) from None
-    except FanfoldError as error:
-        raise AirflowFailException("\n".join([str(error), *getattr(error, "__notes__", ())])) from error
 
+class FeedTasks:
+    """The tasks of one feed: `start` … `end`, and the outlet of `verify_run`.
 
-@contextlib.contextmanager
-def _of_run(spec_path: Path, data_dir: str, execution_ts: str) -> Iterator[None]:
-    """Say of a step that fails what to do next, also where another spec than the run's is wanted."""
-    with _in_airflows_words():
+    A `FanfoldError` becomes a failure that is not retried, an empty subdirectory a skip. Everything else travels
+    untouched and is retried.
+    """
+
+    def __init__(self, spec_path: str | os.PathLike[str]) -> None:
+        """Read the spec.
+
+        Raises:
+            MissingError, SpecError: as `load_spec`; Airflow shows them as import errors.
+        """
+        self.path = Path(spec_path).absolute()
+        self.spec = load_spec(self.path)
+        # The Asset behind it is named when there is an output: a run without one has no event.
+        self.output = AssetAlias(f"{self.spec.name}_{self.spec.output.path}")
+        self.description = f"Nested files in {self.spec.input.path}, flat tables out in {self.spec.output.path}"
+        self.doc_md = f"{self.description}. The spec:\n\n```yaml\n{self.path.read_text(encoding='utf-8')}```"
+
+    def start(self, data_dir: str) -> None:
+        """Check all that can be known before the first file: spec, allowed roots, landing, references."""
+        from fanfold.steps.start import start
+
+        with self._failures():
+            if not Path(data_dir).is_absolute():
+                # Each task is a process of its own: a relative path would mean another folder in each.
+                msg = f"data_dir {data_dir!r} is relative, expected an absolute path"
+                raise PathError(msg)
+            start(self.path, data_dir)
+
+    def check_for_files(self, data_dir: str, execution_ts: str) -> bool:
+        """Wait until a file is ready; between two looks no worker slot is held. Without one, the run is skipped."""
+        from fanfold.steps.check_for_files import check_for_files, seconds_to_next_look
+
+        with self._failures():
+            feed = self._open(data_dir)
+            if check_for_files(feed, execution_ts):
+                return True
+            context, now = get_current_context(), datetime.now(UTC)
+            first_look = context["ti"].get_first_reschedule_date(context)
+            pause = seconds_to_next_look(feed, (now - first_look).total_seconds() if first_look else None)
+        if pause is None:
+            msg = f"no file was ready in {feed.landing_dir} within {feed.spec.input.wait_seconds} s"
+            raise AirflowSkipException(msg)
+        # A supervisor may notice the end of its task one heartbeat late. A task that is queued again by then is taken
+        # for the one that ended, and failed.
+        soonest = 2 * conf.getint("workers", "min_heartbeat_interval", fallback=5) + 1
+        raise AirflowRescheduleException(now + timedelta(seconds=max(soonest, pause)))  # type: ignore[no-untyped-call]
+
+    def list_files(self, data_dir: str, execution_ts: str) -> dict[str, int]:
+        """Count the files that are ready, or staged in this run already, and their bytes."""
+        from fanfold.steps.list_files import list_run
+
+        with self._failures():
+            found = list_run(self._open(data_dir), execution_ts)
+        return {"files": len(found), "bytes": sum(file.size_bytes for file in found)}
+
+    def multiple_files_check(self, found: dict[str, int]) -> str:
+        """Choose the notification where there are more files than `notify.above_files`."""
+        several = found["files"] > self.spec.notify.above_files
+        return "file_check_operations." + ("send_slack_notification" if several else "skip_notification")
+
+    def send_slack_notification(self, execution_ts: str, found: dict[str, int]) -> None:
+        """Tell Slack about the files of the run. This never fails."""
+        ready = f"{proof.count(found['files'], 'file')}, {proof.count(found['bytes'], 'byte')} are ready"
+        run = f"Fanfold: feed {self.spec.name}, run {format_ts(parse_ts(execution_ts))}"
+        notify(self.spec.notify.slack_conn_id, f"{run}: {ready}")
+
+    def skip_notification(self) -> None:
+        """Tell nobody: there are too few files."""
+
+    def stage_files(self, data_dir: str, execution_ts: str) -> None:
+        """Claim the files that are ready into the subdirectories of the run."""
+        from fanfold.steps.stage_files import stage_files
+
+        with self._failures():
+            log.info("files: %d", stage_files(self._open(data_dir), execution_ts))
+
+    def create_dynamic_taskgroups(self, data_dir: str, execution_ts: str) -> dict[str, str]:
+        """Give every group its subdirectory; freeze the references and fix the one schema of the run.
+
+        A run that has published nothing takes up a changed spec here, when this task is cleared.
+        """
+        from fanfold.steps.create_dynamic_taskgroups import create_dynamic_taskgroups
+
+        with self._failures():
+            feed, ts = self._open(data_dir), format_ts(parse_ts(execution_ts))
+            unfinished.take_up(feed, ts)
+            groups = create_dynamic_taskgroups(data_dir, ts, feed.spec.subdirs)
+            if len(groups) > feed.spec.subdirs and not runs.is_complete(feed.run(ts)):
+                msg = (
+                    f"run {ts} has {len(groups)} subdirectories, the DAG has {feed.spec.subdirs} groups: end it with "
+                    f"fanfold run SPEC --ts {ts}, or give it up with fanfold release SPEC {ts}"
+                )
+                raise DataError(msg)
+        return {str(n): groups.get(str(n), f"staging/{ts}/{n}") for n in range(1, feed.spec.subdirs + 1)}
+
+    def merge_data(self, subdir: str, data_dir: str) -> None:
+        """Join the references to every record of the subdirectory."""
+        from fanfold.steps.merge_data import merge_data
+
+        self._do(merge_data, subdir, data_dir)
+
+    def denormalize_data(self, subdir: str, data_dir: str) -> None:
+        """Explode and flatten the merged records, and publish the rows."""
+        from fanfold.steps.denormalize_data import denormalize_data
+
+        self._do(denormalize_data, subdir, data_dir)
+
+    def archive_files(self, subdir: str, data_dir: str) -> None:
+        """Move the originals of the subdirectory into the archive."""
+        from fanfold.steps.archive_files import archive_files
+
+        self._do(archive_files, subdir, data_dir)
+
+    def verify_run(self, data_dir: str, execution_ts: str) -> dict[str, int | str]:
+        """Account for every file, record and row, and commit the run; its output is an Asset event.
+
+        Where too much is bad, or nothing could be read, this fails once the run is committed, and again when cleared.
+        """
+        from fanfold.steps.verify_run import verdict_of, verify_run
+
+        with self._failures(data_dir, execution_ts):
+            summary = verify_run(data_dir, execution_ts, self._open(data_dir).spec.subdirs)
+        fields = msgspec.structs.asdict(summary)
+        counts = {key: value for key, value in fields.items() if isinstance(value, (int, str))}
+        output_dir = proof.output_dir(summary, Path(data_dir))
+        log.info("%s", proof.sentence(summary))
+        log.info("%s", ", ".join(f"{key}: {value}" for key, value in counts.items()))
+        log.info("output: %s", output_dir)
+        if failed := verdict_of(data_dir, execution_ts):
+            _fail([failed])
+        if output_dir:
+            event = get_current_context()["outlet_events"][self.output]
+            event.add(Asset(uri=output_dir.parent.as_uri()), extra={"uri": output_dir.as_uri(), **counts})
+        return counts
+
+    def end(self) -> None:
+        """Say that all went well: every group, or none because there was nothing to do."""
+
+    def _open(self, data_dir: str) -> Feed:
+        return runs.open_feed(self.path, data_dir)
+
+    def _do(self, step: Callable[[str, str], object], subdir: str, data_dir: str) -> None:
+        with self._failures(data_dir, Path(subdir).parent.name):
+            log.info("%s", step(subdir, data_dir))
+
+    @contextlib.contextmanager
+    def _failures(self, data_dir: str = "", execution_ts: str = "") -> Iterator[None]:
+        """Say in Airflow's words how a task ends; of a task on a run, also what to do next."""
         try:
             yield
-        except EmptySubdir:
-            raise
+        except EmptySubdir as empty:
+            raise AirflowSkipException(str(empty)) from None
         except FanfoldError as error:
-            from fanfold.feed import unfinished
-            from fanfold.layout import format_ts, parse_ts
-
-            error.add_note(unfinished.what_next(_open(spec_path, data_dir), format_ts(parse_ts(execution_ts))))
-            raise
-
-
-def _open(spec_path: Path, data_dir: str) -> "Feed":
-    from fanfold.feed import runs
-
-    return runs.open_feed(spec_path, data_dir)
+            lines = [str(error), *getattr(error, "__notes__", ())]
+            if execution_ts:
+                # Where the spec cannot be read, only the failure is told.
+                with contextlib.suppress(FanfoldError):
+                    lines.append(unfinished.what_next(self._open(data_dir), format_ts(parse_ts(execution_ts))))
+            _fail(lines)
 
 
-def start(spec_path: Path, data_dir: str) -> None:
-    """Check spec, allowed roots, landing and references."""
-    from fanfold.steps import start as step
-
-    with _in_airflows_words():
-        if not Path(data_dir).is_absolute():
-            # Each task is a process of its own: a relative path would mean another folder in each.
-            msg = f"data_dir {data_dir!r} is relative, expected an absolute path"
-            raise PathError(msg)
-        step.start(spec_path, data_dir)
-
-
-def check_for_files(spec_path: Path, data_dir: str, execution_ts: str) -> bool:
-    """Say that a file is ready, or staged in this run already; else look again in `poll_seconds`.
-
-    Between two looks no worker slot is held.
-
-    Raises:
-        AirflowRescheduleException: none is ready yet.
-        AirflowSkipException: none came within `wait_seconds` of the first look.
-    """
-    from fanfold.feed import landing
-    from fanfold.steps import list_files as step
-
-    with _in_airflows_words():
-        feed = _open(spec_path, data_dir)
-        if step.list_run(feed, execution_ts):
-            return True
-    context = get_current_context()
-    first_look = context["ti"].get_first_reschedule_date(context)
-    remaining = feed.spec.input.wait_seconds - (time.time() - first_look.timestamp() if first_look else 0.0)
-    if first_look is None or remaining <= 0:
-        # Each look is a process of its own: said at each, it would be said for ever.
-        landing.warn(step.list_files(feed).held)
-    if remaining <= 0:
-        msg = f"no file was ready in {feed.landing_dir} within {feed.spec.input.wait_seconds} s"
-        raise AirflowSkipException(msg)
-    # A supervisor may notice the end of its task one heartbeat late. A task that is queued again by then is taken for
-    # the one that ended, and failed.
-    soonest = 2 * conf.getint("workers", "min_heartbeat_interval", fallback=5) + 1
-    pause = max(soonest, min(remaining, feed.spec.input.poll_seconds))
-    raise AirflowRescheduleException(datetime.now(UTC) + timedelta(seconds=pause))  # type: ignore[no-untyped-call]
-
-
-def list_files(spec_path: Path, data_dir: str, execution_ts: str) -> dict[str, int]:
-    """Count the files that are ready, or staged in this run already: `files`, `bytes`."""
-    from fanfold.steps import list_files as step
-
-    with _in_airflows_words():
-        found = step.list_run(_open(spec_path, data_dir), execution_ts)
-    return {"files": len(found), "bytes": sum(file.size_bytes for file in found)}
-
-
-def stage_files(spec_path: Path, data_dir: str, execution_ts: str) -> None:
-    """Claim the files that are ready into the run's subdirectories."""
-    from fanfold.steps import stage_files as step
-
-    with _in_airflows_words():
-        log.info("files: %d", step.stage_files(_open(spec_path, data_dir), execution_ts))
-
-
-def create_dynamic_taskgroups(spec_path: Path, data_dir: str, execution_ts: str) -> dict[str, str]:
-    """Prepare the groups; return the subdirectory of each, by its number.
-
-    A run that has published nothing takes up a changed spec here, when this task is cleared.
-    """
-    from fanfold.feed import runs, unfinished
-    from fanfold.layout import format_ts, parse_ts
-    from fanfold.steps import create_dynamic_taskgroups as step
-
-    with _in_airflows_words():
-        feed, ts = _open(spec_path, data_dir), format_ts(parse_ts(execution_ts))
-        unfinished.take_up(feed, ts)
-        groups = step.create_dynamic_taskgroups(data_dir, ts, feed.spec.subdirs)
-        if len(groups) > feed.spec.subdirs and not runs.is_complete(feed.run(ts)):
-            msg = (
-                f"run {ts} has {len(groups)} subdirectories, the DAG has {feed.spec.subdirs} groups: end it with "
-                f"fanfold run SPEC --ts {ts}, or give it up with fanfold release SPEC {ts}"
-            )
-            raise DataError(msg)
-    return {str(n): groups.get(str(n), f"staging/{ts}/{n}") for n in range(1, feed.spec.subdirs + 1)}
-
-
-def merge_data(spec_path: Path, subdir: str, data_dir: str) -> None:
-    """Join the references to every record of the subdirectory."""
-    from fanfold.steps import merge_data as step
-
-    with _of_run(spec_path, data_dir, Path(subdir).parent.name):
-        log.info("%s", step.merge_data(subdir, data_dir))
-
-
-def denormalize_data(spec_path: Path, subdir: str, data_dir: str) -> None:
-    """Explode and flatten the merged records, and publish the rows."""
-    from fanfold.steps import denormalize_data as step
-
-    with _of_run(spec_path, data_dir, Path(subdir).parent.name):
-        log.info("%s", step.denormalize_data(subdir, data_dir))
-
-
-def archive_files(spec_path: Path, subdir: str, data_dir: str) -> None:
-    """Move the originals into the archive."""
-    from fanfold.steps import archive_files as step
-
-    with _of_run(spec_path, data_dir, Path(subdir).parent.name):
-        log.info("%s", step.archive_files(subdir, data_dir))
-
-
-def verify_run(spec_path: Path, data_dir: str, execution_ts: str) -> dict[str, Any]:
-    """Account for everything and commit the run; return its counts.
-
-    Where too much is bad, or nothing could be read, it fails once the run is committed, and fails again when cleared.
-    """
-    import msgspec
-
-    from fanfold.steps import verify_run as step
-
-    with _of_run(spec_path, data_dir, execution_ts):
-        summary = step.verify_run(data_dir, execution_ts, _open(spec_path, data_dir).spec.subdirs)
-    counts: Mapping[str, Any] = msgspec.to_builtins(summary)
-    if failed := step.verdict_of(data_dir, execution_ts):
-        raise AirflowFailException(failed)
-    return {key: value for key, value in counts.items() if isinstance(value, (int, str))}
-
-
-def send_slack_notification(spec: Spec, execution_ts: str, found: Mapping[str, int]) -> None:
-    """Tell Slack about the files of a run. Never fails."""
-    from fanfold.airflow.slack import notify
-    from fanfold.layout import format_ts, parse_ts
-
-    run = format_ts(parse_ts(execution_ts))
-    notify(
-        spec.notify.slack_conn_id,
-        f"Fanfold: feed {spec.name}, run {run}: {found['files']:,} files, {found['bytes']:,} bytes are ready",
-    )
+def _fail(lines: list[str]) -> NoReturn:
+    """Fail the task for good, in short lines; Airflow adds a traceback, which is the shortest without a cause."""
+    for line in lines:
+        log.error("%s", line)
+    raise AirflowFailException("\n".join(lines)) from None

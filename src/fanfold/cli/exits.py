@@ -32,7 +32,6 @@ def main() -> NoReturn:
 
 
 def _run() -> int:
-    debug = "--debug" in sys.argv
     try:
         return _call([argument for argument in sys.argv[1:] if argument != "--debug"])
     except click.ClickException as error:
@@ -43,11 +42,12 @@ def _run() -> int:
     except BrokenPipeError:
         return 0
     except BaseException as error:  # noqa: BLE001 - this is where every error ends
-        if debug:
+        if "--debug" in sys.argv:
             traceback.print_exc()
-        for line in _lines(error):
+        ends = list(_ends(error))
+        for line, _ in ends:
             click.echo(line, err=True)
-        return min(map(_exit_code, _leaves(error)))
+        return min(code for _, code in ends)
 
 
 def _call(arguments: list[str]) -> int:
@@ -55,28 +55,19 @@ def _call(arguments: list[str]) -> int:
         code = cli(args=arguments, standalone_mode=False)
     except SystemExit as stop:
         code = stop.code
-    except click.exceptions.Exit as stop:
-        code = stop.exit_code
     sys.stdout.flush()
     return int(code or 0)
 
 
-def _leaves(error: BaseException) -> Iterator[BaseException]:
+def _ends(error: BaseException) -> Iterator[tuple[str, int]]:
+    """Yield a line and an exit code for each error, and behind it what was added to it."""
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
-            yield from _leaves(inner)
+            yield from _ends(inner)
     else:
-        yield error
-
-
-def _lines(error: BaseException) -> Iterator[str]:
-    """Yield a line for each error, and what was added to them behind it."""
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _lines(inner)
-    else:
-        yield _line(error)
-    yield from getattr(error, "__notes__", ())
+        yield _line(error), error.exit_code if isinstance(error, FanfoldError) else TRY_AGAIN
+    # The smallest code counts: a note changes nothing.
+    yield from ((note, TRY_AGAIN) for note in getattr(error, "__notes__", ()))
 
 
 def _line(error: BaseException) -> str:
@@ -88,7 +79,3 @@ def _line(error: BaseException) -> str:
     passing = isinstance(error, (OSError, MemoryError)) or "duckdb" in type(error).__module__
     kind = "try again" if passing else "internal error, --debug shows where"
     return f"error ({kind}): {type(error).__name__}: {message}"
-
-
-def _exit_code(error: BaseException) -> int:
-    return error.exit_code if isinstance(error, FanfoldError) else TRY_AGAIN

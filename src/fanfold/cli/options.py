@@ -1,23 +1,43 @@
-"""What commands share: their common arguments, and how they print for machines."""
+"""What commands share: their common arguments, the feed that they are about, and how they print for machines."""
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 import msgspec
 
+from fanfold.feed import runs
+
+
+def _absolute(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
+    # It is meant relative to the working directory, not to the spec.
+    return path.absolute() if path else None
+
+
 SPEC = click.argument("spec", type=click.Path(path_type=Path))
 DATA_DIR = click.option(
-    "--data-dir", type=click.Path(path_type=Path), help="Root of the feed, in place of the spec's data_dir."
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    callback=_absolute,
+    help="Root of the feed, in place of the spec's data_dir.",
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+
+
+def with_feed(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the feed of the spec that is its first argument, or of its --data-dir."""
+
+    @SPEC
+    @DATA_DIR
+    @functools.wraps(command)
+    def opened(spec: Path, data_dir: Path | None, **arguments: Any) -> None:
+        command(runs.open_feed(spec, data_dir), **arguments)
+
+    return opened
 
 
 def print_json(document: Any) -> None:
     """Print one JSON object, or a list of them, on a line."""
     click.echo(msgspec.json.encode(document).decode())
-
-
-def absolute(data_dir: Path | None) -> Path | None:
-    """Return a `--data-dir` as it is meant: relative to the working directory."""
-    return data_dir.absolute() if data_dir else None

@@ -4,7 +4,11 @@ from pathlib import Path
 
 import click
 
-from fanfold.cli.options import DATA_DIR, JSON, SPEC, absolute, print_json
+from fanfold.cli.options import JSON, print_json, with_feed
+from fanfold.feed import quarantine as kept
+from fanfold.feed.replay import replay
+from fanfold.layout import Feed
+from fanfold.proof import count
 
 
 @click.group()
@@ -16,16 +20,12 @@ def quarantine() -> None:
 
 
 @quarantine.command("list")
-@SPEC
+@with_feed
 @click.option("--all", "decided", is_flag=True, help="Also what was replayed or discarded.")
-@DATA_DIR
 @JSON
-def list_quarantine(spec: Path, data_dir: Path | None, *, decided: bool, as_json: bool) -> None:
+def list_quarantine(feed: Feed, *, decided: bool, as_json: bool) -> None:
     """List bad records and files, the oldest first."""
-    from fanfold.feed import quarantine, runs
-
-    items = quarantine.items(runs.open_feed(spec, absolute(data_dir)))
-    found = [item for item in items if decided or item.state == "open"]
+    found = [item for item in kept.items(feed) if decided or item.state == "open"]
     if as_json:
         print_json(found)
         return
@@ -38,18 +38,15 @@ def list_quarantine(spec: Path, data_dir: Path | None, *, decided: bool, as_json
 
 
 @quarantine.command("show")
-@SPEC
+@with_feed
 @click.argument("item")
-@DATA_DIR
-def show_quarantine(spec: Path, item: str, data_dir: Path | None) -> None:
+def show_quarantine(feed: Feed, item: str) -> None:
     """Print everything about a bad record or file, as JSON."""
-    from fanfold.feed import quarantine, runs
-
-    print_json(quarantine.find(runs.open_feed(spec, absolute(data_dir)), item))
+    print_json(kept.find(feed, item))
 
 
 @quarantine.command("replay")
-@SPEC
+@with_feed
 @click.argument("items", metavar="[ITEM]...", nargs=-1)
 @click.option(
     "--with",
@@ -57,35 +54,26 @@ def show_quarantine(spec: Path, item: str, data_dir: Path | None) -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The corrected record (JSON; of CSV with its header), or the corrected file, for one ITEM.",
 )
-@DATA_DIR
-def replay_quarantine(spec: Path, items: tuple[str, ...], corrected: Path | None, data_dir: Path | None) -> None:
+def replay_quarantine(feed: Feed, items: tuple[str, ...], corrected: Path | None) -> None:
     """Land bad records and files again, as they were or corrected; the next run takes them. Without ITEM all open ones.
 
     As they were helps when the spec or a reference was corrected. Twice changes nothing.
     """
-    from fanfold.feed import quarantine, runs
-    from fanfold.feed.replay import replay
-
     if corrected and len(items) != 1:
-        msg = f"found {len(items)} items, expected one --with a corrected text"
+        msg = f"found {count(len(items), 'item')}, expected one --with a corrected text"
         raise click.UsageError(msg)
-    feed = runs.open_feed(spec, absolute(data_dir))
     content = corrected.read_bytes() if corrected else None
-    opened = [item for item in quarantine.items(feed) if item.state == "open"] if not items else []
-    for item in [*opened, *(quarantine.find(feed, name) for name in items)]:
+    opened = [item for item in kept.items(feed) if item.state == "open"] if not items else []
+    for item in [*opened, *(kept.find(feed, name) for name in items)]:
         click.echo(f"{item.item}: landed as {replay(feed, item, content).landed_as}")
 
 
 @quarantine.command("discard")
-@SPEC
+@with_feed
 @click.argument("items", metavar="ITEM...", nargs=-1, required=True)
 @click.option("--reason", help="Why; it is kept.")
-@DATA_DIR
-def discard_quarantine(spec: Path, items: tuple[str, ...], reason: str | None, data_dir: Path | None) -> None:
+def discard_quarantine(feed: Feed, items: tuple[str, ...], reason: str | None) -> None:
     """Decide that bad records or files are not needed. They stay in quarantine, and are not listed any more."""
-    from fanfold.feed import quarantine, runs
-
-    feed = runs.open_feed(spec, absolute(data_dir))
     for name in items:
-        quarantine.discard(feed, quarantine.find(feed, name), reason)
+        kept.discard(feed, kept.find(feed, name), reason)
         click.echo(f"{name}: discarded")

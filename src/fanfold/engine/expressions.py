@@ -10,7 +10,8 @@ import duckdb
 from fanfold.engine.session import connect_to_nothing, identifier
 from fanfold.errors import DataError, nearest
 from fanfold.manifest import Column
-from fanfold.schema.infer import NAMELESS, lacking, sql_names
+from fanfold.schema.checks import lacking
+from fanfold.schema.columns import NAMELESS, sql_names
 
 ALLOWED_CLASSES = {
     "FUNCTION", "COLUMN_REF", "CONSTANT", "CAST", "CASE", "COMPARISON", "CONJUNCTION", "OPERATOR", "BETWEEN", "LAMBDA",

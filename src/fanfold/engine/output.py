@@ -11,7 +11,7 @@ from fanfold.errors import DataError
 from fanfold.manifest import Column
 from fanfold.native import Rows
 from fanfold.native.arrow import Stream
-from fanfold.schema.infer import header, sql_names
+from fanfold.schema.columns import header, sql_names
 
 # Of a group of Parquet: enough for its encodings, few enough for the memory of a task.
 ROW_GROUP_ROWS, ROW_GROUP_BYTES = 61_440, 16 * 1024 * 1024

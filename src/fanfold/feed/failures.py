@@ -13,7 +13,7 @@ from fanfold import durable, manifest
 from fanfold.errors import EmptySubdir, FanfoldError, SpecError
 from fanfold.feed import claim, groups, runs
 from fanfold.layout import Feed, Group, Run
-from fanfold.spec.model import changes, with_kept
+from fanfold.spec.changes import changes, with_kept
 from fanfold.working_files import Failure
 
 # Paths, each with its state; None where nothing is there.

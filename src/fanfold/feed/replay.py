@@ -11,6 +11,7 @@ import msgspec
 
 from fanfold import durable, manifest
 from fanfold.errors import DataError
+from fanfold.faults import steps
 from fanfold.feed import access, archive, runs
 from fanfold.feed.quarantine import Item, Resolution, resolution_path
 from fanfold.layout import COMPRESSIONS, Feed, input_format
@@ -105,8 +106,8 @@ def _archived_path(feed: Feed, committed: Manifest, bad: BadRecord) -> str:
 
 def _wrapped(record: bytes, records_at: str) -> bytes:
     """Put a record where `input.records_at` looks for it: into an array, inside of objects."""
-    tokens = records_at.split("/")[1:]
-    wrapped = b"[%s]" % record if tokens else record
-    for token in reversed(tokens):
-        wrapped = b"{%s:%s}" % (msgspec.json.encode(token.replace("~1", "/").replace("~0", "~")), wrapped)
+    keys = steps(records_at)
+    wrapped = b"[%s]" % record if keys else record
+    for key in reversed(keys):
+        wrapped = b"{%s:%s}" % (msgspec.json.encode(key), wrapped)
     return wrapped

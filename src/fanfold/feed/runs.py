@@ -12,7 +12,8 @@ from fanfold.errors import DataError, MissingError, SpecError, nearest
 from fanfold.feed import access, lease
 from fanfold.layout import Feed, Run, format_ts, parse_ts
 from fanfold.manifest import Manifest
-from fanfold.spec.model import Spec, allowed_roots, check_allowed, load_spec
+from fanfold.spec.model import Spec, load_spec
+from fanfold.spec.roots import allowed_roots, check_allowed
 from fanfold.working_files import Files, Identity, Progress, Release, RunSchema
 
 # The work is short, but for the hashes of files that may be duplicates.

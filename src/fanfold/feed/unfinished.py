@@ -5,7 +5,7 @@ import logging
 from fanfold import durable
 from fanfold.feed import failures, runs
 from fanfold.layout import Feed, Run
-from fanfold.spec.model import KEPT_KEYS, changes, with_kept
+from fanfold.spec.changes import KEPT_KEYS, changes, with_kept
 
 log = logging.getLogger(__name__)
 

@@ -34,6 +34,8 @@ __all__ = [
 ]
 
 _FAULT = struct.Struct("<11Q")
+# The core tells no more of what was found.
+MAX_FOUND_BYTES = 20
 
 
 class Others(enum.IntEnum):
@@ -70,10 +72,22 @@ class Wrong(NamedTuple):
         if self.code == "record_too_large":
             found = f"{self.size} bytes"
         elif self.found:
-            found = repr(self.found.decode("utf-8", "backslashreplace"))
+            text = self.found.decode("utf-8", "backslashreplace") + ("…" if self._is_cut else "")
+            # A text of JSON has its own quotes.
+            if is_text := text.startswith('"') and text.isprintable() and text != '"':
+                text = text.removesuffix('"') + '"'
+            found = text if is_text else repr(text)
         else:
             found = "the end" if self.code == "truncated" else "nothing"
         return f"found {found}, expected {self.expected}"
+
+    @property
+    def _is_cut(self) -> bool:
+        """Whether what was found is only the beginning of a longer text or word."""
+        if self.found.startswith(b'"'):
+            return len(self.found) > 1 and not self.found.endswith(b'"')
+        end = self.offset - self.record_offset + len(self.found)
+        return len(self.found) >= MAX_FOUND_BYTES and self.raw[end : end + 1] not in b' \t\r\n,:[]{}"'
 
 
 class Piece(NamedTuple):

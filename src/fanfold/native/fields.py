@@ -9,6 +9,8 @@ from typing import Literal, NamedTuple, Self
 
 _NODE = struct.Struct("<BBBBIII")
 _KINDS = ("object", "list", "value")
+# The kinds of values that have values in them, as `Seen.kinds` calls them.
+CONTAINERS = {"object", "array"}
 TYPES = ("VARCHAR", "BIGINT", "DECIMAL", "DOUBLE", "BOOLEAN", "DATE", "TIMESTAMP", "TIMESTAMPTZ", "JSON")
 
 
@@ -132,6 +134,11 @@ class Seen:
         found = {"object": self.objects, "array": self.arrays, "scalar": scalars}
         first = ({"5": "object", "6": "array"}.get(kind, "scalar") for kind in self.order if kind != "0")
         return {kind: found[kind] for kind in dict.fromkeys([*first, *found]) if found[kind]}
+
+    @property
+    def is_object(self) -> bool:
+        """Whether every value is an object, and one of them has a field."""
+        return self.kinds.keys() == {"object"} and bool(self.fields)
 
     @property
     def records(self) -> int:

@@ -5,33 +5,18 @@ import shutil
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 from fanfold.faults import UnreadableError
 
 WINDOW_BYTES = 1 << 20
 # Compressed data is taken in pieces that grow while they give little: deflate makes 1,032 bytes of one, zstd 32,768.
 FEWEST_BYTES, MOST_BYTES = 64, 16 * 1024
-# What gives more than this, and more than so many times its size on disk, is no data that somebody wrote.
+# Nobody wrote data that gives more than this, and more than this many times its size on disk.
 BOMB_BYTES, BOMB_RATIO = 64 * 1024 * 1024, 250
 
 # Is told all bytes of the file on disk, in their order.
 Hash = Callable[[bytes], object]
-
-
-class Decompressor(Protocol):
-    """What decompresses one member of gzip, or one frame of zstd."""
-
-    @property
-    def eof(self) -> bool:
-        """Whether the member ended."""
-
-    @property
-    def unused_data(self) -> bytes:
-        """What follows the member."""
-
-    def decompress(self, data: bytes, /) -> bytes:
-        """Return what the next bytes give."""
 
 
 def windows(path: str, update: Hash) -> Iterator[bytes]:
@@ -48,12 +33,13 @@ def windows(path: str, update: Hash) -> Iterator[bytes]:
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         if path.endswith(".gz"):
-            yield from _unpacked(file, path, update, (_gzip_member, zlib.error))
+            # 16: with the header and the checksum of gzip.
+            yield from _unpacked(file, path, update, lambda: zlib.decompressobj(16 + zlib.MAX_WBITS), zlib.error)
         elif path.endswith(".zst"):
             import zstandard
 
             frame = zstandard.ZstdDecompressor().decompressobj
-            yield from _unpacked(file, path, update, (frame, zstandard.ZstdError))
+            yield from _unpacked(file, path, update, frame, zstandard.ZstdError)
         else:
             yield from _plain(file, update)
     finally:
@@ -71,51 +57,32 @@ def _plain(file: int, update: Hash) -> Iterator[bytes]:
         yield window
 
 
-def _gzip_member() -> Decompressor:
-    # 16: with the header and the checksum of gzip.
-    member: Decompressor = zlib.decompressobj(16 + zlib.MAX_WBITS)
-    return member
-
-
-def _unpacked(
-    file: int, path: str, update: Hash, compression: tuple[Callable[[], Decompressor], type[Exception]]
-) -> Iterator[bytes]:
-    begin, error = compression
-    taken, given, size = 0, 0, FEWEST_BYTES
-    member, is_open = begin(), False
-    ready: list[bytes] = []
+def _unpacked(file: int, path: str, update: Hash, begin: Callable[[], Any], error: type[Exception]) -> Iterator[bytes]:
+    """Yield what is compressed in a file, one member of gzip (or frame of zstd) after the other."""
+    taken, given, size, member = 0, 0, FEWEST_BYTES, None
     try:
         while packed := os.read(file, size):
             update(packed)
             while packed:
-                is_open = True
-                ready.append(member.decompress(packed))
-                taken, given = taken + len(packed) - len(member.unused_data), given + len(ready[-1])
+                member = member or begin()
+                content = member.decompress(packed)
+                taken, given = taken + len(packed) - len(member.unused_data), given + len(content)
                 _check_ratio(given, taken)
-                packed = member.unused_data if member.eof else b""
-                if member.eof:
-                    member, is_open = begin(), False
-            size = max(FEWEST_BYTES, size // 8) if len(ready[-1]) > WINDOW_BYTES else min(MOST_BYTES, 2 * size)
-            if sum(map(len, ready)) >= WINDOW_BYTES:
                 _check_room(path, given)
-                yield from _cut(ready)
-                ready.clear()
+                # Little data may give much.
+                for start in range(0, len(content), WINDOW_BYTES):
+                    yield content[start : start + WINDOW_BYTES]
+                size = max(FEWEST_BYTES, size // 8) if len(content) > WINDOW_BYTES else min(MOST_BYTES, 2 * size)
+                packed = member.unused_data
+                member = None if member.eof else member
     except error as damage:
         while rest := os.read(file, WINDOW_BYTES):
             update(rest)
         msg = f"found damaged compression ({damage})"
         raise UnreadableError("unreadable", msg) from None
-    yield from _cut(ready)
-    if is_open:
+    if member:
         msg = "found the end of the file, expected more compressed data"
         raise UnreadableError("truncated", msg)
-
-
-def _cut(pieces: list[bytes]) -> Iterator[bytes]:
-    """Yield what little data gave, which may be much, in windows."""
-    whole = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-    for start in range(0, len(whole), WINDOW_BYTES):
-        yield whole[start : start + WINDOW_BYTES]
 
 
 def _check_ratio(content_bytes: int, written_bytes: int) -> None:
@@ -131,7 +98,7 @@ def _check_room(path: str, content_bytes: int) -> None:
 
 
 def _written_bytes(file: int, enough: int) -> int:
-    """Return how much of a file is no hole, or as soon as it is `enough`."""
+    """Return how many bytes of a file are not holes; as soon as these are `enough`, that number."""
     written = at = 0
     while written <= enough:
         try:

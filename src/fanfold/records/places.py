@@ -6,14 +6,20 @@ from typing import NamedTuple
 from fanfold.errors import DataError
 from fanfold.manifest import Column
 from fanfold.native import Field, Joined, Rows, Table
-from fanfold.schema.infer import FANFOLD, RECORD, RESCUED_COLUMN
+from fanfold.schema.columns import FANFOLD, RECORD, RESCUED_COLUMN
+from fanfold.schema.declared import Way, key_ways, way_of
 from fanfold.spec.model import Merge, Spec
 from fanfold.types import JSON, VARCHAR
 from fanfold.working_files import Node, RunSchema
 
-OWN = {"_source_file": (Rows.FILE, 0, 0), "_source_record": (Rows.NUMBER, 0, 0), "_source_item": (Rows.ITEM, 0, 0)}
-
-Way = tuple[str, ...]
+# A column: the kind of its values, the scope (or the reference) that they lie in, and their slot there.
+Source = tuple[int, int, int]
+OWN: dict[str, Source] = {
+    RESCUED_COLUMN: (Rows.RESCUED, 0, 0),
+    "_source_file": (Rows.FILE, 0, 0),
+    "_source_record": (Rows.NUMBER, 0, 0),
+    "_source_item": (Rows.ITEM, 0, 0),
+}
 
 
 class Places(NamedTuple):
@@ -23,18 +29,42 @@ class Places(NamedTuple):
         record: the fields, as the core takes them.
         slots: scope and slot of each value, by its path.
         scopes: of each array that explodes, the scope of its elements; of the record, by an empty path, 0.
-        keys: of each reference, scope and number of its key.
+        keys: scope and number of each key that is a value.
     """
 
     record: Field
     slots: dict[Way, tuple[int, int]]
     scopes: dict[Way, int]
-    keys: list[tuple[int, int]]
+    keys: dict[Way, tuple[int, int]]
 
     @property
     def chain(self) -> list[int]:
         """The scopes, from the record down."""
         return list(self.scopes.values())
+
+
+def places_of(nodes: list[Node], keys: Sequence[Way]) -> Places:
+    """Return where the values of records lie, which have the fields of `nodes`; those at `keys` are keys."""
+    found = Places(Field(), {}, {(): 0}, {})
+    counts, keys_in = [0], [0]
+
+    def walk(node: Node, way: Way, scope: int) -> Field:
+        if node.element:
+            found.scopes[way] = inner = len(counts)
+            counts.append(0)
+            keys_in.append(0)
+            return Field(node.name, "list", inside=(walk(node.element, way, inner),))
+        if node.kind == "object":
+            return Field(node.name, "object", inside=tuple(walk(one, (*way, one.name), scope) for one in node.fields))
+        found.slots[way] = scope, counts[scope]
+        counts[scope] += 1
+        if way in keys:
+            keys_in[scope] += 1
+            found.keys[way] = scope, keys_in[scope]
+        kind = node.type if node.declared or node.type == JSON else VARCHAR
+        return Field(node.name, "value", kind, found.keys.get(way, (0, 0))[1])
+
+    return found._replace(record=walk(Node("", "object", fields=nodes), (), 0))
 
 
 def places(schema: RunSchema, spec: Spec) -> Places:
@@ -43,59 +73,35 @@ def places(schema: RunSchema, spec: Spec) -> Places:
     Raises:
         DataError: the key of a reference is inside of an array that does not explode, or is not a value.
     """
-    numbered: dict[Way, int] = {}
-    scopes: dict[Way, int] = {(): 0}
-    slots: dict[Way, tuple[int, int]] = {}
-    counts, keys_in = [0], [0]
-    wanted = {tuple(merge.record_key.split(".")) for merge in spec.merge}
-
-    def walk(node: Node, path: Way, scope: int) -> Field:
-        if node.kind == "list":
-            scopes[path] = inner = len(counts)
-            counts.append(0)
-            keys_in.append(0)
-            return Field(node.name, "list", inside=(walk(node.element or Node("", "value"), path, inner),))
-        if node.kind == "object":
-            return Field(node.name, "object", inside=tuple(walk(one, (*path, one.name), scope) for one in node.fields))
-        slots[path] = scope, counts[scope]
-        counts[scope] += 1
-        if path in wanted:
-            keys_in[scope] += 1
-            numbered[path] = keys_in[scope]
-        kind = node.type if node.declared or node.type == JSON else VARCHAR
-        return Field(node.name, "value", kind, numbered.get(path, 0))
-
-    record = walk(Node("", "object", fields=schema.record), (), 0)
-    keys = []
+    found = places_of(schema.record, key_ways(spec))
     for index, merge in enumerate(spec.merge):
-        path = tuple(merge.record_key.split("."))
-        if path not in numbered:
+        if key_ways(spec)[index] not in found.keys:
             msg = (
                 f"merge.{index}.key {merge.record_key!r} is not a value of the record, or of an element of the array "
-                "that explodes: nothing can match it"
+                "that explodes, expected one: nothing else can have a match"
             )
             raise DataError(msg)
-        keys.append((slots[path][0], numbered[path]))
-    return Places(record, slots, scopes, keys)
+    return found
 
 
 def joins(found: Places, tables: Sequence[Table], merges: Sequence[Merge]) -> list[Joined]:
     """Return the references as they are joined; a record without a match is bad, but under `on_missing: keep`."""
-    return [
-        Joined(table, scope, (number,), required=merge.on_missing != "keep")
-        for table, (scope, number), merge in zip(tables, found.keys, merges, strict=True)
-    ]
+    joined = []
+    for table, merge in zip(tables, merges, strict=True):
+        scope, number = found.keys[way_of(merge.record_key)]
+        joined.append(Joined(table, scope, (number,), required=merge.on_missing != "keep"))
+    return joined
 
 
-def columns(found: Places, schema: RunSchema, spec: Spec) -> Iterator[tuple[Column, tuple[int, int, int]]]:
-    """Yield the flat columns of a run, each with where its values come from: kind, scope (or reference) and slot."""
+def columns(found: Places, schema: RunSchema, spec: Spec) -> Iterator[tuple[Column, Source]]:
+    """Yield the flat columns of a run, each with where its values come from."""
     slots_of = [iter(slots) for slots in schema.joined]
     into = [merge.into for merge in spec.merge]
     for column in schema.flat:
         if column.source == RECORD:
             yield column, (Rows.SLOT, *found.slots[tuple(column.path)])
-        elif column.source != FANFOLD:
+        elif column.source == FANFOLD:
+            yield column, OWN[column.name]
+        else:
             reference = into.index(column.source)
             yield column, (Rows.JOIN, reference, next(slots_of[reference]))
-        else:
-            yield column, (Rows.RESCUED, 0, 0) if column.name == RESCUED_COLUMN else OWN[column.name]

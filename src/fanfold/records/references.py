@@ -1,23 +1,25 @@
-"""References: looked through, and frozen for a run before any group starts."""
+"""References: read, and frozen for a run before any group starts."""
 
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from fanfold import types
 from fanfold.errors import DataError, MissingError, nearest
-from fanfold.faults import UnreadableError, shortened
-from fanfold.layout import Run, input_format
-from fanfold.manifest import Column
-from fanfold.native import Field, Form, Others, Reader, Seen, Table
-from fanfold.records.content import windows
-from fanfold.records.read import MAX_FIELDS, fields_of_csv, or_nothing
-from fanfold.records.scan import add_told, told_of, with_maps
-from fanfold.spec.model import Merge
+from fanfold.faults import UnreadableError
+from fanfold.layout import Place, Run, input_format
+from fanfold.manifest import BadFile, Column
+from fanfold.native import Field, Others, Seen, Table
+from fanfold.records.places import places_of
+from fanfold.records.read import Door, Rules, fields_of_csv
+from fanfold.records.scan import scan
+from fanfold.schema.columns import RECORD, leaves
+from fanfold.schema.declared import Declared
+from fanfold.schema.record import RecordBuilder
+from fanfold.spec.model import Input, Merge, Spec
+from fanfold.working_files import Node
 
-CONTAINERS = {"object", "array"}
 _OPENING = threading.Lock()
 _OPEN: weakref.WeakValueDictionary[tuple[str | int, ...], Table] = weakref.WeakValueDictionary()
 SHOWN_KEYS = 3
@@ -42,21 +44,29 @@ class Reference:
             OSError: the file cannot be read.
         """
         self._source, self._merge = source, merge
-        self._format = input_format(merge.reference)
-        self._form = Form(self._format == "csv", "", max_record_bytes, MAX_FIELDS)
-        told = told_of(str(source)) if self._format == "parquet" else None
-        known = with_maps(None, told.seen, told.maps) if told and told.maps else None
-        reader = Reader(known, Others.LEARN, self._form)
-        for _ in self._pieces(reader):
-            pass
-        seen = reader.seen
-        if told is not None:
-            add_told(seen, told, merge.reference)
-        self._check_names(seen)
-        self._check_apart(seen, ())
-        self.columns: list[Column] = []
-        self.slots: list[int] = []
-        self.node = self._row(seen)
+        # A reference is read by the rules of any other file, but for what the spec says of those.
+        self._spec = Spec(version=1, name="reference", input=Input(max_record_bytes=max_record_bytes))
+        name, key = merge.reference, merge.reference_key
+        # One file is read by one thread, whatever its size.
+        found = scan(source.parent, {name: Place(str(source), 0)}, self._spec)
+        self._check_good(found.files[name].first)
+        fields = found.seen.fields
+        if fields or input_format(name) == "csv":
+            _check_there(merge, list(fields))
+        at = fields.get(key)
+        if at is not None and at.kinds and "scalar" not in at.kinds:
+            msg = f"{name}: key {key!r} is an {min(at.kinds)}, expected a text or a number"
+            raise DataError(msg)
+        taken = [one for one in fields if one != key] if merge.columns is None else merge.columns
+        self._check_apart(found.seen)
+        row = Seen(fields={one: fields[one] for one in taken if one in fields})
+        nodes = RecordBuilder(self._spec, []).nodes(row, Declared())
+        frozen = places_of([Node(key, "value"), *(one for one in nodes if one.name != key)], [(key,)])
+        self.node, self._sha256 = frozen.record, found.files[name].sha256
+        self.columns, self.slots = list[Column](), list[int]()
+        for way, node, *_ in leaves(nodes, row):
+            self.columns.append(Column("_".join(way), types.in_table(node.type), RECORD, [*way], first_file=name))
+            self.slots.append(frozen.slots[way][1])
 
     def freeze(self, target: Path) -> int:
         """Write the frozen rows, which `opened` opens; what is there already is replaced.
@@ -65,7 +75,7 @@ class Reference:
             The number of rows that a record may find. Under `on_duplicate: first` the first of each key counts.
 
         Raises:
-            DataError: a record cannot be read, or a key stands in several lines, which are named.
+            DataError: a record cannot be read, or several lines have one key; they are named.
             OSError: a file cannot be read or written.
         """
         return self._freeze(target, self.node)
@@ -80,81 +90,29 @@ class Reference:
             return self._freeze(Path(file.name), self.node._replace(inside=self.node.inside[:1]))
 
     def _freeze(self, target: Path, row: Field) -> int:
+        door = Door(self._source.parent, self._spec, Rules(row, Others.LEAVE, frozen=True))
         with target.open("wb") as file:
-            file.writelines(self._pieces(Reader(row, Others.LEAVE, self._form, frozen=True)))
+            for piece in door.read(self._merge.reference, str(self._source), self._sha256):
+                file.write(piece.merged)
+        self._check_good(door.found.first)
         table = opened(target)
         if table.repeated and self._merge.on_duplicate == "fail":
             raise DataError(self._name_lines(table))
         return len(table) - table.repeated
 
-    def _pieces(self, reader: Reader) -> Iterator[bytes]:
-        """Yield what a reader makes of the file, all records of which are to be good."""
-        try:
-            for piece in reader.read(b"", self._windows()):
-                for wrong in piece.wrong[:1]:
-                    line = wrong.record if self._format == "parquet" else wrong.line
-                    self._refuse(f":{line}" if line else "", wrong.message, wrong.code)
-                yield piece.merged
-        except UnreadableError as error:
-            self._refuse("", str(error), error.code)
-
-    def _windows(self) -> Iterable[bytes]:
-        if self._format != "parquet":
-            return windows(str(self._source), lambda _: None)
-        from fanfold.engine import parquet
-
-        return or_nothing(parquet.windows(self._source, self._source.parent))
-
-    def _refuse(self, place: str, message: str, code: str) -> None:
-        msg = f"{self._merge.reference}{place}: {shortened(message)} ({code}), expected every record to be good"
-        raise DataError(msg) from None
-
-    def _check_names(self, seen: Seen) -> None:
-        if seen.fields or self._format == "csv":
-            _check_there(self._merge, list(seen.fields))
-        key = seen.fields.get(self._merge.reference_key)
-        if key is not None and key.kinds and key.kinds.keys() <= CONTAINERS:
-            name, found = self._merge.reference_key, min(key.kinds)
-            msg = f"{self._merge.reference}: key {name!r} is an {found}, expected a text or a number"
+    def _check_good(self, fault: BadFile | None) -> None:
+        if fault:
+            place = f"{self._merge.reference}:{fault.line}" if fault.line else self._merge.reference
+            msg = f"{place}: {fault.message} ({fault.code}), expected every record to be good"
             raise DataError(msg)
 
-    def _check_apart(self, seen: Seen, path: tuple[str, ...]) -> None:
-        alike: dict[str, str] = {}
-        for name, inner in seen.fields.items():
-            if (other := alike.setdefault(name.lower(), name)) != name:
-                both = " and ".join(repr(".".join((*path, one))) for one in (other, name))
-                msg = f"{self._merge.reference}: {both} have one name, expected names apart, also without letter case"
-                raise DataError(msg)
-            if _is_object(inner):
-                self._check_apart(inner, (*path, name))
-
-    def _row(self, seen: Seen) -> Field:
-        """Return the fields of a frozen row, and note its columns."""
-        key, slots = self._merge.reference_key, [1]
-        taken = [name for name in seen.fields if name != key] if self._merge.columns is None else self._merge.columns
-        inside = [Field(key, key=1)]
-        for name in dict.fromkeys(taken):
-            field = seen.fields.get(name)
-            if field and name == key:
-                self._note(types.of_seen(field), (name,), 0)
-            elif field:
-                inside.append(self._field(field, (name,), slots))
-        return Field(kind="object", inside=tuple(inside))
-
-    def _field(self, seen: Seen, path: tuple[str, ...], slots: list[int]) -> Field:
-        if _is_object(seen):
-            inside = tuple(self._field(inner, (*path, name), slots) for name, inner in seen.fields.items())
-            return Field(path[-1], "object", inside=inside)
-        kind = types.of_seen(seen)
-        self._note(kind, path, slots[0])
-        slots[0] += 1
-        return Field(path[-1], type=kind if kind == types.JSON else types.VARCHAR)
-
-    def _note(self, kind: str, path: tuple[str, ...], slot: int) -> None:
-        self.columns.append(
-            Column("_".join(path), types.in_table(kind), "record", list(path), first_file=self._merge.reference)
-        )
-        self.slots.append(slot)
+    def _check_apart(self, seen: Seen) -> None:
+        builder = RecordBuilder(self._spec, [])
+        builder.nodes(seen, Declared())
+        for conflict in builder.conflicts:
+            both = " and ".join(one.words for one in conflict.rivals[:2])
+            msg = f"{self._merge.reference}: {both} have one name, expected names apart, also without letter case"
+            raise DataError(msg)
 
     def _name_lines(self, table: Table) -> str:
         lines: dict[bytes, list[int]] = {}
@@ -168,11 +126,6 @@ class Reference:
 def _listed(lines: list[int]) -> str:
     more = ", and more" if len(lines) > SHOWN_LINES else ""
     return ", ".join(map(str, lines[:SHOWN_LINES])) + more
-
-
-def _is_object(seen: Seen) -> bool:
-    """Say whether every value is an object, and one of them has a field."""
-    return seen.kinds.keys() == {"object"} and bool(seen.fields)
 
 
 def opened(path: Path, *, find: bool = True) -> Table:

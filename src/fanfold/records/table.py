@@ -8,8 +8,8 @@ from typing import NamedTuple
 from fanfold.layout import Run
 from fanfold.native import Rows, Table
 from fanfold.records.content import WINDOW_BYTES
-from fanfold.records.places import columns, joins, places
-from fanfold.schema.infer import header
+from fanfold.records.places import Source, columns, joins, places
+from fanfold.schema.columns import header
 from fanfold.working_files import RunSchema
 
 
@@ -47,7 +47,7 @@ def write(run: Run, n: int, schema: RunSchema, records: int, tables: list[Table]
     flat = list(columns(found, schema, spec))
     joined = joins(found, tables, spec.merge)
 
-    def rows(wanted: Sequence[tuple[int, int, int]]) -> Rows:
+    def rows(wanted: Sequence[Source]) -> Rows:
         return Rows(found.record, wanted, found.chain, joins=joined, rescue=schema.rescued)
 
     if spec.output.format == "csv" and not any(column.expression for column in schema.columns):

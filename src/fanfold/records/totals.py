@@ -15,7 +15,7 @@ from fanfold.manifest import Column
 from fanfold.native import Rows
 from fanfold.records import places, references, table
 from fanfold.records.places import Places
-from fanfold.schema.infer import RECORD
+from fanfold.schema.columns import RECORD
 from fanfold.spec.model import Spec
 from fanfold.working_files import RunSchema
 

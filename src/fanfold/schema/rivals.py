@@ -4,10 +4,12 @@ The spec's own forms win: what it declares, then what it names. Among the others
 the first. A record that has another form is bad.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from fanfold.native.fields import Seen
+from fanfold.schema.declared import Way
+from fanfold.spec.model import Spec
 from fanfold.working_files import Excluded, Form
 
 FREE, NAMED, DECLARED = range(3)
@@ -40,13 +42,21 @@ class Conflict(NamedTuple):
     owner: str = ""
 
 
-def winners_by_spec(conflict: Conflict) -> list[Rival] | None:
-    """Return the forms that win whatever the records have; None where their number decides."""
-    if conflict.owner:
-        return []
-    best = max(rival.rank for rival in conflict.rivals)
-    known = [rival for rival in conflict.rivals if rival.rank == best]
-    return known if best == DECLARED or (best == NAMED and len(known) == 1) else None
+def named(way: Way, spec: Spec) -> Rival:
+    """Return a field as a rival of others by its name: what the spec says of it, or of a field inside of it."""
+
+    def leads(names: Iterable[str], separator: str) -> bool:
+        start = separator.join(way)
+        return any(name == start or name.startswith(start + separator) for name in names)
+
+    columns = [name for name in spec.denormalize.columns or () if isinstance(name, str)]
+    paths = [*spec.denormalize.explode, *(merge.record_key for merge in spec.merge), *spec.verify.totals]
+    rank = FREE
+    if leads(spec.input.fields, "."):
+        rank = DECLARED
+    elif leads(paths, ".") or leads(columns, spec.denormalize.separator):
+        rank = NAMED
+    return Rival(Form(way), repr(".".join(way)), rank)
 
 
 def exclude(conflict: Conflict, seen: Seen) -> list[Excluded]:
@@ -56,48 +66,47 @@ def exclude(conflict: Conflict, seen: Seen) -> list[Excluded]:
         conflict: the forms, in the order of their first appearance.
         seen: the fields of all records that are good otherwise.
     """
-    counts = {rival.form: records_with(seen, rival.form) for rival in conflict.rivals}
-    winners = winners_by_spec(conflict)
-    if winners is None:
-        best = max(rival.rank for rival in conflict.rivals)
-        winners = [max((one for one in conflict.rivals if one.rank == best), key=lambda one: counts[one.form])]
-    expected = conflict.owner or " or ".join(one.words for one in winners) + _why(conflict, winners[0], counts)
+    counts = {rival.form: _records_with(seen, rival.form) for rival in conflict.rivals}
+    best = max(rival.rank for rival in conflict.rivals)
+    winners = [rival for rival in conflict.rivals if rival.rank == best]
+    if conflict.owner:
+        winners, expected = [], conflict.owner
+    else:
+        if best != DECLARED:
+            winners = [max(winners, key=lambda one: counts[one.form])]
+        expected = " or ".join(one.words for one in winners) + _why(conflict, winners[0], counts)
     return [
-        Excluded(
-            rival.form, conflict.code, f"found {rival.words}{conflict.place}, expected {expected}{conflict.advice}"
-        )
-        for rival in conflict.rivals
-        if rival not in winners
+        Excluded(one.form, conflict.code, f"found {one.words}{conflict.place}, expected {expected}{conflict.advice}")
+        for one in conflict.rivals
+        if one not in winners
     ]
 
 
-def records_with(seen: Seen, form: Form) -> int:
-    """Return in how many records there is a form."""
+def _why(conflict: Conflict, winner: Rival, counts: Mapping[Form, int]) -> str:
+    if winner.rank > min(rival.rank for rival in conflict.rivals):
+        return WHY[winner.rank]
+    most, numbers = counts[winner.form], list(counts.values())
+    if not most:
+        return " alone"
+    first = ", the first of them" if numbers.count(most) > 1 else ""
+    return f", as in {most} of {sum(numbers)} records{first}"
+
+
+def _records_with(seen: Seen, form: Form) -> int:
     records = 0
-    for field in _reach(seen, form.path):
+    for field in _reached(seen, form.path):
         at = field.element if form.inside else field
         if at is not None:
             records += sum(at.kinds.get(kind, 0) for kind in form.kinds) if form.kinds else at.records
     return records
 
 
-def _reach(field: Seen, path: tuple[str, ...]) -> Iterator[Seen]:
-    """Yield what lies at a path, in objects and in the elements of arrays."""
-    if not path:
+def _reached(field: Seen, way: Way) -> Iterator[Seen]:
+    """Yield the fields at a way, in objects and in the elements of arrays."""
+    if not way:
         yield field
         return
-    if path[0] in field.fields:
-        yield from _reach(field.fields[path[0]], path[1:])
+    if way[0] in field.fields:
+        yield from _reached(field.fields[way[0]], way[1:])
     if field.element:
-        yield from _reach(field.element, path)
-
-
-def _why(conflict: Conflict, winner: Rival, counts: Mapping[Form, int]) -> str:
-    if winner.rank > min(rival.rank for rival in conflict.rivals):
-        return WHY[winner.rank]
-    most = counts[winner.form]
-    if not most:
-        return " alone"
-    numbers = list(counts.values())
-    first = ", the first of them" if numbers.count(most) > 1 else ""
-    return f", as in {most} of {sum(numbers)} records{first}"
+        yield from _reached(field.element, way)

@@ -17,7 +17,11 @@ from fanfold.records import places
 from fanfold.records.read import FileRead
 from fanfold.records.references import Reference
 from fanfold.records.scan import Known, Scan, scan
-from fanfold.schema import infer
+from fanfold.schema.checks import check, lacking
+from fanfold.schema.columns import FANFOLD, RECORD, check_apart
+from fanfold.schema.declared import known_fields
+from fanfold.schema.infer import draft
+from fanfold.schema.record import check_covers, misfits
 from fanfold.schema.rivals import exclude
 from fanfold.spec.model import Spec
 from fanfold.working_files import Excluded, Files, Input, Inputs, RunSchema, StagedFile
@@ -87,15 +91,15 @@ def look_through(
     chain, excluded = [path.split(".") for path in feed.spec.denormalize.explode], list[Excluded]()
     counted, reads = dict(found), dict[str, FileRead]()
     while True:
-        known = infer.known_fields(feed.spec, chain)
+        known = known_fields(feed.spec, chain)
         scanned = scan(feed.data_dir, counted, feed.spec, Known(known, excluded))
         reads |= scanned.files
-        made = infer.draft(feed.spec, scanned.seen, taken)
-        lost = [*infer.misfits(made.record, scanned.seen, feed.spec)]
+        made = draft(feed.spec, scanned.seen, taken)
+        lost = [*misfits(made.record, scanned.seen, feed.spec)]
         lost = lost or [one for conflict in made.conflicts for one in exclude(conflict, scanned.seen)]
         # Where all records that show that an array lies around another one are bad by it, it stays known: no way back.
         chain = [*chain, *(path for path in made.chain if path not in chain)]
-        if not lost and infer.known_fields(feed.spec, chain) == known:
+        if not lost and known_fields(feed.spec, chain) == known:
             return Scan(reads, scanned.seen), excluded
         if lost and len(counted) == len(found):
             decisions = decide(feed, ts, found, reads)
@@ -125,11 +129,8 @@ def fix_schema(spec: Spec, scanned: Scan | None, references: References, exclude
     if found and spec.input.records_at and all(_points_nowhere(one) for one in found.values()):
         msg = f"input.records_at {spec.input.records_at!r} leads nowhere in any file, e.g. {min(found)!r}"
         raise MissingError(msg)
-    infer.check(root, excluded, spec, found)
-    record, chain, flat, _ = infer.draft(spec, root, [taken for _, taken, _ in references])
-    if any(one.records > one.bad for one in found.values()) and not flat and not excluded:
-        msg = f"{min(found)!r}: found no field in any record, expected at least one column"
-        raise DataError(msg)
+    check(root, excluded, spec, found)
+    record, chain, flat, _ = draft(spec, root, [taken for _, taken, _ in references])
     rescued = spec.input.schema_mode == "declared"
     # A delivery without a single field lacks nothing in particular.
     is_bare = not root.fields and not rescued
@@ -143,7 +144,7 @@ def fix_schema(spec: Spec, scanned: Scan | None, references: References, exclude
 
 
 def _check_totals(spec: Spec, columns: list[Column], flat: list[Column], found: Collection[str]) -> None:
-    known = {".".join(column.path): column for column in flat if column.source == infer.RECORD}
+    known = {".".join(column.path): column for column in flat if column.source == RECORD}
     for path in spec.verify.totals if columns else ():
         if path not in known:
             msg = f"verify.totals {path!r} is not a field of the records"
@@ -164,7 +165,7 @@ def _points_nowhere(found: FileRead) -> bool:
 
 def _no_column(what: str, hint: str, files: Collection[str]) -> FanfoldError:
     # Where there is no scan, the spec knows all columns.
-    return infer.lacking(what, hint, files) if files else MissingError(f"{what}, {hint}")
+    return lacking(what, hint, files) if files else MissingError(f"{what}, {hint}")
 
 
 def _chosen(spec: Spec, flat: list[Column], files: Collection[str], *, is_bare: bool) -> list[Column]:
@@ -180,8 +181,8 @@ def _chosen(spec: Spec, flat: list[Column], files: Collection[str], *, is_bare: 
                 raise
             name = wanted if isinstance(wanted, str) else next(iter(wanted))
             chosen.append(Column(name, "VARCHAR", "spec", [], expression="NULL"))
-    chosen += [column for column in flat if column.source == infer.FANFOLD and column not in chosen]
-    infer.check_apart(chosen, spec)
+    chosen += [column for column in flat if column.source == FANFOLD and column not in chosen]
+    check_apart(chosen, spec)
     return chosen
 
 
@@ -372,9 +373,9 @@ def current(
     left = {name: Place(run.group(n).staged_path(name), states[name].st_size) for name in changed}
     reads: Mapping[str, FileRead] = {}
     if not fixed.rescued:
-        known = Known(infer.known_fields(run.feed.spec, fixed.explode), fixed.excluded)
+        known = Known(known_fields(run.feed.spec, fixed.explode), fixed.excluded)
         reads, seen = scan(run.feed.data_dir, left, run.feed.spec, known)
-        infer.check_covers(fixed.record, seen)
+        check_covers(fixed, seen)
     again = _decide_again(run, n, left, reads)
     return [
         _decided(run, _as_read(file.name, states[file.name], reads.get(file.name)), again.get(file.name))

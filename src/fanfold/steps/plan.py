@@ -8,11 +8,13 @@ from fanfold.feed.balance import balance
 from fanfold.feed.landing import warn
 from fanfold.layout import Feed, Place
 from fanfold.manifest import BadFile, Column, FrozenReference, Manifest
+from fanfold.native.fields import Seen
 from fanfold.records.scan import Known, scan
-from fanfold.schema import infer
+from fanfold.schema.columns import leaves
+from fanfold.schema.declared import known_fields
 from fanfold.steps import create_dynamic_taskgroups
 from fanfold.steps.list_files import list_files
-from fanfold.working_files import Excluded, Node, RunSchema
+from fanfold.working_files import Excluded, RunSchema
 
 
 class PlannedSubdir(msgspec.Struct, frozen=True):
@@ -83,7 +85,7 @@ def plan(feed: Feed) -> Plan:
     if sizes:
         fixed = create_dynamic_taskgroups.fix_schema(feed.spec, scanned, references, excluded)
     if scanned is None:
-        known = Known(infer.known_fields(feed.spec, fixed.explode if fixed else []))
+        known = Known(known_fields(feed.spec, fixed.explode if fixed else []))
         scanned = scan(feed.data_dir, places, feed.spec, known)
     reads = scanned.files
     decisions = create_dynamic_taskgroups.decide(feed, "landing", places, reads)
@@ -128,15 +130,5 @@ def _drift(feed: Feed, columns: list[Column]) -> Drift | None:
 
 def _fields(fixed: RunSchema) -> dict[str, str]:
     """Return the fields of the records with their types, as `input.fields` declares them; keys with dots cannot be."""
-    return {".".join(path): kind for path, kind in _leaves(fixed.record, ()) if all(n and "." not in n for n in path)}
-
-
-def _leaves(nodes: list[Node], path: tuple[str, ...]) -> list[tuple[tuple[str, ...], str]]:
-    found = []
-    for node in nodes:
-        inner = node.element if node.kind == "list" and node.element else node
-        if inner.kind == "object":
-            found += _leaves(inner.fields, (*path, node.name))
-        else:
-            found.append(((*path, node.name), inner.type))
-    return found
+    found = leaves(fixed.record, Seen())
+    return {".".join(leaf.way): leaf.node.type for leaf in found if all(n and "." not in n for n in leaf.way)}

@@ -15,12 +15,12 @@ from fanfold.layout import Run
 from fanfold.manifest import ArchivedFile, BadRecord, Manifest
 from fanfold.native import Others, Rows
 from fanfold.records import places, totals
-from fanfold.records.places import Way
 from fanfold.records.read import Door, Rules
 from fanfold.records.totals import DIGITS, Sums, Total
+from fanfold.schema.declared import Way
 from fanfold.steps import verify_run
 from fanfold.types import JSON, VARCHAR
-from fanfold.working_files import Node, RunSchema
+from fanfold.working_files import Node
 
 
 class Recount(msgspec.Struct, frozen=True):
@@ -131,7 +131,7 @@ class _Recounter:
         leaves = {tuple(total.path.split(".")) for total in wanted}
         nodes = _nodes(leaves, {(*path,) for path in committed.explode}, ())
         self._spec = run.feed.spec.model_copy(update={"merge": []})
-        self._places = places.places(RunSchema(nodes, committed.explode, False, [], [], []), self._spec)  # noqa: FBT003
+        self._places = places.places_of(nodes, [])
         self.records = self.rows = 0
         self.sums = {total.path: Decimal(0) for total in wanted}
 

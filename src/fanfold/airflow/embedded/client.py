@@ -1,6 +1,5 @@
-"""The REST API of an embedded Airflow: start a run, follow it, ask for anything else."""
+"""A running Airflow, by its REST API: start a run, follow it, ask for anything else."""
 
-import abc
 import contextlib
 import json
 import time
@@ -8,23 +7,23 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import datetime
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
-from fanfold.airflow.embedded import home
-from fanfold.airflow.embedded.home import ServerError
+from fanfold.airflow.embedded.errors import ServerError
+from fanfold.airflow.embedded.home import MOST_ROWS
+from fanfold.airflow.embedded.processes import Processes
 
 # Proxies of the environment are for other hosts.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+POLL_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
 class TaskState:
     """One task of a run; `start` and `end` in seconds since the epoch, None before they are known."""
 
-    task_id: str
     state: str | None
     try_number: int
     start: float | None
@@ -38,30 +37,32 @@ class RunOutcome:
     run_id: str
     state: str
     execution_time: str
-    data_dir: str | None
     tasks: Mapping[str, TaskState]
     errors: Mapping[str, str]
 
 
-class Client(abc.ABC):
-    """Asks the server at `url`; whoever runs it says with each request whether it is alive, and where its logs are."""
+OnProgress = Callable[[Mapping[str, TaskState]], None]
 
-    url = ""
 
-    @abc.abstractmethod
-    def _check_children(self) -> None:
-        """Raise ServerError where a process of the server ended."""
+class Airflow:
+    """The server at `url`."""
 
-    @abc.abstractmethod
-    def _log(self, component: str) -> Path:
-        """Return the log of a process of the server."""
+    def __init__(self, url: str, processes: Processes) -> None:
+        """Ask nothing yet; with each request the processes are checked."""
+        self.url = url
+        self._processes = processes
 
-    def run_once(
-        self,
-        dag_id: str,
-        conf: Mapping[str, object],
-        on_progress: Callable[[Mapping[str, TaskState]], None],
-    ) -> RunOutcome:
+    def wait(self) -> None:
+        """Block until the caller is interrupted.
+
+        Raises:
+            ServerDiedError: a process of the server ended.
+        """
+        while True:
+            self._processes.check()
+            time.sleep(POLL_SECONDS)
+
+    def run_once(self, dag_id: str, conf: Mapping[str, object], on_progress: OnProgress) -> RunOutcome:
         """Trigger one run and wait for its end; every call makes a run of its own.
 
         Args:
@@ -70,60 +71,74 @@ class Client(abc.ABC):
             on_progress: as for `follow`.
 
         Raises:
-            ServerError: there is no such DAG, Airflow refuses the conf, or a process of the server ended.
+            ServerError: there is no such DAG, or Airflow refuses the conf.
+            ServerDiedError: a process of the server ended.
         """
-        dag = f"/dags/{quote(dag_id, safe='')}"
-        known = {item["dag_id"]: item for item in self.call("GET", f"/dags?limit={home.PAGE}")["dags"]}
+        known = sorted(item["dag_id"] for item in self.call("GET", f"/dags?limit={MOST_ROWS}")["dags"])
         if dag_id not in known:
-            msg = f"no DAG {dag_id!r} in the DAG file, expected one of {sorted(known)}"
+            msg = f"no DAG {dag_id!r} in the DAG file, expected one of {known}"
             raise ServerError(msg)
-        if known[dag_id]["is_paused"]:
-            self.call("PATCH", dag, {"is_paused": False})
-        run = self.call("POST", f"{dag}/dagRuns", {"logical_date": None, "conf": dict(conf)})
+        self.call("PATCH", f"/dags/{quote(dag_id)}", {"is_paused": False})
+        run = self.call("POST", f"/dags/{quote(dag_id)}/dagRuns", {"logical_date": None, "conf": dict(conf)})
         self._warm()
         return self.follow(dag_id, run["dag_run_id"], on_progress)
 
-    def follow(
-        self,
-        dag_id: str,
-        run_id: str,
-        on_progress: Callable[[Mapping[str, TaskState]], None],
-        poll_seconds: float = 0.5,
-    ) -> RunOutcome:
+    def follow(self, dag_id: str, run_id: str, on_progress: OnProgress) -> RunOutcome:
         """Wait for the end of a run that was triggered, or cleared.
 
         Args:
             dag_id: its DAG.
             run_id: the run.
-            on_progress: called with all tasks by task_id (mapped ones as `id[n]`) whenever one of them changed.
-            poll_seconds: pause between two looks at the run.
+            on_progress: called with all tasks by task_id, again and again.
 
         Raises:
-            ServerError: there is no such run, or a process of the server ended.
+            ServerError: there is no such run.
+            ServerDiedError: a process of the server ended.
         """
-        path = f"/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}"
-        run: dict[str, Any] = {"state": None}
-        tasks: dict[str, TaskState] = {}
-        since = 0.0
-        while run["state"] not in {"success", "failed"}:
-            time.sleep(poll_seconds)
-            asked = time.time()
+        path = f"/dags/{quote(dag_id)}/dagRuns/{quote(run_id, safe='')}"
+        while True:
+            began = time.monotonic()
             run = self.call("GET", path)
-            changed = {key: task for key, task in self._tasks(path, since).items() if tasks.get(key) != task}
-            # A row is stamped when it is written and seen when it is committed.
-            since = asked - 5.0
-            tasks |= changed
-            if changed:
-                on_progress(dict(tasks))
-        tasks = self._tasks(path, 0.0)
+            rows = self.call("GET", f"{path}/taskInstances?limit={MOST_ROWS}")["task_instances"]
+            tasks = {row["task_id"]: _state(row) for row in rows}
+            on_progress(tasks)
+            if run["state"] in {"success", "failed"}:
+                break
+            # Of many tasks the answer costs the server time, which the tasks need.
+            time.sleep(max(POLL_SECONDS, 4 * (time.monotonic() - began)))
         return RunOutcome(
             run_id=run["dag_run_id"],
             state=run["state"],
             execution_time=run["logical_date"] or run["run_after"],
-            data_dir=(run["conf"] or {}).get("data_dir"),
             tasks=tasks,
-            errors={key: self._error(path, task) for key, task in tasks.items() if task.state == "failed"},
+            errors={row["task_id"]: self._error(path, row) for row in rows if row["state"] == "failed"},
         )
+
+    def call(self, method: str, path: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:
+        """Send one request to the API and return its JSON.
+
+        Raises:
+            ServerError: the API refuses, or does not answer.
+            ServerDiedError: a process of the server ended.
+        """
+        request = urllib.request.Request(  # noqa: S310
+            f"{self.url}/api/v2{path}",
+            None if body is None else json.dumps(body).encode(),
+            {"Content-Type": "application/json", "Accept": "application/json"},
+            method=method,
+        )
+        self._processes.check()
+        try:
+            with OPENER.open(request, timeout=60) as answer:
+                # What is deleted has no content.
+                result: dict[str, Any] = json.loads(answer.read() or b"{}")
+                return result
+        except OSError as error:
+            self._processes.check()
+            # An HTTPError is an OSError too, with the reason in its body.
+            text = error.read().decode(errors="replace") if isinstance(error, urllib.error.HTTPError) else ""
+            msg = f"{method} {path}: {error} {' '.join(text.split())}; see {self._processes.log('api-server')}"
+            raise ServerError(msg) from error
 
     def _warm(self) -> None:
         """Have the server build the API of the tasks while the scheduler plans: its first call takes seconds."""
@@ -132,61 +147,18 @@ class Client(abc.ABC):
         with contextlib.suppress(OSError), OPENER.open(request, timeout=60):
             pass
 
-    def _tasks(self, path: str, since: float) -> dict[str, TaskState]:
-        """Return all tasks of a run that changed at or after `since` (epoch seconds)."""
-        tasks: dict[str, TaskState] = {}
-        after = datetime.fromtimestamp(since, UTC).isoformat()
-        rows: list[dict[str, Any]] = []
-        full = True
-        while full:
-            query = urlencode({"limit": home.PAGE, "offset": len(rows), "order_by": "id", "updated_at_gte": after})
-            page = self.call("GET", f"{path}/taskInstances?{query}")
-            rows += page["task_instances"]
-            full = bool(page["task_instances"]) and len(rows) < page["total_entries"]
-        for row in rows:
-            key = row["task_id"] if row["map_index"] < 0 else f"{row['task_id']}[{row['map_index']}]"
-            times = (None if row[f"{end}_date"] is None else _epoch(row[f"{end}_date"]) for end in ("start", "end"))
-            tasks[key] = TaskState(key, row["state"], row["try_number"], *times)
-        return tasks
-
-    def _error(self, path: str, task: TaskState) -> str:
+    def _error(self, path: str, row: Mapping[str, Any]) -> str:
         """Return the last error in the log of a task as one line; a killed task may have written none."""
-        task_id, _, index = task.task_id.removesuffix("]").partition("[")
-        query = f"full_content=true&map_index={index or -1}"
-        log = self.call("GET", f"{path}/taskInstances/{quote(task_id, safe='')}/logs/{task.try_number}?{query}")
+        query = f"full_content=true&map_index={row['map_index']}"
+        log = self.call("GET", f"{path}/taskInstances/{row['task_id']}/logs/{row['try_number']}?{query}")
         for event in reversed(log["content"]):
             if event.get("level") in {"error", "critical"}:
                 detail = event.get("error_detail")
                 text = f"{detail[0]['exc_type']}: {detail[0]['exc_value']}" if detail else event["event"]
                 return " ".join(text.split())
-        return f"ended without an error in its log; see {self._log('scheduler')}"
-
-    def call(self, method: str, path: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:
-        """Send one request to the API and return its JSON.
-
-        Raises:
-            ServerError: the API refuses, does not answer, or a process of the server ended.
-        """
-        request = urllib.request.Request(  # noqa: S310
-            f"{self.url}/api/v2{path}",
-            None if body is None else json.dumps(body).encode(),
-            {"Content-Type": "application/json", "Accept": "application/json"},
-            method=method,
-        )
-        self._check_children()
-        try:
-            with OPENER.open(request, timeout=60) as answer:
-                content = answer.read()
-        except OSError as error:
-            self._check_children()
-            # An HTTPError is an OSError too, with the reason in its body.
-            text = error.read().decode(errors="replace") if isinstance(error, urllib.error.HTTPError) else ""
-            msg = f"{method} {path}: {error} {' '.join(text.split())}; see {self._log('api-server')}"
-            raise ServerError(msg) from error
-        # What is deleted has no content.
-        result: dict[str, Any] = json.loads(content) if content else {}
-        return result
+        return f"the task ended without an error in its log; see {self._processes.log('scheduler')}"
 
 
-def _epoch(stamp: str) -> float:
-    return datetime.fromisoformat(stamp).timestamp()
+def _state(row: Mapping[str, Any]) -> TaskState:
+    start, end = (stamp and datetime.fromisoformat(stamp).timestamp() for stamp in (row["start_date"], row["end_date"]))
+    return TaskState(row["state"], row["try_number"], start, end)

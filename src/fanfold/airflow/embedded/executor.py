@@ -16,36 +16,32 @@ class WorkerPerTaskExecutor(BaseExecutor):
     """Runs every task in a worker of its own; `parallelism` is the most at a time."""
 
     is_local = True
-    supports_callbacks = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """Begin without a worker."""
         super().__init__(*args, **kwargs)
-        self._workers: list[tuple[Any, LocalExecutor]] = []
+        self._workers: dict[Any, LocalExecutor] = {}
 
     def _process_workloads(self, workload_items: Sequence[Any]) -> None:
         for workload in workload_items:
             worker = LocalExecutor(parallelism=1)  # type: ignore[no-untyped-call]
             worker.start()
             worker.queue_workload(workload, session=None)  # type: ignore[arg-type]
-            (key,) = worker.queued_tasks or worker.queued_callbacks
+            (key,) = worker.queued_tasks
             worker.trigger_tasks(1)
             # It ends with the task.
             worker.activity_queue.put(None)
-            self._workers.append((key, worker))
+            self._workers[key] = worker
             self.running.add(key)
-            queued: dict[Any, Any] = self.queued_tasks if key in self.queued_tasks else self.queued_callbacks
-            del queued[key]
+            del self.queued_tasks[key]
 
     def sync(self) -> None:
         """Report the tasks that ended; one whose worker ended without a word has failed."""
-        at_work = []
-        for key, worker in self._workers:
+        for key, worker in list(self._workers.items()):
             ended = not _is_alive(worker)
             # It reads what was said before the end, and starts a worker again that ended before it took the task.
             worker.sync()
             if not ended or _is_alive(worker):
-                at_work.append((key, worker))
                 continue
             said: Any = worker.event_buffer.get(key)
             if said:
@@ -54,11 +50,11 @@ class WorkerPerTaskExecutor(BaseExecutor):
                 self.fail(key, "its worker was killed")
             worker.activity_queue.close()
             worker.result_queue.close()
-        self._workers = at_work
+            del self._workers[key]
 
     def end(self) -> None:
         """Wait for the workers, and report what they did."""
-        for _, worker in self._workers:
+        for worker in self._workers.values():
             for process in worker.workers.values():
                 process.join()
         self.sync()

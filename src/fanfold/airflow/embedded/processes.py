@@ -1,89 +1,127 @@
-"""The processes of an embedded Airflow: every one is recorded, and ended with all that it started."""
+"""The processes of an embedded Airflow: each bears a mark, which all that it starts inherits, and by which all end."""
 
 import contextlib
-import json
-import os
-import signal
 import subprocess
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import psutil
 
-from fanfold.airflow.embedded.home import ServerError
+from fanfold.airflow.embedded import home
+from fanfold.airflow.embedded.errors import ServerDiedError, ServerError
 
 MARK = "FANFOLD_SERVER"
-GRACE_SECONDS = 5.0
+COMPONENTS = {
+    "api-server": ["api-server"],
+    # The scheduler's log server would listen on 0.0.0.0.
+    "scheduler": ["scheduler", "--skip-serve-logs"],
+    "dag-processor": ["dag-processor"],
+}
+# With its default threshold the garbage collector takes a sixth of a start.
+LAUNCH = """\
+import gc, importlib, os, runpy
+gc.set_threshold(10000)
+for name in os.environ["FANFOLD_PRELOAD"].split():
+    importlib.import_module(name)
+runpy.run_module("airflow", run_name="__main__", alter_sys=True)
+"""
+MOST_RESTARTS = 5
+GRACE_SECONDS = 10.0
 
 
-def _members(record: Mapping[str, Any]) -> list[psutil.Process]:
-    """Return the live processes of a record: those with its token, and those in its sessions."""
-    sessions = set()
-    for session in record["sessions"]:
-        try:
-            same = psutil.Process(session["pid"]).create_time() == session["created"]
-        except psutil.Error:
-            # Until the next boot no new process gets the number of a session that still has members.
-            same = session["created"] > psutil.boot_time()
-        if same:
-            sessions.add(session["pid"])
-    members = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            in_session = os.getsid(process.pid) in sessions
-            if process.status() != psutil.STATUS_ZOMBIE and (
-                in_session or process.environ().get(MARK) == record["token"]
-            ):
-                members.append(process)
-    return members
+class Processes:
+    """The processes of the server in one home."""
+
+    def __init__(self, home_dir: Path, environ: Mapping[str, str], preload: Sequence[str]) -> None:
+        """Start nothing yet.
+
+        Args:
+            home_dir: AIRFLOW_HOME.
+            environ: the environment of all processes.
+            preload: modules that the scheduler imports once, and not every task that it forks anew.
+        """
+        self.home_dir = home_dir
+        self._environ = environ
+        self._preload = " ".join(preload)
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._restarts = 0
+
+    def start(self) -> None:
+        """Start all components."""
+        for name, arguments in COMPONENTS.items():
+            self._children[name] = self.spawn(name, arguments)
+
+    def check(self) -> None:
+        """Start a scheduler that has ended again, as systemd would: on SQLite it can die of two clears at once.
+
+        Raises:
+            ServerDiedError: another component ended, or the scheduler once too often.
+        """
+        for name, child in self._children.items():
+            if child.poll() is None:
+                continue
+            if name != "scheduler" or self._restarts >= MOST_RESTARTS:
+                msg = f"Airflow's {name} ended with exit code {child.returncode}; see {self.log(name)}"
+                raise ServerDiedError(msg)
+            self._restarts += 1
+            self.log(name).replace(self.log(f"{name}.{self._restarts}"))
+            end(self.home_dir, name)
+            home.execute(self.home_dir, home.END_JOBS)
+            self._children[name] = self.spawn(name, COMPONENTS[name])
+
+    def end(self) -> None:
+        """End them all, with what they started."""
+        end(self.home_dir)
+        for child in self._children.values():
+            child.wait()
+
+    def log(self, name: str) -> Path:
+        """Return the log of a component."""
+        return self.home_dir / "logs" / f"{name}.log"
+
+    def spawn(self, name: str, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Start a command of Airflow, with a log of that name."""
+        preload = self._preload if name == "scheduler" else ""
+        marks = {MARK: f"{name} {self.home_dir}", "FANFOLD_PRELOAD": preload}
+        with self.log(name).open("wb") as log:
+            # -P: a folder in the working directory that bears the name of a module must not be imported.
+            return subprocess.Popen(  # noqa: S603
+                [sys.executable, "-P", "-c", LAUNCH, *arguments],
+                env={**self._environ, **marks},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C is for the server, which ends them.
+                start_new_session=True,
+            )
 
 
-def end_recorded(home: Path, children: Mapping[str, subprocess.Popen[bytes]]) -> None:
-    """End every process that is recorded in the home, by force after some seconds, and drop the record.
+def end(home_dir: Path, component: str = "") -> None:
+    """Kill all processes of a home, or those of one component; also those of a server that was killed itself.
+
+    SQLite survives it, and so do Fanfold's steps.
 
     Raises:
         ServerError: a process survives SIGKILL.
     """
-    file = home / "processes.json"
-    if not file.exists():
-        return
-    record = json.loads(file.read_text(encoding="utf-8"))
-    try:
-        _signal_until_gone(record, signal.SIGTERM, again=False)
-    finally:
-        alive = _signal_until_gone(record, signal.SIGKILL, again=True)
-    if alive:
-        msg = f"processes that cannot be ended: {sorted(process.pid for process in alive)}"
-        raise ServerError(msg)
-    for child in children.values():
-        child.wait()
-    file.unlink()
-
-
-def end_session(pid: int) -> None:
-    """Kill what is left of the session that a process, which has ended, had begun."""
-    left = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if os.getsid(process.pid) == pid:
-                process.kill()
-                left.append(process)
-    psutil.wait_procs(left, timeout=GRACE_SECONDS)
-
-
-def _signal_until_gone(record: Mapping[str, Any], number: signal.Signals, *, again: bool) -> list[psutil.Process]:
-    """Signal the processes of a record, once or again and again, and return those alive at the end of the grace."""
     deadline = time.monotonic() + GRACE_SECONDS
-    alive = _members(record)
-    sent = False
-    while alive and time.monotonic() < deadline:
-        if again or not sent:
-            for process in alive:
-                with contextlib.suppress(psutil.Error):
-                    process.send_signal(number)
-            sent = True
-        time.sleep(0.05)
-        alive = _members(record)
-    return alive
+    while alive := list(_marked(f"{component} {home_dir}")):
+        if time.monotonic() > deadline:
+            pids = sorted(process.pid for process in alive)
+            msg = f"the processes {pids} of Airflow survive SIGKILL, expected none: end them, then try again"
+            raise ServerError(msg)
+        for process in alive:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(alive, timeout=0.5)
+
+
+def _marked(mark: str) -> Iterator[psutil.Process]:
+    """Yield the live processes whose mark ends in this one."""
+    for process in psutil.process_iter():
+        # A zombie has no environment any more.
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get(MARK, "").endswith(mark):
+                yield process

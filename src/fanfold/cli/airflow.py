@@ -1,0 +1,99 @@
+"""`fanfold airflow`: the feed's DAG in an embedded Airflow, for one run or until Ctrl-C."""
+
+import contextlib
+import importlib.util
+import json
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from fanfold.cli import display
+from fanfold.cli.options import SPEC
+from fanfold.errors import MissingError
+from fanfold.layout import format_ts, parse_ts
+from fanfold.spec.model import Spec, load_spec
+from fanfold.steps.verify_run import verify_run
+
+if TYPE_CHECKING:
+    from fanfold.airflow.embedded.client import Airflow
+
+BOARD_STATES: dict[str | None, str] = {
+    "running": "running",
+    "success": "done",
+    "skipped": "skipped",
+    "failed": "failed",
+}
+
+
+def _json_object(_context: click.Context, _option: click.Parameter, text: str) -> dict[str, Any]:
+    with contextlib.suppress(ValueError):
+        if isinstance(parsed := json.loads(text), dict):
+            return parsed
+    # What was found may have secrets.
+    msg = "found something else, expected a JSON object"
+    raise click.BadParameter(msg)
+
+
+@click.command()
+@SPEC
+@click.option("--once", is_flag=True, help="Trigger one run, show it, stop everything, exit with its outcome.")
+@click.option(
+    "--conf",
+    default="{}",
+    callback=_json_object,
+    help='Conf of the run as JSON, e.g. \'{"data_dir": "/data/feed"}\'.',
+)
+@click.option("--home", type=click.Path(path_type=Path), help="AIRFLOW_HOME (default: .airflow beside the spec).")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port of the UI on 127.0.0.1 (default: a free one).")
+def airflow(spec: Path, *, once: bool, conf: dict[str, Any], home: Path | None, port: int | None) -> None:
+    """Start an embedded Airflow with the feed's DAG, and serve its UI until Ctrl-C.
+
+    A DAG file beside the spec that has its name (transactions.py for transactions.yaml) is used; without one, one is
+    made with feed_dag. Everything listens on 127.0.0.1 only.
+    """
+    if importlib.util.find_spec("airflow") is None:
+        msg = "Airflow is not installed, expected it beside Fanfold: pip install 'fanfold[airflow]'"
+        raise MissingError(msg)
+    from fanfold.airflow.try_out import feed_airflow
+
+    loaded = load_spec(spec)
+    signal.signal(signal.SIGTERM, _exit)
+    click.echo("starting Airflow …", err=True)
+    # Nothing but the one run is to be scheduled.
+    environ = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": str(not once)}
+    with feed_airflow(spec, home, port, environ) as server:
+        if once:
+            sys.exit(_run_once(server, loaded, conf))
+        click.echo(f"Airflow serves the DAG {loaded.name!r} at {server.url} (Ctrl-C stops it)")
+        server.wait()
+
+
+def _exit(number: int, _frame: object) -> NoReturn:
+    # A second SIGTERM must not leave processes behind.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise SystemExit(128 + number)
+
+
+def _run_once(server: "Airflow", spec: Spec, conf: Mapping[str, Any]) -> int:
+    from fanfold.airflow.try_out import group_tasks, subdir_seconds
+
+    click.echo(f"Airflow is at {server.url}; the run waits for files for up to {spec.input.wait_seconds:g} s", err=True)
+    with display.Board(spec.subdirs) as board:
+
+        def show(tasks: Any) -> None:
+            for n, step, task in group_tasks(tasks):
+                board(n, step, BOARD_STATES.get(task.state, ""))
+
+        outcome = server.run_once(spec.name, conf, show)
+    ts, data_dir = format_ts(parse_ts(outcome.execution_time)), Path(conf.get("data_dir", spec.data_dir))
+    for task_id, reason in outcome.errors.items():
+        click.secho(f"error: {task_id}: {reason}", err=True, fg="red")
+    if outcome.state != "success":
+        click.secho(f"run {ts} failed; `fanfold status` shows how far it is", err=True, fg="red")
+        return 1
+    display.print_summary(verify_run(data_dir, ts, spec.subdirs), subdir_seconds(outcome.tasks), data_dir)
+    return 0

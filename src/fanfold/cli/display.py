@@ -1,0 +1,118 @@
+"""What people see: progress of the groups, tables, and the result of a run with the sentence that proves its count."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from fanfold import interrupt
+from fanfold.manifest import Summary
+from fanfold.proof import count, output_dir, sentence
+
+STEPS = ("merge_data", "denormalize_data", "archive_files")
+MARKS = {"running": ("…", "yellow"), "done": ("✔", "green"), "skipped": ("-", "dim"), "failed": ("✘", "bold red")}
+NUMBERS = {"files", "records", "rows", "bytes", "seconds"}
+# The cursor is hidden behind the table while that is drawn.
+MEND_TERMINAL = b"\x1b[?25h\n"
+# As many lines as fit on a screen.
+SHOWN_COLUMNS = 20
+SHOWN_SUBDIRS = 40
+
+Row = Sequence[object]
+
+
+class Board(Live):
+    """A live table of the groups and their steps, on stderr where that is a terminal."""
+
+    def __init__(self, subdirs: int) -> None:
+        """Show `subdirs` groups."""
+        self._subdirs = min(subdirs, SHOWN_SUBDIRS)
+        self._states: dict[tuple[int, str], str] = {}
+        super().__init__(console=Console(stderr=True), transient=True, refresh_per_second=8)
+
+    def start(self, refresh: bool = False) -> None:  # noqa: FBT001, FBT002 - as Live has it
+        """Start to draw."""
+        if self.console.is_terminal:
+            interrupt.write_first(MEND_TERMINAL)
+        super().start(refresh)
+
+    def stop(self) -> None:
+        """Leave the console as it was."""
+        super().stop()
+        interrupt.write_first(b"")
+
+    def begin(self, ts: str, resumed: bool) -> "Board":  # noqa: FBT001 - told by position
+        """Show another run."""
+        if resumed:
+            click.echo(f"resuming the unfinished run {ts}; run again for what has landed since", err=True)
+        self._states.clear()
+        return self
+
+    def __call__(self, n: int, step: str, state: str) -> None:
+        """Show that a step of a group is `running`, `done`, `skipped` or `failed`."""
+        self._states[n, step] = state
+
+    def get_renderable(self) -> Table:
+        """Make the table."""
+        table = Table("subdirectory", *STEPS, box=None, padding=(0, 2, 0, 0))
+        for n in range(1, self._subdirs + 1):
+            marks = [MARKS.get(self._states.get((n, step), ""), ("·", "dim")) for step in STEPS]
+            table.add_row(f"subdir_{n}", *(Text(mark, style) for mark, style in marks))
+        return table
+
+
+def console(width: int | None = None) -> Console:
+    """Return a console that prints text as it is; a line that is too long for a terminal is wrapped by that alone."""
+    return Console(width=width, soft_wrap=True, highlight=False, markup=False)
+
+
+def wide_console() -> Console:
+    """Return a console for ids and names, which are there to be copied: a table is as wide as they are."""
+    return console(width=100_000)
+
+
+def print_table(to: Console, headings: Sequence[str], rows: Iterable[Row], total: Row = (), title: str = "") -> None:
+    """Print a table, unless it has no rows; a `total` stands below a line."""
+    table = Table(title=title or None, title_justify="left")
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in NUMBERS else "left")
+    for row in rows:
+        table.add_row(*map(_cell, row))
+    if total:
+        table.add_section()
+        table.add_row(*map(_cell, total), style="bold")
+    if table.row_count:
+        to.print(table)
+
+
+def _cell(value: object) -> Text:
+    return Text("" if value is None else f"{value:,}" if isinstance(value, int) else str(value))
+
+
+def print_summary(summary: Summary, seconds: Mapping[str, float], data_dir: Path) -> None:
+    """Print what went where, where it is, what is unmatched or bad, and the sentence that proves the count."""
+    to = console()
+    print_table(
+        to,
+        ("subdirectory", "files", "records", "rows", "bytes", "seconds"),
+        (
+            (n, subdir.files, subdir.records, subdir.rows, subdir.bytes, f"{seconds[n]:.1f}" if n in seconds else "")
+            for n, subdir in summary.subdirs.items()
+        ),
+        total=("all", summary.files_in, summary.records_in, summary.rows_out, summary.bytes_in, ""),
+        title=f"run {summary.ts}",
+    )
+    if published_dir := output_dir(summary, data_dir):
+        to.print(f"outputs: {published_dir}")
+    if summary.records_unmatched:
+        names = ", ".join(reference.path for reference in summary.references)
+        unmatched = f"{summary.records_unmatched:,} of {summary.records_in:,} records have no match in {names}"
+        to.print(f"WARNING: {unmatched}; they are kept", style="yellow")
+    if summary.records_quarantined or summary.files_quarantined:
+        bad = f"{count(summary.records_quarantined, 'record')} and {count(summary.files_quarantined, 'file')}"
+        to.print(f"WARNING: {bad} are bad: they lie in quarantine, each with the reason", style="yellow")
+    to.print(sentence(summary), style="bold green")

@@ -1,0 +1,63 @@
+"""`fanfold plan`: what a run would do."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from fanfold.cli import display
+from fanfold.cli.options import DATA_DIR, JSON, SPEC, print_json
+from fanfold.proof import count
+from fanfold.spec import writing
+from fanfold.steps import plan as planning
+from fanfold.steps.start import start
+
+
+@click.command()
+@SPEC
+@DATA_DIR
+@click.option("--write-fields", is_flag=True, help="Add all fields that the spec does not declare yet to input.fields.")
+@JSON
+def plan(spec: Path, data_dir: Path | None, *, write_fields: bool, as_json: bool) -> None:
+    """Say what a run would do: which files go where, the schema and its drift, the references. Nothing is moved.
+
+    Exit code 1 says that there are records that cannot be read: they would go to quarantine.
+    """
+    planned = planning.plan(start(spec, data_dir))
+    if write_fields:
+        added = writing.add_fields(spec, planned.fields)
+        reason = "" if planned.files else ": no file is ready"
+        click.echo(f"{spec}: {count(added, 'field')} added to input.fields{reason}", err=True)
+    if as_json:
+        print_json(planned)
+    else:
+        _print(planned)
+    sys.exit(1 if planned.faults else 0)
+
+
+def _print(planned: planning.Plan) -> None:
+    to = display.wide_console()
+    if planned.resumes:
+        to.print(f"the unfinished run {planned.resumes} is resumed first")
+    settling = f", {planned.settling:,} are settling (input.settle_seconds)" if planned.settling else ""
+    held = f", {planned.held:,} cannot be taken (see the warnings)" if planned.held else ""
+    to.print(f"{count(planned.files, 'file')} ready ({count(planned.bytes, 'byte')}){settling}{held}")
+    parts = ((n, part.files, part.records, part.bytes) for n, part in planned.subdirs.items())
+    display.print_table(to, ("subdirectory", "files", "records", "bytes"), parts)
+    columns = [(one.name, one.type, ".".join([one.source, *one.path]), one.first_file) for one in planned.columns]
+    # On a screen what comes last would push all else away; a pipe gets everything.
+    shown = display.SHOWN_COLUMNS if to.is_terminal else len(columns)
+    display.print_table(to, ("column", "type", "from", "first file"), columns[:shown])
+    if more := len(columns[shown:]):
+        to.print(f"and {count(more, 'more column')} (fanfold plan --json has all)")
+    for reference in planned.references:
+        to.print(f"reference {reference.path}: {count(reference.rows, 'row')}, sha256 {reference.sha256}")
+    if drift := planned.drift:
+        changes = {"added": drift.added, "dropped": drift.dropped, "retyped": drift.retyped}
+        told = "; ".join(f"{how} {', '.join(names)}" for how, names in changes.items() if names)
+        to.print(f"columns since run {drift.since}: {told or 'as they were'}")
+    for name, of in planned.duplicates.items():
+        to.print(f"{name!r} has the bytes of {of!r} (input.duplicates)")
+    for fault in planned.faults:
+        place = f" line {fault.line}" if fault.line else ""
+        to.print(f"WARNING: {fault.file!r}{place}: {fault.message} ({fault.code})", style="yellow")

@@ -1,0 +1,32 @@
+"""`fanfold lint` and `fanfold schema`: the spec alone."""
+
+import json
+from pathlib import Path
+
+import click
+
+from fanfold.errors import FanfoldError
+from fanfold.spec.model import json_schema, load_spec
+
+
+@click.command()
+@click.argument("specs", metavar="SPEC...", type=click.Path(path_type=Path), nargs=-1, required=True)
+def lint(specs: tuple[Path, ...]) -> None:
+    """Check specs; nothing else is read (plan checks the folders and files that they name)."""
+    errors = []
+    for path in specs:
+        try:
+            load_spec(path)
+        except FanfoldError as error:
+            errors.append(error)
+        else:
+            click.echo(f"{path}: ok")
+    if errors:
+        msg = "specs"
+        raise ExceptionGroup(msg, errors)
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON Schema of the spec, for editors."""
+    click.echo(json.dumps(json_schema(), indent=2))

@@ -1,0 +1,71 @@
+"""Pure: whether what the spec names is in the records of a run."""
+
+from collections.abc import Collection, Iterable
+
+from fanfold import types
+from fanfold.errors import DataError, MissingError, nearest
+from fanfold.native.fields import Seen
+from fanfold.schema.declared import known_ways, starts, way_of
+from fanfold.spec.model import Spec
+from fanfold.working_files import Excluded
+
+
+def lacking(what: str, hint: str, files: Collection[str]) -> DataError:
+    """Return the error for something that the spec names and the records of a run lack.
+
+    Args:
+        what: the key of the spec with its value, and where it is not.
+        hint: as `nearest` gives it.
+        files: those that were scanned.
+    """
+    if not files:
+        return DataError(f"{what}, {hint}")
+    read = f"{len(files)} files, {min(files)!r} to {max(files)!r}" if len(files) > 1 else f"{min(files)!r}"
+    msg = f"{what}, {hint} (read: {read}). Where records may lack it, declare it, or a field in it, in input.fields"
+    return DataError(msg)
+
+
+def check(root: Seen, excluded: Iterable[Excluded], spec: Spec, files: Collection[str]) -> None:
+    """Compare what the spec says of the records of files with the fields that they have.
+
+    Args:
+        root: the fields of good records.
+        excluded: what no good record has: some records have it all the same.
+        spec: what is exploded, joined, declared.
+        files: the names of the files.
+
+    Raises:
+        MissingError: a declared field is in no record, and one of nearly its name is, undeclared.
+        DataError: no record has the key of a reference, or an array that explodes, and the spec does not declare it;
+            such a key is an object or an array in every record; what explodes is an array in none.
+    """
+    if not root.fields:
+        return
+    known = known_ways(spec)
+    # A record with a lost form has what lies around it, too.
+    lost = {start for one in excluded for start in starts(one.form.path)}
+    for path in spec.denormalize.explode:
+        if way_of(path) not in lost | known:
+            _check_field(f"denormalize.explode {path!r}", path, "array", root, files)
+    for index, merge in enumerate(spec.merge):
+        path = merge.record_key
+        if way_of(path) not in lost and path not in {*spec.input.fields, *spec.denormalize.explode}:
+            _check_field(f"merge.{index}.key {path!r}", path, "scalar", root, files)
+    # What is around a declared field is known by it, also where it is empty or null in each record.
+    undeclared = [path for path in root.paths() if way_of(path) not in known]
+    for path in spec.input.fields:
+        if root.find(way_of(path)) is None and (hint := nearest(path, undeclared, cutoff=0.8)).startswith("did"):
+            msg = f"input.fields {path!r} is in no record, {hint} (declare that one too, if both are meant)"
+            raise MissingError(msg)
+
+
+def _check_field(what: str, path: str, wanted: str, root: Seen, files: Collection[str]) -> None:
+    field = root.find(way_of(path))
+    if field is None:
+        msg = f"{what} is in no record"
+        raise lacking(msg, nearest(path, root.paths()), files)
+    if field.kinds and wanted not in field.kinds:
+        found = "an object" if field.objects else "an array" if field.arrays else types.of_seen(field)
+        expected = "an array" if wanted == "array" else "a text or a number"
+        msg = f"{what}: found {found} in {field.first_file!r}, expected {expected}"
+        raise DataError(msg)

@@ -1,0 +1,139 @@
+"""Pure: the columns that the fields of records become in a table, and their names."""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from fanfold import types
+from fanfold.errors import DataError
+from fanfold.manifest import Column
+from fanfold.native.fields import Seen
+from fanfold.schema.declared import Way
+from fanfold.schema.rivals import Conflict, named
+from fanfold.spec.model import Spec
+from fanfold.working_files import Node
+
+RECORD = "record"
+FANFOLD = "fanfold"
+RESCUED_COLUMN = "_rescued"
+# A column of a key without a character, where it must have a name: in SQL and in Parquet.
+NAMELESS = "_"
+LINEAGE = {"_source_file": "VARCHAR", "_source_record": "BIGINT", "_source_item": "VARCHAR"}
+SPECIAL = re.compile('[",#\r\n]')
+# No key of a record begins with this character in SQL.
+ESCAPE = "\ue000"
+
+
+class Leaf(NamedTuple):
+    """A field that is not an object: where it is, its node, or that of its elements, and what was seen of either."""
+
+    way: Way
+    node: Node
+    seen: Seen
+    is_element: bool
+
+
+def leaves(nodes: list[Node], seen: Seen, above: Way = ()) -> Iterator[Leaf]:
+    """Yield the fields of an object that are not objects themselves, through objects and arrays that explode."""
+    for node in nodes:
+        way, field, inner = (*above, node.name), seen.fields.get(node.name, Seen()), node
+        if node.element:
+            inner, field = node.element, field.element or Seen()
+        if inner.kind == "object":
+            yield from leaves(inner.fields, field, way)
+        else:
+            yield Leaf(way, inner, field, node.kind == "list")
+
+
+def flat_columns(record: list[Node], seen: Seen, taken: list[list[Column]], spec: Spec) -> list[Column]:
+    """Return the columns of a table: those of the record, of its references, and those that Fanfold adds.
+
+    Args:
+        record: the fields of the record.
+        seen: what was seen of them, in all good records.
+        taken: of each reference, the columns that are taken from it.
+        spec: how names are joined, and what Fanfold adds.
+    """
+    separator = spec.denormalize.separator
+    flat = [
+        Column(separator.join(way), types.in_table(node.type), RECORD, [*way], field.first_file or None)
+        for way, node, field, is_element in leaves(record, seen)
+        # Of an array that is always empty it is not known whether it has columns.
+        if field.kinds or node.declared or not is_element
+    ]
+    for merge, columns in zip(spec.merge, taken, strict=True):
+        flat += [Column(separator.join([merge.into, *one.path]), one.type, merge.into, one.path) for one in columns]
+    if spec.input.schema_mode == "declared":
+        flat.append(Column(RESCUED_COLUMN, "VARCHAR", FANFOLD, []))
+    # Records without a field have their rows, too.
+    if spec.output.lineage or (seen.objects and not flat):
+        flat += [Column(name, kind, FANFOLD, []) for name, kind in LINEAGE.items()]
+    return flat
+
+
+def header(names: Iterable[str]) -> bytes:
+    """Return the line of a CSV that names its columns, quoted as the core quotes values."""
+    quoted = ('"' + name.replace('"', '""') + '"' if SPECIAL.search(name) or not name else name for name in names)
+    return (",".join(quoted) + "\n").encode()
+
+
+def sql_names(names: list[str]) -> list[str]:
+    """Return what columns are called in SQL, where letter case does not tell them apart, and none has an empty name."""
+    seen: set[str] = set()
+    called, mark = [], ESCAPE
+    while any(name.startswith(mark) for name in names):
+        mark += ESCAPE
+    for index, name in enumerate(names):
+        taken = (name or NAMELESS).lower() in seen
+        seen.add((name or NAMELESS).lower())
+        called.append(f"{mark}{index}" if taken else name or NAMELESS)
+    return called
+
+
+def same_names(columns: list[Column], spec: Spec) -> list[Conflict]:
+    """Return the fields of records whose columns have the name of another column, or differ in letter case alone.
+
+    Raises:
+        DataError: as `check_apart`, for columns that the spec itself calls for.
+    """
+    conflicts = []
+    for same in _by_name(columns):
+        own = [column for column in same if column.source != RECORD or _is_declared(column, spec)]
+        check_apart(own, spec)
+        if len(same) > max(1, len(own)):
+            rivals = [named(tuple(one.path), spec) for one in same if one.source == RECORD]
+            owner, advice = "", ": choose another denormalize.separator, or declare the object around it as JSON"
+            if own and own[0].source == FANFOLD:
+                owner, advice = "that of Fanfold", " (output.lineage): leave it out, or name the field otherwise"
+            elif own and own[0].source != RECORD:
+                owner, advice = f"that of merge.into {own[0].source!r}", ": choose another name there"
+            first = next(one for one in same if one.source == RECORD)
+            conflicts.append(Conflict("name_conflict", f" as the column {first.name!r}", rivals, advice, owner))
+    return conflicts
+
+
+def check_apart(columns: list[Column], spec: Spec) -> None:
+    """Check that the columns that the spec calls for have names of their own.
+
+    Raises:
+        DataError: two have one name, or differ in letter case alone; both are named. Two declared fields may differ in
+            letter case alone, but for tables of Parquet.
+    """
+    for same in _by_name(columns):
+        exact = len({column.name or NAMELESS for column in same}) < len(same)
+        is_declared = all(column.source == RECORD and _is_declared(column, spec) for column in same)
+        if len(same) > 1 and (exact or not is_declared or spec.output.format == "parquet"):
+            both = " and ".join(repr(".".join((one.source, *(one.path or [one.name])))) for one in same[:2])
+            msg = f"{both} both become the column {same[1].name!r}, expected names apart: choose another separator"
+            raise DataError(f"{msg} or into" if exact or not is_declared else f"{msg}, or output.format: csv")
+
+
+def _by_name(columns: list[Column]) -> list[list[Column]]:
+    same: dict[str, list[Column]] = {}
+    for column in columns:
+        same.setdefault((column.name or NAMELESS).lower(), []).append(column)
+    return list(same.values())
+
+
+def _is_declared(column: Column, spec: Spec) -> bool:
+    return ".".join(column.path) in spec.input.fields

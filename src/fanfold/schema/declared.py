@@ -1,0 +1,77 @@
+"""Pure: what the spec declares of the fields of records, before any of them is read."""
+
+import dataclasses
+from collections.abc import Collection
+
+from fanfold.errors import DataError
+from fanfold.native.fields import Field
+from fanfold.spec.model import Spec
+
+# The keys that lead to a field, through objects and the elements of arrays.
+Way = tuple[str, ...]
+
+
+@dataclasses.dataclass
+class Declared:
+    """What the spec declares about a field: its type, or those of fields inside of it."""
+
+    type: str = ""
+    fields: dict[str, "Declared"] = dataclasses.field(default_factory=dict)
+
+
+def way_of(path: str) -> Way:
+    """Return the keys of a path as the spec writes it: `items.price`."""
+    return tuple(path.split("."))
+
+
+def starts(way: Way) -> list[Way]:
+    """Return the ways to the fields that lie around a field, the outermost first, and last its own."""
+    return [way[:length] for length in range(1, len(way) + 1)]
+
+
+def key_ways(spec: Spec) -> list[Way]:
+    """Return the ways to the keys of references, in the order of the spec."""
+    return [way_of(merge.record_key) for merge in spec.merge]
+
+
+def known_ways(spec: Spec) -> set[Way]:
+    """Return the ways to the fields that are declared, and to those that have a declared one inside."""
+    return {start for path in spec.input.fields for start in starts(way_of(path))}
+
+
+def declared_fields(spec: Spec) -> Declared:
+    """Return `input.fields` as a tree, in its order.
+
+    Raises:
+        DataError: a field is declared, and so is one inside of it.
+    """
+    root = Declared()
+    for path, kind in spec.input.fields.items():
+        at = root
+        for start in starts(way_of(path)):
+            if (outer := ".".join(start)) in spec.input.fields and outer != path:
+                msg = f"input.fields: {outer!r} and {path!r} are declared, expected a type for one of them"
+                raise DataError(msg)
+            at = at.fields.setdefault(start[-1], Declared())
+        at.type = kind
+    return root
+
+
+def known_fields(spec: Spec, chain: Collection[list[str]]) -> Field | None:
+    """Return what is known of records before they are read: the fields that are declared; None without any.
+
+    Args:
+        spec: what is declared.
+        chain: the paths of the arrays that explode, as far as they are known.
+
+    Raises:
+        DataError: as `declared_fields`.
+    """
+    return _known(declared_fields(spec), (), {tuple(path) for path in chain}) if spec.input.fields else None
+
+
+def _known(declared: Declared, way: Way, arrays: set[Way]) -> Field:
+    inside = tuple(_known(inner, (*way, name), arrays) for name, inner in declared.fields.items())
+    name = way[-1] if way else ""
+    made = Field(name, type=declared.type) if declared.type else Field(name, "object", inside=inside)
+    return Field(name, "list", inside=(made._replace(name=""),)) if way in arrays else made
