@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CORE := compiler.py hatch_build.py ziglang.lock $(wildcard src/fanfold/native/*.c src/fanfold/native/*.h)
 
-.PHONY: setup check test fuzz torture demo bench growth lock clean
+.PHONY: setup check quick test coverage fuzz torture demo docs bench growth lock clean
 
 setup: $(STAMP)
 
@@ -25,9 +25,17 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
 
+# What is fast: no Airflow, no kills, no builds. Less than a minute.
+quick: setup
+	$(BIN)/pytest --numprocesses 2 --dist worksteal -m "not slow"
+
 # Two at a time: the tests of Airflow mostly wait.
 test: setup
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
+
+# All tests, with the branches that they take; fails under the threshold in pyproject.toml.
+coverage: setup
+	$(BIN)/pytest --numprocesses 2 --dist worksteal --cov --cov-report term
 
 # Options: make fuzz FUZZ="--seconds 120 --seed 1".
 fuzz: setup
@@ -40,6 +48,15 @@ torture: setup
 demo: setup
 	$(BIN)/python demo/baskets.py data
 	$(BIN)/fanfold airflow dags/transactions.yaml --once
+
+# The pages as a site, in site/: a link or an anchor that leads nowhere stops it.
+DOCS_VENV := $(VENV)/docs
+
+docs: setup
+	test -x $(DOCS_VENV)/bin/python || $(PYTHON) -m venv $(DOCS_VENV)
+	$(BIN)/uv pip sync --quiet --system-certs --python $(DOCS_VENV)/bin/python --require-hashes docs/requirements.lock
+	$(BIN)/python -m docs.generate
+	$(DOCS_VENV)/bin/zensical build --clean --strict
 
 # Options: make bench SCALE=0.05 PEERS=all BENCH="--turns 3".
 SCALE ?= 1
@@ -57,6 +74,8 @@ bench growth: setup
 lock:
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--all-extras --group dev --group demo --custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--custom-compile-command "make lock" --output-file docs/requirements.lock docs/requirements.in
 	echo ziglang | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command "make lock" --output-file ziglang.lock -
 	for name in requirements requirements-all; do \
@@ -65,4 +84,4 @@ lock:
 			--output-file benchmarks/$$name.lock benchmarks/$$name.in; done
 
 clean:
-	rm -rf $(VENV) $(BENCH_VENV) data dags/.airflow src/fanfold/native/libfanfold.*
+	rm -rf $(VENV) $(BENCH_VENV) site data dags/.airflow src/fanfold/native/libfanfold.*

@@ -25,6 +25,8 @@ from fanfold.airflow.embedded.server import embedded_airflow
 from fanfold.layout import format_ts, parse_ts
 from tests.conftest import CUSTOMERS, FeedDir, tree
 
+pytestmark = pytest.mark.slow
+
 FEED = """
 from datetime import timedelta
 from pathlib import Path

@@ -2,6 +2,7 @@
 
 import duckdb
 import pyarrow as pa  # type: ignore[import-untyped]
+import pytest
 
 from fanfold.native import arrow
 from fanfold.native.arrow import Stream
@@ -25,6 +26,7 @@ def test_a_stream_may_be_left_early_and_read_again() -> None:
     assert not arrow._readings  # noqa: SLF001 - what stays there stays for good
 
 
+@pytest.mark.slow
 def test_batches_of_columns_without_a_value_are_small_too() -> None:
     """What a batch takes is bounded where nearly all of its values are null."""
     source = source_of(b"{}\n" * 20_000, {f"f{i}": "VARCHAR" for i in range(1_500)})

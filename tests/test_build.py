@@ -16,6 +16,8 @@ from fanfold.errors import MissingError
 from fanfold.native.library import ABI, core
 from tests.core import read_json
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Werror")
 ELF_AARCH64 = 0xB7

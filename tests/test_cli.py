@@ -20,6 +20,8 @@ from fanfold.feed import runs
 from fanfold.spec.model import load_spec
 from tests.conftest import TS, FeedDir, MakeFeed, tree
 
+pytestmark = pytest.mark.slow
+
 FANFOLD = str(Path(sysconfig.get_path("scripts"), "fanfold"))
 SUMMARY_KEYS = [
     "ts",

@@ -12,6 +12,8 @@ from fanfold.engine import expressions
 from fanfold.errors import DataError
 from fanfold.manifest import Column
 
+pytestmark = pytest.mark.slow
+
 # To a process that has it, it is more than a year later.
 LATER = """\
 #define _GNU_SOURCE

@@ -583,6 +583,7 @@ def expected_rows(record: Record) -> list[frozenset[tuple[str, str]]]:
     return [frozenset((around | flat(one, "items")).items()) for one in items]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(40))
 def test_any_mixture_is_as_an_oracle_counts_it(make_feed: MakeFeed, seed: int) -> None:
     """Whatever forms meet in whatever files, good records are in the tables, the others in quarantine, by counting."""

@@ -86,6 +86,7 @@ def run_touched(feed: FeedDir, moment: str, act: Callable[[Path], None]) -> Summ
     return summary
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schema", ["infer", "declared"])
 @pytest.mark.parametrize("act", TOUCHES)
 @pytest.mark.parametrize("moment", MOMENTS)

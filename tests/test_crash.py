@@ -16,6 +16,8 @@ import pytest
 
 from tests.conftest import TS, MakeFeed, tree
 
+pytestmark = pytest.mark.slow
+
 HOOK = Path(__file__).parent / "crash"
 POINTS = 40
 # Each is hit, wherever the points fall.

@@ -41,6 +41,7 @@ def test_an_open_quote_in_one_of_several_files_costs_its_record(make_feed: MakeF
     assert fault[::2] == ("a.csv", 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schema", ["infer", "declared"])
 @pytest.mark.parametrize("seed", range(6))
 def test_a_file_is_read_alike_alone_and_beside_others(make_feed: MakeFeed, seed: int, schema: str) -> None:

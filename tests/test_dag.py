@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 DAGS = Path(__file__).parent.parent / "dags"
 PARSE = """
 import importlib.util, json, sys

@@ -525,6 +525,7 @@ def test_a_run_gives_the_same_bytes_again(make_feed: MakeFeed, output: str) -> N
     assert tree(first.data_dir) == tree(second.data_dir)
 
 
+@pytest.mark.slow
 def test_row_groups_are_as_small_as_what_is_joined_is_large(make_feed: MakeFeed) -> None:
     """Small records that are joined to a large value are not kept in memory by ten thousands."""
     merge = [{"reference": "customers.csv", "key": "id", "into": "c"}]
@@ -549,6 +550,7 @@ def test_columns_of_maps_stand_where_they_are_in_the_file(make_feed: MakeFeed) -
     assert feed.read().partition("\n")[0].split(",") == [*names, "o_k", "o_n", "o_m"]
 
 
+@pytest.mark.slow
 def test_row_groups_keep_the_order(make_feed: MakeFeed) -> None:
     """A table of several row groups has its rows in the order of the records."""
     count = 150_000
@@ -650,6 +652,7 @@ def test_lineage_goes_with_references(make_feed: MakeFeed) -> None:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("output", ["csv", "parquet"])
 @pytest.mark.parametrize("size", [4_000, 64_000])
 def test_large_records_take_no_more_memory(make_feed: MakeFeed, size: int, output: str) -> None:

@@ -23,6 +23,7 @@ def write_customers(path: Path, count: int, pad: str = "") -> None:
     frozen_table(path, (text.encode() for text in ("name,id,town\n", *lines, "Twin,0,\n")), CUSTOMER)
 
 
+@pytest.mark.slow
 def test_a_large_table_stays_in_its_file(tmp_path: Path) -> None:
     """Of a table whose file is large, no row is in memory; records find their rows, on threads too."""
     path, count = tmp_path / "frozen", 400_000

@@ -9,9 +9,12 @@ import pytest
 import compiler
 from tests.fuzz.__main__ import SANITIZED, start
 
-pytestmark = pytest.mark.skipif(
-    compiler.of_the_system() is None and not os.environ.get("CI"), reason="only gcc and clang have the sanitizers"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        compiler.of_the_system() is None and not os.environ.get("CI"), reason="only gcc and clang have the sanitizers"
+    ),
+]
 
 
 def test_a_few_seconds_of_mutations_find_nothing(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ import yaml
 from tests.conftest import TS, tree
 from tests.hostile import KINDS, Case, Corpus, corpus
 
+pytestmark = pytest.mark.slow
+
 MAX_MEMORY_KIB = 400 * 1024
 MAX_SECONDS = 120
 GOOD_FILES, GOOD_RECORDS = 5, 40

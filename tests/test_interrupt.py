@@ -18,6 +18,8 @@ import pytest
 from tests.conftest import FeedDir, MakeFeed, new_feed
 from tests.test_cli import fanfold, processes
 
+pytestmark = pytest.mark.slow
+
 # What comes before the first line of Fanfold is answered by Python: the test begins behind it.
 STARTED = "from fanfold import __main__, interrupt; interrupt.install(); print('started', flush=True); __main__.main()"
 LINE = "interrupted\n"

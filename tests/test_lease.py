@@ -23,6 +23,8 @@ from fanfold.steps.release import release
 from fanfold.steps.stage_files import stage_files
 from tests.conftest import TS, FeedDir, MakeFeed, tree
 
+pytestmark = pytest.mark.slow
+
 HOLD = """
 import sys, time
 from pathlib import Path

@@ -120,6 +120,7 @@ def test_a_temporary_name_that_is_a_link_is_not_written_through(
     assert recount(*runs.open_complete(feed.open(), TS)).gaps == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [0, 2])
 @pytest.mark.parametrize(
     "name",

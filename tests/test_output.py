@@ -233,6 +233,7 @@ def test_records_are_joined_exploded_and_written(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_table_may_have_very_many_columns(tmp_path: Path) -> None:
     """1,500 columns, most of them null, arrive in both forms, in their order."""
     types = {f"f{i}": "DECIMAL(18,1)" if i % 3 else "VARCHAR" for i in range(1_500)}
@@ -330,6 +331,7 @@ for form in ("csv", "parquet"):
 """
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_records(tmp_path: Path) -> None:
     """70 times the records take little more memory, with pyarrow there and without it, for the same bytes."""
     grown = {}

@@ -18,7 +18,7 @@ import pytest
 
 from tests.conftest import FeedDir, MakeFeed, needs_root, new_feed
 
-pytestmark = needs_root
+pytestmark = [needs_root, pytest.mark.slow]
 
 FANFOLD, PRODUCER, SHARED = 62001, 62002, 62003
 PROTECTED = Path("/proc/sys/fs/protected_hardlinks")

@@ -263,6 +263,7 @@ def test_names_are_as_they_are(tmp_path: Path) -> None:
     assert json.loads(line) == {name: {name: index} for index, name in enumerate(names)}
 
 
+@pytest.mark.slow
 def test_records_are_in_the_order_of_the_file(tmp_path: Path) -> None:
     """Rows come in their order over groups and pages, in whatever way these are compressed."""
     table = pa.table(
@@ -441,6 +442,7 @@ def test_checksums_of_pages_are_checked(tmp_path: Path, options: dict[str, Any])
         assert code(tmp_path, bytes(damaged)) == "unreadable"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("elements", "expected"),
     [
@@ -543,6 +545,7 @@ def test_what_is_no_parquet_is_set_aside(tmp_path: Path, content: bytes) -> None
     assert code(tmp_path, content) == "unreadable"
 
 
+@pytest.mark.slow
 def test_damage_anywhere_gives_the_same_rows_or_a_code(tmp_path: Path) -> None:
     """Whatever byte of a file with checksums is changed or cut off, its rows stay as they are, or it is set aside."""
     made: dict[str, list[Any]] = {"i": [1, None, 3], "s": ["a", "bb", "a"], "l": [[1], [], [2, 3]]}
@@ -583,6 +586,7 @@ def test_nothing_is_left_where_reading_ends_early(tmp_path: Path) -> None:
 LARGE = [None if i % 5 == 3 else "é" * (9000 + 7 * i) + str(i) * (i % 900) for i in range(100)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compression", ["none", "snappy", "gzip", "zstd", "brotli"])
 @pytest.mark.parametrize(
     "options",
@@ -635,6 +639,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("size", "rows", "options"),
     [(20_000, 6000, {"use_dictionary": False}), (2_000_000, 60, {}), (200, 600_000, {"compression": "snappy"})],

@@ -205,6 +205,7 @@ def test_a_bad_file_costs_no_good_one(  # noqa: PLR0913, PLR0917 - one case of a
     check_laws(feed, summary)
 
 
+@pytest.mark.slow
 def test_what_is_compressed_and_has_no_room_is_set_aside(make_feed: MakeFeed, monkeypatch: pytest.MonkeyPatch) -> None:
     """A compressed file whose content is larger than what the disk has free goes to quarantine; another is read."""
     digits = random.Random(0).randbytes(35 << 20).hex()

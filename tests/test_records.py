@@ -456,6 +456,7 @@ def with_one_broken(draw: st.DrawFn) -> tuple[str, list[list[dict[str, Any]]], s
     return content, parsed(json.dumps(halves)), broken
 
 
+@pytest.mark.slow
 @settings(max_examples=400)
 @given(with_one_broken())
 def test_good_records_around_a_broken_one_survive(made: tuple[str, list[list[dict[str, Any]]], str]) -> None:

@@ -212,6 +212,7 @@ def test_what_cannot_be_replayed_says_why(
     assert listed(feed) == {f"{TS}/1:1": "open"}
 
 
+@pytest.mark.slow
 def test_the_command_line_lists_and_shows(feed: FeedDir, tmp_path: Path) -> None:
     """`list` names what is open, with --all what is decided too; `show` has all of it; `--with` takes one item."""
 

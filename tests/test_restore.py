@@ -137,6 +137,7 @@ def test_cut_short_a_run_made_again_is_completed(feed: FeedDir) -> None:
     assert summary == committed.summary
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [["--from-archive", TS], ["--from-archive", TS, "--ts", TS, "--data-dir", "x"]])
 def test_a_run_is_made_again_elsewhere_only(make_feed: MakeFeed, options: list[str]) -> None:
     """--from-archive wants a data_dir, another one than the feed's, and knows its timestamp."""

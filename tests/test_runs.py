@@ -240,6 +240,7 @@ for thread in threads:
 """
 
 
+@pytest.mark.slow
 def test_groups_may_read_their_first_documents_at_once(make_feed: MakeFeed) -> None:
     """Threads that read a document of one kind at the same moment, as the first of their process, do not end it."""
     feed = make_feed({"a.json": '{"id":1,"customer_id":"1","items":[{"p":1}]}'})

@@ -165,6 +165,7 @@ def test_what_is_declared_is_judged(tmp_path: Path) -> None:
     assert list(found.seen.fields) == ["n", "x"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parallel_bytes", [1, 1 << 22])
 def test_records_that_bring_too_many_fields_are_bad(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, parallel_bytes: int

@@ -6,7 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from pytest_httpserver import HTTPServer
+
+pytestmark = pytest.mark.slow
 
 NOTIFY = """
 import json, logging, os, sys

@@ -16,8 +16,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.conftest import FeedDir, MakeFeed
 from tests.test_cli import fanfold
+
+pytestmark = pytest.mark.slow
 
 SECONDS = float(os.environ.get("SOAK_SECONDS", "20"))
 SEED = int(os.environ.get("SOAK_SEED", "1"))

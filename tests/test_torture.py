@@ -22,6 +22,8 @@ from tests.torture.matrix import Matrix, forks, make_feed, not_durable
 from tests.torture.runs import CommandLine, Ended, copy
 from tests.torture.shim import CLOCK, STOP, Strike, operations
 
+pytestmark = pytest.mark.slow
+
 LATER = "20260102T040506Z"
 EARLIER = "20250102T030405Z"
 POINTS = 48

@@ -22,6 +22,8 @@ from tests.conftest import GROUP_STEPS, TS, FeedDir, MakeFeed, tree
 from tests.test_cli import fanfold
 from tests.test_crash import HOOK
 
+pytestmark = pytest.mark.slow
+
 LATER = "20260103T030405Z"
 GOOD = [{"id": 1, "customer_id": "1", "items": [{"sku": "x", "qty": 2}]}]
 LATE = [{"id": 2, "customer_id": "2", "items": [{"sku": "y", "qty": 3}]}]

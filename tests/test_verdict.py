@@ -11,6 +11,8 @@ from fanfold.steps.recount import recount
 from tests.conftest import TS, FeedDir, MakeFeed, tree
 from tests.test_cli import fanfold
 
+pytestmark = pytest.mark.slow
+
 FLAT: dict[str, Any] = {"subdirs": 2, "merge": [], "denormalize": {}}
 GOOD, BAD = '{"id": %d}', "Internal Server Error %d"
 
