@@ -109,7 +109,8 @@ class Door:
                 readable = readable or any(one.record and one.code in OF_VALUES for one in piece.wrong)
             yield piece
         sha256 = sha256 or digest.hexdigest()
-        records, bad, size, _, unmatched = reader.counts
+        counts = reader.counts
+        records, bad, size, unmatched = counts.records, counts.bad, counts.bytes, counts.unmatched
         for fault in damage:
             if fault.code != "truncated":
                 sha256 = "" if fault.code in OF_SIZE else sha256
