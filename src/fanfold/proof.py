@@ -1,11 +1,15 @@
 """What a run proves, in words: the sentence that accounts for every file and record, and where its output is."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fanfold.manifest import Summary
+from fanfold.errors import count
+
+if TYPE_CHECKING:
+    from fanfold.manifest import Summary
 
 
-def sentence(summary: Summary) -> str:
+def sentence(summary: "Summary") -> str:
     """Return the counts of a run as the sentence that proves them."""
     if not summary.files_in:
         return "verified: no file was ready, nothing was written"
@@ -18,12 +22,7 @@ def sentence(summary: Summary) -> str:
     )
 
 
-def output_dir(summary: Summary, data_dir: Path) -> Path | None:
+def output_dir(summary: "Summary", data_dir: Path) -> Path | None:
     """Return the folder of the tables that a run has published; None where it has none."""
     published = [subdir.output for subdir in summary.subdirs.values() if subdir.output]
     return (data_dir / published[0]).parent if published else None
-
-
-def count(number: int, noun: str) -> str:
-    """Return a number with its noun: `1 file`, `1,000 files`."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")

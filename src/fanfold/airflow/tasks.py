@@ -19,7 +19,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleExcept
 
 from fanfold import proof
 from fanfold.airflow.slack import notify
-from fanfold.errors import DataError, EmptySubdir, FanfoldError, PathError
+from fanfold.errors import DataError, EmptySubdir, FanfoldError, PathError, count
 from fanfold.feed import runs, unfinished
 from fanfold.layout import Feed, format_ts, parse_ts
 from fanfold.spec.model import load_spec
@@ -103,7 +103,7 @@ class FeedTasks:
 
     def send_slack_notification(self, execution_ts: str, found: dict[str, int]) -> None:
         """Tell Slack about the files of the run. This never fails."""
-        ready = f"{proof.count(found['files'], 'file')}, {proof.count(found['bytes'], 'byte')} are ready"
+        ready = f"{count(found['files'], 'file')}, {count(found['bytes'], 'byte')} are ready"
         run = f"Fanfold: feed {self.spec.name}, run {format_ts(parse_ts(execution_ts))}"
         notify(self.spec.notify.slack_conn_id, f"{run}: {ready}")
 

@@ -11,15 +11,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from fanfold.cli import display
 from fanfold.cli.options import SPEC
 from fanfold.errors import MissingError
-from fanfold.layout import format_ts, parse_ts
-from fanfold.spec.model import Spec, load_spec
-from fanfold.steps.verify_run import verify_run
 
 if TYPE_CHECKING:
     from fanfold.airflow.embedded.client import Airflow
+    from fanfold.spec.model import Spec
 
 BOARD_STATES: dict[str | None, str] = {
     "running": "running",
@@ -59,6 +56,7 @@ def airflow(spec: Path, *, once: bool, conf: dict[str, Any], home: Path | None, 
         msg = "Airflow is not installed, expected it beside Fanfold: pip install 'fanfold[airflow]'"
         raise MissingError(msg)
     from fanfold.airflow.try_out import feed_airflow
+    from fanfold.spec.model import load_spec
 
     loaded = load_spec(spec)
     signal.signal(signal.SIGTERM, _exit)
@@ -78,8 +76,11 @@ def _exit(number: int, _frame: object) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-def _run_once(server: "Airflow", spec: Spec, conf: Mapping[str, Any]) -> int:
+def _run_once(server: "Airflow", spec: "Spec", conf: Mapping[str, Any]) -> int:
     from fanfold.airflow.try_out import group_tasks, subdir_seconds
+    from fanfold.cli import display
+    from fanfold.layout import format_ts, parse_ts
+    from fanfold.steps.verify_run import verify_run
 
     click.echo(f"Airflow is at {server.url}; the run waits for files for up to {spec.input.wait_seconds:g} s", err=True)
     with display.Board(spec.subdirs) as board:

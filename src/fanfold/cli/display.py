@@ -1,5 +1,7 @@
 """What people see: progress of the groups, tables, and the result of a run with the sentence that proves its count."""
 
+import csv
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -10,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from fanfold import interrupt
+from fanfold.errors import count
 from fanfold.manifest import Summary
-from fanfold.proof import count, output_dir, sentence
+from fanfold.proof import output_dir, sentence
 
 STEPS = ("merge_data", "denormalize_data", "archive_files")
 MARKS = {"running": ("…", "yellow"), "done": ("✔", "green"), "skipped": ("-", "dim"), "failed": ("✘", "bold red")}
@@ -21,6 +24,9 @@ MEND_TERMINAL = b"\x1b[?25h\n"
 # As many lines as fit on a screen.
 SHOWN_COLUMNS = 20
 SHOWN_SUBDIRS = 40
+SHOWN_ROWS = 3
+# A cell may have megabytes.
+SHOWN_CHARACTERS = 28
 
 Row = Sequence[object]
 
@@ -77,7 +83,7 @@ def wide_console() -> Console:
 
 def print_table(to: Console, headings: Sequence[str], rows: Iterable[Row], total: Row = (), title: str = "") -> None:
     """Print a table, unless it has no rows; a `total` stands below a line."""
-    table = Table(title=title or None, title_justify="left")
+    table = Table(title=title or None, title_justify="left", show_header=any(headings))
     for heading in headings:
         table.add_column(heading, justify="right" if heading in NUMBERS else "left")
     for row in rows:
@@ -108,6 +114,7 @@ def print_summary(summary: Summary, seconds: Mapping[str, float], data_dir: Path
     )
     if published_dir := output_dir(summary, data_dir):
         to.print(f"outputs: {published_dir}")
+        _print_preview(to, sorted(published_dir.glob("*.csv"))[:1])
     if summary.records_unmatched:
         names = ", ".join(reference.path for reference in summary.references)
         unmatched = f"{summary.records_unmatched:,} of {summary.records_in:,} records have no match in {names}"
@@ -116,3 +123,19 @@ def print_summary(summary: Summary, seconds: Mapping[str, float], data_dir: Path
         bad = f"{count(summary.records_quarantined, 'record')} and {count(summary.files_quarantined, 'file')}"
         to.print(f"WARNING: {bad} are bad: they lie in quarantine, each with the reason", style="yellow")
     to.print(sentence(summary), style="bold green")
+
+
+def _print_preview(to: Console, tables: Iterable[Path]) -> None:
+    """Print the first rows of tables of CSV, a line for each column; of wide tables, as many as fit."""
+    for path in tables:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(itertools.islice(csv.reader(file), SHOWN_ROWS + 1))
+        columns = list(zip(*rows, strict=False)) if rows[1:] else []
+        lines = ([name, *map(_shortened, cells)] for name, *cells in columns[:SHOWN_COLUMNS])
+        print_table(to, [""] * len(rows), lines, title=f"{path.name}: the first {count(len(rows) - 1, 'row')}")
+        if more := len(columns[SHOWN_COLUMNS:]):
+            to.print(f"and {count(more, 'more column')}")
+
+
+def _shortened(cell: str) -> str:
+    return cell if len(cell) <= SHOWN_CHARACTERS else cell[: SHOWN_CHARACTERS - 1] + "…"

@@ -6,9 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
-
-from fanfold.feed import runs
 
 
 def _absolute(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
@@ -33,6 +30,8 @@ def with_feed(command: Callable[..., None]) -> Callable[..., None]:
     @DATA_DIR
     @functools.wraps(command)
     def opened(spec: Path, data_dir: Path | None, **arguments: Any) -> None:
+        from fanfold.feed import runs
+
         command(runs.open_feed(spec, data_dir), **arguments)
 
     return opened
@@ -40,4 +39,6 @@ def with_feed(command: Callable[..., None]) -> Callable[..., None]:
 
 def print_json(document: Any) -> None:
     """Print one JSON object, or a list of them, on a line."""
+    import msgspec
+
     click.echo(msgspec.json.encode(document).decode())

@@ -2,15 +2,15 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from fanfold.cli import display
+if TYPE_CHECKING:
+    from fanfold.steps.plan import Plan
+
 from fanfold.cli.options import DATA_DIR, JSON, SPEC, print_json
-from fanfold.proof import count
-from fanfold.spec import writing
-from fanfold.steps import plan as planning
-from fanfold.steps.start import start
+from fanfold.errors import count
 
 
 @click.command()
@@ -23,6 +23,10 @@ def plan(spec: Path, data_dir: Path | None, *, write_fields: bool, as_json: bool
 
     Exit code 1 says that the run would fail, as `fanfold run` does, and why.
     """
+    from fanfold.spec import writing
+    from fanfold.steps import plan as planning
+    from fanfold.steps.start import start
+
     planned = planning.plan(start(spec, data_dir))
     if write_fields:
         added = writing.add_fields(spec, planned.fields)
@@ -35,7 +39,9 @@ def plan(spec: Path, data_dir: Path | None, *, write_fields: bool, as_json: bool
     sys.exit(1 if planned.failed else 0)
 
 
-def _print(planned: planning.Plan) -> None:
+def _print(planned: "Plan") -> None:
+    from fanfold.cli import display
+
     to = display.wide_console()
     if planned.resumes:
         to.print(f"the unfinished run {planned.resumes} is resumed first")

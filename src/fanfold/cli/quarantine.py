@@ -1,14 +1,15 @@
 """`fanfold quarantine`: list, show, replay, discard."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+if TYPE_CHECKING:
+    from fanfold.layout import Feed
+
 from fanfold.cli.options import JSON, print_json, with_feed
-from fanfold.feed import quarantine as kept
-from fanfold.feed.replay import replay
-from fanfold.layout import Feed
-from fanfold.proof import count
+from fanfold.errors import count
 
 
 @click.group()
@@ -23,8 +24,10 @@ def quarantine() -> None:
 @with_feed
 @click.option("--all", "decided", is_flag=True, help="Also what was replayed or discarded.")
 @JSON
-def list_quarantine(feed: Feed, *, decided: bool, as_json: bool) -> None:
+def list_quarantine(feed: "Feed", *, decided: bool, as_json: bool) -> None:
     """List bad records and files, the oldest first."""
+    from fanfold.feed import quarantine as kept
+
     found = [item for item in kept.items(feed) if decided or item.state == "open"]
     if as_json:
         print_json(found)
@@ -40,8 +43,10 @@ def list_quarantine(feed: Feed, *, decided: bool, as_json: bool) -> None:
 @quarantine.command("show")
 @with_feed
 @click.argument("item")
-def show_quarantine(feed: Feed, item: str) -> None:
+def show_quarantine(feed: "Feed", item: str) -> None:
     """Print everything about a bad record or file, as JSON."""
+    from fanfold.feed import quarantine as kept
+
     print_json(kept.find(feed, item))
 
 
@@ -54,11 +59,14 @@ def show_quarantine(feed: Feed, item: str) -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The corrected record (JSON; of CSV with its header), or the corrected file, for one ITEM.",
 )
-def replay_quarantine(feed: Feed, items: tuple[str, ...], corrected: Path | None) -> None:
+def replay_quarantine(feed: "Feed", items: tuple[str, ...], corrected: Path | None) -> None:
     """Land bad records and files again, as they were or corrected; the next run takes them. Without ITEM all open ones.
 
     As they were helps when the spec or a reference was corrected. Twice changes nothing.
     """
+    from fanfold.feed import quarantine as kept
+    from fanfold.feed.replay import replay
+
     if corrected and len(items) != 1:
         msg = f"found {count(len(items), 'item')}, expected one --with a corrected text"
         raise click.UsageError(msg)
@@ -72,8 +80,10 @@ def replay_quarantine(feed: Feed, items: tuple[str, ...], corrected: Path | None
 @with_feed
 @click.argument("items", metavar="ITEM...", nargs=-1, required=True)
 @click.option("--reason", help="Why; it is kept.")
-def discard_quarantine(feed: Feed, items: tuple[str, ...], reason: str | None) -> None:
+def discard_quarantine(feed: "Feed", items: tuple[str, ...], reason: str | None) -> None:
     """Decide that bad records or files are not needed. They stay in quarantine, and are not listed any more."""
+    from fanfold.feed import quarantine as kept
+
     for name in items:
         kept.discard(feed, kept.find(feed, name), reason)
         click.echo(f"{name}: discarded")

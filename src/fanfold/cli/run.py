@@ -3,14 +3,9 @@
 from pathlib import Path
 
 import click
-import msgspec
 
-from fanfold.cli import display
 from fanfold.cli.options import DATA_DIR, JSON, SPEC, print_json
 from fanfold.errors import DataError
-from fanfold.feed import runs
-from fanfold.steps import local, restore
-from fanfold.steps.start import start
 
 
 @click.command()
@@ -36,6 +31,12 @@ def run(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str | N
     the check that all is in place, and the same report. With --from-archive the same spec gives the same output, byte
     for byte. A changed spec gives the output that it would have produced. Nothing of the feed itself is changed.
     """
+    import msgspec
+
+    from fanfold.cli import display
+    from fanfold.steps import local
+    from fanfold.steps.start import start
+
     if from_archive is not None:
         ts = _stage_again(spec, data_dir, ts, from_archive)
     feed = start(spec, data_dir)
@@ -58,6 +59,9 @@ def run(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str | N
 
 
 def _stage_again(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str) -> str:
+    from fanfold.feed import runs
+    from fanfold.steps import restore
+
     if ts is not None or data_dir is None:
         msg = "--from-archive takes the --data-dir to make the run in, and no --ts"
         raise click.UsageError(msg)

@@ -1,29 +1,32 @@
 """`fanfold status`, `release`, `restore`: the runs of a feed, and what is done with one."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from fanfold.cli import display
+if TYPE_CHECKING:
+    from fanfold.cli.display import Row
+    from fanfold.feed.status import RunStatus
+    from fanfold.layout import Feed
+
 from fanfold.cli.options import JSON, print_json, with_feed
-from fanfold.feed import runs
-from fanfold.feed import status as statuses
-from fanfold.layout import Feed
-from fanfold.proof import count
-from fanfold.steps import release as releasing
-from fanfold.steps import restore as restoring
-from fanfold.steps.list_files import list_files
+from fanfold.errors import count
 
 
 @click.command()
 @with_feed
 @JSON
-def status(feed: Feed, *, as_json: bool) -> None:
+def status(feed: "Feed", *, as_json: bool) -> None:
     """List the runs, the unfinished ones first: how far each group is, and why a run has failed; and what has landed.
 
     A complete run is shown as failed if too many of its files were bad, or nothing could be read
     (quarantine.max_bad_files_percent).
     """
+    from fanfold.cli import display
+    from fanfold.feed import status as statuses
+    from fanfold.steps.list_files import list_files
+
     found = statuses.status(feed)
     if as_json:
         print_json(found)
@@ -42,7 +45,7 @@ def status(feed: Feed, *, as_json: bool) -> None:
         to.print(f"landing: {count(len(landing.ready), 'file')} ready, {len(landing.settling):,} settling{stay}")
 
 
-def _row(run: statuses.RunStatus) -> display.Row:
+def _row(run: "RunStatus") -> "Row":
     state = run.state + (", failed" if run.failed else "")
     if run.released:
         state += f", {count(run.released, 'file')} released"
@@ -53,8 +56,10 @@ def _row(run: statuses.RunStatus) -> display.Row:
 @click.command()
 @with_feed
 @click.argument("ts")
-def release(feed: Feed, ts: str) -> None:
+def release(feed: "Feed", ts: str) -> None:
     """Give up an unfinished run. Unpublished files go back to landing; published ones are committed."""
+    from fanfold.steps import release as releasing
+
     click.echo(f"released: {len(releasing.release(feed, ts)):,} back in landing")
 
 
@@ -62,11 +67,14 @@ def release(feed: Feed, ts: str) -> None:
 @with_feed
 @click.argument("ts")
 @click.option("--to", "target", type=click.Path(path_type=Path), help="Where to put them (default: landing).")
-def restore(feed: Feed, ts: str, target: Path | None) -> None:
+def restore(feed: "Feed", ts: str, target: Path | None) -> None:
     """Put the originals of a complete run back under their old names, as copies; the archive stays as it is.
 
     In landing the next run takes them for what they are: duplicates (input.duplicates). To make a run again, use
     fanfold run --from-archive.
     """
+    from fanfold.feed import runs
+    from fanfold.steps import restore as restoring
+
     names = restoring.restore(*runs.open_complete(feed, ts), target.absolute() if target else feed.landing_dir)
     click.echo(f"restored: {len(names):,} in {target or feed.landing_dir}")

@@ -6,13 +6,14 @@ from pathlib import Path
 import click
 
 from fanfold.errors import FanfoldError
-from fanfold.spec.model import json_schema, load_spec
 
 
 @click.command()
 @click.argument("specs", metavar="SPEC...", type=click.Path(path_type=Path), nargs=-1, required=True)
 def lint(specs: tuple[Path, ...]) -> None:
     """Check specs; nothing else is read (plan checks the folders and files that they name)."""
+    from fanfold.spec.model import load_spec
+
     errors = []
     for path in specs:
         try:
@@ -29,4 +30,6 @@ def lint(specs: tuple[Path, ...]) -> None:
 @click.command()
 def schema() -> None:
     """Print the JSON Schema of the spec, for editors."""
+    from fanfold.spec.model import json_schema
+
     click.echo(json.dumps(json_schema(), indent=2))

@@ -1,16 +1,17 @@
 """`fanfold verify`: recount a complete run, make it again, account for every value."""
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
-import msgspec
 
-from fanfold import audit
+if TYPE_CHECKING:
+    from fanfold.audit import Audit
+    from fanfold.layout import Feed
+    from fanfold.steps.recount import Recount
+
 from fanfold.cli.options import JSON, print_json, with_feed
-from fanfold.feed import runs
-from fanfold.layout import Feed
-from fanfold.proof import count
-from fanfold.steps import recount, restore
+from fanfold.errors import count
 
 
 @click.command()
@@ -25,12 +26,18 @@ from fanfold.steps import recount, restore
     help="With --audit: compare this percentage of the records; all are counted.",
 )
 @JSON
-def verify(feed: Feed, ts: str | None, sample: float | None, *, deep: bool, audited: bool, as_json: bool) -> None:
+def verify(feed: "Feed", ts: str | None, sample: float | None, *, deep: bool, audited: bool, as_json: bool) -> None:
     """Recount a complete run (default: the newest) from archive and output.
 
     --deep needs room for the run in the directory for temporary files (TMPDIR). --audit reads Parquet with pyarrow
     (pip install 'fanfold[audit]').
     """
+    import msgspec
+
+    from fanfold import audit
+    from fanfold.feed import runs
+    from fanfold.steps import recount, restore
+
     if sample is not None and not audited:
         msg = "--sample goes with --audit"
         raise click.UsageError(msg)
@@ -48,7 +55,7 @@ def verify(feed: Feed, ts: str | None, sample: float | None, *, deep: bool, audi
     sys.exit(1 if gaps else 0)
 
 
-def _print(found: recount.Recount, report: audit.Audit | None) -> None:
+def _print(found: "Recount", report: "Audit | None") -> None:
     for gap in found.gaps:
         click.echo(gap)
     sums = "".join(f", sum of {name} {total}" for name, total in found.totals.items())
