@@ -3,7 +3,7 @@
 import logging
 import time
 
-from airflow.sdk.exceptions import AirflowNotFoundException
+from fanfold.airflow.compat import AirflowNotFoundException
 
 log = logging.getLogger(__name__)
 

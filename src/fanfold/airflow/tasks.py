@@ -14,10 +14,14 @@ from typing import NoReturn
 
 import msgspec
 from airflow.sdk import Asset, AssetAlias, get_current_context
-from airflow.sdk.configuration import conf
-from airflow.sdk.exceptions import AirflowFailException, AirflowRescheduleException, AirflowSkipException
 
 from fanfold import proof
+from fanfold.airflow.compat import (
+    AirflowFailException,
+    AirflowRescheduleException,
+    AirflowSkipException,
+    conf,
+)
 from fanfold.airflow.slack import notify
 from fanfold.errors import DataError, EmptySubdir, FanfoldError, PathError, count
 from fanfold.feed import runs, unfinished
