@@ -1,4 +1,4 @@
-"""Names that Airflow 3.1 keeps in another place than the versions after it."""
+"""What Airflow 3.1 keeps in another place, or says in another way, than the versions after it."""
 
 try:
     from airflow.sdk.configuration import conf
@@ -8,6 +8,9 @@ try:
         AirflowRescheduleException,
         AirflowSkipException,
     )
+
+    # Each pause is twice the one before it.
+    BACKOFF: float = 2
 except ImportError:
     from airflow.configuration import conf
     from airflow.exceptions import (  # type: ignore[attr-defined,no-redef]
@@ -17,7 +20,10 @@ except ImportError:
         AirflowSkipException,
     )
 
+    BACKOFF = True
+
 __all__ = [
+    "BACKOFF",
     "AirflowFailException",
     "AirflowNotFoundException",
     "AirflowRescheduleException",

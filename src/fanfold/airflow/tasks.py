@@ -17,6 +17,7 @@ from airflow.sdk import Asset, AssetAlias, get_current_context
 
 from fanfold import proof
 from fanfold.airflow.compat import (
+    BACKOFF,
     AirflowFailException,
     AirflowRescheduleException,
     AirflowSkipException,
@@ -37,7 +38,7 @@ EXECUTION_TS = "{{ dag_run.logical_date or dag_run.run_after }}"
 TASK_DEFAULTS = {
     "retries": 3,
     "retry_delay": timedelta(seconds=10),
-    "retry_exponential_backoff": 2,
+    "retry_exponential_backoff": BACKOFF,
     "weight_rule": "upstream",
 }
 
