@@ -1,6 +1,6 @@
 """Pure: the types of values, and which one holds what was seen of a field. The core in C checks the values."""
 
-from fanfold.native.fields import Seen, digits_of
+from fanfold.native.fields import Seen, type_of
 
 VARCHAR, BIGINT, DOUBLE, BOOLEAN, JSON = "VARCHAR", "BIGINT", "DOUBLE", "BOOLEAN", "JSON"
 SHORT_DECIMAL, LONG_DECIMAL = 18, 38
@@ -35,7 +35,7 @@ def holds(kind: str, seen: Seen) -> bool:
     if kind in (JSON, found) or not seen.kinds:
         return True
     if kind.startswith("DECIMAL") and (found == BIGINT or found.startswith("DECIMAL")):
-        precision, scale = digits_of(kind)
+        _, precision, scale = type_of(kind)
         return seen.scale <= scale and seen.whole + scale <= precision
     return kind == VARCHAR and found != JSON
 
