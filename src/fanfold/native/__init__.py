@@ -16,7 +16,7 @@ from fanfold.native import library
 from fanfold.native.fields import Field as Field
 from fanfold.native.fields import Seen as Seen
 from fanfold.native.fields import schema, type_of
-from fanfold.native.library import Bytes, Column, Counts, Options, Wanted, checked, core, opened, run, unpacked
+from fanfold.native.library import Bytes, Column, Options, Wanted, checked, core, opened, run, unpacked
 from fanfold.native.tables import Joined as Joined
 from fanfold.native.tables import Table as Table
 from fanfold.native.tables import joined
@@ -82,6 +82,20 @@ class Piece(NamedTuple):
 
     merged: bytes
     wrong: list[Wrong]
+
+
+class Counts(NamedTuple):
+    """What there is in a file: records, the bad ones among them, and bytes.
+
+    `nodes` is how many nodes of fields the reader knows by now, declared or learnt, of this file and those before.
+    `unmatched` are its good records that lack a row in one joined table at least.
+    """
+
+    records: int
+    bad: int
+    bytes: int
+    nodes: int
+    unmatched: int
 
 
 class Form(NamedTuple):
@@ -177,8 +191,8 @@ class Reader:
     @property
     def counts(self) -> Counts:
         """What there was in the file that was read last."""
-        found: Counts = core().fanfold_reader_counts(self.handle)
-        return found
+        found = core().fanfold_reader_counts(self.handle)
+        return Counts(*(getattr(found, name) for name in Counts._fields))
 
     def unmatched(self, join: int) -> int:
         """Return how many records, of all files, have no match in a table."""

@@ -74,6 +74,7 @@ static void empty_levels(fanfold_rows *rows) {
 
 /* Opens the element at `rows->p`, and the first ones inside of it; returns 0 where it is damaged. */
 static int open_element(fanfold_rows *rows, size_t number) {
+    rows->is_sibling = number && number + 1 == rows->depth;
     for (;; number++) {
         RowLevel *level = &rows->levels[number], *below = level + 1;
         uint64_t count = 0;

@@ -62,11 +62,7 @@ class Options(ctypes.Structure):
 
 
 class Counts(ctypes.Structure):
-    """fanfold_counts: what there is in a file: records, the bad ones among them, and bytes.
-
-    `unmatched` are its good records that lack a row in one joined table at least. `nodes` is how many nodes of fields
-    the reader knows by now, declared or learnt, of this file and those before.
-    """
+    """fanfold_counts."""
 
     _fields_ = tuple(_of(_u64, "records bad bytes nodes unmatched"))
 

@@ -83,6 +83,11 @@ static uint8_t *write_nulls(uint8_t *to, uint32_t count) {
     return count ? write_varint(to, (uint64_t)count << 2 | HEADER_NULLS) : to;
 }
 
+static uint8_t *write_value(uint8_t *to, const Value *value) {
+    to = write_varint(to, (uint64_t)value->size << 2 | (value->slot & VALUE_QUOTED ? HEADER_QUOTED : HEADER_PLAIN));
+    return copy(to, value->at, value->size);
+}
+
 /* Writes the slots of one element; its values are in the order of their slots, those of keys last. `rest` are the
  * fields that the schema does not have, if there are any. */
 static void put_slots(const Value *values, size_t count, uint32_t slots, const Value *rest, Bytes *to) {
@@ -91,13 +96,15 @@ static void put_slots(const Value *values, size_t count, uint32_t slots, const V
     bytes_room(to, room);
     uint8_t *p = to->data + to->size;
     uint32_t next = 0;
-    for (const Value *value = values, *end = values + count; value != rest + 1; value++) {
-        if (value == end || slot_of(value) >= slots) value = rest;
-        if (!value->at) break;
-        p = write_nulls(p, slot_of(value) - next);
-        p = write_varint(p, (uint64_t)value->size << 2 | (value->slot & VALUE_QUOTED ? HEADER_QUOTED : HEADER_PLAIN));
-        p = copy(p, value->at, value->size);
-        next = slot_of(value) + 1;
+    for (size_t i = 0; i < count && slot_of(&values[i]) < slots; i++) {
+        p = write_nulls(p, slot_of(&values[i]) - next);
+        next = slot_of(&values[i]) + 1;
+        p = write_value(p, &values[i]);
+    }
+    if (rest->at) {
+        p = write_nulls(p, slots - 1 - next);
+        p = write_value(p, rest);
+        next = slots;
     }
     to->size = (size_t)(write_nulls(p, slots - next) - to->data);
 }

@@ -24,6 +24,14 @@ static const Cell *cell_of(fanfold_rows *rows, const fanfold_column *column) {
     return column->kind < OWN_CELLS && (column->kind != FROM_RESCUED || rows->rescue) ? &rows->own[column->kind] : NULL;
 }
 
+/* Says whether a column is the same in all elements of the innermost scope. */
+static int is_above(const fanfold_rows *rows, const fanfold_column *column) {
+    uint32_t scope = column->kind == FROM_SLOT   ? column->scope
+                     : column->kind == FROM_JOIN ? rows->joins[column->scope].scope
+                                                 : 0;
+    return column->kind != FROM_ITEM && column->kind != FROM_RESCUED && scope != rows->levels[rows->depth - 1].scope;
+}
+
 /* Opens the joins: of the rows of each, the slots up to the last one that is asked for are read. */
 static int open_joins(fanfold_rows *rows, const fanfold_wanted *wanted) {
     rows->joins = memory_take(rows->join_count, sizeof *rows->joins);
@@ -59,6 +67,7 @@ static int is_ready(fanfold_rows *rows, const fanfold_wanted *wanted) {
         const fanfold_column *column = &wanted->columns[i];
         rows->columns[i] = (RowColumn){.cell = cell_of(rows, column)};
         if (!rows->columns[i].cell || column->type >= FANFOLD_TYPES) return 0;
+        if (rows->prefix_columns == i) rows->prefix_columns += (size_t)is_above(rows, column);
         rows->columns[i].type = (Type){column->type, column->precision, column->scale};
         bytes_put(&rows->columns[i].name, column->name.data, rows->as_arrow ? column->name.size : 0);
         bytes_byte(&rows->columns[i].name, 0);
@@ -109,14 +118,25 @@ static void put_cell(Bytes *to, const Cell *cell, uint8_t behind) {
 }
 
 static void write_row(fanfold_rows *rows) {
-    for (size_t i = 0; i < rows->column_count; i++)
-        put_cell(&rows->output, rows->columns[i].cell, i + 1 < rows->column_count ? ',' : '\n');
+    Bytes *output = &rows->output;
+    size_t begin = output->size, i = 0;
+    if (rows->is_sibling && rows->prefix_size) {
+        bytes_room(output, rows->prefix_size);
+        copy(output->data + begin, output->data + rows->prefix_begin, rows->prefix_size);
+        output->size += rows->prefix_size;
+        i = rows->prefix_columns;
+    }
+    for (; i < rows->column_count; i++) {
+        put_cell(output, rows->columns[i].cell, i + 1 < rows->column_count ? ',' : '\n');
+        if (i + 1 == rows->prefix_columns) rows->prefix_size = output->size - begin;
+    }
+    rows->prefix_begin = begin;
 }
 
 enum { ENOUGH_OUTPUT = 1 << 20, ENOUGH_ROWS = 1 << 16 };
 
 static int write_on(fanfold_rows *rows) {
-    rows->output.size = 0;
+    rows->output.size = rows->prefix_size = 0;
     while (rows->output.size < ENOUGH_OUTPUT && rows->arrow_bytes < ENOUGH_OUTPUT && rows->arrow_rows < ENOUGH_ROWS) {
         int opened = rows->end ? next_element(rows) : open_entry(rows);
         if (opened < 0) return FANFOLD_WRONG_CALL;

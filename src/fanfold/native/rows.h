@@ -51,7 +51,10 @@ struct fanfold_rows {
     Cell own[OWN_CELLS];               /* those that are of no slot */
     RowColumn *columns;
     size_t column_count;
-    int rescue, as_arrow, counts_items; /* counts_items: a column has the number of the element */
+    /* The first columns are above the innermost scope: from one of its elements to the next, their text is the same. */
+    size_t prefix_columns, prefix_begin, prefix_size; /* in the row before; size 0: not known */
+    int is_sibling;                                   /* only the innermost element is another one */
+    int rescue, as_arrow, counts_items;               /* counts_items: a column has the number of the element */
     uint64_t arrow_rows, arrow_bytes;
     LIST(Rescued) rescued;
     size_t *rescued_first, *rescued_last; /* of each object: its fields; 0: none */
