@@ -15,7 +15,6 @@ import contextlib
 import copy
 import gzip
 import hashlib
-import io
 import json
 import pickle
 import re
@@ -121,7 +120,8 @@ def audit(run: Run, committed: Manifest, sample_percent: float = 100) -> Audit:
     """
     with localcontext(Context(prec=1000, traps=[])):
         auditor = _Auditor(run, committed, sample_percent)
-        for n in sorted({*committed.summary.subdirs, *committed.outputs, *committed.quarantined}):
+        numbers = {*committed.summary.subdirs, *committed.outputs, *committed.quarantined}
+        for n in sorted(numbers | {str(file.subdir) for file in committed.files}):
             auditor.check_subdir(n)
         auditor.check_columns()
         auditor.check_contents()
@@ -786,10 +786,13 @@ class _Auditor:
         """Yield the records that a subdirectory has in quarantine, and count them."""
         if listed := self._committed.quarantined.get(n):
             path, number = self._run.feed.data_dir / listed.path, 0
-            with path.open("rb") if path.is_file() else io.BytesIO() as lines:
-                for line in lines:
-                    number += 1
-                    yield BadRecord(**json.loads(line))
+            try:
+                with path.open("rb") as lines:
+                    for line in lines:
+                        yield BadRecord(**json.loads(line))
+                        number += 1
+            except (FileNotFoundError, ValueError, TypeError) as error:
+                self.found.add("changed", (listed.path, 0), f"it cannot be read: {error}")
             self.found.check(listed.path, number, listed.rows)
 
     def _pass_others(self, bad: _Ahead[BadRecord], name: str | None = None) -> None:
