@@ -627,3 +627,10 @@ def test_a_total_of_the_elements_of_an_array_is_recounted(make_feed: MakeFeed) -
     for place in (run.commit_path, run.manifest_path):
         place.write_bytes(manifest.encode(forged))
     assert [one.file for one in audited(feed).findings] == ["n"]
+
+
+def test_a_list_of_bad_records_that_cannot_be_read_is_named(feed: FeedDir) -> None:
+    """Quarantine that is no JSON any more is a difference, and no other error."""
+    listed = next(iter(runs.open_complete(feed.open(), TS)[1].quarantined.values())).path
+    (feed.data_dir / listed).write_text("{}\n[")
+    assert any(one.file == listed and "cannot be read" in one.message for one in audited(feed).findings)

@@ -15,7 +15,6 @@ import contextlib
 import copy
 import gzip
 import hashlib
-import io
 import json
 import pickle
 import re
@@ -51,6 +50,8 @@ Item = TypeVar("Item")
 # What finds the values of a reference by a key, each by the number of its column.
 Match = Callable[[str | None], dict[int, Any] | None]
 SQL = "values by SQL, or of a type that is not known"
+# In place of a key, where an element is not an object: no text of a file has this character.
+ELEMENT = "\ud800"
 OWN_COLUMNS = ["_rescued", "_source_file", "_source_record", "_source_item"]
 
 
@@ -119,7 +120,8 @@ def audit(run: Run, committed: Manifest, sample_percent: float = 100) -> Audit:
     """
     with localcontext(Context(prec=1000, traps=[])):
         auditor = _Auditor(run, committed, sample_percent)
-        for n in sorted({*committed.summary.subdirs, *committed.outputs, *committed.quarantined}):
+        numbers = {*committed.summary.subdirs, *committed.outputs, *committed.quarantined}
+        for n in sorted(numbers | {str(file.subdir) for file in committed.files}):
             auditor.check_subdir(n)
         auditor.check_columns()
         auditor.check_contents()
@@ -482,8 +484,8 @@ def _text_of(value: Any) -> str | None:
 
 def _leaves(value: Any) -> int:
     """Return the number of scalars in a value; null does not count."""
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
-    return (value is not None) if inner is None else sum(map(_leaves, inner))
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else [value]
+    return sum([_leaves(one) if isinstance(one, (dict, list)) else one is not None for one in inner])
 
 
 def _value_at(value: Any, steps: Iterable[str]) -> Any:
@@ -552,16 +554,16 @@ class _Column:
 
     def expect(self, value: Any) -> Any:
         """Return what is equal to the text of a cell that holds a value."""
+        if isinstance(value, str) and not self._kind:
+            return value if self.is_json is False or type(value) is _Num else _Cell(value, self)
         if value is None or value is UNKNOWN:
             self.unknown += value is UNKNOWN
             return value
         if isinstance(value, (dict, list)):
             self.has_json = True
             return _Cell(value, self)
-        text = value if isinstance(value, str) else _Num(_text_of(value))
-        if self._kind:
-            return _written(self._kind, text) or f"{text}, which {self._kind} does not hold"
-        return text if type(text) is _Num or self.is_json is False else _Cell(text, self)
+        text = _Num(_text_of(value))
+        return (_written(self._kind, text) or f"{text}, which {self._kind} does not hold") if self._kind else text
 
 
 class _Row(NamedTuple):
@@ -607,15 +609,18 @@ class _Rows:
         self._own = {column.name: slot for slot, column in enumerate(self.columns) if column.source == "fanfold"}
         # The record itself, and each array inside of it that explodes. The fields of each: the number of a column, the
         # fields of an object, or -n for array n. What is declared and left out has the number behind the last column.
-        self._arrays, self._trees = [(), *map(tuple, committed.explode)], list[Any]({} for _ in (0, *committed.explode))
-        slots: dict[Way, int] = {tuple(path.split(".")): len(self.columns) for path in self._spec.input.fields}
+        self._arrays, self._trees = (
+            [(), *map(tuple, committed.explode)],
+            list[dict[str, Any]]({} for _ in (0, *committed.explode)),
+        )
+        self._end = len(self.columns)
+        slots: dict[Way, int] = {tuple(path.split(".")): self._end for path in self._spec.input.fields}
         slots |= {column.way: slot for slot, column in enumerate(self.columns) if column.source == "record"}
         for way, slot in [*slots.items(), *((array, -i) for i, array in enumerate(self._arrays) if i)]:
             level = self._level(way, len(self._arrays) if slot >= 0 else -slot)
-            if steps := way[len(self._arrays[level]) :]:
-                _reach(self._trees[level], steps[:-1])[steps[-1]] = slot
-            else:
-                self._trees[level] = slot
+            # An element that is not an object is put as the only field of one.
+            steps = way[len(self._arrays[level]) :] or (ELEMENT,)
+            _reach(self._trees[level], steps[:-1])[steps[-1]] = slot
         self._totals = {slots[tuple(path.split("."))]: path for path in committed.totals}
         # Where each field of an object was first, by file, record and place; the keys that objects have together.
         self._first, self._shapes, self._counter = dict[tuple[int, str], Any](), set[tuple[Any, ...]](), count()
@@ -672,9 +677,8 @@ class _Rows:
                 trace.lacking[merge.into] = merge
             for slot, inner in (found or {}).items():
                 cells[slot] = self.columns[slot].expect(inner)
-        if type(tree) is int:
-            self._fill(tree, value, cells, trace)
-        elif (left := self._put(tree, value, cells, trace)) is not None and not self._is_declared:
+        left = self._put(tree, {ELEMENT: value} if ELEMENT in tree else value, cells, trace)
+        if left is not None and not self._is_declared:
             (trace.lost if self._spec.denormalize.columns is None else trace.left_out).append(left)
         elif left is not None:
             rest = copy.deepcopy(rest) if level else left
@@ -688,10 +692,12 @@ class _Rows:
                 yield from self._rows(trace, element, _Row(above.place, item, cells, rest), level + 1)
             return
         trace.lost.append(array)
-        own: dict[str, Any] = {"_source_file": above.place[0], "_source_record": _Num(above.place[1])}
-        own |= {"_source_item": above.item or None, "_rescued": rest or None}
-        for name, slot in self._own.items():
-            cells[slot] = self.columns[slot].expect(own[name])
+        if self._own:
+            own = dict(
+                zip(OWN_COLUMNS, (rest or None, above.place[0], _Num(above.place[1]), above.item or None), strict=True)
+            )
+            for name, slot in self._own.items():
+                cells[slot] = self.columns[slot].expect(own[name])
         yield _Row(above.place, above.item, cells, rest)
 
     def _put(self, tree: dict[str, Any], value: Any, cells: list[Any], trace: _Trace) -> Any:
@@ -708,17 +714,13 @@ class _Rows:
             elif type(slot) is dict:
                 if (left := self._put(slot, inner, cells, trace)) is not None:
                     rest[key] = left
+            elif slot == self._end:
+                trace.left_out.append(inner)
             elif slot >= 0:
-                self._fill(slot, inner, cells, trace)
+                cells[slot] = self.columns[slot].expect(inner)
+                if slot in self._totals:
+                    trace.amounts.append((self._totals[slot], inner))
         return rest or None
-
-    def _fill(self, slot: int, value: Any, cells: list[Any], trace: _Trace) -> None:
-        if slot == len(self.columns):
-            trace.left_out.append(value)
-        else:
-            cells[slot] = self.columns[slot].expect(value)
-            if slot in self._totals:
-                trace.amounts.append((self._totals[slot], value))
 
     def _note(self, shape: tuple[Any, ...], place: tuple[str, int]) -> None:
         """Note where the fields of an object were first. A declared schema has an order of its own."""
@@ -784,10 +786,13 @@ class _Auditor:
         """Yield the records that a subdirectory has in quarantine, and count them."""
         if listed := self._committed.quarantined.get(n):
             path, number = self._run.feed.data_dir / listed.path, 0
-            with path.open("rb") if path.is_file() else io.BytesIO() as lines:
-                for line in lines:
-                    number += 1
-                    yield BadRecord(**json.loads(line))
+            try:
+                with path.open("rb") as lines:
+                    for line in lines:
+                        yield BadRecord(**json.loads(line))
+                        number += 1
+            except (FileNotFoundError, ValueError, TypeError) as error:
+                self.found.add("changed", (listed.path, 0), f"it cannot be read: {error}")
             self.found.check(listed.path, number, listed.rows)
 
     def _pass_others(self, bad: _Ahead[BadRecord], name: str | None = None) -> None:
@@ -899,7 +904,7 @@ class _Auditor:
         """Compare the rows that are called for, which are counted, with those of a table."""
         wanted, there, recent = _Ahead(expected), _Ahead(self._table(path) if path else ()), deque[_Row]([], ROWS_AHEAD)
         made, most = 0, len(self.found.findings) + MOST_FINDINGS
-        while (wanted.fill() | there.fill()) and len(self.found.findings) < most:
+        while any([wanted or wanted.fill(64), there or there.fill(64)]) and len(self.found.findings) < most:
             if wanted and there and _fits(wanted[0], there[0]):
                 self.found.rows += 1
                 made += 1
