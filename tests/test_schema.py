@@ -437,7 +437,7 @@ REFUSED = [
 def test_what_is_no_expression_of_one_row_is_refused(expression: str) -> None:
     """An expression that reads elsewhere, aggregates, answers differently each time, or is none, is refused."""
     flat = [Column("id", "BIGINT", "record", ["id"]), Column("name", "VARCHAR", "record", ["name"])]
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(FanfoldError) as caught:
         expressions.column("c", expression, flat)
     assert str(caught.value).startswith(f"denormalize.columns 'c': {expression!r}: ")
     assert "\n" not in str(caught.value)

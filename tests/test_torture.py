@@ -93,7 +93,7 @@ def test_killed_before_a_change_of_the_file_system_a_plain_run_mends_all(matrix:
 
 def test_killed_in_the_middle_of_a_write_a_plain_run_mends_all(matrix: Matrix) -> None:
     """A write of which half reached the file is made again, be it a table, a note or a lease."""
-    torn = matrix.tear(range(1, len(matrix.changes), 10))
+    torn = matrix.tear(range(1, len(matrix.changes), 4))
     assert torn.cases > 5
     assert not torn.differences
 

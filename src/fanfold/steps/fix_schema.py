@@ -95,7 +95,7 @@ def _check_totals(spec: Spec, columns: list[Column], flat: list[Column], files: 
     for path in spec.verify.totals:
         place, column = f"verify.totals {path!r}", known.get(path)
         if column is None:
-            msg = f"{place} is not a field of the records"
+            msg = f"verify.totals {path!r} is not a field of the records"
             raise lacking(msg, nearest(path, known), files)
         if column not in columns:
             msg = f"{place} is left out by denormalize.columns, expected it there"
