@@ -97,6 +97,6 @@ def check_places(run: Run, names: Iterable[tuple[str, int]]) -> None:
     """
     names = list(names)
     found = check_links(run, names)
-    landing_dirs = {os.path.dirname(f"{run.feed.landing_dir}/{name}") for name, _ in names}  # noqa: PTH120 - there are many
+    landing_dirs = {f"{run.feed.landing_dir}/{name}".rpartition("/")[0] for name, _ in names}
     links.check_inside(landing_dirs, run.feed.folders)
     check_writable(found)

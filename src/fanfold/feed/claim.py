@@ -40,7 +40,7 @@ def claim(run: Run, files: Iterable[tuple[str, int]]) -> set[str]:
     suffixes = [marker, ""] if marker else [""]
     for name, n in files:
         landed, staged = f"{run.feed.landing_dir}/{name}", run.group(n).staged_path(name)
-        folders = {os.path.dirname(landed), os.path.dirname(staged)}  # noqa: PTH120 - as Paths this takes twice as long
+        folders = {landed.rpartition("/")[0], staged.rpartition("/")[0]}
         if not folders <= touched:
             durable.make_dirs(Path(staged).parent)
             touched |= folders

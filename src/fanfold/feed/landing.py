@@ -3,13 +3,14 @@
 import contextlib
 import errno
 import fnmatch
+import functools
 import itertools
 import logging
 import os
 import re
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,6 +76,7 @@ def scan_landing(
     settling: dict[str, float] = {}
     held: dict[str, list[str]] = {}
     entries = dict(_walk(str(landing_dir), "", held))
+    look = functools.cache(lambda folder: (is_writable(folder), os.lstat(folder)))
     wanted = re.compile("|".join(map(fnmatch.translate, patterns)) or r"(?!)")
     for name, entry in entries.items():
         parts = [name, name + done_suffix] if done_suffix else [name]
@@ -82,7 +84,7 @@ def scan_landing(
         if is_marker or parts[-1] not in entries or not wanted.match(entry.name):
             continue
         with contextlib.suppress(FileNotFoundError):
-            if reason := next(filter(None, (_held(part, entries[part]) for part in parts)), None):
+            if reason := next(filter(None, (_held(part, entries[part], look) for part in parts)), None):
                 held.setdefault(reason, []).append(name)
                 continue
             info, now = entry.stat(follow_symlinks=False), time.time()
@@ -118,16 +120,16 @@ def _walk(directory: str, folder: str, held: dict[str, list[str]]) -> Iterator[t
                 yield name, entry
 
 
-def _held(name: str, entry: os.DirEntry[str]) -> str | None:
-    """Say why a file cannot be taken: by rule where a rule says it, not by trying."""
-    folder, me = os.path.dirname(entry.path), os.geteuid()  # noqa: PTH120 - as a Path it takes twice as long
+def _held(name: str, entry: os.DirEntry[str], look: Callable[[str], tuple[bool, os.stat_result]]) -> str | None:
+    """Say why a file cannot be taken: by rule where a rule says it, not by trying. `look` tells of its folder."""
+    folder, me = entry.path.rpartition("/")[0], os.geteuid()
     if name != name.encode(errors="replace").decode():
         return "its name is not UTF-8"
     if not os.access(entry.path, os.R_OK, effective_ids=True):
         return f"{who_am_i()} may not read it"
-    if not is_writable(folder):
+    may_write, info = look(folder)
+    if not may_write:
         return f"{who_am_i()} may not write into {folder!r}, so it cannot move a file out: allow it"
-    info = os.lstat(folder)
     if info.st_mode & stat.S_ISVTX and me not in {0, info.st_uid, entry.stat(follow_symlinks=False).st_uid}:
         whose = f"only the owner of a file may move it, and Fanfold runs as {who_am_i()}"
         return f"{folder!r} is sticky: {whose}: chmod -t"
