@@ -111,6 +111,9 @@ _CALLS: dict[str, tuple[object, ...]] = {
     "rows_count": (_u64, _pointer),
     "rows_close": (None, _pointer),
 }
+# These work for a while, without Python's lock. For the others, giving it up would take longer than the call: of many
+# small files, threads would wait for each other.
+_LONG = {"reader_feed", "reader_next", "reader_learnt", "table_open", "rows_feed", "rows_next", "rows_array"}
 
 
 @functools.cache
@@ -131,9 +134,11 @@ def core(path: Path = PATH) -> ctypes.CDLL:
     if (found := abi()) != ABI:
         msg = f"found version {found} of Fanfold's core in '{path}', expected {ABI}: {again}"
         raise MissingError(msg)
+    locked = ctypes.PyDLL(str(path))
     for name, (result, *arguments) in _CALLS.items():
-        call = getattr(loaded, f"fanfold_{name}")
+        call = getattr(loaded if name in _LONG else locked, f"fanfold_{name}")
         call.restype, call.argtypes = result, arguments
+        setattr(loaded, f"fanfold_{name}", call)
     return loaded
 
 
