@@ -401,6 +401,17 @@ def test_a_file_that_is_said_to_be_a_duplicate_of_nothing_is_named(make_feed: Ma
     assert "missing" in {one.what for one in audited(feed).findings}
 
 
+def test_a_bad_text_in_parquet_is_its_record_s_alone(make_feed: MakeFeed) -> None:
+    """The auditor reads what stands beside a text that is not UTF-8, which is in quarantine."""
+    texts = pa.array([b"a", b"\xff", b"b"], pa.binary()).view(pa.string())
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"t": texts, "n": [1, 2, 3]}), buffer)
+    keys = {"merge": [], "denormalize": {}, "subdirs": 1, "quarantine": {"max_bad_records_percent": 50}}
+    feed = make_feed({"a.parquet": buffer.getvalue()}, **keys)
+    assert feed.run().records_quarantined == 1
+    assert audited(feed).findings == []
+
+
 def test_values_of_parquet_are_audited(make_feed: MakeFeed) -> None:
     """Times, days, moments, bytes, decimals, infinity and lists of Parquet are compared as what they are."""
     table = pa.table(

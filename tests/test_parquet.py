@@ -513,6 +513,19 @@ def test_a_codec_that_is_not_read_is_named(tmp_path: Path, codec: int) -> None:
         lines(tmp_path, content)
 
 
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_more_content_than_somebody_writes_is_a_bomb(tmp_path: Path, *, dictionary: bool) -> None:
+    """One long text many times, in few bytes of the file, is set aside before it fills a disk; short texts are not."""
+    for text, told in (("x" * 1_000_000, "bomb"), ("done", "")):
+        made = pa.BufferOutputStream()
+        pq.write_table(pa.table({"s": [text] * 100}), made, compression="ZSTD", use_dictionary=dictionary)
+        content = made.getvalue().to_pybytes()
+        if told:
+            assert code(tmp_path, content) == told
+        else:
+            assert len(lines(tmp_path, content)) == 100
+
+
 def test_more_values_than_bytes_can_mean_are_a_bomb(tmp_path: Path) -> None:
     """A page of some bytes that says a billion values is not unpacked."""
     content = by_hand.written([Element("k", INT_32, OPTIONAL)], [Column(INT_32, [], (), [0], said=2**30)], 2**30)

@@ -13,6 +13,7 @@ import pytest
 
 from fanfold.errors import DataError, FanfoldError, MissingError
 from fanfold.native import Field, Joined, Others, Reader, Rows
+from fanfold.records.read import fields_of_csv
 from fanfold.records.references import Reference, check_header, opened
 from fanfold.spec.model import Merge
 from tests.conftest import TS, MakeFeed
@@ -113,6 +114,18 @@ def test_compressed_references_are_read(tmp_path: Path) -> None:
         DataError, match=r"c\.csv\.gz:3: found the end, expected more compressed data \(truncated\), expected every"
     ):
         reference(tmp_path, content[:-9], merge("c.csv.gz"))
+
+
+def test_the_header_of_a_csv_is_read_whole_wherever_its_bytes_are_cut(tmp_path: Path) -> None:
+    """A header that is compressed in two parts, or is larger than a window, has all of its names."""
+    head, names = b'\xef\xbb\xbf\r\n"a ""x""\nb",customer,note\r\n', ['a "x"\nb', "customer", "note"]
+    for cut in range(len(head) + 2):
+        content = head + b"1,2,3\n"
+        (tmp_path / "c.csv.gz").write_bytes(gzip.compress(content[:cut]) + gzip.compress(content[cut:]))
+        assert fields_of_csv(str(tmp_path / "c.csv.gz")) == names, cut
+    many = [f"{n}_{'x' * 900}" for n in range(2000)]
+    (tmp_path / "c.csv").write_text(",".join(many) + "\n1\n", "utf-8")
+    assert fields_of_csv(str(tmp_path / "c.csv")) == many
 
 
 def test_values_of_parquet_have_the_types_of_their_columns(tmp_path: Path) -> None:

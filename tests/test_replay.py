@@ -1,5 +1,6 @@
 """What a person can do about what is in quarantine: each item is decided once, and a replay makes its rows once."""
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -68,7 +69,8 @@ def test_corrected_records_are_rows_of_the_next_run_once(feed: FeedDir) -> None:
     for number, name in enumerate([f"{TS}/1:2", f"{TS}/1:3"]):
         # The same text twice: each of the two records is one.
         replay.replay(feed.open(), item(feed, name), b'{"id": 2, "customer_id": "007"}')
-        replay.replay(feed.open(), item(feed, name), b"something else, which is too late")
+        with pytest.raises(DataError, match=r"was replayed before, with another text, and waits in landing"):
+            replay.replay(feed.open(), item(feed, name), b"something else, which is too late")
         assert list(listed(feed).values()).count("replayed") == number + 1
     replay.replay(feed.open(), by_file["b.csv"], b"id,customer_id\n6,1\n")
     replay.replay(feed.open(), by_file["bad.json"], b'[{"id": 9, "customer_id": "1"}]')
@@ -149,7 +151,9 @@ def test_a_replay_that_was_cut_short_is_completed_by_a_second_one(
         landed = next(iter(quarantine.replays(feed.open())))
         (feed.landing_dir / landed).parent.mkdir(parents=True)
         (feed.landing_dir / landed).hardlink_to(waiting)
-    replay.replay(feed.open(), item(feed, name), b'{"id": 2}')
+    told = pytest.raises(DataError, match="with another text")
+    with contextlib.nullcontext() if where == "before the decision" else told:
+        replay.replay(feed.open(), item(feed, name), b'{"id": 2}')
     assert not list((feed.data_dir / ".fanfold/quarantine").rglob("*.landing"))
     (landed_path,) = (path for path in feed.landing_dir.rglob("*") if path.is_file())
     assert landed_path.read_text() == ('{"id": 2}' if where == "before the decision" else '{"id": 1}')

@@ -115,6 +115,16 @@ def test_release_after_one_group_published(feed: FeedDir, archived: bool) -> Non
     assert feed.run(LATER).files_in == 2
 
 
+def test_release_of_what_is_no_unfinished_run_leaves_nothing_behind(feed: FeedDir) -> None:
+    """A timestamp that no run has, or a complete one, is refused, and leaves nothing that looks like a run."""
+    feed.run()
+    before = tree(feed.data_dir)
+    for ts in (TS, "2020-01-01T00:00:00Z"):
+        with pytest.raises(MissingError, match="is not an unfinished run"):
+            release(feed.open(), ts)
+        assert tree(feed.data_dir) == before
+
+
 def test_release_with_a_table_written_but_not_noted(feed: FeedDir) -> None:
     """A table that became visible just before the crash counts as published, half a table does not."""
     feed.stage()

@@ -372,14 +372,32 @@ def _parquet_rows(path: Path) -> Iterator[list[Any]]:
     except ModuleNotFoundError:
         msg = f"{str(path)!r} is Parquet, and pyarrow is not installed: pip install 'fanfold[audit]'"
         raise MissingError(msg) from None
-    with parquet.ParquetFile(path) as file:
-        yield file.schema_arrow.names
-        for batch in file.iter_batches(batch_size=BATCH_ROWS):
-            # Python has no nanoseconds.
-            columns = [one.cast(pa.string()) if str(one.type) in FINE else one for one in batch.columns]
-            forms = [_of_nanoseconds if str(one.type) in FINE else _of_parquet for one in batch.columns]
-            for row in zip(*(column.to_pylist(maps_as_pydicts="lossy") for column in columns), strict=True):
-                yield [form(value) for form, value in zip(forms, row, strict=True)]
+    if not path.stat().st_size:
+        # The table of a run without a column.
+        return
+    try:
+        with parquet.ParquetFile(path) as file:
+            yield file.schema_arrow.names
+            for batch in file.iter_batches(batch_size=BATCH_ROWS):
+                # Python has no nanoseconds.
+                columns = [one.cast(pa.string()) if str(one.type) in FINE else one for one in batch.columns]
+                forms = [_of_nanoseconds if str(one.type) in FINE else _of_parquet for one in batch.columns]
+                for row in zip(*map(_values_of, columns), strict=True):
+                    yield [] if ... in row else [form(value) for form, value in zip(forms, row, strict=True)]
+    except (pa.ArrowException, OverflowError, OSError) as error:
+        msg = f"pyarrow cannot read it ({' '.join(str(error).split())})"
+        raise ValueError(msg) from None
+
+
+def _values_of(column: Any) -> list[Any]:
+    """Return the values of a column of Parquet; of one whose text is not UTF-8, an ellipsis."""
+    with contextlib.suppress(UnicodeDecodeError):
+        return list(column.to_pylist(maps_as_pydicts="lossy"))
+    found = list[Any]([...] * len(column))
+    for at, value in enumerate(column):
+        with contextlib.suppress(UnicodeDecodeError):
+            found[at] = value.as_py(maps_as_pydicts="lossy")
+    return found
 
 
 # --- values: null, booleans, texts, numbers as they are written, objects and arrays
@@ -753,7 +771,7 @@ ROWS_AHEAD, MOST_FINDINGS, MOST_SHAPES = 1000, 50, 10_000
 UNREADABLE = {
     "json": {"syntax", "nan", "trailing_comma", "duplicate_key", "lone_surrogate", "bad_utf8", "control_character"},
     "csv": {"ragged_line", "bad_quote", "bad_utf8"},
-    "parquet": set[str](),
+    "parquet": {"bad_utf8"},
 }
 # What else can be wrong with a record that cannot be read.
 OF_TEXT = {

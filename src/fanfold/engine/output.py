@@ -151,6 +151,9 @@ def _form(value: str, column: Column) -> str:
 
 def values(table: Path, columns: Sequence[str]) -> Iterator[Sequence[str | None]]:
     """Yield the values of some columns of a Parquet file as texts, row by row."""
+    if not table.stat().st_size:
+        # It is of a run without a column.
+        return
     chosen = ", ".join(f"{identifier(name)}::VARCHAR" for name in columns) or "NULL"
     with connect(table.parent) as connection:
         place = f"{text(pattern(table))}, hive_partitioning = false"

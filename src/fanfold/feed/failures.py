@@ -37,8 +37,10 @@ def recorded(place: Run | Group, step: str) -> Iterator[None]:
         n = place.n if isinstance(place, Group) else None
         # On a full disk, the error is still raised.
         with contextlib.suppress(OSError):
-            failure = Failure(step, n, str(error), *_causes(place, began))
-            durable.write(place.failure_path, manifest.encode(failure))
+            # Without a folder there is no run to go on with.
+            if place.failure_path.parent.is_dir():
+                failure = Failure(step, n, str(error), *_causes(place, began))
+                durable.write(place.failure_path, manifest.encode(failure))
         raise
     durable.remove(place.failure_path)
 

@@ -32,13 +32,15 @@ def replay(feed: Feed, item: Item, corrected: bytes | None = None) -> Resolution
         corrected: what to land in its place: a record of JSON, else a whole file of the format that it came in.
 
     Raises:
-        DataError: it was discarded; its text was not kept; no pattern of the feed takes the file.
+        DataError: it was discarded, or replayed with another text; its text was not kept; no pattern of the feed takes
+            the file.
     """
     path, landed_as = resolution_path(feed, item.item), PurePosixPath(_landed_as(item))
     # With the same suffix of compression, it moves as it is.
     waiting = path.with_suffix(f".landing{landed_as.suffix if landed_as.suffix in COMPRESSIONS else ''}")
     access.check_targets([path.parent, (feed.landing_dir / landed_as).parent], feed.folders)
     decision = manifest.read_if_there(path, Resolution)
+    is_first = decision is None
     if decision is None:
         if not any(fnmatch.fnmatchcase(landed_as.name, pattern) for pattern in feed.spec.input.patterns):
             msg = f"{str(landed_as)!r} is taken by none of input.patterns"
@@ -55,6 +57,11 @@ def replay(feed: Feed, item: Item, corrected: bytes | None = None) -> Resolution
         archive.archive({str(waiting): str(landed)})
     if (marker := feed.marker(landed.name)) and landed.exists():
         durable.write(landed.with_name(marker), b"")
+    is_late = not is_first and corrected is not None and landed.exists()
+    if is_late and landed.read_bytes() != _content(feed, item, corrected):
+        msg = f"{item.item!r} was replayed before, with another text, and waits in landing as "
+        msg += f"{decision.landed_as!r}: correct that file there"
+        raise DataError(msg)
     return decision
 
 

@@ -19,7 +19,9 @@ HEADER_BYTES = 64 * 1024
 # The most that pages take at once in memory, and what each value takes of those whose values are all made at once.
 MAX_HELD_BYTES, VALUE_BYTES = 192 * 1024 * 1024, 64
 # A file that says so much of so few bytes would fill disks and days.
-BOMB_VALUES, BOMB_RATIO = 64 * 1024 * 1024, 250
+BOMB_VALUES, BOMB_BYTES, BOMB_RATIO = 64 * 1024 * 1024, 64 * 1024 * 1024, 250
+# A text of a dictionary counts each time that it is used, where it is longer than names and codes are.
+LONG_TEXT = 1000
 # The kinds of pages, and where the header says what is in each.
 DATA_PAGE, DICTIONARY_PAGE, DATA_PAGE_2 = 0, 2, 3
 SAID = {DATA_PAGE: 5, DICTIONARY_PAGE: 7, DATA_PAGE_2: 8}
@@ -115,6 +117,7 @@ class ParquetFile:
         self.columns = columns(self.root, said[3])
         # Columns do not lie on each other: more bytes than there are would be read for ever.
         self._held, self._left, self._budget = 0, self._end, max(BOMB_VALUES, BOMB_RATIO * self._end)
+        self._content = max(BOMB_BYTES, BOMB_RATIO * self._end)
 
     def groups(self) -> Iterator[tuple[int, list[Iterator[Entry]]]]:
         """Yield the groups of rows: their number, and the entries of each column, to be read to their end; once.
@@ -149,19 +152,22 @@ class ParquetFile:
         # Some programs write a place for a dictionary that is not there.
         at = said[11] if 0 < said.get(11, 0) < said[9] else said[9]
         # A level that is too high has none.
-        nulls, dictionary, texts = ["null"] * top, list[str](), iter(list[str]())
+        nulls, dictionary, texts, has_long = ["null"] * top, list[str](), iter(list[str]()), False
         while left > 0:
             page = self._page(at, node.name, cost)
             at = page.end
+            self._spend(page.size)
             if page.kind == DICTIONARY_PAGE:
                 # It is there until the group ends.
                 dictionary = list(map(write, islice(encodings.plain(page.values(codec), node), page.entries)))
-                cost = 0
+                cost, has_long = 0, any(len(text) > LONG_TEXT for text in dictionary)
                 continue
             cost, left = page.cost, left - page.entries
             repetitions, definitions, values = page.parts(codec, node.levels)
             if page.encoding in encodings.DICTIONARY:
                 texts = map(dictionary.__getitem__, encodings.hybrid(values[1:], values[0]))
+                if has_long:
+                    texts = self._counted(texts)
             else:
                 texts = map(write, encodings.encoded(values, page.encoding, node, page.entries))
             texts = chain(texts, iter(_missing, ""))
@@ -169,6 +175,17 @@ class ParquetFile:
                 yield repetition, level, next(texts) if level == top else nulls[level]
         if left:
             refuse(f"found {said[5] - left} values in the pages of {node.name!r}, expected {said[5]}")
+
+    def _counted(self, texts: Iterator[str]) -> Iterator[str]:
+        for text in texts:
+            self._spend(len(text) if len(text) > LONG_TEXT else 0)
+            yield text
+
+    def _spend(self, size: int) -> None:
+        self._content -= size
+        if self._content < 0:
+            most = f"{BOMB_BYTES} bytes, or {BOMB_RATIO} for each byte of the file"
+            refuse(f"found more content than somebody writes, expected at most {most}", "bomb")
 
     def _page(self, at: int, name: str, released: int) -> Page:
         """Read the page at a place, and check it; `released` is the cost of the page before it."""

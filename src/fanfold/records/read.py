@@ -214,6 +214,18 @@ def _leads_to(pointer: str, path: Sequence[str], *, inside: bool = False) -> boo
     return not names and is_element == inside
 
 
+def _head(path: str) -> Iterator[bytes]:
+    """Yield a file up to its first window that has a line break outside of quotes, behind something."""
+    quotes, begun = 0, False
+    for window in windows(path, _ignore):
+        yield window
+        for line in window.splitlines(keepends=True):
+            quotes += line.count(b'"')
+            begun = begun or bool(line.strip(b"\xef\xbb\xbf\r\n"))
+            if begun and line.endswith(b"\n") and quotes % 2 == 0:
+                return
+
+
 def fields_of_csv(path: str) -> list[str]:
     """Return the names in the header of a CSV file.
 
@@ -221,8 +233,7 @@ def fields_of_csv(path: str) -> list[str]:
         UnreadableError: it has no header.
     """
     reader = Reader(form=Form(csv=True))
-    head = itertools.islice(windows(path, _ignore), 1)
-    wrong = [one for piece in reader.read(b"", head) for one in piece.wrong if not one.record]
+    wrong = [one for piece in reader.read(b"", _head(path)) for one in piece.wrong if not one.record]
     if wrong:
         raise UnreadableError(wrong[0].code, wrong[0].message)
     return list(reader.seen.fields)

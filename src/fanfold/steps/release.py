@@ -25,11 +25,10 @@ def release(feed: Feed, ts: str) -> list[str]:
         BusyError: another process works on the run.
     """
     named = feed.run(ts)
+    _check_unfinished(feed, named.ts)
     with on_run(named, "release", named.driver_path):
-        known = runs.unfinished(feed)
-        if named.ts not in known:
-            msg = f"{named.ts!r} is not an unfinished run, {nearest(named.ts, known)}"
-            raise MissingError(msg)
+        # Another process may have ended it meanwhile.
+        _check_unfinished(feed, named.ts)
         run = runs.open_run(feed.data_dir, named.ts)
         if run is None:
             claim.remove_run(named)
@@ -38,6 +37,13 @@ def release(feed: Feed, ts: str) -> list[str]:
             commit(run)
             return []
         return _give_up(run)
+
+
+def _check_unfinished(feed: Feed, ts: str) -> None:
+    known = runs.unfinished(feed)
+    if ts not in known:
+        msg = f"{ts!r} is not an unfinished run, {nearest(ts, known)}"
+        raise MissingError(msg)
 
 
 def _give_up(run: Run) -> list[str]:

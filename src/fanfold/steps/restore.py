@@ -96,6 +96,8 @@ def _scratch_dir() -> Iterator[Path]:
         except KeyboardInterrupt:
             # Steps that nobody waits for find nothing from now on, and put nothing where all is removed.
             scratch_dir.rename(scratch_dir.with_name("gone"))
+            # They cannot make a folder again where a file lies.
+            scratch_dir.touch()
             raise
 
 
