@@ -566,7 +566,7 @@ class _Column:
         is_typed = declared or column.type == "DOUBLE" or spec.output.format == "parquet"
         self.name, self.source, self.way = column.name, column.source, tuple(column.path or [column.name])
         self._kind = column.type if is_typed and column.type != "VARCHAR" else None
-        # Whether an object or array was seen; whether texts stand as JSON, None as long as there is no text.
+        # Whether an object or array was seen. Whether texts stand as JSON: None until the first text.
         self.has_json, self.unknown = declared == "JSON", 0
         self.is_json = None if column.type == "VARCHAR" and declared in {None, "VARCHAR"} else declared == "JSON"
 

@@ -139,10 +139,9 @@ def _name_copy(source: Path, place: Path) -> None:
     with unpacked(written, packing(source.name, place.name)) as copied:
         if hashlib.file_digest(copied, "sha256").hexdigest() != sha256(source):
             raise OSError(errno.EIO, f"{str(place)!r} was written, and is not what is read back: the disk fails")
-    # The last resort is for a file system that can do neither; the name was free a moment ago.
     if not _named(str(written), str(place)):
-        if os.path.lexists(place):
-            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(place))
+        # The last resort, for a file system that can do neither: an empty file takes the name, and is then replaced.
+        place.touch(exist_ok=False)
         written.replace(place)
 
 

@@ -110,7 +110,7 @@ def _delta(reader: Reader, most: int) -> list[int]:
 
 
 def _with_prefixes(prefixes: Iterable[int], rests: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield values, of which each begins as the one before it does."""
+    """Yield values; each repeats the beginning of the value before it."""
     value = b""
     for prefix, rest in zip(prefixes, rests, strict=True):
         if not 0 <= prefix <= len(value):
