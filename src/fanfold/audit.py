@@ -39,10 +39,9 @@ from fanfold.errors import MissingError
 from fanfold.layout import Run, input_format, packing
 from fanfold.manifest import ArchivedFile, BadRecord, Column, Manifest, SubdirSummary
 from fanfold.spec.model import Input, Merge, Spec
+from fanfold.spec.paths import Way, way_of, written
 
 What = Literal["missing", "extra", "changed", "doubled"]
-# The keys that lead to a field.
-Way = tuple[str, ...]
 Cells = list[str | None]
 # A record: what is in quarantine about it, and its value; None where it cannot be read.
 Found = tuple[BadRecord | None, Any]
@@ -562,7 +561,7 @@ class _Column:
 
     def __init__(self, column: Column, spec: Spec) -> None:
         """Look up the type. A column that has an object or array has JSON, and its texts stand in quotes."""
-        declared = spec.input.fields.get(".".join(column.path)) if column.source == "record" else None
+        declared = spec.input.fields.get(written(column.path)) if column.source == "record" else None
         is_typed = declared or column.type == "DOUBLE" or spec.output.format == "parquet"
         self.name, self.source, self.way = column.name, column.source, tuple(column.path or [column.name])
         self._kind = column.type if is_typed and column.type != "VARCHAR" else None
@@ -632,20 +631,20 @@ class _Rows:
             list[dict[str, Any]]({} for _ in (0, *committed.explode)),
         )
         self._end = len(self.columns)
-        slots: dict[Way, int] = {tuple(path.split(".")): self._end for path in self._spec.input.fields}
+        slots: dict[Way, int] = {way_of(path): self._end for path in self._spec.input.fields}
         slots |= {column.way: slot for slot, column in enumerate(self.columns) if column.source == "record"}
         for way, slot in [*slots.items(), *((array, -i) for i, array in enumerate(self._arrays) if i)]:
             level = self._level(way, len(self._arrays) if slot >= 0 else -slot)
             # An element that is not an object is put as the only field of one.
             steps = way[len(self._arrays[level]) :] or (ELEMENT,)
             _reach(self._trees[level], steps[:-1])[steps[-1]] = slot
-        self._totals = {slots[tuple(path.split("."))]: path for path in committed.totals}
+        self._totals = {slots[way_of(path)]: path for path in committed.totals}
         # Where each field of an object was first, by file, record and place; the keys that objects have together.
         self._first, self._shapes, self._counter = dict[tuple[int, str], Any](), set[tuple[Any, ...]](), count()
         self._names, self._joins = {"fanfold": OWN_COLUMNS}, [list[tuple[Merge, Way, Match]]() for _ in self._arrays]
         settings = self._spec.input.model_copy(update={"records_at": ""})
         for merge, frozen in zip(self._spec.merge, committed.summary.references, strict=True):
-            path, key = run.feed.kept_reference_path(frozen.path, frozen.sha256), tuple(merge.record_key.split("."))
+            path, key = run.feed.kept_reference_path(frozen.path, frozen.sha256), way_of(merge.record_key)
             is_intact = path.is_file() and _content(path)[1] == frozen.sha256
             match = self._matches(merge, _records(path, path.name, settings, _Ahead()) if is_intact else ())
             level = self._level(key, len(self._arrays))
@@ -754,7 +753,7 @@ class _Rows:
         if column.source != "record":
             names = self._names[column.source]
             return [(sources.index(column.source),), ([*names, column.way[0]].index(column.way[0]),)]
-        ways = [tuple(path.split(".")) for path in self._spec.input.fields]
+        ways = [way_of(path) for path in self._spec.input.fields]
         declared, ranks = [way[:size] for way in ways for size in range(1, len(way) + 1)], [(0,)]
         for size, key in enumerate(column.way, start=1):
             way, first = column.way[:size], self._first.get((id(tree), key))
@@ -835,7 +834,7 @@ class _Auditor:
             deque(self._rows.of(record, trace), maxlen=0)
             is_wrong = not any(merge.on_missing != "keep" for merge in trace.lacking.values())
         elif bad.code in {"wrong_type", "inexact"}:
-            kind = self._spec.input.fields.get(".".join(step for step in _steps(bad.pointer) if not step.isdecimal()))
+            kind = self._spec.input.fields.get(written(step for step in _steps(bad.pointer) if not step.isdecimal()))
             if kind:
                 text = _text_of(_value_at(record, _steps(bad.pointer)))
                 is_wrong = text is not None and (kind in {"VARCHAR", "JSON"} or _written(kind, text) is not None)
@@ -971,7 +970,7 @@ class _Auditor:
         for column in columns:
             above = [] if column.source == "record" else [column.source]
             if column.path and column.name != denormalize.separator.join([*above, *column.path]):
-                self.found.add("changed", (column.name, 0), f"the column of {'.'.join(column.path)!r} has another name")
+                self.found.add("changed", (column.name, 0), f"the column of {written(column.path)!r} has another name")
         if denormalize.columns:
             ordered = [name if isinstance(name, str) else next(iter(name)) for name in denormalize.columns]
             ordered += [name for name in OWN_COLUMNS if name in names and name not in ordered]

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 from fanfold.cli.options import DATA_DIR, JSON, SPEC, print_json
 from fanfold.errors import count
+from fanfold.spec.paths import written
 
 
 @click.command()
@@ -50,7 +51,7 @@ def _print(planned: "Plan") -> None:
     to.print(f"{count(planned.files, 'file')} ready ({count(planned.bytes, 'byte')}){settling}{held}")
     parts = ((n, part.files, part.records, part.bytes) for n, part in planned.subdirs.items())
     display.print_table(to, ("subdirectory", "files", "records", "bytes"), parts)
-    columns = [(one.name, one.type, ".".join([one.source, *one.path]), one.first_file) for one in planned.columns]
+    columns = [(one.name, one.type, written([one.source, *one.path]), one.first_file) for one in planned.columns]
     # On a screen what comes last would push all else away; a pipe gets everything.
     shown = display.SHOWN_COLUMNS if to.is_terminal else len(columns)
     display.print_table(to, ("column", "type", "from", "first file"), columns[:shown])

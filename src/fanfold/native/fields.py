@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, Self
 
+from fanfold.spec.paths import Way, written
+
 _NODE = struct.Struct("<BBBBIII")
 _KINDS = ("object", "list", "value")
 # The kinds of values that have values in them, as `Seen.kinds` calls them.
@@ -158,11 +160,11 @@ class Seen:
             at = at.through_arrays.fields.get(name) if at else None
         return at
 
-    def paths(self, above: str = "") -> Iterator[str]:
-        """Yield the dotted path of every field, through objects and arrays."""
+    def paths(self, above: Way = ()) -> Iterator[str]:
+        """Yield the path of every field, through objects and arrays."""
         for name, inner in self.through_arrays.fields.items():
-            yield above + name
-            yield from inner.paths(f"{above}{name}.")
+            yield written((*above, name))
+            yield from inner.paths((*above, name))
 
     def __len__(self) -> int:
         """Return how many fields there are in it, at any depth."""

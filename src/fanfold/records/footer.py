@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fanfold.faults import UnreadableError
 from fanfold.native import Field, Seen
-from fanfold.schema.declared import Way
+from fanfold.spec.paths import Way
 
 if TYPE_CHECKING:
     from fanfold.parquet import Columns

@@ -7,8 +7,9 @@ from fanfold.errors import DataError
 from fanfold.manifest import Column
 from fanfold.native import Field, Joined, Rows, Table
 from fanfold.schema.columns import FANFOLD, RECORD, RESCUED_COLUMN
-from fanfold.schema.declared import Way, key_ways, way_of
+from fanfold.schema.declared import key_ways
 from fanfold.spec.model import Merge, Spec
+from fanfold.spec.paths import Way, way_of
 from fanfold.types import JSON, VARCHAR
 from fanfold.working_files import Node, RunSchema
 

@@ -13,8 +13,8 @@ from fanfold.manifest import BadFile, BadRecord
 from fanfold.native import Excluded as Unwanted
 from fanfold.native import Field, Form, Joined, Others, Piece, Reader, Wrong
 from fanfold.records.content import windows
-from fanfold.schema.declared import way_of
 from fanfold.spec.model import Merge, Spec
+from fanfold.spec.paths import way_of, written
 from fanfold.working_files import Excluded
 
 MAX_FIELDS = 10_000
@@ -170,8 +170,8 @@ class Door:
         elif wrong.code == "too_many_fields":
             message = f"found {found}, expected at most {MAX_FIELDS:,} fields in a run"
             if names[:-1]:
-                message += f": if the keys there are data, declare input.fields {{{'.'.join(names[:-1])}: JSON}}"
-        elif declared := self._spec.input.fields.get(".".join(names)):
+                message += f": if the keys there are data, declare input.fields {{{written(names[:-1])}: JSON}}"
+        elif declared := self._spec.input.fields.get(written(names)):
             message = message.replace("(DECIMAL)", f"({declared})")
         return shortened(message)
 

@@ -18,6 +18,7 @@ from fanfold.records import places, references, table
 from fanfold.records.places import Places
 from fanfold.schema.columns import RECORD
 from fanfold.spec.model import Spec
+from fanfold.spec.paths import way_of, written
 from fanfold.working_files import RunSchema
 
 # It has more digits than any sum: nothing is rounded.
@@ -39,7 +40,7 @@ class Total(NamedTuple):
 
 def totalled(spec: Spec, columns: list[Column], explode: list[list[str]]) -> list[Total]:
     """Return the fields whose sums are proved, in the order of the spec; those that are nothing but null have none."""
-    known = {".".join(column.path): column for column in columns if column.source == RECORD}
+    known = {written(column.path): column for column in columns if column.source == RECORD}
     found = []
     for path in dict.fromkeys(spec.verify.totals):
         column = known.get(path)
@@ -127,7 +128,7 @@ def rows_of(
         joins: those that the records were read with.
         rescue: whether other fields were kept.
     """
-    columns = [*ORIGIN, *((Rows.SLOT, *found.slots[tuple(path.split("."))]) for path in paths)]
+    columns = [*ORIGIN, *((Rows.SLOT, *found.slots[way_of(path)]) for path in paths)]
     rows = Rows(found.record, columns, found.chain, joins=joins, rescue=rescue)
     for file, number, item, *values in csv.reader(_lines(rows.write(merged))):
         yield Row(file, int(number), item, values)

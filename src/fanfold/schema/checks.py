@@ -5,8 +5,9 @@ from collections.abc import Collection, Iterable
 from fanfold import types
 from fanfold.errors import DataError, FanfoldError, MissingError, nearest
 from fanfold.native.fields import Seen
-from fanfold.schema.declared import known_ways, starts, way_of
+from fanfold.schema.declared import known_ways, starts
 from fanfold.spec.model import Spec
+from fanfold.spec.paths import way_of
 from fanfold.working_files import Excluded
 
 

@@ -8,9 +8,9 @@ from fanfold import types
 from fanfold.errors import DataError
 from fanfold.manifest import Column
 from fanfold.native.fields import Seen
-from fanfold.schema.declared import Way
 from fanfold.schema.rivals import Conflict, named
 from fanfold.spec.model import Spec
+from fanfold.spec.paths import Way, written
 from fanfold.working_files import Node
 
 RECORD = "record"
@@ -123,7 +123,7 @@ def check_apart(columns: list[Column], spec: Spec) -> None:
         exact = len({column.name or NAMELESS for column in same}) < len(same)
         is_declared = all(column.source == RECORD and _is_declared(column, spec) for column in same)
         if len(same) > 1 and (exact or not is_declared or spec.output.format == "parquet"):
-            both = " and ".join(repr(".".join((one.source, *(one.path or [one.name])))) for one in same[:2])
+            both = " and ".join(repr(written((one.source, *(one.path or [one.name])))) for one in same[:2])
             msg = f"{both} both become the column {same[1].name!r}, expected names apart: choose another separator"
             raise DataError(f"{msg} or into" if exact or not is_declared else f"{msg}, or output.format: csv")
 
@@ -136,4 +136,4 @@ def _by_name(columns: list[Column]) -> list[list[Column]]:
 
 
 def _is_declared(column: Column, spec: Spec) -> bool:
-    return ".".join(column.path) in spec.input.fields
+    return written(column.path) in spec.input.fields

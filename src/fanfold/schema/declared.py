@@ -6,9 +6,7 @@ from collections.abc import Collection
 from fanfold.errors import DataError
 from fanfold.native.fields import Field
 from fanfold.spec.model import Spec
-
-# The keys that lead to a field, through objects and the elements of arrays.
-Way = tuple[str, ...]
+from fanfold.spec.paths import Way, way_of, written
 
 
 @dataclasses.dataclass
@@ -17,11 +15,6 @@ class Declared:
 
     type: str = ""
     fields: dict[str, "Declared"] = dataclasses.field(default_factory=dict)
-
-
-def way_of(path: str) -> Way:
-    """Return the keys of a path as the spec writes it: `items.price`."""
-    return tuple(path.split("."))
 
 
 def starts(way: Way) -> list[Way]:
@@ -49,7 +42,7 @@ def declared_fields(spec: Spec) -> Declared:
     for path, kind in spec.input.fields.items():
         at = root
         for start in starts(way_of(path)):
-            if (outer := ".".join(start)) in spec.input.fields and outer != path:
+            if (outer := written(start)) in spec.input.fields and outer != path:
                 msg = f"input.fields: {outer!r} and {path!r} are declared, expected a type for one of them"
                 raise DataError(msg)
             at = at.fields.setdefault(start[-1], Declared())

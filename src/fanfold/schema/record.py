@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from fanfold import types
 from fanfold.errors import DataError
 from fanfold.native.fields import CONTAINERS, Seen
-from fanfold.schema.declared import Declared, Way, key_ways, known_ways, starts, way_of
+from fanfold.schema.declared import Declared, key_ways, known_ways, starts
 from fanfold.schema.rivals import Conflict, Rival, named
 from fanfold.spec.model import Spec
+from fanfold.spec.paths import Way, way_of, written
 from fanfold.working_files import Excluded, Form, Node, RunSchema
 
 WORDS = {"object": "an object", "array": "an array", "scalar": "a text, a number, true or false"}
@@ -35,7 +36,7 @@ def arrays_or_objects(root: Seen, spec: Spec) -> Iterator[Conflict]:
                 break
     for place, above in places.items():
         rivals = [Rival(Form(place, (kind,)), WORDS[kind]) for kind in above.kinds if kind in CONTAINERS]
-        yield Conflict("wrong_type", f" as {'.'.join(place)!r}", rivals, "")
+        yield Conflict("wrong_type", f" as {written(place)!r}", rivals, "")
 
 
 class RecordBuilder:
@@ -92,7 +93,7 @@ class RecordBuilder:
 
 
 def _objects_or_others(element: Seen, way: Way) -> Conflict:
-    path = ".".join(way)
+    path = written(way)
     rivals = [
         Rival(Form(way, ("object",), inside=True), "objects"),
         Rival(Form(way, ("array", "scalar"), inside=True), "other values than objects"),
@@ -134,7 +135,7 @@ def misfits(nodes: list[Node], seen: Seen, spec: Spec) -> Iterator[Excluded]:
 def _others(way: Way, field: Seen, wanted: str, *, inside: bool = False) -> Iterator[Excluded]:
     if others := tuple(kind for kind in WORDS if kind in field.kinds and kind != wanted):
         found = " or ".join(WORDS[kind] for kind in others)
-        message = f"found {found} {'in' if inside else 'as'} {'.'.join(way)!r}, expected {WORDS[wanted]}"
+        message = f"found {found} {'in' if inside else 'as'} {written(way)!r}, expected {WORDS[wanted]}"
         yield Excluded(Form(way, others, inside=inside), "wrong_type", message)
 
 
@@ -167,4 +168,4 @@ def _uncovered(nodes: list[Node], seen: Seen, above: Way) -> Iterator[tuple[str,
         if node is not None and node.kind == "object":
             yield from _uncovered(node.fields, inner, way)
         elif (node is None and inner.kinds) or (node and not (node.declared or types.holds(node.type, inner))):
-            yield field.first_file, f"a field {'.'.join(way)!r} of type {types.of_seen(inner)}"
+            yield field.first_file, f"a field {written(way)!r} of type {types.of_seen(inner)}"

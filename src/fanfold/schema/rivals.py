@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from fanfold.native.fields import Seen
-from fanfold.schema.declared import Way
 from fanfold.spec.model import Spec
+from fanfold.spec.paths import Way, written
 from fanfold.working_files import Excluded, Form
 
 FREE, NAMED, DECLARED = range(3)
@@ -45,18 +45,17 @@ class Conflict(NamedTuple):
 def named(way: Way, spec: Spec) -> Rival:
     """Return a field as a rival of others by its name: what the spec says of it, or of a field inside of it."""
 
-    def leads(names: Iterable[str], separator: str) -> bool:
-        start = separator.join(way)
+    def leads(names: Iterable[str], start: str, separator: str) -> bool:
         return any(name == start or name.startswith(start + separator) for name in names)
 
     columns = [name for name in spec.denormalize.columns or () if isinstance(name, str)]
     paths = [*spec.denormalize.explode, *(merge.record_key for merge in spec.merge), *spec.verify.totals]
-    rank = FREE
-    if leads(spec.input.fields, "."):
+    rank, separator = FREE, spec.denormalize.separator
+    if leads(spec.input.fields, written(way), "."):
         rank = DECLARED
-    elif leads(paths, ".") or leads(columns, spec.denormalize.separator):
+    elif leads(paths, written(way), ".") or leads(columns, separator.join(way), separator):
         rank = NAMED
-    return Rival(Form(way), repr(".".join(way)), rank)
+    return Rival(Form(way), repr(written(way)), rank)
 
 
 def exclude(conflict: Conflict, seen: Seen) -> list[Excluded]:

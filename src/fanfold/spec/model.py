@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from fanfold.errors import SpecError
 from fanfold.spec import yaml_file
 from fanfold.spec.messages import faults
+from fanfold.spec.paths import way_of
 from fanfold.spec.values import (
     Count,
     DataDir,
@@ -106,7 +107,7 @@ class Merge(_Section):
     @property
     def reference_key(self) -> str:
         """Column of the key in the reference."""
-        return self.key if isinstance(self.key, str) else self.key.reference
+        return ".".join(way_of(self.key)) if isinstance(self.key, str) else self.key.reference
 
 
 class Denormalize(_Section):
@@ -173,7 +174,7 @@ class Quarantine(_Section):
 class Verify(_Section):
     """What is proved beside the counts."""
 
-    totals: list[str] = []
+    totals: list[FieldPath] = []
     """Fields of the records by their paths, as in items.price: whole numbers or decimals, whose exact sums are proved.
     A field outside of the array that explodes counts once for each record."""
 

@@ -11,6 +11,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, ValidationError, WrapValidator
 
+from fanfold.spec import paths
+
 SIMPLE_TYPES = ("BIGINT", "DOUBLE", "BOOLEAN", "VARCHAR", "DATE", "TIMESTAMP", "TIMESTAMPTZ", "JSON")
 MAX_PRECISION = 38
 MAX_PATH = 4096
@@ -59,7 +61,12 @@ InsidePath = Annotated[
     expected("a relative path inside data_dir"),
 ]
 FieldPath = Annotated[
-    str, Field(pattern=r"^[^.]+(\.[^.]+)*$"), expected("field names joined by dots, as in 'customer.id'")
+    str,
+    Field(pattern=paths.PATTERN),
+    AfterValidator(lambda path: paths.written(paths.way_of(path))),
+    expected(
+        "keys joined by dots, as in customer.id; one with a dot stands in double quotes, as in '\"order.items\".sku'"
+    ),
 ]
 Pointer = Annotated[
     str,

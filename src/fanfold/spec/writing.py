@@ -47,7 +47,7 @@ def _quoted(text: str) -> str:
     """Return a text as YAML that means it, in quotes where it would be something else without."""
     if PLAIN.fullmatch(text) and yaml_file.parse(text, text).value == text:
         return text
-    escaped = (c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}" for c in text)
+    escaped = (f"\\{c}" if c in '"\\' else c if c.isprintable() else f"\\U{ord(c):08x}" for c in text)
     return f'"{"".join(escaped)}"'
 
 

@@ -10,6 +10,7 @@ from fanfold.records.read import FileRead
 from fanfold.schema.checks import check, lacking
 from fanfold.schema.columns import FANFOLD, RECORD, check_apart
 from fanfold.spec.model import Spec
+from fanfold.spec.paths import written
 from fanfold.steps.freeze_reference import Frozen
 from fanfold.steps.scan_files import Found
 from fanfold.working_files import RunSchema
@@ -91,7 +92,7 @@ def _column(wanted: str | dict[str, str], flat: list[Column], files: Collection[
 
 
 def _check_totals(spec: Spec, columns: list[Column], flat: list[Column], files: Collection[str]) -> None:
-    known = {".".join(column.path): column for column in flat if column.source == RECORD}
+    known = {written(column.path): column for column in flat if column.source == RECORD}
     for path in spec.verify.totals:
         place, column = f"verify.totals {path!r}", known.get(path)
         if column is None:

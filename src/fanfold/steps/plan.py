@@ -18,6 +18,7 @@ from fanfold.records.read import FileRead
 from fanfold.records.references import Reference
 from fanfold.schema.columns import leaves
 from fanfold.spec.model import Quarantine
+from fanfold.spec.paths import written
 from fanfold.steps.fix_schema import fix_schema
 from fanfold.steps.freeze_reference import Frozen, source_of
 from fanfold.steps.list_files import list_files
@@ -177,6 +178,6 @@ def _drift(feed: Feed, columns: list[Column]) -> Drift | None:
 
 
 def _fields(fixed: RunSchema) -> dict[str, str]:
-    """Return the fields of the records with their types, as `input.fields` declares them; keys with dots cannot be."""
+    """Return the fields of the records with their types, as `input.fields` declares them."""
     found = leaves(fixed.record, Seen())
-    return {".".join(leaf.way): leaf.node.type for leaf in found if all(n and "." not in n for n in leaf.way)}
+    return {written(leaf.way): leaf.node.type for leaf in found}

@@ -13,7 +13,7 @@ from fanfold.native import Others
 from fanfold.records import places, totals
 from fanfold.records.read import Door, Rules
 from fanfold.records.totals import Tally
-from fanfold.schema.declared import Way
+from fanfold.spec.paths import Way, way_of
 from fanfold.steps.gaps import damages, doubles, expected, extra, manifest_gaps
 from fanfold.types import JSON, VARCHAR
 from fanfold.working_files import Node
@@ -99,7 +99,7 @@ class _Originals:
 
     def __init__(self, run: Run, committed: Manifest, tally: Tally) -> None:
         self._run, self._tally, self.records = run, tally, 0
-        nodes = _nodes({tuple(path.split(".")) for path in tally.sums}, {(*path,) for path in committed.explode}, ())
+        nodes = _nodes({way_of(path) for path in tally.sums}, {(*path,) for path in committed.explode}, ())
         self._spec = run.feed.spec.model_copy(update={"merge": []})
         self._found = places.places_of(nodes, [])
 

@@ -17,6 +17,7 @@ from fanfold.schema.declared import known_fields
 from fanfold.schema.infer import Draft, draft
 from fanfold.schema.record import check_covers, misfits
 from fanfold.schema.rivals import exclude
+from fanfold.spec.paths import way_of
 from fanfold.working_files import Excluded, Files, Input, Inputs, RunSchema, StagedFile
 
 
@@ -54,7 +55,7 @@ def scan_files(feed: Feed, ts: str, places: Mapping[str, Place], taken: list[lis
     spec = feed.spec
     if spec.input.schema_mode == "declared":
         return Found({}, Seen(), [], draft(spec, Seen(), taken))
-    chain, excluded = [path.split(".") for path in spec.denormalize.explode], list[Excluded]()
+    chain, excluded = [[*way_of(path)] for path in spec.denormalize.explode], list[Excluded]()
     counted, files = dict(places), dict[str, FileRead]()
     while True:
         known = known_fields(spec, chain)
