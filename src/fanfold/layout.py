@@ -9,9 +9,14 @@ from fanfold.errors import MissingError
 from fanfold.spec.model import Spec
 
 COMPRESSIONS = (".gz", ".zst")
+# What the name of a file ends in, in any letter case: one format each, one of COMPRESSIONS may follow; or an archive.
+DATA_ENDINGS = (".json", ".jsonl", ".ndjson", ".csv", ".parquet")
+ARCHIVE_ENDINGS = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.zst")
+# Nobody is done with these.
+UNFINISHED = (".part", ".tmp", ".crdownload", "~")
 RECORDS_NAME = "records.jsonl"
-# Compressed as they are.
-PACKED_ALREADY = (*COMPRESSIONS, ".parquet")
+# Compressed as they are; a tar stays as it came, too.
+PACKED_ALREADY = (*COMPRESSIONS, ".parquet", ".zip", ".tgz", ".tar")
 PACKED_SUFFIX = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 REASON_SUFFIX = ".reason.json"
 
@@ -70,6 +75,11 @@ def input_format(name: str) -> Literal["json", "csv", "parquet"]:
     """Return what a file is read as, by its name: `.csv`, `.parquet`, anything else is JSON."""
     plain = name.removesuffix(".gz").removesuffix(".zst")
     return "csv" if plain.endswith(".csv") else "parquet" if plain.endswith(".parquet") else "json"
+
+
+def is_archive(name: str) -> bool:
+    """Say whether a file has other files in it, by its name: a zip or a tar."""
+    return name.lower().endswith(ARCHIVE_ENDINGS)
 
 
 class Place(NamedTuple):

@@ -34,7 +34,7 @@ def list_quarantine(feed: "Feed", *, decided: bool, as_json: bool) -> None:
         return
     for item in found:
         # One line each, in full: names are there to be copied.
-        place = f"{item.bad.file!r}" + (f" line {item.bad.line}" if item.bad.line else "")
+        place = f"{item.bad.source!r}" + (f" line {item.bad.line}" if item.bad.line else "")
         click.echo(f"{item.item} {item.state}: {place}: {item.bad.message} ({item.bad.code})")
     if not found:
         click.echo("nothing is in quarantine" if decided else "nothing is open in quarantine")

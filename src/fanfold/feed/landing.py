@@ -16,13 +16,13 @@ from typing import NamedTuple
 
 from fanfold.errors import MissingError
 from fanfold.feed.access import is_writable, who_am_i
+from fanfold.layout import UNFINISHED
 
 log = logging.getLogger(__name__)
 
 SHOWN_NAMES = 3
 SHOWN_REASONS = 10
 CHANGED_IN_FUTURE = "it changed at a time that is still to come: set the clock right"
-UNFINISHED = (".part", ".tmp", ".crdownload", "~")
 
 
 class LandedFile(NamedTuple):

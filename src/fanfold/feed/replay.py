@@ -1,10 +1,13 @@
 """A bad record or file is landed again, as it was or corrected: the next run takes it like any other file, once."""
 
+import contextlib
 import csv
 import fnmatch
 import io
 import os
 import re
+import sys
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 import msgspec
@@ -14,9 +17,10 @@ from fanfold.errors import DataError
 from fanfold.faults import steps
 from fanfold.feed import access, archive, runs
 from fanfold.feed.quarantine import Item, Resolution, resolution_path
-from fanfold.layout import COMPRESSIONS, Feed, input_format
+from fanfold.layout import COMPRESSIONS, Feed, input_format, is_archive
 from fanfold.manifest import BadFile, BadRecord, Manifest
 from fanfold.records.content import windows
+from fanfold.records.members import Member, members
 from fanfold.records.read import fields_of_csv
 
 
@@ -66,12 +70,14 @@ def replay(feed: Feed, item: Item, corrected: bytes | None = None) -> Resolution
 
 
 def _landed_as(item: Item) -> str:
-    place, name = f"replay/{item.item.replace(':', '/')}", PurePosixPath(item.bad.file)
+    place = f"replay/{item.item.replace(':', '/')}"
     if isinstance(item.bad, BadFile):
         return place
+    # Of a member, the name alone counts, and nothing that leads elsewhere.
+    name = PurePosixPath(PurePosixPath(item.bad.member or item.bad.file).name.lstrip("."))
     plain = name.stem if name.suffix in COMPRESSIONS else name.name
     # A row of Parquet was made JSON.
-    return f"{place}/{plain}" + (".json" if input_format(name.name) == "parquet" else "")
+    return f"{place}/{plain}" + (".json" if item.bad.record and input_format(name.name) == "parquet" else "")
 
 
 def _content(feed: Feed, item: Item, corrected: bytes | None) -> bytes:
@@ -83,10 +89,11 @@ def _content(feed: Feed, item: Item, corrected: bytes | None) -> bytes:
     if not content:
         msg = f"{item.item!r} has no text ({bad.code}), expected the corrected one (--with)"
         raise DataError(msg)
-    match input_format(bad.file):
+    match input_format(bad.source) if bad.record else "file":
         case "csv" if corrected is None:
             header = io.StringIO()
-            csv.writer(header, lineterminator="\n").writerow(fields_of_csv(_archived_path(feed, committed, bad)))
+            with _original(feed, committed, bad) as path:
+                csv.writer(header, lineterminator="\n").writerow(fields_of_csv(path))
             return header.getvalue().encode() + content.rstrip(b"\r\n") + b"\n"
         case "json":
             return _wrapped(content, run.feed.spec.input.records_at)
@@ -94,21 +101,32 @@ def _content(feed: Feed, item: Item, corrected: bytes | None) -> bytes:
 
 
 def _text(feed: Feed, committed: Manifest, bad: BadRecord) -> bytes:
-    """Return the bytes of a bad record as they lie in its original; a row of Parquet has been made JSON."""
-    if not bad.size:
+    """Return the bytes of a bad record as they lie in its original; a row of Parquet has been made JSON.
+
+    Where it stands for a member of an archive, return all of that, decompressed; nothing where it cannot be unpacked.
+    """
+    if bad.record and not bad.size:
         return (bad.raw or "").encode()
-    found, at, end = bytearray(), 0, bad.record_offset + bad.size
-    for window in windows(_archived_path(feed, committed, bad), lambda _: None):
-        found += window[max(0, bad.record_offset - at) : max(0, end - at)]
-        at += len(window)
-        if at >= end:
-            break
+    found, at, end = bytearray(), 0, bad.record_offset + bad.size if bad.record else sys.maxsize
+    with _original(feed, committed, bad) as path:
+        for window in windows(path, len) if path else ():
+            found += window[max(0, bad.record_offset - at) : max(0, end - at)]
+            at += len(window)
+            if at >= end:
+                break
     return bytes(found)
 
 
-def _archived_path(feed: Feed, committed: Manifest, bad: BadRecord) -> str:
+@contextlib.contextmanager
+def _original(feed: Feed, committed: Manifest, bad: BadRecord) -> Iterator[str]:
+    """Say where the original of a record lies; of a member of an archive, for as long as this lasts."""
     (original,) = (file for file in committed.files if file.name == bad.file)
-    return feed.place(original.archived_as)
+    path = feed.place(original.archived_as)
+    if not is_archive(bad.file):
+        yield path
+        return
+    with contextlib.closing(members(path, feed.data_dir, bad.member or "")) as found:
+        yield next(found, Member("")).path
 
 
 def _wrapped(record: bytes, records_at: str) -> bytes:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fanfold.faults import OF_SIZE, OF_VALUES, UnreadableError, shortened, steps
-from fanfold.layout import COMPRESSIONS, input_format
-from fanfold.manifest import BadFile, BadRecord
+from fanfold.layout import COMPRESSIONS, input_format, is_archive
+from fanfold.manifest import BadFile, BadRecord, source_file
 from fanfold.native import Excluded as Unwanted
 from fanfold.native import Field, Form, Joined, Others, Piece, Reader, Wrong
 from fanfold.records.content import windows
@@ -66,6 +66,9 @@ class Door:
         self._data_dir, self._spec, self._rules = data_dir, spec, rules
         self._readers: dict[str, Reader] = {}
         self.found = FileRead()
+        # Where the file is an archive: the member that the last piece is of, and why that cannot be read.
+        self.member: str | None = None
+        self.fault: BadFile | None = None
 
     def reader(self, name: str) -> Reader:
         """Return what reads files of a format."""
@@ -89,6 +92,16 @@ class Door:
             path: where it lies.
             sha256: of its bytes on disk, where it is known.
         """
+        self.member = self.fault = None
+        if is_archive(name):
+            from fanfold.records import packed
+
+            yield from packed.read(self, packed.Packed(self._data_dir, self._spec, name, path, sha256))
+        else:
+            yield from self.read_file(name, path, sha256)
+
+    def read_file(self, name: str, path: str, sha256: str | None = None) -> Iterator[Piece]:
+        """Yield what comes of a file that is not an archive, as `read` does."""
         digest, damage, held, lines = hashlib.sha256(), list[BadFile](), bytearray(), 1
         is_packed = name.endswith(COMPRESSIONS)
 
@@ -145,16 +158,16 @@ class Door:
         return BadFile(name, wrong.code, self._message(wrong), line, offset, wrong.pointer)
 
     def bad_record(self, name: str, wrong: Wrong) -> BadRecord:
-        """Describe a bad record of a file."""
-        raw, packed = None, None
+        """Describe a bad record of the file that is read, or a member of it that is bad as a whole."""
+        raw, packed, source = None, None, source_file(name, self.member)
         if self._spec.quarantine.raw and wrong.raw:
             try:
                 raw = wrong.raw.decode()
             except UnicodeDecodeError:
                 packed = base64.b64encode(wrong.raw).decode()
-        size = 0 if input_format(name) == "parquet" else wrong.size
-        place, message = _place(name, wrong), self._message(wrong)
-        return BadRecord(name, wrong.record, *place, wrong.pointer, wrong.code, message, size, raw, packed)
+        size = 0 if input_format(source) == "parquet" else wrong.size
+        place, message = _place(source, wrong), self.fault.message if self.fault else self._message(wrong)
+        return BadRecord(name, wrong.record, *place, wrong.pointer, wrong.code, message, size, raw, packed, self.member)
 
     def _message(self, wrong: Wrong) -> str:
         for one in self._rules.excluded:

@@ -42,10 +42,12 @@ class Input(_Section):
     path: InsidePath = "transactions"
     """Landing directory, inside data_dir."""
     patterns: Annotated[list[str], Field(min_length=1)] = [
-        "*.json", "*.jsonl", "*.ndjson", "*.json.gz", "*.json.zst", "*.csv", "*.parquet"
+        "*.json", "*.jsonl", "*.ndjson", "*.json.gz", "*.json.zst", "*.csv", "*.parquet",
+        "*.zip", "*.tar", "*.tar.gz", "*.tgz", "*.tar.zst",
     ]  # fmt: skip
     """File names to take (shell patterns, letter case counts). Others are left alone. A name that ends in .csv or
-    .parquet is read as such, any other as JSON; .gz and .zst are decompressed."""
+    .parquet is read as such, any other as JSON; .gz and .zst are decompressed; the files in a .zip, .tar, .tar.gz, .tgz
+    or .tar.zst are read by their own names."""
     records_at: Pointer = ""
     """JSON pointer to the array of records in a wrapped document, as in /data/orders. No table has what is around
     it."""

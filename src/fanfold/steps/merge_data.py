@@ -110,8 +110,9 @@ def check_match(door: Door, name: str, wrong: Wrong) -> None:
     if wrong.code == "no_match":
         index, merge = door.reference_of(wrong)
         if merge.on_missing == "fail":
+            source, found = manifest.source_file(name, door.member), wrong.found.decode(errors="replace")
             msg = (
-                f"{name!r} line {wrong.record_line}: {merge.record_key} {wrong.found.decode(errors='replace')!r} is "
+                f"{source!r} line {wrong.record_line}: {merge.record_key} {found!r} is "
                 f"not in {merge.reference!r}, expected a match (merge.{index}.on_missing: fail)"
             )
             raise DataError(msg)
@@ -182,8 +183,8 @@ def _check_share(group: Group, progress: Progress) -> None:
         with group.bad_records_path.open("rb") as lines:
             first = manifest.decode(lines.readline(), BadRecord)
         msg = (
-            f"{group.subdir}: {too_many_bad(quarantine, bad, progress.records + bad)}; the first: {first.file!r} line "
-            f"{first.line}, byte {first.offset}: {first.message} ({first.code}); all are in "
+            f"{group.subdir}: {too_many_bad(quarantine, bad, progress.records + bad)}; the first: {first.source!r} "
+            f"line {first.line}, byte {first.offset}: {first.message} ({first.code}); all are in "
             f"{str(group.bad_records_path)!r}, the files are in {group.subdir}"
         )
         raise DataError(msg)
