@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fanfold.errors import MissingError
 
-ABI = 3
+ABI = 4
 PATH = Path(__file__).with_name("libfanfold.dylib" if sys.platform == "darwin" else "libfanfold.so")
 # What a call returns.
 END, HUNGRY, FULL, NO_MEMORY, WRONG_CALL, UNREADABLE = 0, 1, 2, -1, -2, -3
@@ -77,6 +77,12 @@ class Column(ctypes.Structure):
     """fanfold_column."""
 
     _fields_ = (*_of(_u32, "kind scope slot"), ("name", Bytes), *_of(ctypes.c_uint8, "type precision scale"))
+
+
+class Level(ctypes.Structure):
+    """fanfold_level."""
+
+    _fields_ = tuple(_of(_u32, "scope elsewhere"))
 
 
 class Wanted(ctypes.Structure):
