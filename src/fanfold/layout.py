@@ -3,15 +3,13 @@
 import os
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from fanfold.errors import MissingError
+from fanfold.formats import compression, input_format
 from fanfold.spec.model import Spec
 
-COMPRESSIONS = (".gz", ".zst")
 RECORDS_NAME = "records.jsonl"
-# Compressed as they are.
-PACKED_ALREADY = (*COMPRESSIONS, ".parquet")
 PACKED_SUFFIX = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 REASON_SUFFIX = ".reason.json"
 
@@ -50,26 +48,16 @@ def archived_name(name: str, ts: str, packed: str = "") -> str:
         ts: of the run.
         packed: the suffix of the compression of the archive, for files that are not compressed yet.
     """
-    stem, suffix = os.path.splitext(name)  # noqa: PTH122 - as a Path it takes twice as long
-    if packed and suffix not in PACKED_ALREADY:
-        return archived_name(name, ts) + packed
-    compression = ""
-    if suffix in COMPRESSIONS:
-        compression = suffix
-        stem, suffix = os.path.splitext(stem)  # noqa: PTH122
-    return f"{stem}_{ts}{suffix}{compression}"
+    plain = name[: len(name) - len(compression(name))]
+    stem, suffix = os.path.splitext(plain)  # noqa: PTH122 - as a Path it takes twice as long
+    is_packed = plain != name or input_format(name) == "parquet"
+    return f"{stem}_{ts}{suffix}{name[len(plain) :]}{'' if is_packed else packed}"
 
 
 def packing(name: str, archived: str) -> str | None:
     """Return the suffix of the compression that the archive has added to a file that landed as `name`."""
-    suffix = next((suffix for suffix in COMPRESSIONS if archived.endswith(suffix)), None)
-    return suffix if suffix and not name.endswith(suffix) else None
-
-
-def input_format(name: str) -> Literal["json", "csv", "parquet"]:
-    """Return what a file is read as, by its name: `.csv`, `.parquet`, anything else is JSON."""
-    plain = name.removesuffix(".gz").removesuffix(".zst")
-    return "csv" if plain.endswith(".csv") else "parquet" if plain.endswith(".parquet") else "json"
+    added = compression(archived)
+    return added if added and added != compression(name) else None
 
 
 class Place(NamedTuple):

@@ -76,7 +76,8 @@ class FeedTasks:
 
     def check_for_files(self, data_dir: str, execution_ts: str) -> bool:
         """Wait until a file is ready; between two looks no worker slot is held. Without one, the run is skipped."""
-        from fanfold.steps.check_for_files import check_for_files, seconds_to_next_look
+        from fanfold.steps.check_for_files import check_for_files, nothing_ready, seconds_to_next_look
+        from fanfold.steps.list_files import list_files
 
         with self._failures():
             feed = self._open(data_dir)
@@ -86,7 +87,7 @@ class FeedTasks:
             first_look = context["ti"].get_first_reschedule_date(context)
             pause = seconds_to_next_look(feed, (now - first_look).total_seconds() if first_look else None)
         if pause is None:
-            msg = f"no file was ready in {feed.landing_dir} within {feed.spec.input.wait_seconds} s"
+            msg = f"{nothing_ready(feed, list_files(feed))}; waited for {feed.spec.input.wait_seconds} s"
             raise AirflowSkipException(msg)
         # A supervisor may notice the end of its task one heartbeat late. A task that is queued again by then is taken
         # for the one that ended, and failed.

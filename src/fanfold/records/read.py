@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fanfold.faults import OF_SIZE, OF_VALUES, UnreadableError, shortened, steps
-from fanfold.layout import COMPRESSIONS, input_format
+from fanfold.formats import compression, input_format
 from fanfold.manifest import BadFile, BadRecord
 from fanfold.native import Excluded as Unwanted
 from fanfold.native import Field, Form, Joined, Others, Piece, Reader, Wrong
@@ -90,7 +90,7 @@ class Door:
             sha256: of its bytes on disk, where it is known.
         """
         digest, damage, held, lines = hashlib.sha256(), list[BadFile](), bytearray(), 1
-        is_packed = name.endswith(COMPRESSIONS)
+        is_packed = compression(name) != ""
 
         def content() -> Iterator[bytes]:
             nonlocal lines
@@ -136,7 +136,7 @@ class Door:
             # A file without rows is not at fault: it is an array without elements.
             lines = parquet.windows(Path(path))
             return itertools.chain([next(lines, b"[]")], lines)
-        is_packed = input_format(name) == "csv" and name.endswith(COMPRESSIONS)
+        is_packed = input_format(name) == "csv" and compression(name)
         return _whole_lines(found, held, self._spec.input.max_record_bytes) if is_packed else found
 
     def bad_file(self, name: str, wrong: Wrong) -> BadFile:

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from fanfold.layout import COMPRESSIONS, Place, input_format
+from fanfold.formats import compression, input_format
+from fanfold.layout import Place
 from fanfold.native import Field, Others, Seen
 from fanfold.native.fields import merged
 from fanfold.records.footer import add_footer, footer_of, with_maps
@@ -81,7 +82,7 @@ def _parts(places: Mapping[str, Place], work: int) -> list[list[str]]:
     parts: list[list[str]] = []
     last, size = "", 0
     for name in sorted(places):
-        form = "" if name.endswith((*COMPRESSIONS, ".parquet")) else input_format(name)
+        form = "" if compression(name) or input_format(name) == "parquet" else input_format(name)
         work = places[name].size_bytes + FILE_BYTES
         size += work
         if not form or form != last or size > most:

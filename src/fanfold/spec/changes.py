@@ -13,6 +13,7 @@ KEPT_KEYS = ("subdirs", "input.path", "input.done_suffix", "archive.path", "arch
 KEYS_OF_LATER_RUNS = {
     "data_dir", "concurrent_tasks", "notify.slack_conn_id", "notify.above_files",
     "input.patterns", "input.settle_seconds", "input.wait_seconds", "input.poll_seconds",
+    "input.max_files", "input.max_bytes",
 }  # fmt: skip
 LONGEST_CHANGE = 120
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from fanfold import durable, manifest
 from fanfold.errors import count
 from fanfold.feed.index import Index
+from fanfold.landed import told_apart_by
 from fanfold.layout import Run
 from fanfold.manifest import Manifest
 
@@ -88,7 +89,7 @@ def extra(run: Run, files: list[Expected], *folders: Path, part: str = "") -> It
 
 def doubles(run: Run, committed: Manifest) -> Iterator[str]:
     """Yield a sentence for each content that made rows twice in the feed, or not at all."""
-    makers: dict[tuple[int, str], str] = {}
+    makers: dict[tuple[int, str, str], str] = {}
     made = {file.name: (file.size_bytes, file.sha256) for file in committed.files if not file.code}
     index = Index(run.feed)
     indexed = index.sizes({size for size, _ in made.values()})
@@ -103,9 +104,9 @@ def doubles(run: Run, committed: Manifest) -> Iterator[str]:
         if file.code or file.duplicate_of or file.replay_of or run.feed.spec.input.duplicates == "process":
             continue
         own = f"{run.ts}/{file.name}"
-        of = makers.setdefault(content, own)
+        of = makers.setdefault((*content, told_apart_by(run.feed.spec.input, file.name)), own)
         if of == own and file.size_bytes in indexed:
-            of = index.first(*content) or own
+            of = index.first(*content, file.name) or own
         if of != own and of.partition("/")[0] <= run.ts:
             yield f"{file.name!r} has the bytes of {of!r}, and both have rows"
 
