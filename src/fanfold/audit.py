@@ -290,6 +290,7 @@ def _records(path: Path, name: str, settings: Input, bad: _Ahead[BadRecord]) -> 
     Raises:
         ValueError: something is neither a good record nor one in quarantine: the file cannot be followed.
     """
+    given = _given(settings, name)
     with _opened(path) as file:
         text, is_parquet = _Text(file, 2 * settings.max_record_bytes, name, bad), input_format(name) == "parquet"
         if input_format(name) == "json":
@@ -301,7 +302,11 @@ def _records(path: Path, name: str, settings: Input, bad: _Ahead[BadRecord]) -> 
             of = bad.popleft() if is_bad else entry
             if of.record != number if of else not isinstance(record, dict):
                 _refuse(of or record)
-            yield of, record if isinstance(record, dict) else None
+            own = record if isinstance(record, dict) else {}
+            others = [key for key in given if own.get(key) is not None and _text_of(own[key]) != given[key]]
+            if others and not of:
+                _refuse(own[others[0]], f"{given[others[0]]!r}, as the path says, or a record in quarantine")
+            yield of, given | own | given if isinstance(record, dict) else None
 
 
 def _given(settings: Input, name: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from fanfold.faults import OF_SIZE, OF_VALUES, UnreadableError, shortened, steps
 from fanfold.formats import compression, input_format
+from fanfold.landed import path_columns
 from fanfold.manifest import BadFile, BadRecord
 from fanfold.native import Excluded as Unwanted
 from fanfold.native import Field, Form, Joined, Others, Piece, Reader, Wrong
@@ -103,7 +104,8 @@ class Door:
                 damage.append(BadFile(name, error.code, str(error)))
 
         reader, first, last, readable = self.reader(name), None, "", False
-        for piece in reader.read(name.encode(), content()):
+        given = path_columns(self._spec.input, name)
+        for piece in reader.read(name.encode(), content(), given):
             if piece.wrong:
                 first, last = first or piece.wrong[0], piece.wrong[-1].code
                 readable = readable or any(one.record and one.code in OF_VALUES for one in piece.wrong)

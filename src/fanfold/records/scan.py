@@ -112,8 +112,8 @@ class _Scanner:
         good = [name for name, one in files.items() if not one.is_bad]
         if not good:
             return Scan(files, Seen())
-        # The header of a CSV says which columns there are, whatever its lines are.
-        if len(good) < len(files) and input_format(names[0]) == "csv":
+        # The header of a CSV, and the path of a file, say which columns there are, whatever the records are.
+        if len(good) < len(files) and (input_format(names[0]) == "csv" or self._spec.input.path_columns):
             return Scan(files, self.read(good, before).seen)
         seen = Seen.parse(door.reader(names[0]).learnt, ends, record)
         if footer:
