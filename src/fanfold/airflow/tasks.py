@@ -31,6 +31,8 @@ from fanfold.spec.model import load_spec
 
 log = logging.getLogger(__name__)
 
+# Of those that made no rows.
+SHOWN_FILES = 10
 DATA_DIR = "{{ params.data_dir }}"
 # A run that was triggered without a logical date is named by the moment after which it may run.
 EXECUTION_TS = "{{ dag_run.logical_date or dag_run.run_after }}"
@@ -165,14 +167,17 @@ class FeedTasks:
 
         Where too much is bad, or nothing could be read, this fails once the run is committed, and again when cleared.
         """
-        from fanfold.steps.verify_run import verdict_of, verify_run
+        from fanfold.steps.verify_run import verdict_of, verify_run, without_rows
 
         with self._failures(data_dir, execution_ts):
             summary = verify_run(data_dir, execution_ts, self._open(data_dir).spec.subdirs)
         fields = msgspec.structs.asdict(summary)
         counts = {key: value for key, value in fields.items() if isinstance(value, (int, str))}
         output_dir = proof.output_dir(summary, Path(data_dir))
-        log.info("%s", proof.sentence(summary))
+        empty = without_rows(data_dir, execution_ts)
+        for file, why in empty[:SHOWN_FILES]:
+            log.info("%r made no rows: it %s", file.name, why)
+        log.info("%s", proof.sentence(summary, len(empty)))
         log.info("%s", ", ".join(f"{key}: {value}" for key, value in counts.items()))
         log.info("output: %s", output_dir)
         if failed := verdict_of(data_dir, execution_ts):

@@ -15,6 +15,7 @@ from fanfold.feed import access, archive, runs
 from fanfold.feed.landing import taken_by
 from fanfold.feed.quarantine import Item, Resolution, resolution_path
 from fanfold.formats import compression, input_format
+from fanfold.landed import path_columns
 from fanfold.layout import Feed
 from fanfold.manifest import BadFile, BadRecord, Manifest
 from fanfold.records.content import windows
@@ -36,7 +37,7 @@ def replay(feed: Feed, item: Item, corrected: bytes | None = None) -> Resolution
         DataError: it was discarded, or replayed with another text; its text was not kept; no pattern of the feed takes
             the file.
     """
-    path, landed_as = resolution_path(feed, item.item), PurePosixPath(_landed_as(item))
+    path, landed_as = resolution_path(feed, item.item), PurePosixPath(_landed_as(feed, item))
     # With the same suffix of compression, it moves as it is.
     waiting = path.with_suffix(f".landing{compression(landed_as.name)}")
     access.check_targets([path.parent, (feed.landing_dir / landed_as).parent], feed.folders)
@@ -66,10 +67,13 @@ def replay(feed: Feed, item: Item, corrected: bytes | None = None) -> Resolution
     return decision
 
 
-def _landed_as(item: Item) -> str:
+def _landed_as(feed: Feed, item: Item) -> str:
     place, name = f"replay/{item.item.replace(':', '/')}", PurePosixPath(item.bad.file)
     if isinstance(item.bad, BadFile):
         return place
+    # What its path gave to a record, it gives it again.
+    named = [folder for folder in name.parts[:-1] if path_columns(feed.spec.input, f"{folder}/")]
+    place = "/".join([place, *named])
     plain = name.stem if compression(name.name) else name.name
     # A row of Parquet was made JSON.
     return f"{place}/{plain}" + (".json" if input_format(name.name) == "parquet" else "")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fanfold.formats import compression, input_format
+from fanfold.landed import path_columns
 from fanfold.layout import Place
 from fanfold.native import Field, Others, Seen
 from fanfold.native.fields import merged
@@ -117,7 +118,13 @@ class _Scanner:
             return Scan(files, self.read(good, before).seen)
         seen = Seen.parse(door.reader(names[0]).learnt, ends, record)
         if footer:
+            # What the path gives stands first, and is what the path says, whatever the file says of such a field.
+            given = path_columns(self._spec.input, names[0])
+            first = {key: seen.fields.pop(key) for key in given if key in seen.fields}
+            for key in given:
+                footer.seen.fields.pop(key, None)
             add_footer(seen, footer)
+            seen.fields = first | seen.fields
         return Scan(files, seen)
 
     def read_in_order(self, parts: list[list[str]]) -> list[Scan]:
