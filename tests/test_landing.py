@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import zstandard
 
+from fanfold.errors import SpecError
 from fanfold.feed import left, runs
 from fanfold.feed.landing import scan_landing
 from fanfold.formats import PATTERNS
@@ -201,3 +202,53 @@ def test_the_audit_tells_a_content_that_made_rows_twice_by_name(make_feed: MakeF
         f"doubled: 'x.json': it has the bytes of '{TS}/x.json', and both have rows"
     ]
     assert len(recount(*runs.open_complete(feed.open(), LATER)).gaps) == 1
+
+
+NAMES = [
+    ("{name}_{ts}", f"sub/a_{TS}.json.gz", f"b_{TS}.csv.zst"),
+    ("{ts}-{name}", f"sub/{TS}-a.json.gz", f"{TS}-b.csv.zst"),
+    ("{date} {name}.{ts} x", f"sub/2026-01-02 a.{TS} x.json.gz", f"2026-01-02 b.{TS} x.csv.zst"),
+]
+
+
+@pytest.mark.parametrize(("template", "packed", "plain"), NAMES)
+def test_archive_name_gives_originals_their_names(make_feed: MakeFeed, template: str, packed: str, plain: str) -> None:
+    """Originals and their markers are archived by archive.name; they are found again, and what is extra is named."""
+    keys = FLAT | {"archive": {"name": template, "compression": "zstd"}, "input": {"done_suffix": ".ok"}}
+    feed = make_feed({"sub/a.json": "", "b.csv": "i\n1\n"}, **keys)
+    (feed.landing_dir / "sub/a.json").unlink()
+    feed.land("sub/a.json.gz", '{"i":2}')
+    for name in ("sub/a.json.gz", "b.csv"):
+        feed.land(f"{name}.ok", "")
+    feed.run()
+    names = {str(path.relative_to(feed.data_dir / "processed")) for path in (feed.data_dir / "processed").rglob("*.*")}
+    assert names >= {packed, plain}
+    assert len(names) == 4
+    opened = runs.open_complete(feed.open(), TS)
+    assert recount(*opened).gaps == []
+    (feed.data_dir / "processed" / plain.replace("b", "c")).write_text("x")
+    assert [gap.endswith("is extra: the run did not write it") for gap in recount(*opened).gaps] == [True]
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "",
+        "{name}",
+        "{ts}",
+        "{name}{ts}{ts}",
+        "{name}{name}{ts}",
+        "a/{name}_{ts}",
+        ".{name}{ts}",
+        "{n}{name}{ts}",
+        "{name!r}{ts}",
+        "{{name}}{ts}",
+    ],
+)
+def test_a_name_that_may_come_twice_is_refused(feed: FeedDir, template: str) -> None:
+    """lint refuses a template without {name} or {ts}, with one twice, with a folder or with other braces."""
+    feed.write_spec(archive={"name": template})
+    with pytest.raises(
+        SpecError, match=r"feed.yaml:\d+: archive.name: found .*, expected a name with {name} and {ts} once"
+    ):
+        feed.open()

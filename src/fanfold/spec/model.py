@@ -14,6 +14,7 @@ from fanfold.spec import yaml_file
 from fanfold.spec.messages import faults
 from fanfold.spec.paths import way_of
 from fanfold.spec.values import (
+    ArchiveName,
     Count,
     DataDir,
     FeedName,
@@ -157,6 +158,9 @@ class Archive(_Section):
 
     path: InsidePath = "processed"
     """Archive directory, inside data_dir."""
+    name: ArchiveName = "{name}_{ts}"
+    """Names of the originals there, without their endings: {name} and {ts} once each, {date} (that of ts, as in
+    2026-01-02) and any text. Sub-folders and endings stay: a/b.json.gz becomes a/b_<ts>.json.gz."""
     compression: Literal["none", "gzip", "zstd"] = "none"
     """Compress originals there, but for .gz, .zst and .parquet: a.json becomes a_<ts>.json.gz or .zst."""
 

@@ -1,7 +1,7 @@
 """What a run lacks, or has too much: its files and contents, compared with its manifest."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -76,14 +76,14 @@ def gaps(run: Run, committed: Manifest) -> list[str]:
     ]
 
 
-def extra(run: Run, files: list[Expected], *folders: Path, part: str = "") -> Iterator[str]:
-    """Yield a sentence for each file in some folders, with `part` in its name, that the run did not write."""
+def extra(run: Run, files: list[Expected], *folders: Path, may_be: Callable[[str], object] = bool) -> Iterator[str]:
+    """Yield a sentence for each file in some folders that the run did not write, though its name `may_be` the run's."""
     known = {relative(run, run.manifest_path), *(file.path for file in files)}
     for top in folders:
         for folder, _, names in os.walk(top):
             for name in sorted(names):
                 path = relative(run, Path(folder, name))
-                if part in name and path not in known:
+                if may_be(name) and path not in known:
                     yield f"{path!r} is extra: the run did not write it"
 
 
