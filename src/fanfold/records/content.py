@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from fanfold.faults import UnreadableError
+from fanfold.formats import compression
 
 WINDOW_BYTES = 1 << 20
 # Compressed data is taken in pieces that grow while they give little: deflate makes 1,032 bytes of one, zstd 32,768.
@@ -38,10 +39,10 @@ def windows(path: str, update: Hash) -> Iterator[bytes]:
 
 def contents(file: int, name: str, update: Hash = len) -> Iterator[bytes]:
     """Yield what is in an open file, by what its name ends in, as `windows` does."""
-    if name.endswith(".gz"):
+    if compression(name) == ".gz":
         # 16: with the header and the checksum of gzip.
         yield from _unpacked(file, update, lambda: zlib.decompressobj(16 + zlib.MAX_WBITS), zlib.error)
-    elif name.endswith(".zst"):
+    elif compression(name) == ".zst":
         import zstandard
 
         yield from _unpacked(file, update, zstandard.ZstdDecompressor().decompressobj, zstandard.ZstdError)

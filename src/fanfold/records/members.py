@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fanfold.faults import UnreadableError
-from fanfold.layout import COMPRESSIONS, DATA_ENDINGS, UNFINISHED, is_archive
+from fanfold.formats import COMPRESSIONS, FORMATS, UNFINISHED, compression, is_archive
 from fanfold.records.content import check_ratio, check_room, contents
 from fanfold.records.zip_tar import Entry, Guarded, damage, entries
 
@@ -41,9 +41,9 @@ def members(path: str, scratch_dir: Path, only: str | None = None) -> Generator[
         packed = stack.enter_context(Path(path).open("rb", buffering=0))
         file, size, content_bytes = packed.fileno(), packed.seek(0, os.SEEK_END), 0
         packed.seek(0)
-        is_zip, lowered = path.lower().endswith(".zip"), path.lower().replace(".tgz", ".tar.gz")
-        if lowered.endswith(COMPRESSIONS):
-            file = stack.enter_context(_spooled(_as_far_as_there(contents(file, lowered)), scratch))
+        is_zip, plainly = path.lower().endswith(".zip"), path.lower().replace(".tgz", ".tar.gz")
+        if compression(plainly):
+            file = stack.enter_context(_spooled(_as_far_as_there(contents(file, plainly)), scratch))
         listed = entries(stack.enter_context(Guarded(file)), is_zip=is_zip)
         for entry in sorted(_named(listed), key=lambda one: one.name):
             if only in {None, entry.name}:
@@ -85,18 +85,17 @@ def _is_hidden(parts: list[str]) -> bool:
 def _of_format(name: str) -> UnreadableError | None:
     if is_archive(name):
         return UnreadableError("nested_archive", "found an archive in the archive, expected files: send it by itself")
-    plain = next((name.removesuffix(one) for one in COMPRESSIONS if name.endswith(one)), name)
-    expected = f"expected {', '.join(DATA_ENDINGS)}, also with {' or '.join(COMPRESSIONS)}"
-    return (
-        None if plain.endswith(DATA_ENDINGS) else UnreadableError("unknown_format", f"found another file, {expected}")
-    )
+    if name.removesuffix(compression(name)).endswith(tuple(FORMATS)):
+        return None
+    msg = f"found another file, expected {', '.join(FORMATS)}, also with {' or '.join(COMPRESSIONS)}"
+    return UnreadableError("unknown_format", msg)
 
 
 def _content(entry: Entry, scratch: Path | None) -> Iterator[bytes]:
     """Yield what is in a member, decompressed."""
-    if entry.name.lower().endswith(COMPRESSIONS):
+    if compression(entry.name):
         with _spooled(_whole(entry), scratch) as file:
-            yield from contents(file, entry.name.lower())
+            yield from contents(file, entry.name)
     else:
         yield from _whole(entry)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fanfold.faults import OF_SIZE, OF_VALUES, UnreadableError
-from fanfold.layout import input_format
+from fanfold.formats import input_format
 from fanfold.manifest import BadFile, source_file
 from fanfold.native import Field, Others, Piece, Wrong
 from fanfold.records.content import contents

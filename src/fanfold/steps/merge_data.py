@@ -16,7 +16,7 @@ from fanfold.layout import Group
 from fanfold.manifest import BadRecord
 from fanfold.native import Others, Table, Wrong
 from fanfold.records import places, references
-from fanfold.records.read import Door, Rules
+from fanfold.records.read import Door, Rules, key_text
 from fanfold.spec.model import Quarantine, Spec
 from fanfold.steps.scan_files import scan_again
 from fanfold.steps.working import on_group
@@ -110,9 +110,10 @@ def check_match(door: Door, name: str, wrong: Wrong) -> None:
     if wrong.code == "no_match":
         index, merge = door.reference_of(wrong)
         if merge.on_missing == "fail":
-            source, found = manifest.source_file(name, door.member), wrong.found.decode(errors="replace")
+            source = manifest.source_file(name, door.member)
+            keys = ", ".join(merge.record_keys)
             msg = (
-                f"{source!r} line {wrong.record_line}: {merge.record_key} {found!r} is "
+                f"{source!r} line {wrong.record_line}: {keys} {key_text(merge, wrong.found)} is "
                 f"not in {merge.reference!r}, expected a match (merge.{index}.on_missing: fail)"
             )
             raise DataError(msg)
