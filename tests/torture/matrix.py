@@ -3,10 +3,12 @@
 import contextlib
 import errno
 import gzip
+import io
 import json
 import queue
 import random
 import shutil
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath

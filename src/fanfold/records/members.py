@@ -87,7 +87,7 @@ def _of_format(name: str) -> UnreadableError | None:
         return UnreadableError("nested_archive", "found an archive in the archive, expected files: send it by itself")
     if name.removesuffix(compression(name)).endswith(tuple(FORMATS)):
         return None
-    msg = f"found another file, expected {', '.join(FORMATS)}, also with {' or '.join(COMPRESSIONS)}"
+    msg = f"found a name that says no format, expected {', '.join(FORMATS)}, also with {' or '.join(COMPRESSIONS)}"
     return UnreadableError("unknown_format", msg)
 
 
