@@ -91,7 +91,7 @@ def test_what_stays_in_landing_is_said_with_its_reason(make_feed: MakeFeed) -> N
     assert told == (
         "1 file waits for the next run ('z.json'), 4 files match no pattern ('r.txt', 's.log', 'sub/t.bin', …), "
         f"2 files settle for {seconds:.1f} more seconds ('old.json', 'w.json'), "
-        "1 file has no marker (input.done_suffix) ('v.json'), "
+        "1 file waits for its marker ('v.json'), "
         "1 file cannot be taken ('l.json': not a regular file, but a link or a pipe: land the file itself)"
     )
     planned = plan(feed.open())
