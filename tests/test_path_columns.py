@@ -7,7 +7,7 @@ import json
 from typing import Any
 from urllib.parse import quote
 
-import pyarrow as pa
+import pyarrow as pa  # type: ignore[import-untyped]
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
