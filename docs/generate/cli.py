@@ -32,8 +32,8 @@ SUMMARY = {
     "subdirs": "For each subdirectory, by its number as a text, one object: see below. The sums are the totals.",
     "references": "For each reference, in the order of the spec, one object: see below.",
     "files_ignored": "Files in landing, at the end of this call, that no pattern takes.",
-    "files_waiting": "Files in landing, at the end of this call, that patterns take: ready for the next run, or not yet.",
-    "seconds": "How long this call took. Of a complete run that is run again, only this and the two keys before it may differ.",
+    "files_waiting": "Files in landing, at the end of this call, that patterns take: ready, or not yet.",
+    "seconds": "How long this call took. If a complete run is run again, only this and the two keys before it may differ.",
 }
 SUBDIR = {
     "files": "Files of the subdirectory; 0 where it is empty.",
