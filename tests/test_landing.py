@@ -252,3 +252,17 @@ def test_a_name_that_may_come_twice_is_refused(feed: FeedDir, template: str) -> 
         SpecError, match=r"feed.yaml:\d+: archive.name: found .*, expected a name with {name} and {ts} once"
     ):
         feed.open()
+
+
+def test_a_run_says_which_files_made_no_rows(make_feed: MakeFeed) -> None:
+    """Table and sentence of a run count the files that made no rows, and a line for each says why."""
+    files = {"a.json": '{"i":1}', "b.json": '{"i":1}', "c.json": "[]", "d.json": "Error", "e.json": '{"i":2}'}
+    feed = make_feed(files, **FLAT | {"input": {"duplicates": "archive"}})
+    done = cli("run", str(feed.spec_path), "--ts", TS)
+    assert "files ┃ no rows ┃ records" in done.stdout
+    assert [line for line in done.stdout.splitlines() if " made no " in line] == [
+        f"'b.json' made no rows: it has the bytes of '{TS}/a.json'",
+        "'c.json' made no rows: it has no records",
+        "'d.json' made no rows: it is bad (syntax)",
+    ]
+    assert done.stdout.endswith(", as 2 rows (3 files made none): nothing lost, nothing twice\n")

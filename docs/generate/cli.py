@@ -33,7 +33,7 @@ SUMMARY = {
     "references": "For each reference, in the order of the spec, one object: see below.",
     "files_ignored": "Files in landing, at the end of this call, that no pattern takes.",
     "files_waiting": "Files in landing, at the end of this call, that patterns take: ready, or not yet.",
-    "seconds": "How long this call took. If a complete run is run again, only this and the two keys before it may differ.",
+    "seconds": "How long this call took. For a complete run, only this and the two keys before it may differ.",
 }
 SUBDIR = {
     "files": "Files of the subdirectory; 0 where it is empty.",
