@@ -410,6 +410,15 @@ def test_a_match_that_fails_names_the_member(make: Callable[..., FeedDir]) -> No
         feed.run()
 
 
+def test_an_archive_is_not_a_reference(make: Callable[..., FeedDir]) -> None:
+    """A reference in an archive is refused before anything is claimed."""
+    feed = make({"a.json": b'{"k": 1}'}, merge=[{"reference": "customers.zip", "key": "k", "into": "c"}])
+    (feed.data_dir / "customers.zip").write_bytes(zipped([("customers.csv", b"k,v\n1,2\n")]))
+    ended = fanfold("run", feed.spec_path)
+    assert (ended.returncode, "customers.zip is an archive, expected a file of CSV" in ended.stderr) == (1, True)
+    assert (feed.landing_dir / "a.json").exists()
+
+
 def test_an_archive_is_one_file_of_the_ledger(make: Callable[..., FeedDir], tmp_path: Path) -> None:
     """Landed again an archive is a duplicate by its bytes; it is restored as it came, whatever the archive packs."""
     content = packed(".tar", FILES.items())

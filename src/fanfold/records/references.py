@@ -8,7 +8,7 @@ from pathlib import Path
 from fanfold import types
 from fanfold.errors import DataError, MissingError, nearest
 from fanfold.faults import UnreadableError
-from fanfold.formats import input_format
+from fanfold.formats import input_format, is_archive
 from fanfold.layout import Place, Run
 from fanfold.manifest import BadFile, Column
 from fanfold.native import Field, Others, Seen, Table
@@ -171,6 +171,9 @@ def check_header(source: Path, merge: Merge) -> None:
         MissingError: the key, or one of `columns`, is not in the header.
         DataError: there is no header, or a name is empty or used twice.
     """
+    if is_archive(merge.reference):
+        msg = f"{merge.reference} is an archive, expected a file of CSV, Parquet or JSON: unpack it (merge.reference)"
+        raise DataError(msg)
     if input_format(merge.reference) != "csv":
         return
     try:
