@@ -9,7 +9,7 @@ import enum
 import functools
 import struct
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from fanfold.native import library
@@ -160,17 +160,27 @@ class Reader:
         self.handle = opened(core().fanfold_reader_open(ctypes.byref(options)))
         weakref.finalize(self, core().fanfold_reader_close, self.handle)
 
-    def read(self, name: bytes, windows: Iterable[bytes]) -> Iterator[Piece]:
+    def read(
+        self,
+        name: bytes,
+        windows: Iterable[bytes],
+        given: Mapping[str, str | None] = {},
+    ) -> Iterator[Piece]:
         """Yield what comes of a file, which is to be read to its end.
 
         Args:
             name: what merged records say of where they are from.
             windows: its bytes, in windows of any size; what comes of them does not depend on it.
+            given: fields that each record has before its own; with another value of its own it is bad (name_conflict).
 
         Where the file before it was not read to its end, what is left of it is dropped; what its records brought so far
         stays (fields, counts of matches).
         """
         checked(core().fanfold_reader_begin(self.handle, name, len(name)))
+        if given:
+            fields = [(key.encode(), None if value is None else value.encode()) for key, value in given.items()]
+            made = (library.Given(Bytes.of(key), Bytes() if text is None else Bytes.of(text)) for key, text in fields)
+            checked(core().fanfold_reader_give(self.handle, (library.Given * len(fields))(*made), len(fields)))
         merged, faults = Bytes(), Bytes()
         for _ in run("reader", self.handle, windows, merged, faults):
             if merged.size or faults.size:
