@@ -19,6 +19,7 @@ MANIFEST = {
     "records_unmatched": "For each reference, by its `into`: records without a match in it.",
     "totals": "The exact sums of `verify.totals`, by path, as texts.",
     "released": "Files that `fanfold release` put back into landing.",
+    "tables": "With `tables`: `explode`, `columns`, `outputs`, `totals` of each; those above are empty then.",
 }
 COLUMN = {
     "name": "Its name.",
