@@ -112,6 +112,7 @@ def _command(name: str, command: click.Command, context: click.Context) -> Itera
 
 # click keeps no help for arguments.
 ARGUMENTS = {
+    "samples": "Sample files, or folders of them.",
     "spec": "The spec of the feed.",
     "specs": "Specs, one or more.",
     "item": "`TS/N:K`, the K-th bad record of subdirectory N, or `TS/N/NAME`, a bad file.",
