@@ -165,11 +165,23 @@ static Token as_json(fanfold_reader *reader, const Token *text) {
     return (Token){arena_copy(&reader->merged.texts, reader->row.data, reader->row.size), reader->row.size, QUOTED};
 }
 
+/* Takes a cell whose text holds JSON. */
+static void parse_cell(fanfold_reader *reader, const CsvColumn *found, const Token *cell, const uint8_t *at) {
+    Walk *walk = &reader->walk;
+    if (!found->node && walk->others == FANFOLD_RESCUE) {
+        Token key = as_json(reader, &found->name);
+        walk->rescued = (Token){key.at + 1, key.size - 2, 0};
+        walk->rescue = RECORD;
+    }
+    if (!found->node && walk->others == FANFOLD_REFUSE) walk_crowded(walk, at);
+    walk_text(walk, found->node, cell, at, at);
+}
+
 static void take_cell(fanfold_reader *reader, size_t column) {
     Walk *walk = &reader->walk;
     Token cell = reader->cells.items[column], text;
     const CsvColumn *found = &reader->columns.items[column];
-    const Node *node = &reader->shape.nodes.items[found->node];
+    uint32_t number = found->node;
     const uint8_t *at = cell.at;
     int is_null = !cell.size && !(cell.marks & QUOTED);
     if (cell.marks & ESCAPED) {
@@ -179,17 +191,23 @@ static void take_cell(fanfold_reader *reader, size_t column) {
     walk->levels[0].key = found->name;
     if (walk->excluded) {
         walk_exclude_key(walk, RECORD, &found->name, at);
+        if (!is_null && walk_is_parsed(walk)) {
+            parse_cell(reader, found, &cell, at);
+            return;
+        }
+        if (!is_null && walk->excluded->marks[walk->way] & FANFOLD_SINGLE) number = walk_only(walk, number);
         if (walk->way && !is_null) walk_exclude_value(walk, IS_SCALAR, at);
     }
-    if (!found->node && walk->others == FANFOLD_RESCUE) {
+    const Node *node = &reader->shape.nodes.items[number];
+    if (!number && walk->others == FANFOLD_RESCUE) {
         Token key = as_json(reader, &found->name), name = {key.at + 1, key.size - 2, 0};
         text = is_null ? (Token){(const uint8_t *)"null", 4, 0} : as_json(reader, &cell);
         merged_rest(&reader->merged, RECORD, &name, &text);
     } else if (node->kind == FANFOLD_VALUE && node->type.base == FANFOLD_JSON && !is_null) {
         text = as_json(reader, &cell);
         if (walk->mode == WALK_READ) merged_value(&reader->merged, node->scope, node->slot, &text);
-    } else if (found->node) {
-        walk_take(walk, found->node, is_null ? KIND_NULL : KIND_TEXT, &cell, at);
+    } else if (number) {
+        walk_take(walk, number, is_null ? KIND_NULL : KIND_TEXT, &cell, at);
     } else if (!is_null && walk->others == FANFOLD_REFUSE) {
         walk_crowded(walk, at);
     }

@@ -1,6 +1,7 @@
 """One door for all formats: the records of a file, judged by the core in C, good and bad."""
 
 import base64
+import contextlib
 import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -49,6 +50,7 @@ class Rules(NamedTuple):
         joins: the references that they are joined to.
         excluded: what no good record has.
         frozen: whether they are rows of a reference, which are frozen.
+        arrays: those that explode.
     """
 
     record: Field | None
@@ -56,6 +58,7 @@ class Rules(NamedTuple):
     joins: Sequence[Joined] = ()
     excluded: Sequence[Excluded] = ()
     frozen: bool = False
+    arrays: Sequence[Sequence[str]] = ()
 
 
 class Door:
@@ -71,8 +74,13 @@ class Door:
         """Return what reads files of a format."""
         kind, settings, rules = input_format(name), self._spec.input, self._rules
         if kind not in self._readers:
-            at = settings.records_at if kind == "json" else ""
-            form = Form(kind == "csv", at, settings.max_record_bytes, MAX_FIELDS)
+            at, around = (settings.records_at, settings.envelope) if kind == "json" else ("", [])
+            form = Form(
+                *(kind == "csv", at, settings.max_record_bytes, MAX_FIELDS),
+                parsed=[*map(way_of, settings.parse)],
+                single=[*map(tuple, rules.arrays)] if self._spec.denormalize.single else [],
+                around=[*map(way_of, around)],
+            )
             unwanted = [Unwanted(one.form.path, one.form.kinds, one.form.inside, one.code) for one in rules.excluded]
             self._readers[kind] = Reader(
                 rules.record, rules.others, form, joins=rules.joins, frozen=rules.frozen, excluded=unwanted
@@ -103,7 +111,7 @@ class Door:
                 damage.append(BadFile(name, error.code, str(error)))
 
         reader, first, last, readable = self.reader(name), None, "", False
-        for piece in reader.read(name.encode(), content()):
+        for piece in reader.read(name.encode(), content(), _ahead(path)):
             if piece.wrong:
                 first, last = first or piece.wrong[0], piece.wrong[-1].code
                 readable = readable or any(one.record and one.code in OF_VALUES for one in piece.wrong)
@@ -171,6 +179,8 @@ class Door:
             message = f"found {found}, expected at most {MAX_FIELDS:,} fields in a run"
             if names[:-1]:
                 message += f": if the keys there are data, declare input.fields {{{written(names[:-1])}: JSON}}"
+        elif wrong.code == "bad_json_text":
+            message += f" in the JSON of the text at {wrong.pointer!r} (input.parse)"
         elif declared := self._spec.input.fields.get(written(names)):
             message = message.replace("(DECIMAL)", f"({declared})")
         return shortened(message)
@@ -179,6 +189,12 @@ class Door:
         """Return the reference that a record has no match in: the first one by which it is bad."""
         required = [(index, one) for index, one in enumerate(self._spec.merge) if one.on_missing != "keep"]
         return next((one for one in required if _leads_to(wrong.pointer, way_of(one[1].record_key))), required[0])
+
+
+def _ahead(path: str) -> Iterator[bytes]:
+    """Yield a file once more, as far as it can be decompressed."""
+    with contextlib.suppress(UnreadableError):
+        yield from windows(path, _ignore)
 
 
 def _ignore(_window: bytes) -> None:

@@ -98,7 +98,7 @@ class _Originals:
     """Reads originals for nothing but the arrays that explode and the fields that are totalled."""
 
     def __init__(self, run: Run, committed: Manifest, tally: Tally) -> None:
-        self._run, self._tally, self.records = run, tally, 0
+        self._run, self._tally, self.records, self._arrays = run, tally, 0, committed.explode
         nodes = _nodes({way_of(path) for path in tally.sums}, {(*path,) for path in committed.explode}, ())
         self._spec = run.feed.spec.model_copy(update={"merge": []})
         self._found = places.places_of(nodes, [])
@@ -112,7 +112,7 @@ class _Originals:
 
     def _merged(self, files: list[ArchivedFile]) -> Iterator[bytes]:
         data_dir = self._run.feed.data_dir.resolve()
-        door = Door(data_dir, self._spec, Rules(self._found.record, Others.LEAVE))
+        door = Door(data_dir, self._spec, Rules(self._found.record, Others.LEAVE, arrays=self._arrays))
         for file in sorted(files, key=lambda one: one.name):
             for piece in door.read(file.name, str((data_dir / file.archived_as).resolve())):
                 yield piece.merged
