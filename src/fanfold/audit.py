@@ -922,7 +922,9 @@ class _Auditor:
         elif bad.code in {"wrong_type", "inexact"}:
             kind = self._spec.input.fields.get(written(step for step in _steps(bad.pointer) if not step.isdecimal()))
             if kind:
-                text = _text_of(_value_at(record, _steps(bad.pointer)))
+                value = _value_at(record, _steps(bad.pointer))
+                # A number is not a date, whatever its digits are.
+                text = None if kind in MOMENTS and type(value) is _Num else _text_of(value)
                 is_wrong = text is not None and (kind in {"VARCHAR", "JSON"} or _written(kind, text) is not None)
         self.found.not_audited[f"reasons of bad records ({bad.code})"] += is_wrong is None
         if is_wrong:

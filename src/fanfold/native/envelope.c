@@ -19,6 +19,7 @@ void walk_keep_around(Walk *walk, uint32_t way, const uint8_t *from, const uint8
     bytes_room(to, (size_t)(end - from));
     to->size = (size_t)(compact_json(from, end, to->data + to->size) - to->data);
     while (count--) bytes_byte(to, '}');
+    bytes_byte(to, '\n');
 }
 
 void envelope_end(fanfold_reader *reader) {
@@ -54,9 +55,8 @@ int envelope_begin(fanfold_reader *reader) {
 int fanfold_reader_envelopes(fanfold_reader *reader, const uint8_t *envelopes, size_t size) {
     if (CALL_WAS_LEFT(reader)) return reader->memory.answer;
     for (size_t at = 0, left = size; at < size; left = size - at) {
-        uint64_t more = left < ENTRY_BYTES ? size : read_integer(envelopes + at + 8, 4);
-        if (more > left - ENTRY_BYTES) return FANFOLD_WRONG_CALL;
-        at += ENTRY_BYTES + (size_t)more;
+        if (left < ENTRY_BYTES || read_integer(envelopes + at + 8, 4) > left - ENTRY_BYTES) return FANFOLD_WRONG_CALL;
+        at += ENTRY_BYTES + (size_t)read_integer(envelopes + at + 8, 4);
     }
     Bytes *ahead = &reader->ahead;
     if (ahead->size) memmove(ahead->data, ahead->data + reader->ahead_at, ahead->size - reader->ahead_at);

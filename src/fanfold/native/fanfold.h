@@ -241,7 +241,8 @@ FANFOLD_API int fanfold_reader_learnt(fanfold_reader *, fanfold_bytes *learnt);
 FANFOLD_API uint64_t fanfold_reader_unmatched(const fanfold_reader *, size_t join);
 FANFOLD_API fanfold_counts fanfold_reader_counts(const fanfold_reader *);
 /* Fields that stand around records may stand behind them. So one reader looks ahead, and writes for each document its
- * envelope: u64 its offset, u32 the size of what follows, little-endian; and objects of JSON. Another one, of the same
+ * envelope: u64 its offset, u32 the size of what follows, little-endian; and objects of JSON, a line each: the keys that
+ * lead to a field, and its value. Another one, of the same
  * options but for `looks`, is given these envelopes before the windows in which their documents begin. `settled` says of
  * the first up to which offset all documents that begin have an envelope. */
 FANFOLD_API int fanfold_reader_envelopes(fanfold_reader *, const uint8_t *envelopes, size_t size);

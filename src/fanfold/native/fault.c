@@ -50,7 +50,7 @@ void walk_fault(Walk *walk, int code, const uint8_t *at, const char *expected) {
 
 void walk_flaw(Walk *walk, int code, const uint8_t *at, const char *expected) {
     if (walk->inside.at) {
-        walk_fault(walk, FANFOLD_BAD_JSON_TEXT, at, expected);
+        walk_fault(walk, code == FANFOLD_TOO_DEEP ? code : FANFOLD_BAD_JSON_TEXT, at, expected);
         return;
     }
     if (!walk->flawed) walk->weak = 1;

@@ -294,7 +294,8 @@ static void walk_envelope(Walk *walk, const uint8_t *at) {
     if (walk->mode == WALK_JUDGE || !walk->envelope.size) return;
     walk->inside = (Inside){at, OPAQUE, 0, 1};
     walk->end = end;
-    while (p && p < end) p = walk_whole(walk, p);
+    while (p && p < end)
+        if ((p = walk_whole(walk, p))) p = skip_blanks(p);
     walk->inside = (Inside){0};
 }
 
