@@ -125,8 +125,9 @@ def test_a_value_in_a_text_is_checked_like_any_other(make_feed: MakeFeed) -> Non
 
 def test_an_object_in_place_of_a_list_is_a_list_of_one(make_feed: MakeFeed) -> None:
     """Objects, scalars and lists mix freely over a run where an array explodes, whichever comes more often or first."""
-    one, many = {"id": 1, "items": {"sku": "a"}}, {"id": 2, "items": [{"sku": "b"}, {"sku": "c"}]}
-    rest = [{"id": 3, "items": None}, {"id": 4, "items": []}, {"id": 5}]
+    one: dict[str, Any] = {"id": 1, "items": {"sku": "a"}}
+    many: dict[str, Any] = {"id": 2, "items": [{"sku": "b"}, {"sku": "c"}]}
+    rest: list[dict[str, Any]] = [{"id": 3, "items": None}, {"id": 4, "items": []}, {"id": 5}]
     keys: dict[str, Any] = {"denormalize": {"explode": ["items"], "single": True}, "output": {"lineage": True}}
     for number, records in enumerate(([one, one, many, *rest], [many, one, *rest], [one, *rest], [many, *rest])):
         feed = ran(make_feed, {"a.json": records}, f"feed{number}", **keys)
