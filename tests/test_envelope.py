@@ -159,6 +159,17 @@ def test_single_holds_for_scalars_nested_arrays_texts_and_csv(make_feed: MakeFee
     assert ran(make_feed, {"a.json": texts}, "declared", **keys).read() == "p_i_s,_rescued\n1,\n2,\n3,\n4,\n"
 
 
+def test_single_holds_in_each_of_several_tables(make_feed: MakeFeed) -> None:
+    """An object in place of a list is one row of the table of that array, and in no other one."""
+    records = [{"id": 1, "a": {"x": 1}, "b": [{"y": 2}]}, {"id": 2, "a": [{"x": 3}, {"x": 4}], "b": {"y": 5}}]
+    tables = {"records": {}, "as": {"explode": ["a"], "keys": ["id"]}, "bs": {"explode": ["b"], "keys": ["id"]}}
+    feed = make_feed({"a.json": records}, **FLAT | {"denormalize": {"single": True}, "tables": tables})
+    feed.run()
+    found = {name: (feed.data_dir / f"denormalized/{TS}/{name}/1.csv").read_text() for name in tables}
+    assert found == {"records": "id\n1\n2\n", "as": "id,a_x\n1,1\n2,3\n2,4\n", "bs": "id,b_y\n1,2\n2,5\n"}
+    assert recount(*runs.open_complete(feed.open(), TS)).gaps == []
+
+
 def test_without_single_an_object_in_place_of_a_list_is_bad(make_feed: MakeFeed) -> None:
     """The default is as it was: the record is bad by wrong_type."""
     records = [{"id": 1, "items": {"sku": "a"}}, {"id": 2, "items": [{"sku": "b"}]}]

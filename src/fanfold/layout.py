@@ -215,9 +215,12 @@ class Group:
         self.bad_records_path = self.work_dir / RECORDS_NAME
         # Where DuckDB puts what does not fit into memory.
         self.spill_dir = self.work_dir / "spill"
-        # The published table.
-        self.output_name = f"{run.output_name}/{n}.{run.feed.spec.output.format}"
-        self.output_path = run.feed.data_dir / self.output_name
+        # The published tables, by their names; the one of a feed without `tables` has none, and no folder.
+        self.output_names = {
+            table: f"{run.output_name}/{table}{'/' if table else ''}{n}.{run.feed.spec.output.format}"
+            for table in run.feed.spec.tables or [""]
+        }
+        self.output_paths = [run.feed.data_dir / name for name in self.output_names.values()]
         # Where the bad files and the bad records end.
         self.quarantine_name = f"{run.feed.spec.quarantine.path}/{run.ts}/{n}"
         self.quarantine_dir = run.feed.data_dir / self.quarantine_name

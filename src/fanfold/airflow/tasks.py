@@ -27,6 +27,7 @@ from fanfold.airflow.slack import notify
 from fanfold.errors import DataError, EmptySubdir, FanfoldError, PathError, count
 from fanfold.feed import runs, unfinished
 from fanfold.layout import Feed, format_ts, parse_ts
+from fanfold.manifest import of_table
 from fanfold.spec.model import load_spec
 
 log = logging.getLogger(__name__)
@@ -167,8 +168,11 @@ class FeedTasks:
         from fanfold.steps.verify_run import verdict_of, verify_run
 
         with self._failures(data_dir, execution_ts):
-            summary = verify_run(data_dir, execution_ts, self._open(data_dir).spec.subdirs)
+            spec = self._open(data_dir).spec
+            summary = verify_run(data_dir, execution_ts, spec.subdirs, spec.tables)
         fields = msgspec.structs.asdict(summary)
+        # An XCom is flat: with `tables`, the rows of each are a count of their own.
+        fields |= {f"rows_out.{name}": rows for name, rows in of_table(summary.rows_out).items() if name}
         counts = {key: value for key, value in fields.items() if isinstance(value, (int, str))}
         output_dir = proof.output_dir(summary, Path(data_dir))
         log.info("%s", proof.sentence(summary))

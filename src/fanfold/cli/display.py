@@ -13,7 +13,7 @@ from rich.text import Text
 
 from fanfold import interrupt
 from fanfold.errors import count
-from fanfold.manifest import Summary
+from fanfold.manifest import Summary, of_table
 from fanfold.proof import output_dir, sentence
 
 STEPS = ("merge_data", "denormalize_data", "archive_files")
@@ -101,20 +101,24 @@ def _cell(value: object) -> Text:
 
 def print_summary(summary: Summary, seconds: Mapping[str, float], data_dir: Path) -> None:
     """Print what went where, where it is, what is unmatched or bad, and the sentence that proves the count."""
-    to = console()
+    to, out = console(), of_table(summary.rows_out)
     print_table(
         to,
-        ("subdirectory", "files", "records", "rows", "bytes", "seconds"),
+        ("subdirectory", "files", "records", *(name or "rows" for name in out), "bytes", "seconds"),
         (
-            (n, subdir.files, subdir.records, subdir.rows, subdir.bytes, f"{seconds[n]:.1f}" if n in seconds else "")
+            (
+                *(n, subdir.files, subdir.records, *of_table(subdir.rows).values(), subdir.bytes),
+                f"{seconds[n]:.1f}" if n in seconds else "",
+            )
             for n, subdir in summary.subdirs.items()
         ),
-        total=("all", summary.files_in, summary.records_in, summary.rows_out, summary.bytes_in, ""),
+        total=("all", summary.files_in, summary.records_in, *out.values(), summary.bytes_in, ""),
         title=f"run {summary.ts}",
     )
     if published_dir := output_dir(summary, data_dir):
         to.print(f"outputs: {published_dir}")
-        _print_preview(to, sorted(published_dir.glob("*.csv"))[:1])
+        for name in out:
+            _print_preview(to, sorted((published_dir / name).glob("*.csv"))[:1], published_dir)
     if summary.records_unmatched:
         names = ", ".join(reference.path for reference in summary.references)
         unmatched = f"{summary.records_unmatched:,} of {summary.records_in:,} records have no match in {names}"
@@ -125,14 +129,16 @@ def print_summary(summary: Summary, seconds: Mapping[str, float], data_dir: Path
     to.print(sentence(summary), style="bold green")
 
 
-def _print_preview(to: Console, tables: Iterable[Path]) -> None:
+def _print_preview(to: Console, tables: Iterable[Path], above: Path) -> None:
     """Print the first rows of tables of CSV, a line for each column; of wide tables, as many as fit."""
     for path in tables:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(itertools.islice(csv.reader(file), SHOWN_ROWS + 1))
         columns = list(zip(*rows, strict=False)) if rows[1:] else []
         lines = ([name, *map(_shortened, cells)] for name, *cells in columns[:SHOWN_COLUMNS])
-        print_table(to, [""] * len(rows), lines, title=f"{path.name}: the first {count(len(rows) - 1, 'row')}")
+        print_table(
+            to, [""] * len(rows), lines, title=f"{path.relative_to(above)}: the first {count(len(rows) - 1, 'row')}"
+        )
         if more := len(columns[SHOWN_COLUMNS:]):
             to.print(f"and {count(more, 'more column')}")
 

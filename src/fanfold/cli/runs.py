@@ -50,7 +50,8 @@ def _row(run: "RunStatus") -> "Row":
     if run.released:
         state += f", {count(run.released, 'file')} released"
     groups = ", ".join(f"{n} {state}" for n, state in run.groups.items()) if run.state == "unfinished" else ""
-    return (run.ts, state, run.files, run.records, run.rows, groups)
+    rows = sum(run.rows.values()) if isinstance(run.rows, dict) else run.rows
+    return (run.ts, state, run.files, run.records, rows, groups)
 
 
 @click.command()

@@ -55,7 +55,7 @@ class Ledger:
                 progress = manifest.read_if_there(group.progress_path, Progress)
                 if group.n in released:
                     continue
-                if progress and (group.n != merging if is_merging else progress.published):
+                if progress and (group.n != merging if is_merging else progress.outputs):
                     self._add(run.ts, [file for file in progress.files if not file.fault])
                 elif run.ts != ts or is_merging:
                     listed = manifest.read_if_there(group.inputs_path, Inputs) or Inputs([])

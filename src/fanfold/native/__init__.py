@@ -16,7 +16,7 @@ from fanfold.native.fields import Seen as Seen
 from fanfold.native.fields import schema, type_of
 from fanfold.native.forms import Excluded as Excluded
 from fanfold.native.forms import Form as Form
-from fanfold.native.library import Bytes, Column, Options, Wanted, checked, core, opened, run, unpacked
+from fanfold.native.library import Bytes, Column, Level, Options, Wanted, checked, core, opened, run, unpacked
 from fanfold.native.library import codes as codes
 from fanfold.native.tables import Joined as Joined
 from fanfold.native.tables import Table as Table
@@ -208,7 +208,7 @@ class Rows:
         self,
         record: Field,
         columns: Sequence[tuple[int, int, int]],
-        chain: Sequence[int] = (0,),
+        chain: Sequence[tuple[int, bool]] = ((0, False),),
         *,
         joins: Sequence[Joined] = (),
         rescue: bool = False,
@@ -219,7 +219,8 @@ class Rows:
         Args:
             record: the schema that the records were read with.
             columns: kind, scope (or join) and slot of each column, in their order.
-            chain: the scopes from the record down; each element of the last one has a row.
+            chain: the scopes from the record down, and whether the values of each stand elsewhere. Each element of the
+                last one has a row; one of another has a row where it has none inside of it, and its values stand here.
             joins: those that the records were read with.
             rescue: whether other fields were kept.
             arrow: name and type of each column, where they are for a Stream.
@@ -227,7 +228,7 @@ class Rows:
         Raises:
             ValueError: what is asked for does not fit the schema.
         """
-        declared, tables, scopes = schema(record), joined(joins), (ctypes.c_uint32 * len(chain))(*chain)
+        declared, tables, scopes = schema(record), joined(joins), (Level * len(chain))(*(Level(*one) for one in chain))
         named = [(name.encode(), type_of(kind)) for name, kind in arrow or [("", "VARCHAR")] * len(columns)]
         made = [Column(*place, Bytes.of(name), *kind) for place, (name, kind) in zip(columns, named, strict=True)]
         listed = (Column * len(columns))(*made)

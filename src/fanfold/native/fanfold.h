@@ -276,6 +276,12 @@ typedef struct {
     uint8_t type, precision, scale;
 } fanfold_column;
 
+/* A scope of a chain. Where its values stand `elsewhere`, in another table, an element of it without one in the next
+ * scope has no row, and what is rescued of it is left out. */
+typedef struct {
+    uint32_t scope, elsewhere;
+} fanfold_level;
+
 /* Rows of merged records: one for each element of the innermost scope of `chain`, the scopes from the record (0) down;
  * an array that is empty or null has one row. `rescue`, schema and joins are those of the reader; the tables need no
  * index. */
@@ -284,7 +290,7 @@ typedef struct {
     uint32_t rescue, as_arrow;
     const fanfold_join *joins;
     size_t join_count;
-    const uint32_t *chain;
+    const fanfold_level *chain;
     size_t chain_size;
     const fanfold_column *columns;
     size_t column_count;

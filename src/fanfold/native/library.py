@@ -86,6 +86,12 @@ class Column(ctypes.Structure):
     _fields_ = (*_of(_u32, "kind scope slot"), ("name", Bytes), *_of(ctypes.c_uint8, "type precision scale"))
 
 
+class Level(ctypes.Structure):
+    """fanfold_level."""
+
+    _fields_ = tuple(_of(_u32, "scope elsewhere"))
+
+
 class Wanted(ctypes.Structure):
     """fanfold_wanted."""
 

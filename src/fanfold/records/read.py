@@ -13,8 +13,10 @@ from fanfold.layout import COMPRESSIONS, input_format
 from fanfold.manifest import BadFile, BadRecord
 from fanfold.native import Excluded as Unwanted
 from fanfold.native import Field, Form, Joined, Others, Piece, Reader, Wrong
+from fanfold.native.tables import key_parts
 from fanfold.records.content import windows
-from fanfold.spec.model import Merge, Spec
+from fanfold.spec.merge import Merge
+from fanfold.spec.model import Spec
 from fanfold.spec.paths import way_of, written
 from fanfold.working_files import Excluded
 
@@ -172,9 +174,9 @@ class Door:
         names = [step for step in steps(wrong.pointer) if not step.isdecimal()]
         if wrong.code == "no_match":
             index, merge = self.reference_of(wrong)
-            key = repr(found) if found else "nothing"
+            key = key_text(merge, wrong.found) if found else "nothing"
             wanted = f"a key of {merge.reference!r} (merge.{index}.on_missing)"
-            message = f"found {key} in {merge.record_key!r}, expected {wanted}"
+            message = f"found {key} in {', '.join(map(repr, merge.record_keys))}, expected {wanted}"
         elif wrong.code == "too_many_fields":
             message = f"found {found}, expected at most {MAX_FIELDS:,} fields in a run"
             if names[:-1]:
@@ -188,7 +190,13 @@ class Door:
     def reference_of(self, wrong: Wrong) -> tuple[int, Merge]:
         """Return the reference that a record has no match in: the first one by which it is bad."""
         required = [(index, one) for index, one in enumerate(self._spec.merge) if one.on_missing != "keep"]
-        return next((one for one in required if _leads_to(wrong.pointer, way_of(one[1].record_key))), required[0])
+        return next((one for one in required if _leads_to(wrong.pointer, way_of(one[1].record_keys[0]))), required[0])
+
+
+def key_text(merge: Merge, key: bytes) -> str:
+    """Return the key of a reference as messages show it: the text of each part."""
+    parts = [key] if len(merge.record_keys) == 1 else key_parts(key)
+    return ", ".join(repr(part.decode(errors="replace")) for part in parts)
 
 
 def _ahead(path: str) -> Iterator[bytes]:

@@ -32,7 +32,8 @@ def changes(before: Spec, now: Spec) -> dict[str, str]:
         For each key (`merge`, `denormalize.explode`) how it was and is; the key alone where that is long.
     """
     old, new = _by_key(before), _by_key(now)
-    told = {key: f"{key} {old.get(key)!r} > {new[key]!r}" for key in new if old.get(key) != new[key]}
+    keys = {**new, **old}
+    told = {key: f"{key} {old.get(key)!r} > {new.get(key)!r}" for key in keys if old.get(key) != new.get(key)}
     return {key: change if len(change) <= LONGEST_CHANGE else key for key, change in told.items()}
 
 

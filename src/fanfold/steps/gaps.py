@@ -33,8 +33,8 @@ def expected(run: Run, committed: Manifest, *, hash_originals: bool = False) -> 
         if file.code:
             reason = run.group(file.subdir).reason_name(file.name)
             yield Expected(reason, f"the reason why {file.name!r} is bad", None, file.reason_sha256)
-    for kind, published in (("row", committed.outputs), ("bad record", committed.quarantined)):
-        for one in published.values():
+    for kind, published in (("row", committed.published), ("bad record", committed.quarantined.values())):
+        for one in published:
             yield Expected(one.path, count(one.rows, kind), one.size_bytes, one.sha256)
     for reference in committed.summary.references:
         kept = run.feed.kept_reference_path(reference.path, reference.sha256)

@@ -51,6 +51,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     `held` is how many files cannot be taken out of landing. `faults` say which files have records that cannot be read,
     by the first of them. `failed` says why the run would fail; it is empty where the run would be a success.
 
+    With `tables`, `columns` is an object by table, and the names in `drift` begin with that of their table.
+
     `decisions` say what each file is to the feed (`new`, `new_content`, `duplicate`), `duplicates` of which
     `<ts>/<name>` those are the same bytes; they are counted as files, and have no records.
     """
@@ -62,7 +64,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     records: int
     subdirs: dict[str, PlannedSubdir]
-    columns: list[Column]
+    columns: list[Column] | dict[str, list[Column]]
     drift: Drift | None
     references: list[FrozenReference]
     faults: list[BadFile]
@@ -103,6 +105,7 @@ def plan(feed: Feed) -> Plan:
         except DataError as error:
             failed.append(str(error))
     records = {n: sum(reads[name].records for name in names if name in reads) for n, names in parts.items()}
+    columns = {name: table.columns for name, table in fixed.each_table.items()}
     waiting = [ts for ts in runs.unfinished(feed) if not failures.is_stuck(feed, ts)]
     return Plan(
         resumes=waiting[0] if waiting else None,
@@ -115,8 +118,8 @@ def plan(feed: Feed) -> Plan:
             str(n): PlannedSubdir(len(names), sum(sizes[name] for name in names), records[n])
             for n, names in parts.items()
         },
-        columns=fixed.columns if places else [],
-        drift=_drift(feed, fixed.columns) if places else None,
+        columns=columns.get("", columns) if places else [],
+        drift=_drift(feed, columns) if places else None,
         references=[one.reference for one in references],
         faults=[one.first for one in reads.values() if one.first],
         failed=failed or _failures(feed.spec.quarantine, parts, reads, len(duplicates)),
@@ -163,12 +166,16 @@ def _failures(
     return failed or ([reason] if reason else [])
 
 
-def _drift(feed: Feed, columns: list[Column]) -> Drift | None:
+def _drift(feed: Feed, columns: dict[str, list[Column]]) -> Drift | None:
     complete = runs.complete(feed)
     if not complete:
         return None
     committed = manifest.read(feed.run(complete[-1]).commit_path, Manifest)
-    before, now = ({column.name: column.type for column in some} for some in (committed.columns, columns))
+    then = {name: table.columns for name, table in committed.each_table.items()}
+    before, now = (
+        {f"{name}.{one.name}" if name else one.name: one.type for name, columns in tables.items() for one in columns}
+        for tables in (then, columns)
+    )
     return Drift(
         complete[-1],
         [name for name in now if name not in before],
