@@ -139,7 +139,8 @@ static int pass_mark(fanfold_reader *reader) {
 static void begin_output(fanfold_reader *reader) {
     reader->file.is_begun = 1;
     if (reader->options.frozen) frozen_head(&reader->output);
-    if (reader->options.frozen || !reader->name.size || reader->mode == WALK_LEARN) return;
+    int is_merged = !reader->options.frozen && !reader->options.looks && reader->mode != WALK_LEARN;
+    if (!is_merged || !reader->name.size) return;
     bytes_integer(&reader->output, reader->name.size + 1, 4);
     bytes_byte(&reader->output, 0);
     bytes_put(&reader->output, reader->name.data, reader->name.size);
