@@ -259,10 +259,19 @@ def test_records_in_an_array_around_them_take_along_what_is_beside_the_array(mak
     assert feed.read(1, LATER) == "id,a,b_c\n2,1,2\n"
 
 
+def test_what_a_path_gives_is_compared_with_what_stands_around(make_feed: MakeFeed) -> None:
+    """A field of the path and one of the same name around the records agree, or the records are bad."""
+    documents = ['{"day":"1","r":[{"id":1,"p":"[1]"}]}', '{"r":[{"id":2}],"day":2}', '{"r":[{"id":3}]}']
+    settings = {"records_at": "/r", "envelope": ["day"], "parse": ["p"], "path_columns": True}
+    feed = ran(make_feed, {"day=1/a.json": "\n".join(documents)}, input=settings)
+    assert feed.read() == "day,id,p\n1,1,[1]\n1,3,\n"
+    assert bad(feed) == {2: ("name_conflict", "/day")}
+
+
 def read(content: bytes, *cuts: int, ahead: tuple[int, ...] = (), others: Others = Others.LEARN) -> tuple[Any, ...]:
     """Read documents with one reader, ahead of which another one reads in windows of its own."""
     reader = Reader(None, others, Form(records_at="/data/rows", around=WAYS))
-    pieces = list(reader.read(b"f", cut(content, *cuts), iter(cut(content, *ahead))))
+    pieces = list(reader.read(b"f", cut(content, *cuts), ahead=iter(cut(content, *ahead))))
     return Piece(b"".join(one.merged for one in pieces), [x for one in pieces for x in one.wrong]), reader.learnt
 
 
@@ -291,7 +300,7 @@ def test_a_reader_ahead_keeps_only_what_it_needs() -> None:
             yield document
 
     reader = Reader(form=Form(records_at="/data/rows", around=[("batch",)]))
-    for _ in reader.read(b"f", windows(is_ahead=False), windows(is_ahead=True)):
+    for _ in reader.read(b"f", windows(is_ahead=False), ahead=windows(is_ahead=True)):
         pass
     assert (reader.counts.records, reader.seen.fields["batch"].integers) == (800_000, 800_000)
 

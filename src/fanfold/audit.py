@@ -30,13 +30,15 @@ from functools import lru_cache
 from itertools import chain, count, islice, repeat, zip_longest
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, NoReturn, TypeVar
+from urllib.parse import unquote
 from uuid import UUID
 
 import zstandard
 
 from fanfold import manifest
 from fanfold.errors import MissingError
-from fanfold.layout import Run, input_format, packing
+from fanfold.formats import input_format
+from fanfold.layout import Run, packing
 from fanfold.manifest import ArchivedFile, BadRecord, Column, Manifest, SubdirSummary, by_table, of_table
 from fanfold.spec.merge import Merge
 from fanfold.spec.model import Input, Spec
@@ -169,10 +171,10 @@ class _Ahead(deque[Item]):
 
 def _opened(path: Path) -> Any:
     """Open a file to read what is in it, unpacked."""
-    if path.suffix == ".gz":
+    if path.suffix.lower() == ".gz":
         return gzip.open(path)
     file = path.open("rb")
-    is_packed = path.suffix == ".zst"
+    is_packed = path.suffix.lower() == ".zst"
     return zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) if is_packed else file
 
 
@@ -294,6 +296,7 @@ def _records(
     Raises:
         ValueError: something is neither a good record nor one in quarantine: the file cannot be followed.
     """
+    given = _given(settings, name)
     with _opened(path) as file, _opened(path) as same:
         most, is_parquet = 2 * settings.max_record_bytes, input_format(name) == "parquet"
         text, way, ahead = _Text(file, most, name, bad), _steps(settings.records_at), _Text(same, most, name, again)
@@ -310,7 +313,24 @@ def _records(
             record = _parsed(value, ways) if ways and not of else value
             if of.record != number if of else not isinstance(record, dict):
                 _refuse(of or record)
-            yield of, record if isinstance(record, dict) else None
+            own = record if isinstance(record, dict) else {}
+            others = [key for key in given if own.get(key) is not None and _text_of(own[key]) != given[key]]
+            if others and not of:
+                _refuse(own[others[0]], f"{given[others[0]]!r}, as the path says, or a record in quarantine")
+            yield of, given | own | given if isinstance(record, dict) else None
+
+
+def _given(settings: Input, name: str) -> dict[str, Any]:
+    """Return the fields that the folders of a path give to the records below them."""
+    pairs = [folder.split("=", 1) for folder in name.split("/")[:-1] if folder.find("=") > 0]
+    given = {_of_url(key): None if text == "__HIVE_DEFAULT_PARTITION__" else _of_url(text) for key, text in pairs}
+    return given if settings.path_columns else {}
+
+
+def _of_url(text: str) -> str:
+    with contextlib.suppress(UnicodeDecodeError):
+        return unquote(text, errors="strict")
+    return text
 
 
 def _of_lines(lines: Iterator[tuple[BadRecord | None, list[Any]]]) -> Iterator[Found]:
@@ -1166,14 +1186,20 @@ class _Auditor:
     def check_contents(self) -> None:
         """Look for contents that made rows twice, or nowhere, over all complete runs of the feed."""
         # Run and file of each content that is not a duplicate; what was replayed is a duplicate of nothing.
-        makers: dict[tuple[int, str], list[tuple[str, ArchivedFile]]] = {}
+        makers: dict[tuple[object, ...], list[tuple[str, ArchivedFile]]] = {}
+        is_named = self._spec.input.identity == "name_and_content"
+
+        def key(file: ArchivedFile) -> tuple[object, ...]:
+            mark = file.name if is_named else str(sorted(_given(self._spec.input, file.name).items()))
+            return file.size_bytes, file.sha256, mark
+
         for path in sorted(self._run.feed.commits_dir.glob("[!.]*.json")):
             own = path.stem == self._run.ts
             for file in (self._committed if own else manifest.read(path, Manifest)).files:
                 if not file.duplicate_of:
-                    makers.setdefault((file.size_bytes, file.sha256), []).append((path.stem, file))
+                    makers.setdefault(key(file), []).append((path.stem, file))
         for file in self._committed.files:
-            found = makers.get((file.size_bytes, file.sha256), [])
+            found = makers.get(key(file), [])
             others = [f"{ts}/{f.name}" for ts, f in found if f is not file and _makes_rows(f) and not f.replay_of]
             if file.duplicate_of and not found and self._waits(file, file.duplicate_of):
                 self.found.not_audited["duplicates of a file that waits to be read"] += 1

@@ -9,15 +9,16 @@ if TYPE_CHECKING:
     from fanfold.manifest import Summary
 
 
-def sentence(summary: "Summary") -> str:
-    """Return the counts of a run as the sentence that proves them."""
+def sentence(summary: "Summary", without_rows: int = 0) -> str:
+    """Return the counts of a run as the sentence that proves them; `without_rows` is how many files made none."""
     if not summary.files_in:
         return "verified: no file was ready, nothing was written"
+    empty = f" ({count(without_rows, 'file')} made none)" if without_rows else ""
     published = f"{summary.records_in - summary.records_quarantined:,}"
     return (
         f"verified: {count(summary.files_in, 'file')} in = {summary.files_archived:,} archived + "
         f"{summary.files_quarantined:,} quarantined; {count(summary.records_in, 'record')} in = {published} published "
-        f"+ {summary.records_quarantined:,} quarantined, as {rows_in_words(summary.rows_out)}: "
+        f"+ {summary.records_quarantined:,} quarantined, as {rows_in_words(summary.rows_out)}{empty}: "
         "nothing lost, nothing twice"
     )
 

@@ -46,9 +46,9 @@ def _print(planned: "Plan") -> None:
     to = display.wide_console()
     if planned.resumes:
         to.print(f"the unfinished run {planned.resumes} is resumed first")
-    settling = f", {planned.settling:,} are settling (input.settle_seconds)" if planned.settling else ""
-    held = f", {planned.held:,} cannot be taken (see the warnings)" if planned.held else ""
-    to.print(f"{count(planned.files, 'file')} ready ({count(planned.bytes, 'byte')}){settling}{held}")
+    to.print(f"{count(planned.files, 'file')} ready ({count(planned.bytes, 'byte')})")
+    if planned.left:
+        to.print(f"in landing {planned.left}")
     parts = ((n, part.files, part.records, part.bytes) for n, part in planned.subdirs.items())
     display.print_table(to, ("subdirectory", "files", "records", "bytes"), parts)
     tables = planned.columns if isinstance(planned.columns, dict) else {"": planned.columns}

@@ -24,6 +24,7 @@ def status(feed: "Feed", *, as_json: bool) -> None:
     (quarantine.max_bad_files_percent).
     """
     from fanfold.cli import display
+    from fanfold.feed import left
     from fanfold.feed import status as statuses
     from fanfold.steps.list_files import list_files
 
@@ -40,9 +41,8 @@ def status(feed: "Feed", *, as_json: bool) -> None:
             to.print(f"run {one.ts} failed: {reason}")
     if feed.landing_dir.is_dir():
         landing = list_files(feed)
-        held = sum(map(len, landing.held.values()))
-        stay = f", {held:,} cannot be taken (fanfold plan says why)" if held else ""
-        to.print(f"landing: {count(len(landing.ready), 'file')} ready, {len(landing.settling):,} settling{stay}")
+        stay = left.told(landing)
+        to.print(f"landing: {count(len(landing.ready), 'file')} ready" + (f", {stay}" if stay else ""))
 
 
 def _row(run: "RunStatus") -> "Row":

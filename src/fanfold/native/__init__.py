@@ -7,10 +7,10 @@ record. The core knows no file, no spec and no policy. A handle serves one threa
 import ctypes
 import enum
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from fanfold.native import forms
+from fanfold.native import forms, library
 from fanfold.native.fields import Field as Field
 from fanfold.native.fields import Seen as Seen
 from fanfold.native.fields import schema, type_of
@@ -139,28 +139,42 @@ class Reader:
         if form.around and not form.looks:
             self._leader = Reader(record, others, form._replace(looks=True), excluded=excluded)
 
-    def read(self, name: bytes, windows: Iterable[bytes], ahead: Iterable[bytes] = ()) -> Iterator[Piece]:
+    def read(
+        self,
+        name: bytes,
+        windows: Iterable[bytes],
+        given: Mapping[str, str | None] = {},
+        ahead: Iterable[bytes] = (),
+    ) -> Iterator[Piece]:
         """Yield what comes of a file, which is to be read to its end.
 
         Args:
             name: what merged records say of where they are from.
             windows: its bytes, in windows of any size; what comes of them does not depend on it.
+            given: fields that each record has before its own; with another value of its own it is bad (name_conflict).
             ahead: the same once more, where records take fields that stand around them: they may stand behind them.
 
         Where the file before it was not read to its end, what is left of it is dropped; what its records brought so far
         stays (fields, counts of matches).
         """
-        checked(core().fanfold_reader_begin(self.handle, name, len(name)))
+        for one in (self, self._leader) if self._leader else (self,):
+            one._begin(name, given)  # noqa: SLF001 - both read the same file
         merged, faults = Bytes(), Bytes()
         windows = self._led(self._leader.handle, windows, ahead) if self._leader else windows
         for _ in run("reader", self.handle, windows, merged, faults):
             if merged.size or faults.size:
                 yield Piece(merged.copy(), _wrong(faults.copy()))
 
+    def _begin(self, name: bytes, given: Mapping[str, str | None]) -> None:
+        checked(core().fanfold_reader_begin(self.handle, name, len(name)))
+        if given:
+            fields = [(key.encode(), None if value is None else value.encode()) for key, value in given.items()]
+            made = (library.Given(Bytes.of(key), Bytes() if text is None else Bytes.of(text)) for key, text in fields)
+            checked(core().fanfold_reader_give(self.handle, (library.Given * len(fields))(*made), len(fields)))
+
     def _led(self, leader: int, windows: Iterable[bytes], ahead: Iterable[bytes]) -> Iterator[bytes]:
         """Yield windows, each when the envelopes of all documents that begin in it are known."""
         found, fed = Bytes(), 0
-        checked(core().fanfold_reader_begin(leader, b"", 0))
         steps = run("reader", leader, ahead, found, Bytes())
         for window in windows:
             fed += len(window)

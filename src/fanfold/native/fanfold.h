@@ -192,6 +192,10 @@ typedef struct {
 } fanfold_marked;
 
 typedef struct {
+    fanfold_bytes key, value;
+} fanfold_given;
+
+typedef struct {
     fanfold_bytes schema;     /* may be empty where fields are learnt */
     fanfold_bytes records_at; /* RFC 6901; empty: the records stand alone */
     uint64_t max_record_bytes, max_fields;
@@ -227,6 +231,9 @@ FANFOLD_API fanfold_reader *fanfold_reader_open(const fanfold_options *);
  * read to its end, what is left of it is dropped; what its records brought so far stays: fields, and counts of matches.
  */
 FANFOLD_API int fanfold_reader_begin(fanfold_reader *, const uint8_t *name, size_t size);
+/* Gives fields to each record of the file that was begun, before its own; a value whose `data` is NULL is null. A record
+ * that has such a field itself, with another value, is bad: name_conflict. The texts are copied. */
+FANFOLD_API int fanfold_reader_give(fanfold_reader *, const fanfold_given *, size_t count);
 /* Hands over the next window, which is copied; `last` where nothing follows. */
 FANFOLD_API int fanfold_reader_feed(fanfold_reader *, const uint8_t *window, size_t size, int last);
 /* Reads on: FANFOLD_HUNGRY, FANFOLD_FULL or FANFOLD_END. What there is to take stays until the next call. */

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fanfold.faults import OF_SIZE, OF_VALUES, UnreadableError, shortened, steps
-from fanfold.layout import COMPRESSIONS, input_format
+from fanfold.formats import compression, input_format
+from fanfold.landed import path_columns
 from fanfold.manifest import BadFile, BadRecord
 from fanfold.native import Excluded as Unwanted
 from fanfold.native import Field, Form, Joined, Others, Piece, Reader, Wrong
@@ -100,7 +101,7 @@ class Door:
             sha256: of its bytes on disk, where it is known.
         """
         digest, damage, held, lines = hashlib.sha256(), list[BadFile](), bytearray(), 1
-        is_packed = name.endswith(COMPRESSIONS)
+        is_packed = compression(name) != ""
 
         def content() -> Iterator[bytes]:
             nonlocal lines
@@ -113,7 +114,8 @@ class Door:
                 damage.append(BadFile(name, error.code, str(error)))
 
         reader, first, last, readable = self.reader(name), None, "", False
-        for piece in reader.read(name.encode(), content(), _ahead(path)):
+        given = path_columns(self._spec.input, name)
+        for piece in reader.read(name.encode(), content(), given, _ahead(path)):
             if piece.wrong:
                 first, last = first or piece.wrong[0], piece.wrong[-1].code
                 readable = readable or any(one.record and one.code in OF_VALUES for one in piece.wrong)
@@ -146,7 +148,7 @@ class Door:
             # A file without rows is not at fault: it is an array without elements.
             lines = parquet.windows(Path(path))
             return itertools.chain([next(lines, b"[]")], lines)
-        is_packed = input_format(name) == "csv" and name.endswith(COMPRESSIONS)
+        is_packed = input_format(name) == "csv" and compression(name)
         return _whole_lines(found, held, self._spec.input.max_record_bytes) if is_packed else found
 
     def bad_file(self, name: str, wrong: Wrong) -> BadFile:

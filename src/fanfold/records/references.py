@@ -8,7 +8,8 @@ from pathlib import Path
 from fanfold import types
 from fanfold.errors import DataError, MissingError, nearest
 from fanfold.faults import UnreadableError
-from fanfold.layout import Place, Run, input_format
+from fanfold.formats import input_format
+from fanfold.layout import Place, Run
 from fanfold.manifest import BadFile, Column
 from fanfold.native import Field, Others, Seen, Table
 from fanfold.records.places import places_of

@@ -8,11 +8,20 @@ from fanfold.errors import SpecError
 from fanfold.spec.model import Spec
 
 # They say where the files of a run lie, and it was made sure that each has a place there.
-KEPT_KEYS = ("subdirs", "input.path", "input.done_suffix", "archive.path", "archive.compression", "quarantine.path")
+KEPT_KEYS = (
+    "subdirs",
+    "input.path",
+    "input.done_suffix",
+    "archive.path",
+    "archive.name",
+    "archive.compression",
+    "quarantine.path",
+)
 # They say nothing about a run whose files are staged.
 KEYS_OF_LATER_RUNS = {
     "data_dir", "concurrent_tasks", "notify.slack_conn_id", "notify.above_files",
     "input.patterns", "input.settle_seconds", "input.wait_seconds", "input.poll_seconds",
+    "input.max_files", "input.max_bytes",
 }  # fmt: skip
 LONGEST_CHANGE = 120
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from fanfold.errors import SpecError
+from fanfold.formats import PATTERNS
 from fanfold.spec import yaml_file
 from fanfold.spec.envelope import check_envelope
 from fanfold.spec.merge import Merge
@@ -16,6 +17,7 @@ from fanfold.spec.paths import way_of
 from fanfold.spec.section import Section
 from fanfold.spec.tables import Columns, FlatTable, Tables, check_one_line, level_of
 from fanfold.spec.values import (
+    ArchiveName,
     Count,
     DataDir,
     FeedName,
@@ -36,11 +38,9 @@ class Input(Section):
 
     path: InsidePath = "transactions"
     """Landing directory, inside data_dir."""
-    patterns: Annotated[list[str], Field(min_length=1)] = [
-        "*.json", "*.jsonl", "*.ndjson", "*.json.gz", "*.json.zst", "*.csv", "*.parquet"
-    ]  # fmt: skip
-    """File names to take (shell patterns, letter case counts). Others are left alone. A name that ends in .csv or
-    .parquet is read as such, any other as JSON; .gz and .zst are decompressed."""
+    patterns: Annotated[list[str], Field(min_length=1)] = PATTERNS
+    """File names to take: shell patterns, letter case does not count. Others stay where they are, counted and named. A
+    name that ends in .csv or .parquet is read as such, any other as JSON; .gz and .zst are decompressed."""
     records_at: Pointer = ""
     """JSON pointer to the array of records in a wrapped document, as in /data/orders. Of what is around it,
     `envelope` alone is in the tables."""
@@ -67,8 +67,19 @@ class Input(Section):
     """A file waits for a marker of its name and this suffix: with .done, a.json waits for a.json.done. Both are
     archived, only the file is counted."""
     duplicates: Literal["archive", "process", "quarantine", "fail"] = "archive"
-    """A file with the same bytes as a file that is published already (names and dates do not matter): archive it
-    without making rows of it, process it again, set it aside, or fail before any group starts."""
+    """A file with the same bytes as a file that is published already (dates do not matter, nor names: see identity):
+    archive it without making rows of it, process it again, set it aside, or fail before any group starts."""
+    identity: Literal["content", "name_and_content"] = "content"
+    """What makes a file a duplicate: its bytes, with its path columns where there are any; or its bytes and its path in
+    landing: the same bytes under another name are then new."""
+    path_columns: bool = False
+    """Folders named as in date=2026-01-02/store=A give each record of the files in them the fields date and store,
+    before its own. They are texts, decoded as in URLs (%3A is a colon), of the types that `fields` declares for them;
+    __HIVE_DEFAULT_PARTITION__ is null. A record that has such a field itself, with another value, is bad."""
+    max_files: Annotated[int, Field(ge=1)] | None = None
+    """A run takes at most so many files, in the order of their names; the others wait for the next run."""
+    max_bytes: Annotated[int, Field(ge=1)] | None = None
+    """A run takes files of at most so many bytes together, and one file at least; the others wait for the next run."""
     wait_seconds: Seconds = 300.0
     """The sensor looks this long for a first file."""
     poll_seconds: Annotated[float, Field(gt=0, le=86_400)] = 5.0
@@ -121,6 +132,9 @@ class Archive(Section):
 
     path: InsidePath = "processed"
     """Archive directory, inside data_dir."""
+    name: ArchiveName = "{name}_{ts}"
+    """Names of the originals there, without their endings: {name} and {ts} once each, {date} (that of ts, as in
+    2026-01-02) and any text. Sub-folders and endings stay: a/b.json.gz becomes a/b_<ts>.json.gz."""
     compression: Literal["none", "gzip", "zstd"] = "none"
     """Compress originals there, but for .gz, .zst and .parquet: a.json becomes a_<ts>.json.gz or .zst."""
 

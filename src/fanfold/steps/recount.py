@@ -52,7 +52,7 @@ def recount(run: Run, committed: Manifest) -> Recount:
     gaps = [
         *damaged.values(),
         *extra(run, files, run.output_dir, feed.quarantine_dir / run.ts),
-        *extra(run, files, feed.archive_dir, part=f"_{run.ts}."),
+        *extra(run, files, feed.archive_dir, may_be=run.is_of_run),
         *doubles(run, committed),
     ]
     whole = [file for file in committed.files if file.archived_as not in damaged]

@@ -50,6 +50,20 @@ def verdict_of(data_dir: AnyPath, ts: str) -> str | None:
     return verdict(committed) if committed else None
 
 
+def without_rows(data_dir: AnyPath, ts: str) -> list[tuple[ArchivedFile, str]]:
+    """Return the files of a complete run that made no rows, by their names, each with the reason why."""
+    run = runs.open_run(data_dir, ts)
+    committed = manifest.read_if_there(run.commit_path, Manifest) if run else None
+    found = []
+    for file in committed.files if committed else ():
+        if file.duplicate_of:
+            found.append((file, f"has the bytes of {file.duplicate_of!r}"))
+        elif file.code or file.records == file.records_quarantined:
+            why = f"is bad ({file.code})" if file.code else "has only bad records" if file.records else "has no records"
+            found.append((file, why))
+    return found
+
+
 def commit(run: Run) -> Summary:
     """Account for a run and write its manifest; where that is there, compare what is on disk with it.
 
