@@ -451,6 +451,18 @@ def test_folders_in_an_archive_give_columns(make: Callable[..., FeedDir]) -> Non
     check(feed)
 
 
+def test_fields_around_the_records_of_a_member_come_along(make: Callable[..., FeedDir]) -> None:
+    """A wrapped document in an archive gives its records what stands around them, on a replay too."""
+    pages = {f"{n}.json": b'{"page": %d, "rows": [{"id": 1}, {"id": }, {"id": 3}]}' % n for n in (1, 2)}
+    feed = make({"x.tgz": packed(".tgz", pages.items())}, input={"records_at": "/rows", "envelope": ["page"]})
+    feed.run()
+    assert sorted(line[:3] for line in feed.read().splitlines()[1:]) == ["1,1", "1,2", "3,1", "3,2"]
+    item = list(quarantine.items(feed.open()))[1]
+    landed = feed.landing_dir / str(replay.replay(feed.open(), item, b'{"id": 2}').landed_as)
+    assert json.loads(landed.read_bytes()) == {"page": 2, "rows": [{"id": 2}]}
+    check(feed)
+
+
 def test_declared_fields_hold_in_members(make: Callable[..., FeedDir]) -> None:
     """With a declared schema nothing is scanned, and members are read by it all the same."""
     fields = {"schema": "declared", "fields": {"id": "BIGINT"}}

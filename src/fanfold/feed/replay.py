@@ -22,8 +22,10 @@ from fanfold.landed import path_columns
 from fanfold.layout import Feed
 from fanfold.manifest import BadFile, BadRecord, Manifest
 from fanfold.records.content import windows
+from fanfold.records.envelope import document_of, envelope_at
 from fanfold.records.members import Member, members
 from fanfold.records.read import fields_of_csv
+from fanfold.spec.paths import Way
 
 
 def replay(feed: Feed, item: Item, corrected: bytes | None = None) -> Resolution:
@@ -102,7 +104,12 @@ def _content(feed: Feed, item: Item, corrected: bytes | None) -> bytes:
                 csv.writer(header, lineterminator="\n").writerow(fields_of_csv(path))
             return header.getvalue().encode() + content.rstrip(b"\r\n") + b"\n"
         case "json":
-            return _wrapped(content, run.feed.spec.input.records_at)
+            settings, around = run.feed.spec.input, dict[Way, msgspec.Raw]()
+            if settings.envelope:
+                with _original(feed, committed, bad) as path:
+                    around = envelope_at(path, settings, bad.record_offset) if path else {}
+            keys = steps(settings.records_at)
+            return msgspec.json.encode(document_of(keys, content, around)) if keys else content
     return content
 
 
@@ -133,12 +140,3 @@ def _original(feed: Feed, committed: Manifest, bad: BadRecord) -> Iterator[str]:
         return
     with contextlib.closing(members(path, feed.data_dir, bad.member or "")) as found:
         yield next(found, Member("")).path
-
-
-def _wrapped(record: bytes, records_at: str) -> bytes:
-    """Put a record where `input.records_at` looks for it: into an array, inside of objects."""
-    keys = steps(records_at)
-    wrapped = b"[%s]" % record if keys else record
-    for key in reversed(keys):
-        wrapped = b"{%s:%s}" % (msgspec.json.encode(key), wrapped)
-    return wrapped
