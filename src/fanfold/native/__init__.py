@@ -98,17 +98,27 @@ class Counts(NamedTuple):
     unmatched: int
 
 
+class Dialect(NamedTuple):
+    """How CSV is written: bytes of ASCII, the texts that mean null, whether there is a header; a quote may be none."""
+
+    delimiter: str = ","
+    quote: str = '"'
+    nulls: tuple[str, ...] = ()
+    header: bool = True
+
+
 class Form(NamedTuple):
     """How files are written, and what a record may have.
 
-    `csv` says that they are CSV, else they are JSON. `records_at` is an RFC 6901 pointer to the array of records in
-    each document. A record of more bytes, or one that brings more fields, is bad.
+    `csv` says that they are CSV, of a `dialect`; else they are JSON. `records_at` is an RFC 6901 pointer to the array
+    of records in each document. A record of more bytes, or one that brings more fields, is bad.
     """
 
     csv: bool = False
     records_at: str = ""
     max_record_bytes: int = 1 << 24
     max_fields: int = 10_000
+    dialect: Dialect = Dialect()
 
 
 class Excluded(NamedTuple):
@@ -152,9 +162,12 @@ class Reader:
         """
         declared, way = schema(record) if record is not None else b"", form.records_at.encode()
         tables, forms = joined(joins), _excluded(excluded)
-        self._kept = (declared, way, joins, tables, forms)
+        delimiter, quote, named, header = form.dialect
+        nulls = _sized(named)
+        self._kept = (declared, way, joins, tables, forms, nulls)
         options = Options(
-            *(Bytes.of(declared), Bytes.of(way), form.max_record_bytes, form.max_fields, form.csv, others, frozen),
+            *(Bytes.of(declared), Bytes.of(way), form.max_record_bytes, form.max_fields, Bytes.of(nulls), form.csv),
+            *(ord(delimiter), ord(quote or "\0"), not header, others, frozen),
             *(ctypes.addressof(tables[0]), len(joins), ctypes.addressof(forms[0]), len(excluded)),
         )
         self.handle = opened(core().fanfold_reader_open(ctypes.byref(options)))
@@ -202,12 +215,17 @@ class Reader:
 def _excluded(forms: Sequence[Excluded]) -> tuple[ctypes.Array[library.Excluded], list[bytes]]:
     """Return the forms, and the paths that they point to."""
     bits = {"object": 1, "array": 2, "scalar": 4}
-    paths = [b"".join(struct.pack("<I", len(step)) + step for step in map(str.encode, form.path)) for form in forms]
+    paths = [_sized(form.path) for form in forms]
     made = [
         library.Excluded(Bytes.of(path), sum({bits[kind] for kind in kinds}), inside, codes().index(code) + 1)
         for path, (_, kinds, inside, code) in zip(paths, forms, strict=True)
     ]
     return (library.Excluded * len(forms))(*made), paths
+
+
+def _sized(texts: Iterable[str]) -> bytes:
+    """Return texts, each with its size before it."""
+    return b"".join(struct.pack("<I", len(text)) + text for text in map(str.encode, texts))
 
 
 @functools.cache

@@ -43,9 +43,11 @@
  *
  * RECORDS OF CSV (RFC 4180, UTF-8, a byte order mark at the start is passed over)
  *
- * The first line that is not blank is the header. Lines end in LF or CRLF; a CR alone is a character; blank lines are
+ * Another `delimiter` and `quote` stand in place of `,` and `"`; where there is no quote (0), every field is as it
+ * stands. The first line that is not blank is the header; of a file that is `headless` it is a record, and the first
+ * line that can be read names the columns column_1, column_2, … Lines end in LF or CRLF; a CR alone is a character; blank lines are
  * passed over. A field is in quotes as a whole or has none in it: anything else is `bad_quote`. A field of nothing is
- * null, `""` is an empty text. A line that is not CSV ends at its first line break, whatever quotes are open; so does
+ * null, and so is one of `nulls` that is not in quotes; `""` is an empty text. A line that is not CSV ends at its first line break, whatever quotes are open; so does
  * one whose quotes are not closed within twice `max_record_bytes`, or before the end of the file.
  *
  *
@@ -96,7 +98,7 @@
 #include <stdint.h>
 
 #ifndef FANFOLD_ABI
-#define FANFOLD_ABI 3
+#define FANFOLD_ABI 4
 #endif
 
 #if defined(__GNUC__)
@@ -180,7 +182,9 @@ typedef struct {
     fanfold_bytes schema;     /* may be empty where fields are learnt */
     fanfold_bytes records_at; /* RFC 6901; empty: the records stand alone */
     uint64_t max_record_bytes, max_fields;
-    uint32_t csv;    /* 1: CSV, 0: JSON */
+    fanfold_bytes nulls; /* of CSV: texts that mean null, each with its size before it (u32) */
+    uint32_t csv;        /* 1: CSV, 0: JSON */
+    uint32_t delimiter, quote, headless; /* of CSV: bytes of ASCII; whether there is no header */
     uint32_t others; /* FANFOLD_LEARN … */
     uint32_t
         frozen; /* 1: the records become the rows of a frozen table, which is there to take instead of merged ones */

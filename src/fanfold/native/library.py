@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fanfold.errors import MissingError
 
-ABI = 3
+ABI = 4
 PATH = Path(__file__).with_name("libfanfold.dylib" if sys.platform == "darwin" else "libfanfold.so")
 # What a call returns.
 END, HUNGRY, FULL, NO_MEMORY, WRONG_CALL, UNREADABLE = 0, 1, 2, -1, -2, -3
@@ -56,7 +56,8 @@ class Options(ctypes.Structure):
     _fields_ = (
         *_of(Bytes, "schema records_at"),
         *_of(_u64, "max_record_bytes max_fields"),
-        *_of(_u32, "csv others frozen"),
+        ("nulls", Bytes),
+        *_of(_u32, "csv delimiter quote headless others frozen"),
         *(("joins", _pointer), ("join_count", _size), ("excluded", _pointer), ("excluded_count", _size)),
     )
 

@@ -12,6 +12,7 @@ from fanfold.errors import SpecError
 from fanfold.spec import yaml_file
 from fanfold.spec.messages import faults
 from fanfold.spec.paths import way_of
+from fanfold.spec.texts import CsvInput, CsvOutput, Encoding
 from fanfold.spec.values import (
     Count,
     DataDir,
@@ -55,6 +56,9 @@ class Input(_Section):
     schema_mode: Literal["infer", "declared"] = Field("infer", alias="schema")
     """infer: all files are scanned, every field is a column. declared: no scan, only `fields` are columns, what else a
     record has goes to the column _rescued, as JSON."""
+    encoding: Encoding = "utf-8"
+    """Of JSON and CSV. utf-16 needs a byte order mark. A record with bytes that the encoding does not have is bad."""
+    csv: CsvInput = CsvInput()
     max_record_bytes: int = Field(16_777_216, ge=1024)
     """A record that is larger is bad."""
     settle_seconds: Seconds = 2.0
@@ -94,6 +98,9 @@ class Merge(_Section):
     """The reference's columns nest under this new object of the record."""
     columns: list[str] | None = None
     """Columns to take; null takes all but the key."""
+    encoding: Encoding = "utf-8"
+    """Of the reference, where it is CSV or JSON."""
+    csv: CsvInput = CsvInput()
     on_missing: Literal["keep", "quarantine", "fail"] = "keep"
     """A record without a match: keep it (counted), quarantine it, or fail its group."""
     on_duplicate: Literal["fail", "first"] = "fail"
@@ -138,6 +145,7 @@ class Output(_Section):
     """Output directory, inside data_dir."""
     format: Literal["csv", "parquet"] = "csv"
     """Format of the tables."""
+    csv: CsvOutput = CsvOutput()
     lineage: bool = False
     """Add the columns _source_file, _source_record, _source_item: where each row comes from."""
 
