@@ -30,6 +30,7 @@ MORE = (
     b'{"data":[{"id":1},{"id":2}],"meta":{"a":[1,2,{"b":3}]}}\n{"data":[{"id":3}]}',
     b'id,n,v\n1,2,"a ""b"", c"\n3,,""\n"4","5\n6",7\n',
     b'\xef\xbb\xbfid,d\r\n1,2026-01-02\r\n\r\n2, "x"\r\n',
+    b"id;n\tv|x\n1;'a''b;c'\t\"q\n2|3:4\n",
     b'{"a":[[{"id":{"~1":[{"id":1}]}}]]}',
 )
 WORDS = (

@@ -15,6 +15,7 @@ from fanfold import interrupt
 from fanfold.errors import count
 from fanfold.manifest import Summary
 from fanfold.proof import output_dir, sentence
+from fanfold.spec.texts import CsvOutput
 
 STEPS = ("merge_data", "denormalize_data", "archive_files")
 MARKS = {"running": ("…", "yellow"), "done": ("✔", "green"), "skipped": ("-", "dim"), "failed": ("✘", "bold red")}
@@ -99,7 +100,7 @@ def _cell(value: object) -> Text:
     return Text("" if value is None else f"{value:,}" if isinstance(value, int) else str(value))
 
 
-def print_summary(summary: Summary, seconds: Mapping[str, float], data_dir: Path) -> None:
+def print_summary(summary: Summary, seconds: Mapping[str, float], data_dir: Path, form: CsvOutput) -> None:
     """Print what went where, where it is, what is unmatched or bad, and the sentence that proves the count."""
     to = console()
     print_table(
@@ -114,7 +115,7 @@ def print_summary(summary: Summary, seconds: Mapping[str, float], data_dir: Path
     )
     if published_dir := output_dir(summary, data_dir):
         to.print(f"outputs: {published_dir}")
-        _print_preview(to, sorted(published_dir.glob("*.csv"))[:1])
+        _print_preview(to, sorted(published_dir.glob("*.csv"))[:1], form)
     if summary.records_unmatched:
         names = ", ".join(reference.path for reference in summary.references)
         unmatched = f"{summary.records_unmatched:,} of {summary.records_in:,} records have no match in {names}"
@@ -125,11 +126,11 @@ def print_summary(summary: Summary, seconds: Mapping[str, float], data_dir: Path
     to.print(sentence(summary), style="bold green")
 
 
-def _print_preview(to: Console, tables: Iterable[Path]) -> None:
+def _print_preview(to: Console, tables: Iterable[Path], form: CsvOutput) -> None:
     """Print the first rows of tables of CSV, a line for each column; of wide tables, as many as fit."""
     for path in tables:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(itertools.islice(csv.reader(file), SHOWN_ROWS + 1))
+        with path.open(encoding="utf-8-sig" if form.bom else "utf-8", newline="") as file:
+            rows = list(itertools.islice(csv.reader(file, delimiter=form.delimiter), SHOWN_ROWS + 1))
         columns = list(zip(*rows, strict=False)) if rows[1:] else []
         lines = ([name, *map(_shortened, cells)] for name, *cells in columns[:SHOWN_COLUMNS])
         print_table(to, [""] * len(rows), lines, title=f"{path.name}: the first {count(len(rows) - 1, 'row')}")

@@ -50,7 +50,7 @@ def run(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str | N
         if as_json:
             print_json({**msgspec.to_builtins(done.summary), "seconds": round(done.seconds, 3)})
         else:
-            display.print_summary(done.summary, done.subdir_seconds, feed.data_dir)
+            display.print_summary(done.summary, done.subdir_seconds, feed.data_dir, feed.spec.output.csv)
     if done.failed:
         failed.append(DataError(done.failed))
     if failed:

@@ -243,6 +243,14 @@ def _wrong(faults: bytes) -> list[Wrong]:
     ]
 
 
+class Csv(NamedTuple):
+    """How CSV is written: what stands between fields, the text for null, whether formulas are escaped."""
+
+    delimiter: str = ","
+    null: str = ""
+    escape_formulas: bool = False
+
+
 class Rows:
     """Writes merged records as the rows of a CSV, without a header."""
 
@@ -256,7 +264,7 @@ class Rows:
         *,
         joins: Sequence[Joined] = (),
         rescue: bool = False,
-        arrow: Sequence[tuple[str, str]] | None = None,
+        form: Csv | Sequence[tuple[str, str]] = Csv(),  # noqa: B008 - it never changes
     ) -> None:
         """Begin.
 
@@ -266,17 +274,20 @@ class Rows:
             chain: the scopes from the record down; each element of the last one has a row.
             joins: those that the records were read with.
             rescue: whether other fields were kept.
-            arrow: name and type of each column, where they are for a Stream.
+            form: how rows are written; or name and type of each column, where they are for a Stream.
 
         Raises:
             ValueError: what is asked for does not fit the schema.
         """
+        csv, arrow = (form, None) if isinstance(form, Csv) else (Csv(), form)
         declared, tables, scopes = schema(record), joined(joins), (ctypes.c_uint32 * len(chain))(*chain)
         named = [(name.encode(), type_of(kind)) for name, kind in arrow or [("", "VARCHAR")] * len(columns)]
         made = [Column(*place, Bytes.of(name), *kind) for place, (name, kind) in zip(columns, named, strict=True)]
         listed = (Column * len(columns))(*made)
+        null = csv.null.encode()
         wanted = Wanted(
-            *(Bytes.of(declared), rescue, arrow is not None, ctypes.addressof(tables[0]), len(joins)),
+            *(Bytes.of(declared), rescue, arrow is not None, ord(csv.delimiter), csv.escape_formulas, Bytes.of(null)),
+            *(ctypes.addressof(tables[0]), len(joins)),
             *(ctypes.addressof(scopes), len(chain), ctypes.addressof(listed), len(columns)),
         )
         self._joins = joins

@@ -260,6 +260,8 @@ typedef struct {
 typedef struct {
     fanfold_bytes schema;
     uint32_t rescue, as_arrow;
+    uint32_t delimiter, escape_formulas; /* of CSV: a byte of ASCII; see below */
+    fanfold_bytes null;                  /* of CSV: the text for null, without quotes and line breaks */
     const fanfold_join *joins;
     size_t join_count;
     const uint32_t *chain;
@@ -272,9 +274,13 @@ typedef struct {
 struct ArrowSchema;
 struct ArrowArray;
 
-/* Writes rows as CSV (RFC 4180, LF), or as columns of utf8 in Arrow's C data interface, each value in the form of its
+/* Writes rows as CSV (RFC 4180, LF; another delimiter stands in place of `,`), or as columns of utf8 in Arrow's C data interface, each value in the form of its
  * column's type; one that its type does not hold is FANFOLD_WRONG_CALL. Returns NULL where there is no memory, or what
- * is wanted does not fit the schema. */
+ * is wanted does not fit the schema.
+ *
+ * In CSV a value stands in quotes if it is empty, the text for null, or has a quote, a line break, CR, `#` or the
+ * delimiter in it. With `escape_formulas` a `'` is put before texts that begin with `=`, `+`, `-`, `@`, a tab or CR,
+ * unless they are written like numbers. */
 FANFOLD_API fanfold_rows *fanfold_rows_open(const fanfold_wanted *);
 FANFOLD_API int fanfold_rows_feed(fanfold_rows *, const uint8_t *window, size_t size, int last);
 /* Writes on, as `fanfold_reader_next` reads. Columns are taken by `fanfold_rows_array`, once each time it returns; the

@@ -84,7 +84,8 @@ class Wanted(ctypes.Structure):
     """fanfold_wanted."""
 
     _fields_ = (
-        *(("schema", Bytes), *_of(_u32, "rescue as_arrow"), ("joins", _pointer), ("join_count", _size)),
+        *(("schema", Bytes), *_of(_u32, "rescue as_arrow delimiter escape_formulas"), ("null", Bytes)),
+        *(("joins", _pointer), ("join_count", _size)),
         *(("chain", _pointer), ("chain_size", _size), ("columns", _pointer), ("column_count", _size)),
     )
 

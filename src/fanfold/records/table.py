@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fanfold.layout import Run
-from fanfold.native import Rows, Table
+from fanfold.native import Csv, Rows, Table
 from fanfold.records.content import WINDOW_BYTES
 from fanfold.records.places import Source, columns, joins, places
 from fanfold.schema.columns import header
@@ -47,12 +47,15 @@ def write(run: Run, n: int, schema: RunSchema, records: int, tables: list[Table]
     flat = list(columns(found, schema, spec))
     joined = joins(found, tables, spec.merge)
 
-    def rows(wanted: Sequence[Source], arrow: Sequence[tuple[str, str]] | None = None) -> Rows:
-        return Rows(found.record, wanted, found.chain, joins=joined, rescue=schema.rescued, arrow=arrow)
+    said = spec.output.csv
+    csv = Csv(said.delimiter, said.null, said.escape_formulas)
+
+    def rows(wanted: Sequence[Source], form: Csv | Sequence[tuple[str, str]] = csv) -> Rows:
+        return Rows(found.record, wanted, found.chain, joins=joined, rescue=schema.rescued, form=form)
 
     if spec.output.format == "csv" and not any(column.expression for column in schema.columns):
         by_name = {column.name: place for column, place in flat}
-        head = header(column.name for column in schema.columns)
+        head = header((column.name for column in schema.columns), said)
         return _write_csv(rows([by_name[column.name] for column in schema.columns]), head, windows(merged), target)
     from fanfold.engine import output
 
@@ -60,7 +63,7 @@ def write(run: Run, n: int, schema: RunSchema, records: int, tables: list[Table]
     size = merged.stat().st_size // max(1, records) + _joined_bytes(run, schema)
     known, of = [column for column, _ in flat], [place for _, place in flat]
     source = output.Source(rows, lambda: windows(merged), known, of, size)
-    made = output.write(target, spec.output.format, schema.columns, source, run.group(n).spill_dir)
+    made = output.write(target, spec.output, schema.columns, source, run.group(n).spill_dir)
     with target.open("rb") as file:
         return Written(made, hashlib.file_digest(file, "sha256").hexdigest())
 

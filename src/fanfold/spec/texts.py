@@ -49,8 +49,8 @@ class CsvOutput(BaseModel, extra="forbid", frozen=True, strict=True, use_attribu
     """Stands between fields."""
     null: Annotated[
         str,
-        Field(pattern=r'^([^"\r\n0-9][^"\r\n]*)?$'),
-        expected("a text without quotes and line breaks that does not begin with a digit"),
+        Field(pattern=r'^([^"\r\n0-9+-][^"\r\n]*|[+-]([^"\r\n0-9][^"\r\n]*)?)?$'),
+        expected("a text without quotes and line breaks that is not like a number"),
     ] = ""
     """The text for null, as in NULL. A value with the same text stands in quotes; an empty text always does."""
     escape_formulas: bool = False

@@ -62,7 +62,7 @@ def recount(run: Run, committed: Manifest) -> Recount:
         of_group = [file for file in whole if file.subdir == n and not file.code and not file.duplicate_of]
         items = originals.items(of_group, bad)
         if (table := committed.outputs.get(str(n))) and table.path not in damaged:
-            in_tables.add_table(feed.data_dir / table.path, items)
+            in_tables.add_table(feed.data_dir / table.path, items, run.feed.spec.output.csv)
         for _ in items:
             pass
     if not gaps:

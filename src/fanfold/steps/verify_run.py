@@ -115,7 +115,8 @@ def account(run: Run, staged: Files) -> Manifest:
     found += gaps(run, committed)
     if not found and committed.totals:
         for n, published in outputs.items():
-            in_tables.add_table(run.feed.data_dir / published.path, totals.items_of(run.group(n), schema))
+            items, form = totals.items_of(run.group(n), schema), run.feed.spec.output.csv
+            in_tables.add_table(run.feed.data_dir / published.path, items, form)
         if in_tables.totals != by_groups.totals:
             found.append(f"the sums of the tables are {in_tables.totals}, expected {by_groups.totals}")
     _fail_on(found)
