@@ -268,11 +268,8 @@ def test_a_table_is_written_twice_with_the_same_bytes(tmp_path: Path) -> None:
     columns = [*source.flat, *by_sql(source, "a % 3")]
     for form in ("csv", "parquet"):
         (tmp_path / "2").write_bytes(b"before" * 1_000_000)
-        assert (
-            write(tmp_path / "1", Output(format=form), columns, source)
-            == write(tmp_path / "2", Output(format=form), columns, source)
-            == 100_000
-        )
+        made = [write(tmp_path / name, Output.model_validate({"format": form}), columns, source) for name in "12"]
+        assert made == [100_000, 100_000]
         assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
 
 
@@ -281,7 +278,7 @@ def test_an_expression_that_fails_names_itself(tmp_path: Path) -> None:
     source = source_of(b'{"a":"x"}', {"a": "VARCHAR"})
     for form in ("csv", "parquet"):
         with pytest.raises(DataError, match=r"^denormalize\.columns: .*'x'"):
-            write(tmp_path / "1", Output(format=form), by_sql(source, "a::BIGINT"), source)
+            write(tmp_path / "1", Output.model_validate({"format": form}), by_sql(source, "a::BIGINT"), source)
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
@@ -298,13 +295,18 @@ def test_an_error_of_reading_reaches_the_caller_as_it_is(tmp_path: Path, form: s
 
     columns = by_sql(source, "a + 1")
     with pytest.raises(OSError, match="merged") as caught:
-        write(tmp_path / "1", Output(format=form), columns, source._replace(windows=failing))
+        write(tmp_path / "1", Output.model_validate({"format": form}), columns, source._replace(windows=failing))
     assert caught.value is lost
     with pytest.raises(ValueError, match="damaged merged records"):
-        write(tmp_path / "1", Output(format=form), columns, source._replace(windows=lambda: [whole[:-1]]))
+        write(
+            tmp_path / "1",
+            Output.model_validate({"format": form}),
+            columns,
+            source._replace(windows=lambda: [whole[:-1]]),
+        )
     wrong = source._replace(flat=[Column("a", "DATE", "record", ["a"])])
     with pytest.raises(ValueError, match="refuses a call"):
-        write(tmp_path / "1", Output(format=form), by_sql(wrong, "a + 1"), wrong)
+        write(tmp_path / "1", Output.model_validate({"format": form}), by_sql(wrong, "a + 1"), wrong)
 
 
 LARGE = """
@@ -333,7 +335,8 @@ source = Source(
 columns = [*flat, Column("d", "DECIMAL(18,2)", "spec", [], expression="(n * 2)::DECIMAL(18,2)")]
 for form in ("csv", "parquet"):
     target = Path(sys.argv[1], f"{sys.argv[3]}.{form}")
-    print(write(target, Output(format=form), columns, source), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    made = write(target, Output.model_validate({"format": form}), columns, source)
+    print(made, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 
 

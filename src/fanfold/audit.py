@@ -179,10 +179,11 @@ def _as_utf8(file: Any, encoding: str) -> Any:
     """Return a file of text as UTF-8; bytes that its encoding does not have become surrogates, which no UTF-8 has."""
     if encoding == "utf-8":
         return file
-    part, made = file.read(2), tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    part = file.read(2)
     orders = {b"": "utf-16-le", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
     name = encoding if encoding != "utf-16" else orders.get(part) or _refuse(part, "a byte order mark")
     decoder = codecs.getincrementaldecoder(name)("surrogatepass" if "16" in name else "surrogateescape")
+    made = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
     with contextlib.suppress(*DAMAGE):
         while part:
             made.write(decoder.decode(part).encode("utf-8", "surrogatepass"))
@@ -351,7 +352,8 @@ def _records(path: Path, name: str, settings: Input, bad: _Ahead[BadRecord]) -> 
         ValueError: something is neither a good record nor one in quarantine: the file cannot be followed.
     """
     is_parquet, dialect = input_format(name) == "parquet", settings.csv
-    with _opened(path) as packed, _as_utf8(packed, "utf-8" if is_parquet else settings.encoding) as file:
+    encoding = "utf-8" if is_parquet else settings.encoding
+    with _opened(path) as packed, contextlib.closing(_as_utf8(packed, encoding)) as file:
         text, csv = _Text(file, 2 * settings.max_record_bytes, name, bad), _Csv.of(dialect)
         if input_format(name) == "json":
             found = _json_records(text, _steps(settings.records_at))
