@@ -36,6 +36,7 @@ class Source(NamedTuple):
         flat: the columns of a flat row.
         places: where each of them is.
         record_bytes: how large a record is, on average.
+        key: of the spec, where the columns are chosen.
     """
 
     rows: Callable[[Sequence[Place], Sequence[tuple[str, str]]], Rows]
@@ -43,6 +44,7 @@ class Source(NamedTuple):
     flat: Sequence[Column]
     places: Sequence[Place]
     record_bytes: int
+    key: str = "denormalize.columns"
 
 
 def write(target: Path, to: Output, columns: Sequence[Column], source: Source, spill_dir: Path | None = None) -> int:
@@ -83,7 +85,7 @@ def write(target: Path, to: Output, columns: Sequence[Column], source: Source, s
                 raise stream.error from None
             if not isinstance(error, OF_VALUES) or not any(column.expression for column in columns):
                 raise
-            msg = f"denormalize.columns: {' '.join(str(error).splitlines()[0].split())}"
+            msg = f"{source.key}: {' '.join(str(error).splitlines()[0].split())}"
             raise DataError(msg) from None
     if made != stream.rows:
         msg = f"{target.name!r}: found {made} rows, expected {stream.rows}: the output is not published"

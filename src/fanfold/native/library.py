@@ -62,6 +62,12 @@ class Options(ctypes.Structure):
     )
 
 
+class Given(ctypes.Structure):
+    """fanfold_given."""
+
+    _fields_ = tuple(_of(Bytes, "key value"))
+
+
 class Counts(ctypes.Structure):
     """fanfold_counts."""
 
@@ -80,6 +86,12 @@ class Column(ctypes.Structure):
     _fields_ = (*_of(_u32, "kind scope slot"), ("name", Bytes), *_of(ctypes.c_uint8, "type precision scale"))
 
 
+class Level(ctypes.Structure):
+    """fanfold_level."""
+
+    _fields_ = tuple(_of(_u32, "scope elsewhere"))
+
+
 class Wanted(ctypes.Structure):
     """fanfold_wanted."""
 
@@ -96,6 +108,7 @@ _CALLS: dict[str, tuple[object, ...]] = {
     "codes": (ctypes.c_char_p,),
     "reader_open": (_pointer, ctypes.POINTER(Options)),
     "reader_begin": (_int, _pointer, ctypes.c_char_p, _size),
+    "reader_give": (_int, _pointer, ctypes.POINTER(Given), _size),
     "reader_feed": (_int, *_WINDOW),
     "reader_next": (_int, _pointer, _BYTES, _BYTES),
     "reader_learnt": (_int, _pointer, _BYTES),

@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fanfold.faults import OF_SIZE, OF_VALUES, UnreadableError, shortened, steps
-from fanfold.layout import COMPRESSIONS, input_format
+from fanfold.formats import compression, input_format
+from fanfold.landed import path_columns
 from fanfold.manifest import BadFile, BadRecord
 from fanfold.native import Dialect, Field, Form, Joined, Others, Piece, Reader, Wrong
 from fanfold.native import Excluded as Unwanted
+from fanfold.native.tables import key_parts
 from fanfold.records.content import windows
 from fanfold.records.encodings import UTF_8, as_it_was
-from fanfold.spec.model import Input, Merge, Spec
+from fanfold.spec.merge import Merge
+from fanfold.spec.model import Input, Spec
 from fanfold.spec.paths import way_of, written
 from fanfold.spec.texts import CsvInput
 from fanfold.working_files import Excluded
@@ -111,7 +114,8 @@ class Door:
                 damage.append(BadFile(name, error.code, str(error)))
 
         reader, first, last, readable = self.reader(name), None, "", False
-        for piece in reader.read(name.encode(), content()):
+        given = path_columns(self._spec.input, name)
+        for piece in reader.read(name.encode(), content(), given):
             if piece.wrong:
                 piece.wrong[:] = [self._named(name, one) for one in piece.wrong]
                 first, last = first or piece.wrong[0], piece.wrong[-1].code
@@ -126,7 +130,7 @@ class Door:
                 self.found = FileRead(first=fault, is_bad=True, sha256=sha256)
                 return
             if last != "truncated":
-                place, is_packed = (lines, size, lines, size), name.endswith(COMPRESSIONS)
+                place, is_packed = (lines, size, lines, size), compression(name) != ""
                 rest = "more compressed data" if is_packed else "the rest of a character"
                 records, bad = records + 1, bad + 1
                 cut = Wrong(fault.code, records, *place, len(held), "", b"", rest, bytes(held))
@@ -152,7 +156,7 @@ class Door:
 
     def _may_be_cut(self, name: str) -> bool:
         """Say whether a file may end in half of what it is made of, so that its last line may not be a record."""
-        return name.endswith(COMPRESSIONS) or self._spec.input.encoding != UTF_8
+        return compression(name) != "" or self._spec.input.encoding != UTF_8
 
     def _named(self, name: str, wrong: Wrong) -> Wrong:
         """Return a fault with its name in the encoding of the file."""
@@ -196,9 +200,9 @@ class Door:
         names = [step for step in steps(wrong.pointer) if not step.isdecimal()]
         if wrong.code == "no_match":
             index, merge = self.reference_of(wrong)
-            key = repr(found) if found else "nothing"
+            key = key_text(merge, wrong.found) if found else "nothing"
             wanted = f"a key of {merge.reference!r} (merge.{index}.on_missing)"
-            message = f"found {key} in {merge.record_key!r}, expected {wanted}"
+            message = f"found {key} in {', '.join(map(repr, merge.record_keys))}, expected {wanted}"
         elif wrong.code == "too_many_fields":
             message = f"found {found}, expected at most {MAX_FIELDS:,} fields in a run"
             if names[:-1]:
@@ -210,7 +214,13 @@ class Door:
     def reference_of(self, wrong: Wrong) -> tuple[int, Merge]:
         """Return the reference that a record has no match in: the first one by which it is bad."""
         required = [(index, one) for index, one in enumerate(self._spec.merge) if one.on_missing != "keep"]
-        return next((one for one in required if _leads_to(wrong.pointer, way_of(one[1].record_key))), required[0])
+        return next((one for one in required if _leads_to(wrong.pointer, way_of(one[1].record_keys[0]))), required[0])
+
+
+def key_text(merge: Merge, key: bytes) -> str:
+    """Return the key of a reference as messages show it: the text of each part."""
+    parts = [key] if len(merge.record_keys) == 1 else key_parts(key)
+    return ", ".join(repr(part.decode(errors="replace")) for part in parts)
 
 
 def _ignore(_window: bytes) -> None:

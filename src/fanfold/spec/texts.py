@@ -2,8 +2,9 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
+from fanfold.spec.section import Section
 from fanfold.spec.values import expected
 
 # Each has one text for each byte (or each two), and one way back.
@@ -15,7 +16,7 @@ _ONE = r"[\x01-\x09\x0b\x0c\x0e-\x7f]"
 _Character = Annotated[str, Field(pattern=f"^{_ONE}$"), expected("one character of ASCII, and not a line break")]
 
 
-class CsvInput(BaseModel, extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True):
+class CsvInput(Section):
     """How CSV is written: by RFC 4180, with these characters in place of the comma and the quote."""
 
     delimiter: _Character = ","
@@ -40,7 +41,7 @@ class CsvInput(BaseModel, extra="forbid", frozen=True, strict=True, use_attribut
         return self
 
 
-class CsvOutput(BaseModel, extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True):
+class CsvOutput(Section):
     """How tables in CSV are written, for those who open them in a spreadsheet."""
 
     bom: bool = False
@@ -49,10 +50,11 @@ class CsvOutput(BaseModel, extra="forbid", frozen=True, strict=True, use_attribu
     """Stands between fields."""
     null: Annotated[
         str,
-        Field(pattern=r'^([^"\r\n0-9+-][^"\r\n]*|[+-]([^"\r\n0-9][^"\r\n]*)?)?$'),
-        expected("a text without quotes and line breaks that is not like a number"),
+        Field(pattern=r'^([^"\r\n0-9+-][^"\r\n]*|[+-]|[+-][^"\r\n0-9][^"\r\n]*)?$'),
+        expected('a text without quotes and line breaks that is not like a number (in YAML quotes, as is "NULL")'),
     ] = ""
-    """The text for null, as in NULL. A value with the same text stands in quotes; an empty text always does."""
+    """The text for null, as in "NULL" (quoted: to YAML, NULL is none). A value with the same text stands in quotes; an
+    empty text always does."""
     escape_formulas: bool = False
     """Put ' before each text that begins with =, +, -, @, a tab or CR, names of columns too: no spreadsheet runs it.
     Numbers stay as they are. This is not lossless: 'a and a text that was escaped look alike."""
