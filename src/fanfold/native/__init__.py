@@ -16,6 +16,9 @@ from fanfold.native import library
 from fanfold.native.fields import Field as Field
 from fanfold.native.fields import Seen as Seen
 from fanfold.native.fields import schema, type_of
+from fanfold.native.forms import Csv as Csv
+from fanfold.native.forms import Dialect as Dialect
+from fanfold.native.forms import Form as Form
 from fanfold.native.library import Bytes, Column, Level, Options, Wanted, checked, core, opened, run, unpacked
 from fanfold.native.tables import Joined as Joined
 from fanfold.native.tables import Table as Table
@@ -96,29 +99,6 @@ class Counts(NamedTuple):
     bytes: int
     nodes: int
     unmatched: int
-
-
-class Dialect(NamedTuple):
-    """How CSV is written: bytes of ASCII, the texts that mean null, whether there is a header; a quote may be none."""
-
-    delimiter: str = ","
-    quote: str = '"'
-    nulls: tuple[str, ...] = ()
-    header: bool = True
-
-
-class Form(NamedTuple):
-    """How files are written, and what a record may have.
-
-    `csv` says that they are CSV, of a `dialect`; else they are JSON. `records_at` is an RFC 6901 pointer to the array
-    of records in each document. A record of more bytes, or one that brings more fields, is bad.
-    """
-
-    csv: bool = False
-    records_at: str = ""
-    max_record_bytes: int = 1 << 24
-    max_fields: int = 10_000
-    dialect: Dialect = Dialect()
 
 
 class Excluded(NamedTuple):
@@ -251,14 +231,6 @@ def _wrong(faults: bytes) -> list[Wrong]:
         Wrong._make((names[code - 1], *place, way.decode("utf-8", "surrogateescape"), found, expected.decode(), raw))
         for (code, *place), (way, found, expected, raw) in unpacked(faults, numbers=7, texts=4)
     ]
-
-
-class Csv(NamedTuple):
-    """How CSV is written: what stands between fields, the text for null, whether formulas are escaped."""
-
-    delimiter: str = ","
-    null: str = ""
-    escape_formulas: bool = False
 
 
 class Rows:

@@ -1,85 +1,9 @@
 /* The lines of a CSV file (RFC 4180): the rules are in fanfold.h. */
 #include <stdio.h>
 
-#include "reader.h"
-
-typedef struct {
-    Outcome outcome;
-    const uint8_t *end;  /* of a good line: its line break, or the end of the file */
-    const uint8_t *at;   /* of a bad one: the field that is at fault */
-    const uint8_t *stop; /* of a bad one: where that is seen */
-    const uint8_t *flaw; /* the first byte that is not UTF-8; NULL: none */
-    size_t flawed, cells;
-} Line;
+#include "csv_line.h"
 
 static const char size_expected[] = "at most input.max_record_bytes";
-
-/* What stands between fields, and around them; `quote` is no byte where none do. */
-typedef struct {
-    int delimiter, quote;
-} Dialect;
-
-static Dialect dialect_of(const fanfold_reader *reader) {
-    return (Dialect){reader->options.delimiter, reader->options.quote ? reader->options.quote : 256};
-}
-
-static int is_break(const uint8_t *p) { return *p == '\n' || (*p == '\r' && p[1] == '\n'); }
-
-/* Passes a field, in quotes or not; returns what follows it, or NULL where one does not end, or a quote is in the
- * other: `cell->size` is then before it. */
-static const uint8_t *pass_cell(const uint8_t *p, const uint8_t *end, Dialect dialect, Token *cell, Line *line) {
-    int quote = dialect.quote, quoted = *p == quote && p < end;
-    p += quoted;
-    *cell = (Token){p, 0, quoted ? IN_QUOTES : 0};
-    for (;;) {
-        p = plain_run_with(p, dialect.delimiter, (uint8_t)quote);
-        uint8_t c = *p;
-        int ends = c == dialect.delimiter || c == quote || is_break(p);
-        if (p >= end || (!quoted && ends) || (c == quote && p[1] != quote)) break;
-        if (c == '"' || c == ',' || c == '#' || c == '\r' || c == '\n') cell->marks |= QUOTED;
-        if (c == quote) cell->marks |= ESCAPED;
-        size_t size = c == quote ? 2 : c < 0x80 ? 1 : utf8_size(p);
-        if (!size && !line->flaw) {
-            line->flaw = p;
-            line->flawed = line->cells;
-        }
-        p += size ? size : 1;
-    }
-    cell->size = (size_t)(p - cell->at);
-    if (quoted && !cell->size) cell->marks |= QUOTED;
-    int ends_quoted = p < end && *p == quote;
-    return quoted != ends_quoted ? NULL : p + quoted;
-}
-
-/* Reads the line at `p`. Its cells are kept, as far as the header has names for them. */
-static Line read_line(fanfold_reader *reader, const uint8_t *p, size_t most) {
-    const Input *input = &reader->input;
-    const uint8_t *end = input_stop(input);
-    Dialect dialect = dialect_of(reader);
-    Line line = {.outcome = VALUE_GOOD};
-    for (reader->cells.count = 0;; p++) {
-        Token cell;
-        line.at = p;
-        const uint8_t *behind = pass_cell(p, end, dialect, &cell, &line);
-        /* A quote, or a CR, right at the end may mean another thing with what follows. */
-        if (!input->last && (!behind || behind >= end || behind + 1 == end)) {
-            line.outcome = VALUE_INCOMPLETE;
-            if (behind || *p == dialect.quote || cell.size + 1 >= (size_t)(end - p)) return line;
-        }
-        int ends = behind && (behind >= end || is_break(behind));
-        if (!behind || (!ends && *behind != dialect.delimiter)) {
-            line.outcome = VALUE_BAD;
-            line.stop = behind ? behind : *p == dialect.quote ? end : cell.at + cell.size;
-            return line;
-        }
-        if (line.cells < most) ADD(reader->cells, cell);
-        line.cells++;
-        p = behind;
-        if (ends) break;
-    }
-    line.end = p;
-    return line;
-}
 
 static const uint8_t *line_break(const uint8_t *p, const uint8_t *end) { return memchr(p, '\n', (size_t)(end - p)); }
 
@@ -114,15 +38,6 @@ static void blame(Bad *bad, int code, const char *expected) {
 }
 
 /* The header. */
-
-/* Copies a field in quotes without its quotes; returns its end. */
-static uint8_t *undouble(const Token *cell, int quote, uint8_t *to) {
-    for (size_t i = 0; i < cell->size; i++) {
-        *to++ = cell->at[i];
-        i += cell->at[i] == quote;
-    }
-    return to;
-}
 
 /* Takes a name of the header, for which there is room; returns the code of what is wrong with it, or 0. */
 static int take_name(fanfold_reader *reader, const Token *cell) {
