@@ -22,8 +22,10 @@ from fanfold.layout import Feed
 from fanfold.manifest import BadFile, BadRecord, Manifest
 from fanfold.records.content import windows
 from fanfold.records.encodings import as_it_was, as_utf8
+from fanfold.records.envelope import document_of, envelope_at
 from fanfold.records.read import fields_of_csv
 from fanfold.spec.model import Input
+from fanfold.spec.paths import Way
 
 
 def replay(feed: Feed, item: Item, corrected: bytes | None = None) -> Resolution:
@@ -105,7 +107,10 @@ def _content(feed: Feed, item: Item, corrected: bytes | None) -> bytes:
         case "csv":
             return content
         case "json":
-            content = _wrapped(content, settings.records_at)
+            around, keys = dict[Way, msgspec.Raw](), steps(settings.records_at)
+            if settings.envelope:
+                around = envelope_at(_archived_path(feed, committed, bad), settings, bad.record_offset)
+            content = msgspec.json.encode(document_of(keys, content, around)) if keys else content
     return as_it_was(content, encoding)
 
 
@@ -146,12 +151,3 @@ def _text(feed: Feed, committed: Manifest, bad: BadRecord, encoding: str) -> byt
 def _archived_path(feed: Feed, committed: Manifest, bad: BadRecord) -> str:
     (original,) = (file for file in committed.files if file.name == bad.file)
     return feed.place(original.archived_as)
-
-
-def _wrapped(record: bytes, records_at: str) -> bytes:
-    """Put a record where `input.records_at` looks for it: into an array, inside of objects."""
-    keys = steps(records_at)
-    wrapped = b"[%s]" % record if keys else record
-    for key in reversed(keys):
-        wrapped = b"{%s:%s}" % (msgspec.json.encode(key), wrapped)
-    return wrapped
