@@ -4,6 +4,7 @@ import click
 
 from fanfold.cli.airflow import airflow
 from fanfold.cli.plan import plan
+from fanfold.cli.purge import purge
 from fanfold.cli.quarantine import quarantine
 from fanfold.cli.run import run
 from fanfold.cli.runs import release, restore, status
@@ -20,5 +21,5 @@ def cli() -> None:
     """
 
 
-for command in (run, plan, status, release, restore, verify, quarantine, lint, schema, airflow):
+for command in (run, plan, status, release, restore, purge, verify, quarantine, lint, schema, airflow):
     cli.add_command(command)

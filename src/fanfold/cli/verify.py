@@ -35,7 +35,7 @@ def verify(feed: "Feed", ts: str | None, sample: float | None, *, deep: bool, au
     import msgspec
 
     from fanfold import audit
-    from fanfold.feed import runs
+    from fanfold.feed import purged, runs
     from fanfold.steps import recount, restore
 
     if sample is not None and not audited:
@@ -43,9 +43,9 @@ def verify(feed: "Feed", ts: str | None, sample: float | None, *, deep: bool, au
         raise click.UsageError(msg)
     run, committed = runs.open_complete(feed, ts)
     found = recount.recount(run, committed)
-    report = audit.audit(run, committed, sample or 100) if audited else None
+    report = audit.audit(run, committed, sample or 100) if audited and not found.lost else None
     gaps = [*found.gaps, *map(str, report.findings if report else ())]
-    if deep and not gaps:
+    if deep and not gaps and {*purged.kinds(run)} <= {"output"}:
         gaps = restore.differences(run, committed)
     found = msgspec.structs.replace(found, gaps=gaps)
     if as_json:
@@ -62,7 +62,7 @@ def _print(found: "Recount", report: "Audit | None") -> None:
     click.echo(
         f"run {found.ts}: recounted {count(found.files, 'original')}, {count(found.bytes, 'byte')}, "
         f"{count(found.records, 'record')}, {count(found.rows, 'row')}{sums}: "
-        + (f"gaps: {len(found.gaps)}" if found.gaps else "nothing lost, nothing twice")
+        + (f"gaps: {len(found.gaps)}" if found.gaps else found.lost or "nothing lost, nothing twice")
     )
     if found.failed:
         click.echo(found.failed)

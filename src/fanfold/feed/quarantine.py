@@ -13,8 +13,8 @@ import msgspec
 
 from fanfold import durable, manifest
 from fanfold.errors import DataError, MissingError, nearest
-from fanfold.feed import access, runs
-from fanfold.layout import Feed, Group, format_ts, parse_ts
+from fanfold.feed import access, purged, runs
+from fanfold.layout import Feed, Group
 from fanfold.manifest import BadFile, BadRecord, Manifest
 
 
@@ -38,23 +38,28 @@ class Item(msgspec.Struct, frozen=True):
 def items(feed: Feed) -> Iterator[Item]:
     """Yield everything that is in quarantine, by run, subdirectory and place, the oldest first."""
     for ts in runs.complete(feed):
-        yield from _items(feed, ts)
+        yield from items_of(feed, ts)
 
 
 def find(feed: Feed, name: str) -> Item:
     """Return one item.
 
     Raises:
-        MissingError: there is none of this name.
+        MissingError: there is none of this name, or the quarantine of its run was purged.
     """
-    known = {item.item: item for item in _items(feed, format_ts(parse_ts(name.split("/", maxsplit=1)[0])))}
+    run = feed.run(name.split("/", maxsplit=1)[0])
+    known = {item.item: item for item in items_of(feed, run.ts)}
     if name not in known:
+        purged.check_left(run, ["quarantine"])
         msg = f"{name!r} is not in quarantine, {nearest(name, list(known)[:1000])}"
         raise MissingError(msg)
     return known[name]
 
 
-def _items(feed: Feed, ts: str) -> Iterator[Item]:
+def items_of(feed: Feed, ts: str) -> Iterator[Item]:
+    """Yield everything that is in quarantine of one run; nothing where that was purged."""
+    if "quarantine" in purged.kinds(feed.run(ts)):
+        return
     if (run := runs.open_run(feed.data_dir, ts)) and (committed := manifest.read_if_there(run.commit_path, Manifest)):
         for n in sorted({file.subdir for file in committed.files}):
             for name, bad in _bad(run.group(n), committed):

@@ -37,7 +37,7 @@ def fix_schema(spec: Spec, found: Found, references: Sequence[Frozen]) -> RunSch
     rescued = spec.input.schema_mode == "declared"
     # A delivery without a single field lacks nothing in particular.
     is_bare = not found.seen.fields and not rescued
-    columns = _output_columns(spec, flat, found.files, is_bare=is_bare) if flat else flat
+    columns = _output_columns(spec, flat, found.files, is_bare=is_bare)
     if columns and not is_bare:
         _check_totals(spec, columns, flat, found.files)
     fixed = RunSchema(

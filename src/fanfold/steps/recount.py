@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 import msgspec
 
 from fanfold.errors import count
+from fanfold.feed import purged
 from fanfold.feed.verdict import verdict
 from fanfold.layout import Run
 from fanfold.manifest import ArchivedFile, BadRecord, Manifest
@@ -18,12 +19,15 @@ from fanfold.steps.gaps import damages, doubles, expected, extra, manifest_gaps
 from fanfold.types import JSON, VARCHAR
 from fanfold.working_files import Node
 
+# What records and rows are counted in.
+COUNTED = {"archive", "output", "quarantine"}
+
 
 class Recount(msgspec.Struct, frozen=True):
     """What a recount found. `gaps` are sentences, one for each file that is missing, extra or changed.
 
     `totals` are the exact sums of `verify.totals`, by path. `failed` says why the run is reported as failed, though
-    nothing of it is lost.
+    nothing of it is lost; `lost` what can no longer be proved, since something of the run was purged.
     """
 
     ts: str
@@ -34,6 +38,7 @@ class Recount(msgspec.Struct, frozen=True):
     totals: dict[str, str]
     gaps: list[str]
     failed: str | None = None
+    lost: str | None = None
 
 
 def recount(run: Run, committed: Manifest) -> Recount:
@@ -45,7 +50,7 @@ def recount(run: Run, committed: Manifest) -> Recount:
     if gaps := list(manifest_gaps(run, committed)):
         # All that follows rests on it.
         return Recount(run.ts, 0, 0, 0, 0, {}, gaps)
-    files, feed = list(expected(run, committed, hash_originals=True)), run.feed
+    files, feed, gone = list(expected(run, committed, hash_originals=True)), run.feed, set(purged.kinds(run))
     damaged = damages(run, files)
     gaps = [
         *damaged.values(),
@@ -53,19 +58,24 @@ def recount(run: Run, committed: Manifest) -> Recount:
         *extra(run, files, feed.archive_dir, part=f"_{run.ts}."),
         *doubles(run, committed),
     ]
-    whole = [file for file in committed.files if file.archived_as not in damaged]
+    whole = [
+        file
+        for file in committed.files
+        if file.archived_as not in damaged and not (gone and purged.kind_of(feed, file.archived_as) in gone)
+    ]
     wanted = totals.totalled(feed.spec, committed.columns, committed.explode)
     by_archive, in_tables = Tally(wanted), Tally(wanted)
-    bad = _quarantined_records(run, committed, damaged)
     originals = _Originals(run, committed, by_archive)
-    for n in range(1, feed.spec.subdirs + 1):
+    # Records and rows tell something together only: what is left without the others is compared by its hash alone.
+    bad = _quarantined_records(run, committed, damaged) if not gone & COUNTED else {}
+    for n in range(1, feed.spec.subdirs + 1) if not gone & COUNTED else ():
         of_group = [file for file in whole if file.subdir == n and not file.code and not file.duplicate_of]
         items = originals.items(of_group, bad)
         if (table := committed.outputs.get(str(n))) and table.path not in damaged:
             in_tables.add_table(feed.data_dir / table.path, items)
         for _ in items:
             pass
-    if not gaps:
+    if not gaps and not gone & COUNTED:
         gaps += _count_gaps(committed, originals.records, by_archive, in_tables)
     return Recount(
         ts=run.ts,
@@ -76,6 +86,7 @@ def recount(run: Run, committed: Manifest) -> Recount:
         totals=committed.totals,
         gaps=gaps,
         failed=verdict(committed),
+        lost=purged.lost(run),
     )
 
 

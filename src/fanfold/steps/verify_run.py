@@ -2,12 +2,13 @@
 
 import hashlib
 import importlib.metadata
+import logging
 from collections.abc import Mapping
 
 from fanfold import durable, manifest
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError
-from fanfold.feed import access, claim, groups, originals, runs
+from fanfold.feed import access, claim, groups, originals, purged, runs
 from fanfold.feed.verdict import verdict
 from fanfold.layout import Group, Run, packing
 from fanfold.manifest import ArchivedFile, Manifest, Published, SubdirSummary, Summary
@@ -15,6 +16,8 @@ from fanfold.records import totals
 from fanfold.steps.gaps import gaps, manifest_gaps, relative
 from fanfold.steps.working import on_run
 from fanfold.working_files import Files, Input, Progress, Release
+
+log = logging.getLogger(__name__)
 
 SHOWN_GAPS = 5
 
@@ -65,6 +68,8 @@ def commit(run: Run) -> Summary:
         durable.write(run.manifest_path, manifest.encode(committed))
         durable.write(run.commit_path, manifest.encode(committed))
     else:
+        if lost := purged.lost(run):
+            log.warning("run %s was %s", run.ts, lost)
         _fail_on([*gaps(run, committed), *manifest_gaps(run, committed)])
     claim.remove_run(run)
     return committed.summary
@@ -93,6 +98,7 @@ def account(run: Run, staged: Files) -> Manifest:
     for published in outputs.values():
         by_groups.add_totals(published.totals)
     committed = Manifest(
+        format=manifest.FORMAT,
         fanfold=importlib.metadata.version("fanfold"),
         duckdb=importlib.metadata.version("duckdb"),
         spec=run.feed.spec.model_dump(mode="json", exclude={"data_dir"}),
