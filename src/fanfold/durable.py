@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -54,6 +54,18 @@ def write(path: Path, content: bytes) -> None:
             return
     with writing(path) as file:
         file.write(content)
+
+
+def write_all(contents: Mapping[Path, bytes]) -> None:
+    """Write small files, each atomically, and all durably when this returns: faster than one after the other."""
+    for directory in {path.parent for path in contents}:
+        make_dirs(directory)
+    for path, content in contents.items():
+        fresh(path).write_bytes(content)
+    sync_files([temporary(path) for path in contents])
+    for path in contents:
+        temporary(path).replace(path)
+    sync_dirs({path.parent for path in contents})
 
 
 def rewrite(path: Path, content: bytes) -> None:

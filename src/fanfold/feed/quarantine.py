@@ -5,7 +5,7 @@ is decided once, for good: the decision is a file in `.fanfold/quarantine`. What
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -19,12 +19,16 @@ from fanfold.manifest import BadFile, BadRecord, Manifest
 
 
 class Resolution(msgspec.Struct, frozen=True):
-    """What was decided about an item: replayed, as the landed file `landed_as`, or discarded, for a `reason`."""
+    """What was decided about an item: replayed, as the landed file `landed_as`, or discarded, for a `reason`.
+
+    `sha256` is that of the landed file.
+    """
 
     item: str
     decision: Literal["replayed", "discarded"]
     landed_as: str | None = None
     reason: str | None = None
+    sha256: str | None = None
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -54,6 +58,18 @@ def find(feed: Feed, name: str) -> Item:
         msg = f"{name!r} is not in quarantine, {nearest(name, list(known)[:1000])}"
         raise MissingError(msg)
     return known[name]
+
+
+def opened(feed: Feed, codes: Collection[str] = ()) -> Iterator[Item]:
+    """Yield the items that are open, of some codes where they are given, the oldest first."""
+    return (item for item in items(feed) if item.state == "open" and (not codes or item.bad.code in codes))
+
+
+def find_all(feed: Feed, names: Iterable[str]) -> dict[str, Item]:
+    """Return those of the items that there are, by their names."""
+    wanted = set(names)
+    known = set(runs.complete(feed)) & {name.partition("/")[0] for name in wanted}
+    return {item.item: item for ts in sorted(known) for item in items_of(feed, ts) if item.item in wanted}
 
 
 def items_of(feed: Feed, ts: str) -> Iterator[Item]:
