@@ -70,5 +70,5 @@ def check_left(run: Run, needed: Collection[Kind]) -> None:
         MissingError: it was.
     """
     if gone := [kind for kind in kinds(run) if kind in needed]:
-        msg = f"run {run.ts} was purged: its {' and '.join(gone)} are gone, expected a run that still has them"
+        msg = f"run {run.ts} was purged ({', '.join(gone)}), expected a run that still has its files"
         raise MissingError(msg)

@@ -92,12 +92,13 @@ def purge(feed: Feed, before: datetime, what: Collection[Kind] = KINDS) -> list[
             _remove(run, _paths(run, {*kinds} & {"references"}, stay))
     for run, kinds in going:
         _remove(run, _paths(run, {*kinds} - {"references"}, stay))
-        left = map(feed.place, _paths(run, purged.kinds(run), stay))
-        _record(run, purged.kinds(run), done=not any(map(os.path.lexists, left)))
     with runs.one_by_one(feed):
         # An unfinished run may be about to put an original there.
         for run, kinds in going if not runs.unfinished(feed) else ():
             _remove_folders(run, _paths(run, {*kinds} & {"archive"}, stay), run.feed.archive_dir)
+    for run, _ in going:
+        left = map(feed.place, _paths(run, purged.kinds(run), stay))
+        _record(run, purged.kinds(run), done=not any(map(os.path.lexists, left)))
     return planned
 
 
@@ -190,5 +191,7 @@ def _remove_folders(run: Run, paths: list[str], top: Path) -> None:
         place = folder
         with contextlib.suppress(OSError):
             while place.is_relative_to(top) and place != top:
-                place.rmdir()
+                # A call that was cut short may have removed it.
+                with contextlib.suppress(FileNotFoundError):
+                    place.rmdir()
                 place = place.parent
