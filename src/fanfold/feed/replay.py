@@ -82,6 +82,7 @@ def _check(feed: Feed, item: Item, corrected: bytes | None, place: str) -> None:
         raise DataError(msg)
     elif corrected is not None:
         _land(feed, [(item, None, place)])
+        landed = feed.landing_dir / decision.landed_as
         before = decision.sha256 or (durable.sha256(landed) if landed.exists() else None)
         if before not in {None, hashlib.sha256(_content(feed, item, corrected)).hexdigest()}:
             where = "and waits in landing as" if landed.exists() else "as"
@@ -100,12 +101,17 @@ def _land(feed: Feed, wanted: Sequence[Wanted]) -> list[Resolution]:
             decisions[path] = manifest.encode(Resolution(item.item, "replayed", _landed_as(item), sha256=sha256))
     durable.write_all(contents)
     durable.write_all(decisions)
-    places = [_paths(feed, item) for item, _, _ in wanted]
-    archive.archive({str(waiting): str(landed) for _, waiting, landed in places if os.path.lexists(waiting)})
-    for _, _, landed in places:
+    moves, done = dict[str, str](), list[Resolution]()
+    for item, _, _ in wanted:
+        path, waiting, _ = _paths(feed, item)
+        done.append(manifest.read(path, Resolution))
+        if os.path.lexists(waiting):
+            moves[str(waiting)] = str(feed.landing_dir / (done[-1].landed_as or ""))
+    archive.archive(moves)
+    for landed in (feed.landing_dir / (one.landed_as or "") for one in done):
         if (marker := feed.marker(landed.name)) and landed.exists():
             durable.write(landed.with_name(marker), b"")
-    return [manifest.read(path, Resolution) for path, _, _ in places]
+    return done
 
 
 def _paths(feed: Feed, item: Item) -> tuple[Path, Path, Path]:
