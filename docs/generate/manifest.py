@@ -7,7 +7,7 @@ from fanfold.manifest import FORMAT, ArchivedFile, Column, Manifest, Packed, Pub
 
 # A key without a meaning, or a meaning without a key, stops the generator.
 MANIFEST = {
-    "format": "The form of this document, and of all that Fanfold has written down about the run; 0 where it is missing.",
+    "format": "The form of what Fanfold has written down about the run; 0 where it is missing.",
     "fanfold": "Version of Fanfold that made the run.",
     "duckdb": "Version of DuckDB that it used.",
     "spec": "The spec of the run, with every default and without `data_dir`.",
