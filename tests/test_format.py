@@ -35,7 +35,7 @@ def gaps(feed: FeedDir) -> list[str]:
     return [gap for ts in runs.complete(feed.open()) for gap in recount(*runs.open_complete(feed.open(), ts)).gaps]
 
 
-def finish(feed: FeedDir, ts: str) -> int:
+def finish(feed: FeedDir, ts: str) -> int | dict[str, int]:
     return local.run(feed.open(), ts, lambda _n, _step, _state: None).summary.rows_out
 
 

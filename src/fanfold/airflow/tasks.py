@@ -27,10 +27,13 @@ from fanfold.airflow.slack import notify
 from fanfold.errors import DataError, EmptySubdir, FanfoldError, PathError, count
 from fanfold.feed import runs, unfinished
 from fanfold.layout import Feed, format_ts, parse_ts
+from fanfold.manifest import of_table
 from fanfold.spec.model import load_spec
 
 log = logging.getLogger(__name__)
 
+# Of those that made no rows.
+SHOWN_FILES = 10
 DATA_DIR = "{{ params.data_dir }}"
 # A run that was triggered without a logical date is named by the moment after which it may run.
 EXECUTION_TS = "{{ dag_run.logical_date or dag_run.run_after }}"
@@ -76,7 +79,8 @@ class FeedTasks:
 
     def check_for_files(self, data_dir: str, execution_ts: str) -> bool:
         """Wait until a file is ready; between two looks no worker slot is held. Without one, the run is skipped."""
-        from fanfold.steps.check_for_files import check_for_files, seconds_to_next_look
+        from fanfold.steps.check_for_files import check_for_files, nothing_ready, seconds_to_next_look
+        from fanfold.steps.list_files import list_files
 
         with self._failures():
             feed = self._open(data_dir)
@@ -86,7 +90,7 @@ class FeedTasks:
             first_look = context["ti"].get_first_reschedule_date(context)
             pause = seconds_to_next_look(feed, (now - first_look).total_seconds() if first_look else None)
         if pause is None:
-            msg = f"no file was ready in {feed.landing_dir} within {feed.spec.input.wait_seconds} s"
+            msg = f"{nothing_ready(feed, list_files(feed))}; waited for {feed.spec.input.wait_seconds} s"
             raise AirflowSkipException(msg)
         # A supervisor may notice the end of its task one heartbeat late. A task that is queued again by then is taken
         # for the one that ended, and failed.
@@ -164,14 +168,20 @@ class FeedTasks:
 
         Where too much is bad, or nothing could be read, this fails once the run is committed, and again when cleared.
         """
-        from fanfold.steps.verify_run import verdict_of, verify_run
+        from fanfold.steps.verify_run import verdict_of, verify_run, without_rows
 
         with self._failures(data_dir, execution_ts):
-            summary = verify_run(data_dir, execution_ts, self._open(data_dir).spec.subdirs)
+            spec = self._open(data_dir).spec
+            summary = verify_run(data_dir, execution_ts, spec.subdirs, spec.tables)
         fields = msgspec.structs.asdict(summary)
+        # An XCom is flat: with `tables`, the rows of each are a count of their own.
+        fields |= {f"rows_out.{name}": rows for name, rows in of_table(summary.rows_out).items() if name}
         counts = {key: value for key, value in fields.items() if isinstance(value, (int, str))}
         output_dir = proof.output_dir(summary, Path(data_dir))
-        log.info("%s", proof.sentence(summary))
+        empty = without_rows(data_dir, execution_ts)
+        for file, why in empty[:SHOWN_FILES]:
+            log.info("%r made no rows: it %s", file.name, why)
+        log.info("%s", proof.sentence(summary, len(empty)))
         log.info("%s", ", ".join(f"{key}: {value}" for key, value in counts.items()))
         log.info("output: %s", output_dir)
         if failed := verdict_of(data_dir, execution_ts):

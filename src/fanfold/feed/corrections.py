@@ -13,7 +13,8 @@ import msgspec
 from fanfold.errors import DataError, MissingError
 from fanfold.feed import quarantine, replay
 from fanfold.feed.quarantine import Item, Resolution
-from fanfold.layout import Feed, input_format
+from fanfold.formats import input_format
+from fanfold.layout import Feed
 from fanfold.manifest import BadRecord
 
 NOTHING = msgspec.Raw()

@@ -1,7 +1,6 @@
 """A bad record or file is landed again, as it was or corrected: the next run takes it like any other file, once."""
 
 import csv
-import fnmatch
 import functools
 import hashlib
 import io
@@ -16,8 +15,11 @@ from fanfold import durable, manifest
 from fanfold.errors import DataError
 from fanfold.faults import steps
 from fanfold.feed import access, archive, runs
+from fanfold.feed.landing import taken_by
 from fanfold.feed.quarantine import Item, Resolution, resolution_path
-from fanfold.layout import COMPRESSIONS, Feed, Run, input_format
+from fanfold.formats import compression, input_format
+from fanfold.landed import path_columns
+from fanfold.layout import Feed, Run
 from fanfold.manifest import BadFile, BadRecord, Manifest
 from fanfold.records.content import windows
 from fanfold.records.read import fields_of_csv
@@ -70,8 +72,8 @@ def _check(feed: Feed, item: Item, corrected: bytes | None, place: str) -> None:
     path, _, landed = _paths(feed, item)
     decision = manifest.read_if_there(path, Resolution)
     if decision is None:
-        if not any(fnmatch.fnmatchcase(landed.name, pattern) for pattern in feed.spec.input.patterns):
-            msg = f"{place}: {_landed_as(item)!r} is taken by none of input.patterns"
+        if not taken_by(feed.spec.input.patterns).match(landed.name):
+            msg = f"{place}: {_landed_as(feed, item)!r} is taken by none of input.patterns"
             msg += ": land the corrected file yourself, and discard this"
             raise DataError(msg)
         if not _content(feed, item, corrected):
@@ -98,7 +100,7 @@ def _land(feed: Feed, wanted: Sequence[Wanted]) -> list[Resolution]:
         if not path.exists():
             contents[waiting] = content = _content(feed, item, corrected)
             sha256 = hashlib.sha256(content).hexdigest()
-            decisions[path] = manifest.encode(Resolution(item.item, "replayed", _landed_as(item), sha256=sha256))
+            decisions[path] = manifest.encode(Resolution(item.item, "replayed", _landed_as(feed, item), sha256=sha256))
     durable.write_all(contents)
     durable.write_all(decisions)
     moves, done = dict[str, str](), list[Resolution]()
@@ -116,16 +118,19 @@ def _land(feed: Feed, wanted: Sequence[Wanted]) -> list[Resolution]:
 
 def _paths(feed: Feed, item: Item) -> tuple[Path, Path, Path]:
     """Return where the decision about an item is, where what is landed waits for it, and where in landing that goes."""
-    path, landed = resolution_path(feed, item.item), feed.landing_dir / _landed_as(item)
+    path, landed = resolution_path(feed, item.item), feed.landing_dir / _landed_as(feed, item)
     # With the same suffix of compression, it moves as it is.
-    return path, path.with_suffix(f".landing{landed.suffix if landed.suffix in COMPRESSIONS else ''}"), landed
+    return path, path.with_suffix(f".landing{compression(landed.name)}"), landed
 
 
-def _landed_as(item: Item) -> str:
+def _landed_as(feed: Feed, item: Item) -> str:
     place, name = f"replay/{item.item.replace(':', '/')}", PurePosixPath(item.bad.file)
     if isinstance(item.bad, BadFile):
         return place
-    plain = name.stem if name.suffix in COMPRESSIONS else name.name
+    # What its path gave to a record, it gives it again.
+    named = [folder for folder in name.parts[:-1] if path_columns(feed.spec.input, f"{folder}/")]
+    place = "/".join([place, *named])
+    plain = name.stem if compression(name.name) else name.name
     # A row of Parquet was made JSON.
     return f"{place}/{plain}" + (".json" if input_format(name.name) == "parquet" else "")
 

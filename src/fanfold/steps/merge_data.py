@@ -16,7 +16,7 @@ from fanfold.layout import Group
 from fanfold.manifest import BadRecord
 from fanfold.native import Others, Table, Wrong
 from fanfold.records import places, references
-from fanfold.records.read import Door, Rules
+from fanfold.records.read import Door, Rules, key_text
 from fanfold.spec.model import Quarantine, Spec
 from fanfold.steps.scan_files import scan_again
 from fanfold.steps.working import on_group
@@ -111,7 +111,7 @@ def check_match(door: Door, name: str, wrong: Wrong) -> None:
         index, merge = door.reference_of(wrong)
         if merge.on_missing == "fail":
             msg = (
-                f"{name!r} line {wrong.record_line}: {merge.record_key} {wrong.found.decode(errors='replace')!r} is "
+                f"{name!r} line {wrong.record_line}: {', '.join(merge.record_keys)} {key_text(merge, wrong.found)} is "
                 f"not in {merge.reference!r}, expected a match (merge.{index}.on_missing: fail)"
             )
             raise DataError(msg)

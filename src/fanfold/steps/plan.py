@@ -7,7 +7,7 @@ import msgspec
 
 from fanfold import durable, manifest
 from fanfold.errors import DataError
-from fanfold.feed import failures, runs
+from fanfold.feed import failures, left, runs
 from fanfold.feed.balance import balance
 from fanfold.feed.landing import warn
 from fanfold.feed.verdict import Counts, too_bad
@@ -21,10 +21,9 @@ from fanfold.spec.model import Quarantine
 from fanfold.spec.paths import written
 from fanfold.steps.fix_schema import fix_schema
 from fanfold.steps.freeze_reference import Frozen, source_of
-from fanfold.steps.list_files import list_files
+from fanfold.steps.list_files import list_files, take
 from fanfold.steps.merge_data import check_match, door_of, too_many_bad
 from fanfold.steps.scan_files import decide, scan_files
-from fanfold.steps.stage_files import with_places
 from fanfold.working_files import RunSchema
 
 
@@ -48,8 +47,12 @@ class Drift(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """A run that has not happened.
 
-    `held` is how many files cannot be taken out of landing. `faults` say which files have records that cannot be read,
+    `waiting` is how many files are ready and left to the next run (`input.max_files`), `settling` how many are not
+    ready yet, `unmarked` how many lack their marker, `held` how many cannot be taken, `ignored` how many no pattern
+    takes; `left` names them, in words. `faults` say which files have records that cannot be read,
     by the first of them. `failed` says why the run would fail; it is empty where the run would be a success.
+
+    With `tables`, `columns` is an object by table, and the names in `drift` begin with that of their table.
 
     `decisions` say what each file is to the feed (`new`, `new_content`, `duplicate`), `duplicates` of which
     `<ts>/<name>` those are the same bytes; they are counted as files, and have no records.
@@ -57,12 +60,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     resumes: str | None
     files: int
+    waiting: int
     settling: int
+    unmarked: int
     held: int
+    ignored: int
+    left: str
     bytes: int
     records: int
     subdirs: dict[str, PlannedSubdir]
-    columns: list[Column]
+    columns: list[Column] | dict[str, list[Column]]
     drift: Drift | None
     references: list[FrozenReference]
     faults: list[BadFile]
@@ -80,7 +87,7 @@ def plan(feed: Feed) -> Plan:
     """
     landing = list_files(feed)
     warn(landing.held)
-    ready = with_places(feed.run(format_ts(datetime.now(UTC))), landing.ready)
+    ready, later = take(feed.run(format_ts(datetime.now(UTC))), landing.ready)
     places = {file.name: Place(f"{feed.landing_dir}/{file.name}", file.size_bytes) for file in ready}
     sizes = {name: place.size_bytes for name, place in places.items()}
     parts = balance(sizes.items(), feed.spec.subdirs)
@@ -103,20 +110,25 @@ def plan(feed: Feed) -> Plan:
         except DataError as error:
             failed.append(str(error))
     records = {n: sum(reads[name].records for name in names if name in reads) for n, names in parts.items()}
+    columns = {name: table.columns for name, table in fixed.each_table.items()}
     waiting = [ts for ts in runs.unfinished(feed) if not failures.is_stuck(feed, ts)]
     return Plan(
         resumes=waiting[0] if waiting else None,
         files=len(sizes),
+        waiting=len(later),
         settling=len(landing.settling),
+        unmarked=len(landing.unmarked),
         held=sum(map(len, landing.held.values())),
+        ignored=len(landing.ignored),
+        left=left.told(landing, later),
         bytes=sum(sizes.values()),
         records=sum(records.values()),
         subdirs={
             str(n): PlannedSubdir(len(names), sum(sizes[name] for name in names), records[n])
             for n, names in parts.items()
         },
-        columns=fixed.columns if places else [],
-        drift=_drift(feed, fixed.columns) if places else None,
+        columns=columns.get("", columns) if places else [],
+        drift=_drift(feed, columns) if places else None,
         references=[one.reference for one in references],
         faults=[one.first for one in reads.values() if one.first],
         failed=failed or _failures(feed.spec.quarantine, parts, reads, len(duplicates)),
@@ -163,12 +175,16 @@ def _failures(
     return failed or ([reason] if reason else [])
 
 
-def _drift(feed: Feed, columns: list[Column]) -> Drift | None:
+def _drift(feed: Feed, columns: dict[str, list[Column]]) -> Drift | None:
     complete = runs.complete(feed)
     if not complete:
         return None
     committed = manifest.read(feed.run(complete[-1]).commit_path, Manifest)
-    before, now = ({column.name: column.type for column in some} for some in (committed.columns, columns))
+    then = {name: table.columns for name, table in committed.each_table.items()}
+    before, now = (
+        {f"{name}.{one.name}" if name else one.name: one.type for name, columns in tables.items() for one in columns}
+        for tables in (then, columns)
+    )
     return Drift(
         complete[-1],
         [name for name in now if name not in before],
