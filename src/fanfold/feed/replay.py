@@ -22,7 +22,9 @@ from fanfold.landed import path_columns
 from fanfold.layout import Feed, Run
 from fanfold.manifest import BadFile, BadRecord, Manifest
 from fanfold.records.content import windows
+from fanfold.records.envelope import document_of, envelope_at
 from fanfold.records.read import fields_of_csv
+from fanfold.spec.paths import Way
 
 # An item, what to land in its place (None: what it was), and how messages name it.
 Wanted = tuple[Item, bytes | None, str]
@@ -145,7 +147,11 @@ def _content(feed: Feed, item: Item, corrected: bytes | None) -> bytes:
         case "csv" if corrected is None:
             return with_header(feed, item, content)
         case "json":
-            return _wrapped(content, run.feed.spec.input.records_at)
+            settings, around = run.feed.spec.input, dict[Way, msgspec.Raw]()
+            if settings.envelope:
+                around = envelope_at(_archived_path(feed, committed, bad), settings, bad.record_offset)
+            keys = steps(settings.records_at)
+            return msgspec.json.encode(document_of(keys, content, around)) if keys else content
     return content
 
 
@@ -189,12 +195,3 @@ def _text(feed: Feed, committed: Manifest, bad: BadRecord) -> bytes:
 def _archived_path(feed: Feed, committed: Manifest, bad: BadRecord | BadFile) -> str:
     (original,) = (file for file in committed.files if file.name == bad.file)
     return feed.place(original.archived_as)
-
-
-def _wrapped(record: bytes, records_at: str) -> bytes:
-    """Put a record where `input.records_at` looks for it: into an array, inside of objects."""
-    keys = steps(records_at)
-    wrapped = b"[%s]" % record if keys else record
-    for key in reversed(keys):
-        wrapped = b"{%s:%s}" % (msgspec.json.encode(key), wrapped)
-    return wrapped
