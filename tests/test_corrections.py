@@ -105,7 +105,7 @@ WRONG: dict[str, tuple[list[object], str]] = {
     "twice": ([{"item": f"{TS}/1:1"}], r"corrected:2: '.*/1:1' stands in .*corrected:1 too, expected each item once"),
     "discarded": ([{"item": f"{TS}/1:2"}], r"corrected:2: '.*/1:2' was discarded, expected an item that is open"),
     "replayed": ([{"item": f"{TS}/1:3", "raw": "6,1"}], r"corrected:2: '.*/1:3' was replayed before, with another"),
-    "misspelt": ([{"item": f"{TS}/1:4", "recrod": {}}], r"corrected:2: found something else \(.*recrod"),
+    "misspelt": ([{"item": f"{TS}/1:4", "recorded": {}}], r"corrected:2: found something else \(.*recorded"),
     "no JSON": ([b"no JSON"], r"corrected:2: found something else"),
     "no object": ([7], r"corrected:2: found something else"),
     "too deep": ([b"[" * 100_000], r"corrected:2: found something else"),

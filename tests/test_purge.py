@@ -357,3 +357,13 @@ def test_the_record_has_no_clock(feed: FeedDir) -> None:
     record = json.loads(feed.at(OLD).purged_path.read_bytes())
     assert list(record) == ["format", "fanfold", "run", "what", "done"]
     assert manifest.read(feed.at(OLD).commit_path, Manifest).fanfold == record["fanfold"]
+
+
+def test_the_output_of_several_tables_goes(make_feed: MakeFeed) -> None:
+    """The tables of a feed that has several go together, with their folders."""
+    tables = {"orders": {"explode": []}, "items": {"explode": ["items"]}}
+    feed = make_feed({"a.json": records(0)}, subdirs=1, denormalize={}, tables=tables)
+    feed.run(OLD)
+    assert [one.files for one in purge.purge(feed.open(), BEFORE, ["output"])] == [3]
+    assert list((feed.data_dir / "denormalized").iterdir()) == []
+    assert gaps(feed) == []
