@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
+import pyarrow as pa  # type: ignore[import-untyped]
 import pytest
 from pyarrow import parquet
 
@@ -463,8 +463,8 @@ def test_two_lines_of_one_key_are_named_by_all_parts(make_feed: MakeFeed) -> Non
 def test_a_record_without_a_match_is_named_by_all_parts(make_feed: MakeFeed) -> None:
     """Quarantined, it says which parts were found; failing, the group does."""
     records = [{"id": 1, "country": "CH"}, {"id": 9, "country": "CH"}]
-    limits = {"quarantine": {"max_bad_records_percent": 50}}
-    feed, summary = joined(make_feed, records, merge={"on_missing": "quarantine"}, **limits)
+    quarantine = {"max_bad_records_percent": 50}
+    feed, summary = joined(make_feed, records, merge={"on_missing": "quarantine"}, quarantine=quarantine)
     assert summary.records_quarantined == 1
     bad = json.loads((feed.data_dir / f"quarantine/{TS}/1/records.jsonl").read_bytes())
     assert bad["message"].startswith("found 'CH', '9' in 'country', 'id', expected a key of 'customers.csv'")

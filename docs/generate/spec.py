@@ -119,7 +119,7 @@ def _members(annotation: Any) -> list[Any]:
 
 def _inside(annotation: Any) -> str:
     """Return what follows the key of a section: `tables.<name>.explode`."""
-    return {list: "[].", dict: ".<name>."}.get(typing.get_origin(annotation) or object, ".")
+    return {list: "[].", dict: ".<name>."}.get(typing.get_origin(annotation), ".")
 
 
 def _type(field: FieldInfo) -> str:
