@@ -984,20 +984,24 @@ class _Auditor:
         if number:
             self.found.not_audited["records outside of the sample"] += not is_sampled
             self.found.scalars += _leaves(record) if is_sampled else 0
-            self._check_trace(trace, self._references.lacking(record))
+            self._check_trace(trace)
+            if self._rows is self._tables[0]:
+                self._check_match(trace.place, self._references.lacking(record))
 
-    def _check_trace(self, trace: _Trace, lacking: list[Merge]) -> None:
+    def _check_trace(self, trace: _Trace) -> None:
         """Count what a good record brings beside its rows, and name what it has no place for."""
-        self._unmatched += bool(lacking) and self._rows is self._tables[0]
         for path, amount in trace.amounts:
             self._rows.sums[path] += _number(str(amount or 0))
-        for merge in lacking:
-            if merge.on_missing != "keep":
-                self.found.add("extra", trace.place, f"it has rows, and no match in {merge.reference!r}")
         key = f"{f'tables.{self._rows.name}' if self._rows.name else 'denormalize'}.columns"
         self.found.not_audited[f"values left out by {key}"] += _leaves(trace.left_out)
         for value in filter(_leaves, trace.lost):
             self.found.add("missing", trace.place, f"{str(value)[:80]!r} is in no column")
+
+    def _check_match(self, place: tuple[str, int], lacking: list[Merge]) -> None:
+        self._unmatched += bool(lacking)
+        for merge in lacking:
+            if merge.on_missing != "keep":
+                self.found.add("extra", place, f"it has rows, and no match in {merge.reference!r}")
 
     def _table(self, path: str) -> Iterator[Cells]:
         """Yield the rows of a table as texts, once its columns are those of the manifest."""
