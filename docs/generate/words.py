@@ -45,6 +45,12 @@ def _json_type(annotation: Any) -> str:
     return {dict: "object", list: "array"}.get(origin) or TYPES.get(annotation, "object")
 
 
+def type_name(annotation: Any) -> str:
+    """Return how a type is written in Python, without the modules of its parts."""
+    shown = annotation.__name__ if inspect.isclass(annotation) and not typing.get_args(annotation) else str(annotation)
+    return re.sub(r"\w+\.(?=\w)", "", shown)
+
+
 def unwrapped(text: str) -> str:
     """Return a text with one line for each of its paragraphs."""
     return "\n\n".join(" ".join(part.split()) for part in inspect.cleandoc(text).split("\n\n"))
