@@ -124,7 +124,8 @@ def audit(run: Run, committed: Manifest, sample_percent: float = 100) -> Audit:
     """
     with localcontext(Context(prec=1000, traps=[])):
         auditor = _Auditor(run, committed, sample_percent)
-        numbers = {*committed.summary.subdirs, *committed.outputs, *committed.quarantined}
+        outputs = [n for table in committed.each_table.values() for n in table.outputs]
+        numbers = {*committed.summary.subdirs, *outputs, *committed.quarantined}
         for n in sorted(numbers | {str(file.subdir) for file in committed.files}):
             auditor.check_subdir(n)
         auditor.check_columns()
@@ -689,14 +690,14 @@ def _value_at(value: Any, steps: Iterable[str]) -> Any:
     return None
 
 
-def _elements(value: Any, way: Way, *, is_element: bool = True) -> Iterator[Any]:
-    """Yield a record, or the elements of the array at the end of a way, through arrays."""
+def _elements(value: Any, way: Way, *, single: bool, is_element: bool = True) -> Iterator[Any]:
+    """Yield a record, or the elements of the array at the end of a way, through arrays; `single` as in the spec."""
     if isinstance(value, list):
         for one in value:
-            yield from _elements(one, way)
+            yield from _elements(one, way, single=single)
     elif way and isinstance(value, dict):
-        yield from _elements(value.get(way[0]), way[1:], is_element=False)
-    elif not way and is_element:
+        yield from _elements(value.get(way[0]), way[1:], single=single, is_element=False)
+    elif not way and (is_element or (single and value is not None)):
         yield value
 
 
@@ -851,13 +852,11 @@ class _References:
 
     def lacking(self, record: Any) -> list[Merge]:
         """Return the references that a record, or one of its elements, has no match in."""
-        return [
-            merge
-            for merge in self._spec.merge
-            if any(
-                self.match(merge, one) is None for one in _elements(record, self.level(way_of(merge.record_keys[0])))
-            )
-        ]
+        found, single = [], self._spec.denormalize.single
+        for merge in self._spec.merge:
+            elements = _elements(record, self.level(way_of(merge.record_keys[0])), single=single)
+            found += [merge] if any(self.match(merge, one) is None for one in elements) else []
+        return found
 
 
 class _Rows:
@@ -1158,20 +1157,24 @@ class _Auditor:
         if number:
             self.found.not_audited["records outside of the sample"] += not is_sampled
             self.found.scalars += _leaves(record) if is_sampled else 0
-            self._check_trace(trace, self._references.lacking(record))
+            self._check_trace(trace)
+            if self._rows is self._tables[0]:
+                self._check_match(trace.place, self._references.lacking(record))
 
-    def _check_trace(self, trace: _Trace, lacking: list[Merge]) -> None:
+    def _check_trace(self, trace: _Trace) -> None:
         """Count what a good record brings beside its rows, and name what it has no place for."""
-        self._unmatched += bool(lacking) and self._rows is self._tables[0]
         for path, amount in trace.amounts:
             self._rows.sums[path] += _number(str(amount or 0))
-        for merge in lacking:
-            if merge.on_missing != "keep":
-                self.found.add("extra", trace.place, f"it has rows, and no match in {merge.reference!r}")
         key = f"{f'tables.{self._rows.name}' if self._rows.name else 'denormalize'}.columns"
         self.found.not_audited[f"values left out by {key}"] += _leaves(trace.left_out)
         for value in filter(_leaves, trace.lost):
             self.found.add("missing", trace.place, f"{str(value)[:80]!r} is in no column")
+
+    def _check_match(self, place: tuple[str, int], lacking: list[Merge]) -> None:
+        self._unmatched += bool(lacking)
+        for merge in lacking:
+            if merge.on_missing != "keep":
+                self.found.add("extra", place, f"it has rows, and no match in {merge.reference!r}")
 
     def _table(self, path: str) -> Iterator[Cells]:
         """Yield the rows of a table as texts, once its columns are those of the manifest."""
