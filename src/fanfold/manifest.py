@@ -148,8 +148,32 @@ class ArchivedFile(msgspec.Struct, frozen=True):
     packed: Packed | None = None
 
 
+class Drift(msgspec.Struct, frozen=True):
+    """How the columns differ from those of the run `since`, the newest that was complete and had published records.
+
+    `added` and `dropped` are names, `retyped` has `name: old > new`; `reordered` says that the columns which both runs
+    have stand in another order.
+    """
+
+    since: str
+    added: list[str]
+    dropped: list[str]
+    retyped: list[str]
+    reordered: bool = False
+
+    @property
+    def changes(self) -> str:
+        """Say it in a message; nothing where the columns are the same."""
+        named = {"added": self.added, "dropped": self.dropped, "retyped": self.retyped}
+        told = [f"{how} {', '.join(names)}" for how, names in named.items() if names]
+        return "; ".join([*told, *(["in another order"] if self.reordered else [])])
+
+
 class Manifest(msgspec.Struct, frozen=True):
-    """The final record of a run. `totals` are the exact sums of `verify.totals`, by path."""
+    """The final record of a run. `totals` are the exact sums of `verify.totals`, by path.
+
+    `drift` is there where the columns differ from those of the run before.
+    """
 
     fanfold: str
     duckdb: str
@@ -163,6 +187,7 @@ class Manifest(msgspec.Struct, frozen=True):
     records_unmatched: dict[str, int]
     totals: dict[str, str]
     released: list[str]
+    drift: Drift | msgspec.UnsetType = msgspec.UNSET
 
 
 def encode(document: msgspec.Struct) -> bytes:

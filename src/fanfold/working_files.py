@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from fanfold.manifest import BadFile, Column, FrozenReference, Published
+from fanfold.manifest import BadFile, Column, Drift, FrozenReference, Published
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -31,11 +31,13 @@ class StagedFile(msgspec.Struct, frozen=True, omit_defaults=True):
 class Files(msgspec.Struct, frozen=True):
     """files.json: the intent of a run, then its inventory.
 
-    While `claimed` is false, files may still be in landing. Sorted by subdirectory and name.
+    While `claimed` is false, files may still be in landing. Sorted by subdirectory and name. `drift` is given where an
+    earlier run is made again: that of its manifest, or null.
     """
 
     claimed: bool
     files: list[StagedFile]
+    drift: Drift | msgspec.UnsetType | None = msgspec.UNSET
 
     @property
     def places(self) -> list[tuple[str, int]]:
@@ -116,8 +118,8 @@ class RunSchema(msgspec.Struct, frozen=True):
 
     `record` are the fields that records are read with; `explode` the paths of the arrays that explode, from the
     outermost; `flat` the columns that a record and its references become, `columns` those of the output, in order;
-    `excluded` what no good record has. `joined` gives for each reference the slots of its columns in a frozen row, in
-    the order of `flat`.
+    `excluded` what no good record has; `drift` how the columns differ from those of the run before. `joined` gives for
+    each reference the slots of its columns in a frozen row, in the order of `flat`.
     """
 
     record: list[Node]
@@ -128,6 +130,7 @@ class RunSchema(msgspec.Struct, frozen=True):
     references: list[FrozenReference]
     excluded: list[Excluded] = []
     joined: list[list[int]] = []
+    drift: Drift | None = None
 
 
 class Progress(msgspec.Struct, frozen=True):

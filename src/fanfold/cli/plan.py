@@ -60,9 +60,7 @@ def _print(planned: "Plan") -> None:
     for reference in planned.references:
         to.print(f"reference {reference.path}: {count(reference.rows, 'row')}, sha256 {reference.sha256}")
     if drift := planned.drift:
-        changes = {"added": drift.added, "dropped": drift.dropped, "retyped": drift.retyped}
-        told = "; ".join(f"{how} {', '.join(names)}" for how, names in changes.items() if names)
-        to.print(f"columns since run {drift.since}: {told or 'as they were'}")
+        to.print(f"columns since run {drift.since}: {drift.changes or 'as they were'}")
     for name, of in planned.duplicates.items():
         to.print(f"{name!r} has the bytes of {of!r} (input.duplicates)")
     for fault in planned.faults:

@@ -48,7 +48,8 @@ def run(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str | N
             done = local.run(feed, ts, board)
     if done.summary.files_in or not failed:
         if as_json:
-            print_json({**msgspec.to_builtins(done.summary), "seconds": round(done.seconds, 3)})
+            drift = {"drift": done.drift} if done.drift else {}
+            print_json({**msgspec.to_builtins(done.summary), **drift, "seconds": round(done.seconds, 3)})
         else:
             display.print_summary(done.summary, done.subdir_seconds, feed.data_dir)
     if done.failed:

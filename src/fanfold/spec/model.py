@@ -65,6 +65,9 @@ class Input(_Section):
     )
     """A file waits for a marker of its name and this suffix: with .done, a.json waits for a.json.done. Both are
     archived, only the file is counted."""
+    on_drift: Literal["warn", "fail", "ignore"] = "warn"
+    """When names, types or order of the columns are not those of the newest complete run: warn (in the log, the
+    manifest, the Asset event), fail before any group starts, or ignore it. The columns are the same in each case."""
     duplicates: Literal["archive", "process", "quarantine", "fail"] = "archive"
     """A file with the same bytes as a file that is published already (names and dates do not matter): archive it
     without making rows of it, process it again, set it aside, or fail before any group starts."""
@@ -157,8 +160,7 @@ class Quarantine(_Section):
     path: InsidePath = "quarantine"
     """Quarantine directory, inside data_dir."""
     max_bad_records_percent: Percent = 10.0
-    """More than this share of the records of a subdirectory fails its group before it publishes; of the run,
-    verify_run."""
+    """More than this share of the records of a subdirectory fails its group before it publishes."""
     max_bad_files_percent: Percent = 50.0
     """If more than this share of a run's files is bad as a whole (duplicates are not), the run completes and is then
     reported as failed: exit code 1, verify_run red. It does not block later runs. The same holds for a run in which

@@ -35,8 +35,7 @@ def fix_schema(spec: Spec, found: Found, references: Sequence[Frozen]) -> RunSch
     check(found.seen, found.excluded, spec, found.files)
     record, chain, flat, _ = found.draft
     rescued = spec.input.schema_mode == "declared"
-    # A delivery without a single field lacks nothing in particular.
-    is_bare = not found.seen.fields and not rescued
+    is_bare = not has_fields(spec, found)
     columns = _output_columns(spec, flat, found.files, is_bare=is_bare) if flat else flat
     if columns and not is_bare:
         _check_totals(spec, columns, flat, found.files)
@@ -53,6 +52,11 @@ def fix_schema(spec: Spec, found: Found, references: Sequence[Frozen]) -> RunSch
     # The keys of references have a place, or nothing could match.
     places.places(fixed, spec)
     return fixed
+
+
+def has_fields(spec: Spec, found: Found) -> bool:
+    """Say whether there is a field at all: a delivery without a single one lacks nothing in particular."""
+    return bool(found.seen.fields) or spec.input.schema_mode == "declared"
 
 
 def _points_nowhere(one: FileRead) -> bool:

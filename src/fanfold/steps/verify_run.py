@@ -4,6 +4,8 @@ import hashlib
 import importlib.metadata
 from collections.abc import Mapping
 
+import msgspec
+
 from fanfold import durable, manifest
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError
@@ -105,6 +107,7 @@ def account(run: Run, staged: Files) -> Manifest:
         records_unmatched={str(n): progress.records_unmatched for n, progress in done.items()},
         totals=by_groups.totals,
         released=sorted(name for name, n in staged.places if n in released),
+        drift=schema.drift or msgspec.UNSET,
     )
     found = [
         f"{name!r} was claimed, and is in no group"
