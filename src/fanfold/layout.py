@@ -72,6 +72,11 @@ def input_format(name: str) -> Literal["json", "csv", "parquet"]:
     return "csv" if plain.endswith(".csv") else "parquet" if plain.endswith(".parquet") else "json"
 
 
+def place_in(name: str, line: int | None) -> str:
+    """Say where in a file a fault is, behind its name: ` line 3`; of Parquet, which has no lines, ` record 3`."""
+    return f" {'record' if input_format(name) == 'parquet' else 'line'} {line}" if line else ""
+
+
 class Place(NamedTuple):
     """Where a file lies, and how large it is."""
 

@@ -3,6 +3,8 @@
 import logging
 import time
 
+from airflow.sdk import Connection
+
 from fanfold.airflow.compat import AirflowNotFoundException
 
 log = logging.getLogger(__name__)
@@ -10,6 +12,20 @@ log = logging.getLogger(__name__)
 ATTEMPTS = 3
 TIMEOUT_SECONDS = 3
 PAUSE_SECONDS = 0.5
+
+
+def is_there(slack_conn_id: str | None) -> bool:
+    """Say whether there is a connection to tell by; a warning says that the one in the spec is missing."""
+    if not slack_conn_id:
+        return False
+    try:
+        Connection.get(slack_conn_id)
+    except AirflowNotFoundException:
+        log.warning("nobody is told: Airflow has no connection %r (notify.slack_conn_id)", slack_conn_id)
+        return False
+    except Exception as error:  # noqa: BLE001 - where it is kept may be out of reach: sending says more
+        log.info("connection %r: %s", slack_conn_id, type(error).__name__)
+    return True
 
 
 def notify(slack_conn_id: str | None, text: str) -> None:

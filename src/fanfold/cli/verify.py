@@ -1,7 +1,7 @@
 """`fanfold verify`: recount a complete run, make it again, account for every value."""
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -12,6 +12,14 @@ if TYPE_CHECKING:
 
 from fanfold.cli.options import JSON, print_json, with_feed
 from fanfold.errors import count
+
+
+class Checks(NamedTuple):
+    """What is checked beside the counts; `sample` is the percentage of the records that the audit compares."""
+
+    deep: bool
+    audited: bool
+    sample: float | None
 
 
 @click.command()
@@ -26,7 +34,7 @@ from fanfold.errors import count
     help="With --audit: compare this percentage of the records; all are counted.",
 )
 @JSON
-def verify(feed: "Feed", ts: str | None, sample: float | None, *, deep: bool, audited: bool, as_json: bool) -> None:
+def verify(feed: "Feed", ts: str | None, *, as_json: bool, **checks: Any) -> None:
     """Recount a complete run (default: the newest) from archive and output.
 
     --deep needs room for the run in the directory for temporary files (TMPDIR). --audit reads Parquet with pyarrow
@@ -38,14 +46,15 @@ def verify(feed: "Feed", ts: str | None, sample: float | None, *, deep: bool, au
     from fanfold.feed import runs
     from fanfold.steps import recount, restore
 
-    if sample is not None and not audited:
+    wanted = Checks(**checks)
+    if wanted.sample is not None and not wanted.audited:
         msg = "--sample goes with --audit"
         raise click.UsageError(msg)
     run, committed = runs.open_complete(feed, ts)
     found = recount.recount(run, committed)
-    report = audit.audit(run, committed, sample or 100) if audited else None
+    report = audit.audit(run, committed, wanted.sample or 100) if wanted.audited else None
     gaps = [*found.gaps, *map(str, report.findings if report else ())]
-    if deep and not gaps:
+    if wanted.deep and not gaps:
         gaps = restore.differences(run, committed)
     found = msgspec.structs.replace(found, gaps=gaps)
     if as_json:

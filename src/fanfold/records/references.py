@@ -119,7 +119,8 @@ class Reference:
         lines: dict[bytes, list[int]] = {}
         for one in table.duplicates:
             lines.setdefault(one.key, [one.first_line]).append(one.line)
-        shown = "; ".join(f"{key.decode()!r} in lines {_listed(lines[key])}" for key in [*lines][:SHOWN_KEYS])
+        kind = "records" if input_format(self._merge.reference) == "parquet" else "lines"
+        shown = "; ".join(f"{key.decode()!r} in {kind} {_listed(lines[key])}" for key in [*lines][:SHOWN_KEYS])
         more = "; and more keys" if len(lines) > SHOWN_KEYS else ""
         return f"{self._merge.reference}: {self._merge.reference_key} {shown}{more}, expected every key once"
 

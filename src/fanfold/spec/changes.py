@@ -11,7 +11,7 @@ from fanfold.spec.model import Spec
 KEPT_KEYS = ("subdirs", "input.path", "input.done_suffix", "archive.path", "archive.compression", "quarantine.path")
 # They say nothing about a run whose files are staged.
 KEYS_OF_LATER_RUNS = {
-    "data_dir", "concurrent_tasks", "notify.slack_conn_id", "notify.above_files",
+    "data_dir", "concurrent_tasks", "notify.slack_conn_id", "notify.above_files", "notify.on",
     "input.patterns", "input.settle_seconds", "input.wait_seconds", "input.poll_seconds",
 }  # fmt: skip
 LONGEST_CHANGE = 120

@@ -182,12 +182,15 @@ class Verify(_Section):
 
 
 class Notify(_Section):
-    """The Slack notification."""
+    """The Slack notifications. Without the connection nobody is told; no failure of Slack fails a run."""
 
     slack_conn_id: str | None = None
     """Airflow connection of type Slack Incoming Webhook."""
     above_files: int = Field(1, ge=0)
-    """Notify when more files than this are ready."""
+    """Tell of files when more than this are ready."""
+    on: list[Literal["files", "failed", "quarantined"]] = ["files"]
+    """What is told: files, that files are ready, before they are staged; failed, that a run has failed, and why;
+    quarantined, that a run that is a success has bad records or files in quarantine."""
 
 
 class Spec(_Section):
