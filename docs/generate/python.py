@@ -53,7 +53,10 @@ def page() -> str:
                 "`file:///data/transactions/denormalized`. A run without an output has no event. The event's `extra` "
                 "has the `uri` of the run's own folder, and its counts: "
                 + ", ".join(f"`{name}`" for name in counts)
-                + ". [Consume the output](../guides/output.md#when-a-run-is-complete) shows a DAG that waits for it."
+                + ". It also has the sentence of `proof`, the absolute paths `output`, `manifest` and `quarantine`, "
+                "what is `quarantined` by code, and the `drift` of the columns; the last three only if there is "
+                "something. `start` emits the events of the older runs that it finishes. "
+                "[Consume the output](../guides/output.md#when-a-run-is-complete) shows a DAG that waits for it."
             ),
         ]
     )
