@@ -1,5 +1,6 @@
 """The Slack notification: a courtesy that never holds up a run, let alone fails it."""
 
+import html
 import logging
 import time
 
@@ -56,7 +57,8 @@ def _send(slack_conn_id: str, text: str) -> str:
             hook = SlackWebhookHook(
                 slack_webhook_conn_id=slack_conn_id, timeout=TIMEOUT_SECONDS, retry_handlers=[], logger=silent
             )
-            hook.send(text=text)
+            # What a record has in it must not become a link, or call a whole channel.
+            hook.send(text=html.escape(text, quote=False))
         except AirflowNotFoundException:
             return "there is no such connection, or it has no webhook token"
         except Exception as error:  # noqa: BLE001 - a notification fails nothing, whatever is wrong with it
