@@ -28,6 +28,7 @@ def values(*names: str) -> tuple[Field, ...]:
     return tuple(Field(name, key=name == "customer_id") for name in names)
 
 
+LEVELS = ((0, False), (1, False))
 RECORD = Field(
     kind="object",
     inside=(*values(*ORDER), Field("items", "list", inside=(Field(kind="object", inside=values(*ITEM)),))),
@@ -74,7 +75,7 @@ def write(paths: list[Path], customers: Path, out: Path) -> None:
     columns = [(Rows.SLOT, 0, slot) for slot in range(len(ORDER))]
     columns += [(Rows.JOIN, 0, slot) for slot in range(1, len(CUSTOMER))]
     columns += [(Rows.SLOT, 1, slot) for slot in range(len(ITEM))]
-    reader, rows = Reader(RECORD, Others.REFUSE, joins=joins), Rows(RECORD, columns, (0, 1), joins=joins)
+    reader, rows = Reader(RECORD, Others.REFUSE, joins=joins), Rows(RECORD, columns, LEVELS, joins=joins)
     with out.open("wb", buffering=0) as file:
         file.write(",".join((*ORDER, *CUSTOMER[1:], *ITEM)).encode() + b"\n")
         for written in rows.write(merged(reader, paths)):

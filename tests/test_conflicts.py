@@ -418,6 +418,7 @@ def test_plan_says_what_the_run_does(make_feed: MakeFeed) -> None:
     files = {"a.json": [{"id": 1}] * 4, "b.json": [{"x": 1}, {"ID": 2}], "c.json": [{"ID": 3}], "d.json": [{"ID": 4}]}
     feed = make_feed(files, **FLAT)
     planned = plan(feed.open())
+    assert isinstance(planned.columns, list)
     assert [column.name for column in planned.columns] == ["id", "x"]
     faults = [(fault.file, fault.code, fault.pointer) for fault in planned.faults]
     assert faults == [(name, "case_conflict", "/ID") for name in ("b.json", "c.json", "d.json")]

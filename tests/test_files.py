@@ -34,7 +34,8 @@ def test_scan_finds_files_in_all_folders(feed: FeedDir) -> None:
     feed.land("other.txt", "x")
     feed.land("A.JSON", "x")
     found = landing.scan_landing(feed.landing_dir, PATTERNS, 0)
-    assert found == ([("Z.json", 4), ("a.json", 1), ("sub/b.json", 1)], {}, {})
+    expected = [("A.JSON", 1), ("Z.json", 4), ("a.json", 1), ("sub/b.json", 1)]
+    assert found == (expected, {}, {}, [], ["other.txt"])
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def test_scan_passes_over_unfinished_and_hidden(feed: FeedDir, name: str) -> Non
 
 
 def test_scan_passes_over_what_is_no_regular_file(feed: FeedDir, caplog: pytest.LogCaptureFixture) -> None:
-    """Links, FIFOs, sockets and directories are passed over; a name that is no UTF-8 too, with a warning."""
+    """Directories are passed over; links, FIFOs, sockets and a name that is not UTF-8 too, with a warning."""
     (feed.landing_dir / "link.json").symlink_to("a.json")
     (feed.landing_dir / "dangling.json").symlink_to("nowhere")
     (feed.landing_dir / "folder").symlink_to("sub")
@@ -60,8 +61,10 @@ def test_scan_passes_over_what_is_no_regular_file(feed: FeedDir, caplog: pytest.
     assert [file.name for file in found.ready] == ["a.json", "sub/b.json"]
     with caplog.at_level(logging.WARNING):
         landing.warn(found.held)
+    others = "'dangling.json', 'fifo.json', 'link.json' and 1 more stay in landing"
     assert [record.getMessage() for record in caplog.records] == [
-        r"'\udcff.json' stays in landing: its name is not UTF-8"
+        r"'\udcff.json' stays in landing: its name is not UTF-8",
+        f"{others}: not a regular file, but a link or a pipe: land the file itself",
     ]
 
 

@@ -33,7 +33,7 @@ def known(feed: FeedDir, path: Path) -> dict[str, str | None]:
     for content in ("[]", "[ ]", "{", "[  ]"):
         digest = feed.data_dir / "digest"
         digest.write_text(content)
-        found[content] = index.first(len(content), durable.sha256(digest))
+        found[content] = index.first(len(content), durable.sha256(digest), "a.json")
         digest.unlink()
     return found
 
@@ -65,7 +65,7 @@ def test_many_duplicates_of_a_run_ask_for_its_manifest_once(
         return read(path, kind)
 
     monkeypatch.setattr(manifest, "read_if_there", counted)
-    assert {index.first(2, sha256) for _ in range(5)} == {f"{TS}/a.json"}
+    assert {index.first(2, sha256, "a.json") for _ in range(5)} == {f"{TS}/a.json"}
     assert asked == [feed.at().commit_path]
 
 

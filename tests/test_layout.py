@@ -101,6 +101,6 @@ def test_a_group_names_its_files() -> None:
     assert group is run.groups[1]
     assert group.staged_path("sub/a.json") == f"/data/staging/{TS}/2/sub/a.json"
     assert group.progress_path == Path(f"/data/staging/{TS}/.fanfold/2/progress.json")
-    assert group.output_path == Path(f"/data/denormalized/{TS}/2.csv")
+    assert group.output_paths == [Path(f"/data/denormalized/{TS}/2.csv")]
     assert group.reason_name("a.json") == f"quarantine/{TS}/2/a.json.reason.json"
     assert group.quarantined_name("records.jsonl") == f"quarantine/{TS}/2/records.jsonl.bad"

@@ -399,7 +399,7 @@ ORDER = Field(
         Field("items", "list", inside=(Field(kind="object", inside=(Field("sku", key=1), Field("n", type="BIGINT"))),)),
     ),
 )
-CHAIN = (0, 1)
+CHAIN = ((0, False), (1, False))
 SLOT, FILE, NUMBER, ITEM, JOIN = Rows.SLOT, Rows.FILE, Rows.NUMBER, Rows.ITEM, Rows.JOIN
 
 
@@ -524,7 +524,9 @@ def test_other_fields_are_kept_as_json(record: str, rows: list[str | None]) -> N
     """Fields that the schema does not have stand in one column as compact JSON, nested as they were, by rows."""
     found = read_with(Reader(NESTED_LISTS, Others.RESCUE), [record.encode()])
     assert not found.wrong
-    written = Rows(NESTED_LISTS, [(Rows.RESCUED, 0, 0), (NUMBER, 0, 0)], (0, 1, 2), rescue=True).write([found.merged])
+    written = Rows(
+        NESTED_LISTS, [(Rows.RESCUED, 0, 0), (NUMBER, 0, 0)], ((0, False), (1, False), (2, False)), rescue=True
+    ).write([found.merged])
     read = list(csv.reader(io.StringIO(b"".join(written).decode(), newline="")))
     assert [row[0] or None for row in read] == rows
 

@@ -200,7 +200,7 @@ def test_records_are_joined_exploded_and_written(tmp_path: Path) -> None:
         (SLOT, 0, 0), (SLOT, 0, 1), (SLOT, 0, 2), (SLOT, 1, 0), (SLOT, 1, 1), (JOIN, 0, 1), (NUMBER, 0, 0), (ITEM, 0, 0)
     ]  # fmt: skip
     source = Source(
-        lambda wanted, arrow: Rows(ORDER, wanted, (0, 1), joins=joins, arrow=arrow),
+        lambda wanted, arrow: Rows(ORDER, wanted, ((0, False), (1, False)), joins=joins, arrow=arrow),
         lambda: [found.merged],
         flat,
         places,

@@ -15,7 +15,7 @@ from fanfold.errors import DataError, FanfoldError, MissingError
 from fanfold.native import Field, Joined, Others, Reader, Rows
 from fanfold.records.read import fields_of_csv
 from fanfold.records.references import Reference, check_header, opened
-from fanfold.spec.model import Merge
+from fanfold.spec.merge import Merge
 from tests.conftest import TS, MakeFeed
 from tests.core import read_with
 

@@ -30,15 +30,18 @@ from functools import lru_cache
 from itertools import chain, count, islice, zip_longest
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, NoReturn, TypeVar
+from urllib.parse import unquote
 from uuid import UUID
 
 import zstandard
 
 from fanfold import manifest
 from fanfold.errors import MissingError
-from fanfold.layout import Run, input_format, packing
-from fanfold.manifest import ArchivedFile, BadRecord, Column, Manifest, SubdirSummary
-from fanfold.spec.model import Input, Merge, Spec
+from fanfold.formats import input_format
+from fanfold.layout import Run, packing
+from fanfold.manifest import ArchivedFile, BadRecord, Column, Manifest, SubdirSummary, by_table, of_table
+from fanfold.spec.merge import Merge
+from fanfold.spec.model import Input, Spec
 from fanfold.spec.paths import Way, way_of, written
 
 What = Literal["missing", "extra", "changed", "doubled"]
@@ -46,8 +49,8 @@ Cells = list[str | None]
 # A record: what is in quarantine about it, and its value; None where it cannot be read.
 Found = tuple[BadRecord | None, Any]
 Item = TypeVar("Item")
-# What finds the values of a reference by a key, each by the number of its column.
-Match = Callable[[str | None], dict[int, Any] | None]
+# What finds the record of a reference by the parts of a key.
+Match = Callable[[tuple[str | None, ...]], Any]
 SQL = "values by SQL, or of a type that is not known"
 # In place of a key, where an element is not an object: no text of a file has this character.
 ELEMENT = "\ud800"
@@ -126,6 +129,8 @@ def audit(run: Run, committed: Manifest, sample_percent: float = 100) -> Audit:
         auditor.check_contents()
         auditor.check_counts()
     auditor.found.not_audited += Counter()
+    # What is wrong with an original is found with each table.
+    auditor.found.findings = list(dict.fromkeys(auditor.found.findings))
     return auditor.found
 
 
@@ -166,10 +171,10 @@ class _Ahead(deque[Item]):
 
 def _opened(path: Path) -> Any:
     """Open a file to read what is in it, unpacked."""
-    if path.suffix == ".gz":
+    if path.suffix.lower() == ".gz":
         return gzip.open(path)
     file = path.open("rb")
-    is_packed = path.suffix == ".zst"
+    is_packed = path.suffix.lower() == ".zst"
     return zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) if is_packed else file
 
 
@@ -288,6 +293,7 @@ def _records(path: Path, name: str, settings: Input, bad: _Ahead[BadRecord]) -> 
     Raises:
         ValueError: something is neither a good record nor one in quarantine: the file cannot be followed.
     """
+    given = _given(settings, name)
     with _opened(path) as file:
         text, is_parquet = _Text(file, 2 * settings.max_record_bytes, name, bad), input_format(name) == "parquet"
         if input_format(name) == "json":
@@ -299,7 +305,24 @@ def _records(path: Path, name: str, settings: Input, bad: _Ahead[BadRecord]) -> 
             of = bad.popleft() if is_bad else entry
             if of.record != number if of else not isinstance(record, dict):
                 _refuse(of or record)
-            yield of, record if isinstance(record, dict) else None
+            own = record if isinstance(record, dict) else {}
+            others = [key for key in given if own.get(key) is not None and _text_of(own[key]) != given[key]]
+            if others and not of:
+                _refuse(own[others[0]], f"{given[others[0]]!r}, as the path says, or a record in quarantine")
+            yield of, given | own | given if isinstance(record, dict) else None
+
+
+def _given(settings: Input, name: str) -> dict[str, Any]:
+    """Return the fields that the folders of a path give to the records below them."""
+    pairs = [folder.split("=", 1) for folder in name.split("/")[:-1] if folder.find("=") > 0]
+    given = {_of_url(key): None if text == "__HIVE_DEFAULT_PARTITION__" else _of_url(text) for key, text in pairs}
+    return given if settings.path_columns else {}
+
+
+def _of_url(text: str) -> str:
+    with contextlib.suppress(UnicodeDecodeError):
+        return unquote(text, errors="strict")
+    return text
 
 
 def _of_lines(lines: Iterator[tuple[BadRecord | None, list[Any]]]) -> Iterator[Found]:
@@ -514,6 +537,17 @@ def _value_at(value: Any, steps: Iterable[str]) -> Any:
     return None
 
 
+def _elements(value: Any, way: Way, *, is_element: bool = True) -> Iterator[Any]:
+    """Yield a record, or the elements of the array at the end of a way, through arrays."""
+    if isinstance(value, list):
+        for one in value:
+            yield from _elements(one, way)
+    elif way and isinstance(value, dict):
+        yield from _elements(value.get(way[0]), way[1:], is_element=False)
+    elif not way and is_element:
+        yield value
+
+
 def _steps(pointer: str) -> list[str]:
     return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
 
@@ -603,8 +637,8 @@ class _Trace:
     """What becomes of a record beside its rows."""
 
     def __init__(self, place: tuple[str, int]) -> None:
-        """Begin with nothing: no reference lacks a key, nothing is left out or lost, no amount counts for a total."""
-        self.place, self.lacking, self.left_out, self.lost = place, dict[str, Merge](), list[Any](), list[Any]()
+        """Begin with nothing: nothing is left out or lost, no amount counts for a total."""
+        self.place, self.left_out, self.lost = place, list[Any](), list[Any]()
         self.amounts: list[tuple[str, Any]] = []
 
 
@@ -615,66 +649,107 @@ def _reach(tree: dict[str, Any], way: Way) -> dict[str, Any]:
     return tree
 
 
-class _Rows:
-    """What rows a record must make, by the columns, the chain of arrays that explode, and the references."""
+class _References:
+    """The references as they were joined, found by their keys."""
 
     def __init__(self, run: Run, committed: Manifest, found: Audit) -> None:
-        """Read the references; look up where each field goes."""
-        self._spec, self.columns = run.feed.spec, [_Column(column, run.feed.spec) for column in committed.columns]
-        self._is_declared = self._spec.input.schema_mode == "declared"
-        self._blank = [UNKNOWN if column.expression else None for column in committed.columns]
+        """Read them."""
+        self._spec, self.names, self.matches = run.feed.spec, dict[str, list[str]](), dict[str, Match]()
+        self.arrays = [tuple(way) for table in committed.each_table.values() for way in table.explode]
+        settings = self._spec.input.model_copy(update={"records_at": ""})
+        for merge, frozen in zip(self._spec.merge, committed.summary.references, strict=True):
+            path = run.feed.kept_reference_path(frozen.path, frozen.sha256)
+            is_intact = path.is_file() and _content(path)[1] == frozen.sha256
+            self._read(merge, _records(path, path.name, settings, _Ahead()) if is_intact else ())
+            if not is_intact:
+                found.add("changed", (merge.reference, 0), f"{str(path)!r} is not the reference that was joined")
+
+    def _read(self, merge: Merge, records: Iterable[Found]) -> None:
+        """Put the records of a reference into a temporary database."""
+        rows, names = sqlite3.connect(""), dict[str, None]()
+        rows.execute("CREATE TABLE rows (key TEXT PRIMARY KEY, record BLOB) WITHOUT ROWID")
+        for _, record in records:
+            names |= dict.fromkeys(record)
+            key = [_text_of(record.get(name)) for name in merge.reference_keys]
+            if None not in key:
+                rows.execute("INSERT OR IGNORE INTO rows VALUES (?, ?)", [json.dumps(key), pickle.dumps(record)])
+        self.names[merge.into] = merge.columns or [*names]
+
+        @lru_cache(1000)
+        def match(key: tuple[str | None, ...]) -> Any:
+            found = rows.execute("SELECT record FROM rows WHERE key = ?", [json.dumps(key)]).fetchone()
+            # They were written here a moment ago.
+            return pickle.loads(found[0]) if found else None  # noqa: S301
+
+        self.matches[merge.into] = match
+
+    def level(self, way: Way) -> Way:
+        """Return the way of the innermost array that a way leads into; that of a record is empty."""
+        return max((array for array in self.arrays if way[: len(array)] == array), key=len, default=())
+
+    def match(self, merge: Merge, element: Any) -> Any:
+        """Return the record of a reference that a record, or an element, is joined to; None where there is none."""
+        # A declared schema has no key but a declared one.
+        fields = self._spec.input.fields if self._spec.input.schema_mode == "declared" else merge.record_keys
+        ways = [way_of(path) for path in merge.record_keys if path in fields]
+        key = tuple(_text_of(_value_at(element, way[len(self.level(way)) :])) for way in ways)
+        return self.matches[merge.into](key) if len(ways) == len(merge.record_keys) and None not in key else None
+
+    def lacking(self, record: Any) -> list[Merge]:
+        """Return the references that a record, or one of its elements, has no match in."""
+        return [
+            merge
+            for merge in self._spec.merge
+            if any(
+                self.match(merge, one) is None for one in _elements(record, self.level(way_of(merge.record_keys[0])))
+            )
+        ]
+
+
+class _Rows:
+    """What rows of a table a record must make, by the columns, the arrays that explode, and the references."""
+
+    def __init__(self, spec: Spec, committed: Manifest, name: str, references: _References) -> None:
+        """Look up where each field goes."""
+        tables, self.table, self._references = committed.each_table, committed.each_table[name], references
+        self._spec, self.columns = spec, [_Column(column, spec) for column in self.table.columns]
+        self.name, self.chosen = name, spec.flat_tables[name]
+        self._is_declared = spec.input.schema_mode == "declared"
+        self.blank = [UNKNOWN if column.expression else None for column in self.table.columns]
         self._own = {column.name: slot for slot, column in enumerate(self.columns) if column.source == "fanfold"}
-        # The record itself, and each array inside of it that explodes. The fields of each: the number of a column, the
-        # fields of an object, or -n for array n. What is declared and left out has the number behind the last column.
-        self._arrays, self._trees = (
-            [(), *map(tuple, committed.explode)],
-            list[dict[str, Any]]({} for _ in (0, *committed.explode)),
-        )
+        # The record itself, and each array inside of it that explodes here, and whether its fields stand here. The
+        # fields of each: the number of a column, the fields of an object, or -n for array n. What is declared and left
+        # out has the number behind the last column, what stands in another table one more.
+        self._arrays = [(), *map(tuple, self.table.explode)]
+        ends = [tuple(one.explode[-1]) if one.explode else () for one in tables.values()]
+        self._here = [way == self._arrays[-1] or way not in ends for way in self._arrays]
+        self._trees = list[dict[str, Any]]({} for _ in self._arrays)
         self._end = len(self.columns)
-        slots: dict[Way, int] = {way_of(path): self._end for path in self._spec.input.fields}
+        slots: dict[Way, int] = {way_of(path): self._end for path in spec.input.fields}
+        others = [column for one in tables.values() for column in one.columns if column.source == "record"]
+        slots |= {tuple(column.path): self._end + 1 for column in others}
         slots |= {column.way: slot for slot, column in enumerate(self.columns) if column.source == "record"}
-        for way, slot in [*slots.items(), *((array, -i) for i, array in enumerate(self._arrays) if i)]:
+        slots = {way: slot for way, slot in slots.items() if references.level(way) in self._arrays}
+        around = [way for way in references.arrays if references.level(way[:-1]) in self._arrays]
+        inner = {way: -self._arrays.index(way) if way in self._arrays else self._end + 1 for way in around}
+        for way, slot in [*slots.items(), *inner.items()]:
             level = self._level(way, len(self._arrays) if slot >= 0 else -slot)
             # An element that is not an object is put as the only field of one.
             steps = way[len(self._arrays[level]) :] or (ELEMENT,)
             _reach(self._trees[level], steps[:-1])[steps[-1]] = slot
-        self._totals = {slots[way_of(path)]: path for path in committed.totals}
+        levels = {merge.into: references.level(way_of(merge.record_keys[0])) for merge in spec.merge}
+        self._joins = [[merge for merge in spec.merge if levels[merge.into] == way] for way in self._arrays]
+        self._joined = {
+            into: [slot for slot, column in enumerate(self.columns) if column.source == into] for into in levels
+        }
+        self._totals = {slots[way_of(path)]: path for path in self.table.totals}
+        self.sums = dict.fromkeys(self.table.totals, Decimal(0))
         # Where each field of an object was first, by file, record and place; the keys that objects have together.
         self._first, self._shapes, self._counter = dict[tuple[int, str], Any](), set[tuple[Any, ...]](), count()
-        self._names, self._joins = {"fanfold": OWN_COLUMNS}, [list[tuple[Merge, Way, Match]]() for _ in self._arrays]
-        settings = self._spec.input.model_copy(update={"records_at": ""})
-        for merge, frozen in zip(self._spec.merge, committed.summary.references, strict=True):
-            path, key = run.feed.kept_reference_path(frozen.path, frozen.sha256), way_of(merge.record_key)
-            is_intact = path.is_file() and _content(path)[1] == frozen.sha256
-            match = self._matches(merge, _records(path, path.name, settings, _Ahead()) if is_intact else ())
-            level = self._level(key, len(self._arrays))
-            self._joins[level].append((merge, key[len(self._arrays[level]) :], match))
-            if not is_intact:
-                found.add("changed", (merge.reference, 0), f"{str(path)!r} is not the reference that was joined")
 
     def _level(self, way: Way, end: int) -> int:
         """Return the innermost of the first arrays that a way leads into."""
         return max(i for i, array in enumerate(self._arrays[:end]) if way[: len(array)] == array)
-
-    def _matches(self, merge: Merge, records: Iterable[Found]) -> Match:
-        """Return what finds the values of a reference by a key: a temporary database holds them."""
-        rows, names = sqlite3.connect(""), dict[str, None]()
-        rows.execute("CREATE TABLE rows (key TEXT PRIMARY KEY, cells BLOB) WITHOUT ROWID")
-        ways = {slot: column.way for slot, column in enumerate(self.columns) if column.source == merge.into}
-        for _, record in records:
-            names |= dict.fromkeys(record)
-            if (key := _text_of(record.get(merge.reference_key))) is not None:
-                cells = pickle.dumps({slot: _value_at(record, way) for slot, way in ways.items()})
-                rows.execute("INSERT OR IGNORE INTO rows VALUES (?, ?)", [key, cells])
-        self._names[merge.into] = merge.columns or [*names]
-
-        @lru_cache(1000)
-        def match(key: str | None) -> dict[int, Any] | None:
-            found = rows.execute("SELECT cells FROM rows WHERE key = ?", [key]).fetchone()
-            # They were written here a moment ago.
-            return pickle.loads(found[0]) if found else None  # noqa: S301
-
-        return match
 
     def begin(self) -> None:
         """Begin with the files of a subdirectory, by their names."""
@@ -682,33 +757,35 @@ class _Rows:
 
     def of(self, record: dict[str, Any], trace: _Trace) -> Iterator[_Row]:
         """Yield the rows of a record, in their order; the trace is complete with the last one."""
-        return self._rows(trace, record, _Row(trace.place, "", self._blank, {}), 0)
+        return self._rows(trace, record, _Row(trace.place, "", self.blank, {}), 0)
 
     def _rows(self, trace: _Trace, value: Any, above: _Row, level: int) -> Iterator[_Row]:
         """Yield the rows of a record or, at a deeper level, of an element; `above` has what is around it."""
         cells, rest, tree, way = [*(above.cells or ())], above.rest, self._trees[level], self._arrays[level]
-        for merge, key, match in self._joins[level]:
-            # A declared schema has no key but a declared one.
-            is_known = not self._is_declared or merge.record_key in self._spec.input.fields
-            if (found := match(_text_of(_value_at(value, key))) if is_known else None) is None:
-                trace.lacking[merge.into] = merge
-            for slot, inner in (found or {}).items():
-                cells[slot] = self.columns[slot].expect(inner)
+        for merge in self._joins[level]:
+            found = self._references.match(merge, value)
+            for slot in self._joined[merge.into]:
+                cells[slot] = self.columns[slot].expect(_value_at(found, self.columns[slot].way))
+        amounts, trace.amounts = trace.amounts, []
         left = self._put(tree, {ELEMENT: value} if ELEMENT in tree else value, cells, trace)
-        if left is not None and not self._is_declared:
-            (trace.lost if self._spec.denormalize.columns is None else trace.left_out).append(left)
-        elif left is not None:
-            rest = copy.deepcopy(rest) if level else left
-            if level:
-                _reach(rest, way[:-1])[way[-1]] = left
+        amounts, trace.amounts = trace.amounts, amounts
+        if left is not None and self._here[level]:
+            rest = self._keep(left, rest, level, trace)
         inner_way = self._arrays[level + 1] if level + 1 < len(self._arrays) else None
         array = _value_at(value, inner_way[len(way) :]) if inner_way else None
         if isinstance(array, list) and array:
             for position, element in enumerate(array, start=1):
                 item = f"{above.item}.{position}" if level else str(position)
-                yield from self._rows(trace, element, _Row(above.place, item, cells, rest), level + 1)
+                for row in self._rows(trace, element, _Row(above.place, item, cells, rest), level + 1):
+                    # Of what has no row here, nothing counts.
+                    trace.amounts += amounts
+                    amounts = []
+                    yield row
             return
         trace.lost.append(array)
+        if not self._here[level]:
+            return
+        trace.amounts += amounts
         if self._own:
             own = dict(
                 zip(OWN_COLUMNS, (rest or None, above.place[0], _Num(above.place[1]), above.item or None), strict=True)
@@ -716,6 +793,17 @@ class _Rows:
             for name, slot in self._own.items():
                 cells[slot] = self.columns[slot].expect(own[name])
         yield _Row(above.place, above.item, cells, rest)
+
+    def _keep(self, left: Any, rest: dict[str, Any], level: int, trace: _Trace) -> dict[str, Any]:
+        """Note what has no column; return what goes to `_rescued`, with what is around it."""
+        if not self._is_declared:
+            (trace.lost if self.chosen.columns is None else trace.left_out).append(left)
+            return rest
+        if not level:
+            return dict(left)
+        rest, way = copy.deepcopy(rest), self._arrays[level]
+        _reach(rest, way[:-1])[way[-1]] = left
+        return rest
 
     def _put(self, tree: dict[str, Any], value: Any, cells: list[Any], trace: _Trace) -> Any:
         """Put what is in an object into its cells; return what has none, None if there is nothing."""
@@ -733,7 +821,7 @@ class _Rows:
                     rest[key] = left
             elif slot == self._end:
                 trace.left_out.append(inner)
-            elif slot >= 0:
+            elif 0 <= slot < self._end:
                 cells[slot] = self.columns[slot].expect(inner)
                 if slot in self._totals:
                     trace.amounts.append((self._totals[slot], inner))
@@ -751,7 +839,7 @@ class _Rows:
         """Return what columns are sorted by: what is declared comes first, then the others as they first appeared."""
         sources, tree = ["record", *(merge.into for merge in self._spec.merge), "fanfold"], self._trees[0]
         if column.source != "record":
-            names = self._names[column.source]
+            names = {**self._references.names, "fanfold": OWN_COLUMNS}[column.source]
             return [(sources.index(column.source),), ([*names, column.way[0]].index(column.way[0]),)]
         ways = [way_of(path) for path in self._spec.input.fields]
         declared, ranks = [way[:size] for way in ways for size in range(1, len(way) + 1)], [(0,)]
@@ -782,22 +870,30 @@ OF_TEXT = {
 class _Auditor:
     def __init__(self, run: Run, committed: Manifest, sample_percent: float) -> None:
         self._run, self._committed, self._spec, self.found = run, committed, run.feed.spec, Audit(run.ts)
-        self._percent, self._unmatched, self._totals = sample_percent, 0, dict.fromkeys(committed.totals, Decimal(0))
-        self._rows = _Rows(run, committed, self.found)
-        self._columns = self._rows.columns
-        self._by_sql = sum(column.expression is not None for column in committed.columns)
+        self._percent, self._unmatched, self._references = sample_percent, 0, _References(run, committed, self.found)
+        self._tables = [_Rows(self._spec, committed, name, self._references) for name in committed.each_table]
+        self._rows = self._tables[0]
 
     def check_subdir(self, n: str) -> None:
-        """Compare table and bad records of a subdirectory with what its originals call for: by name, by record."""
+        """Compare tables and bad records of a subdirectory with what its originals call for: by name, by record."""
         files = sorted((f for f in self._committed.files if str(f.subdir) == n), key=lambda file: file.name)
-        output, bad = self._committed.outputs.get(n), _Ahead(self._bad_records(n))
-        self._rows.begin()
-        made = self._compare(output.path if output else "", chain.from_iterable(self._expected(f, bad) for f in files))
-        self._pass_others(bad)
-        sizes = (len(files), sum(f.size_bytes for f in files), sum(f.records for f in files))
-        expected = SubdirSummary(*sizes, output.rows, output.path) if output else SubdirSummary()
-        self.found.check(n, expected, self._committed.summary.subdirs.get(n))
-        self.found.check(output.path if output else n, made, output.rows if output else 0)
+        outputs = {one.name: one.table.outputs.get(n) for one in self._tables}
+        for rows in self._tables:
+            self._rows = rows
+            output, bad, before = outputs[rows.name], _Ahead(self._bad_records(n)), copy.copy(self.found)
+            rows.begin()
+            expected = chain.from_iterable(self._expected(f, bad) for f in files)
+            made = self._compare(output.path if output else "", expected)
+            self._pass_others(bad)
+            self.found.check(output.path if output else n, made, output.rows if output else 0)
+            if rows is not self._tables[0]:
+                # The originals are counted once.
+                self.found.files, self.found.records, self.found.scalars = before.files, before.records, before.scalars
+        sizes = len(files), sum(f.size_bytes for f in files), sum(f.records for f in files)
+        counts = {name: one.rows if one else 0 for name, one in outputs.items()}
+        paths = {name: one.path for name, one in outputs.items() if one}
+        summary = SubdirSummary(*(sizes if paths else (0, 0, 0)), by_table(counts), by_table(paths) if paths else None)
+        self.found.check(n, summary, self._committed.summary.subdirs.get(n))
 
     def _bad_records(self, n: str) -> Iterator[BadRecord]:
         """Yield the records that a subdirectory has in quarantine, and count them."""
@@ -829,10 +925,9 @@ class _Auditor:
         elif bad.code in unreadable:
             is_wrong = True
         elif bad.code == "no_match":
-            trace = _Trace(place)
             # Its values count for what columns have, too.
-            deque(self._rows.of(record, trace), maxlen=0)
-            is_wrong = not any(merge.on_missing != "keep" for merge in trace.lacking.values())
+            deque(self._rows.of(record, _Trace(place)), maxlen=0)
+            is_wrong = not any(merge.on_missing != "keep" for merge in self._references.lacking(record))
         elif bad.code in {"wrong_type", "inexact"}:
             kind = self._spec.input.fields.get(written(step for step in _steps(bad.pointer) if not step.isdecimal()))
             if kind:
@@ -884,27 +979,29 @@ class _Auditor:
         for row in self._rows.of(record, trace):
             if number:
                 yield row if is_sampled else row._replace(cells=None)
-                self.found.not_audited[SQL] += self._by_sql if is_sampled else 0
+                by_sql = sum(cell is UNKNOWN for cell in self._rows.blank)
+                self.found.not_audited[SQL] += by_sql if is_sampled else 0
         if number:
             self.found.not_audited["records outside of the sample"] += not is_sampled
             self.found.scalars += _leaves(record) if is_sampled else 0
-            self._check_trace(trace)
+            self._check_trace(trace, self._references.lacking(record))
 
-    def _check_trace(self, trace: _Trace) -> None:
+    def _check_trace(self, trace: _Trace, lacking: list[Merge]) -> None:
         """Count what a good record brings beside its rows, and name what it has no place for."""
-        self._unmatched += bool(trace.lacking)
+        self._unmatched += bool(lacking) and self._rows is self._tables[0]
         for path, amount in trace.amounts:
-            self._totals[path] += _number(str(amount or 0))
-        for merge in trace.lacking.values():
+            self._rows.sums[path] += _number(str(amount or 0))
+        for merge in lacking:
             if merge.on_missing != "keep":
                 self.found.add("extra", trace.place, f"it has rows, and no match in {merge.reference!r}")
-        self.found.not_audited["values left out by denormalize.columns"] += _leaves(trace.left_out)
+        key = f"{f'tables.{self._rows.name}' if self._rows.name else 'denormalize'}.columns"
+        self.found.not_audited[f"values left out by {key}"] += _leaves(trace.left_out)
         for value in filter(_leaves, trace.lost):
             self.found.add("missing", trace.place, f"{str(value)[:80]!r} is in no column")
 
     def _table(self, path: str) -> Iterator[Cells]:
         """Yield the rows of a table as texts, once its columns are those of the manifest."""
-        place, names = self._run.feed.data_dir / path, [column.name for column in self._columns]
+        place, names = self._run.feed.data_dir / path, [column.name for column in self._rows.columns]
         try:
             with place.open("rb") as file:
                 lines = (cells for _, cells in _Text(file, MOST_LINE_BYTES).lines(NOTHING))
@@ -956,9 +1053,9 @@ class _Auditor:
         elif cells is None:
             self.found.add("missing", row.place, f"its {row} is not in {path!r}")
         else:
-            if len(cells) != len(self._columns):
+            if len(cells) != len(self._rows.columns):
                 self.found.add("changed", row.place, f"its {row} has {len(cells)} cells, not one for each column")
-            for column, expected, text in zip(self._columns, row.cells or (), cells, strict=False):
+            for column, expected, text in zip(self._rows.columns, row.cells or (), cells, strict=False):
                 if expected != text:
                     pointer = "".join("/" + key.replace("~", "~0").replace("/", "~1") for key in column.way)
                     message = f"{column.name!r} is {text!r} in its {row}, expected {expected!r}"
@@ -966,22 +1063,32 @@ class _Auditor:
 
     def check_columns(self) -> None:
         """Compare names and order of the columns with the fields that they come from, and with the spec."""
-        columns, denormalize, names = self._committed.columns, self._spec.denormalize, [c.name for c in self._columns]
-        for column in columns:
+        for rows in self._tables:
+            self._check_columns(rows)
+
+    def _check_columns(self, rows: _Rows) -> None:
+        chosen, names = rows.chosen.columns, [column.name for column in rows.columns]
+        for column in rows.table.columns:
             above = [] if column.source == "record" else [column.source]
-            if column.path and column.name != denormalize.separator.join([*above, *column.path]):
+            if column.path and column.name != self._spec.denormalize.separator.join([*above, *column.path]):
                 self.found.add("changed", (column.name, 0), f"the column of {written(column.path)!r} has another name")
-        if denormalize.columns:
-            ordered = [name if isinstance(name, str) else next(iter(name)) for name in denormalize.columns]
-            ordered += [name for name in OWN_COLUMNS if name in names and name not in ordered]
+        keys = [way_of(path) for path in rows.chosen.keys]
+        ordered = [
+            column.name for way in keys for column in rows.columns if (column.source, column.way) == ("record", way)
+        ]
+        if chosen:
+            others = [name if isinstance(name, str) else next(iter(name)) for name in chosen]
+            others += [name for name in OWN_COLUMNS if name in names]
         else:
-            ordered = [column.name for column in sorted(self._columns, key=self._rows.rank)]
+            others = [column.name for column in sorted(rows.columns, key=rows.rank) if column.way not in keys]
+        ordered += [name for name in dict.fromkeys(others) if name not in ordered] if chosen else others
         # The fields of a duplicate have columns, too, and it is not read here.
         if any(not (file.duplicate_of or self._run.ts).startswith(self._run.ts) for file in self._committed.files):
             self.found.not_audited["the order of the columns, with duplicates of files of other runs"] += 1
         elif names and names != ordered:
-            self.found.add("changed", ("denormalize.columns", 0), f"found the columns {names}, expected {ordered}")
-        for one in self._columns:
+            place = f"tables.{rows.name}.columns" if rows.name else "denormalize.columns"
+            self.found.add("changed", (place, 0), f"found the columns {names}, expected {ordered}")
+        for one in rows.columns:
             if one.is_json not in {None, one.has_json}:
                 message = f"texts {'stand' if one.is_json else 'do not stand'} in quotes there, as JSON"
                 self.found.add("changed", (one.name, 0), message)
@@ -989,14 +1096,20 @@ class _Auditor:
     def check_contents(self) -> None:
         """Look for contents that made rows twice, or nowhere, over all complete runs of the feed."""
         # Run and file of each content that is not a duplicate; what was replayed is a duplicate of nothing.
-        makers: dict[tuple[int, str], list[tuple[str, ArchivedFile]]] = {}
+        makers: dict[tuple[object, ...], list[tuple[str, ArchivedFile]]] = {}
+        is_named = self._spec.input.identity == "name_and_content"
+
+        def key(file: ArchivedFile) -> tuple[object, ...]:
+            mark = file.name if is_named else str(sorted(_given(self._spec.input, file.name).items()))
+            return file.size_bytes, file.sha256, mark
+
         for path in sorted(self._run.feed.commits_dir.glob("[!.]*.json")):
             own = path.stem == self._run.ts
             for file in (self._committed if own else manifest.read(path, Manifest)).files:
                 if not file.duplicate_of:
-                    makers.setdefault((file.size_bytes, file.sha256), []).append((path.stem, file))
+                    makers.setdefault(key(file), []).append((path.stem, file))
         for file in self._committed.files:
-            found = makers.get((file.size_bytes, file.sha256), [])
+            found = makers.get(key(file), [])
             others = [f"{ts}/{f.name}" for ts, f in found if f is not file and _makes_rows(f) and not f.replay_of]
             if file.duplicate_of and not found and self._waits(file, file.duplicate_of):
                 self.found.not_audited["duplicates of a file that waits to be read"] += 1
@@ -1015,7 +1128,7 @@ class _Auditor:
 
     def check_counts(self) -> None:
         """Compare what was counted with the sums of the manifest."""
-        summary, files, outputs = self._committed.summary, self._committed.files, self._committed.outputs
+        summary, files = self._committed.summary, self._committed.files
         bad = sum(file.code is not None for file in files)
         self.found.check(
             "files",
@@ -1027,17 +1140,22 @@ class _Auditor:
         bad_records = sum(file.records_quarantined for file in files)
         self.found.check("records_quarantined", bad_records, summary.records_quarantined)
         self.found.check("records_unmatched", self._unmatched, summary.records_unmatched)
-        self.found.check("rows_out", sum(output.rows for output in outputs.values()), summary.rows_out)
-        self.found.not_audited[SQL] += sum(column.unknown for column in self._columns)
-        for path, total in self._committed.totals.items():
-            self.found.check(path, self._totals[path], Decimal(total))
+        for rows in self._tables:
+            counted = sum(output.rows for output in rows.table.outputs.values())
+            self.found.check("rows_out", counted, of_table(summary.rows_out)[rows.name])
+            self.found.not_audited[SQL] += sum(column.unknown for column in rows.columns)
+            for path, total in rows.table.totals.items():
+                self.found.check(path, rows.sums[path], Decimal(total))
         self._check_drift()
 
     def _check_drift(self) -> None:
         """Compare the columns with those of the run before, where that is in this `data_dir`, too."""
         if (drift := self._committed.drift) and (path := self._run.feed.run(drift.since).commit_path).exists():
-            before = {column.name: column.type for column in manifest.read(path, Manifest).columns}
-            now = {column.name: column.type for column in self._committed.columns}
+            tables = (one.each_table.items() for one in (manifest.read(path, Manifest), self._committed))
+            before, now = (
+                {f"{name}.{one.name}" if name else one.name: one.type for name, of in run for one in of.columns}
+                for run in tables
+            )
             self.found.check("drift.added", [name for name in now if name not in before], drift.added)
             self.found.check("drift.dropped", [name for name in before if name not in now], drift.dropped)
             both = [name for name in now if name in before]

@@ -3,15 +3,13 @@
 import os
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from fanfold.errors import MissingError
+from fanfold.formats import compression, input_format
 from fanfold.spec.model import Spec
 
-COMPRESSIONS = (".gz", ".zst")
 RECORDS_NAME = "records.jsonl"
-# Compressed as they are.
-PACKED_ALREADY = (*COMPRESSIONS, ".parquet")
 PACKED_SUFFIX = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 REASON_SUFFIX = ".reason.json"
 
@@ -40,7 +38,7 @@ def parse_ts(text: str) -> datetime:
         raise MissingError(msg) from None
 
 
-def archived_name(name: str, ts: str, packed: str = "") -> str:
+def archived_name(name: str, ts: str, packed: str = "", template: str = "{name}_{ts}") -> str:
     """Return the name of a landed file in the archive: `a/b.json.gz` becomes `a/b_<ts>.json.gz`.
 
     Different names stay different; compressed, `a.json` may become what `a.json.gz` is.
@@ -49,32 +47,20 @@ def archived_name(name: str, ts: str, packed: str = "") -> str:
         name: in landing.
         ts: of the run.
         packed: the suffix of the compression of the archive, for files that are not compressed yet.
+        template: `archive.name`, of which the folder and the endings are no part.
     """
-    stem, suffix = os.path.splitext(name)  # noqa: PTH122 - as a Path it takes twice as long
-    if packed and suffix not in PACKED_ALREADY:
-        return archived_name(name, ts) + packed
-    compression = ""
-    if suffix in COMPRESSIONS:
-        compression = suffix
-        stem, suffix = os.path.splitext(stem)  # noqa: PTH122
-    return f"{stem}_{ts}{suffix}{compression}"
+    plain = name[: len(name) - len(compression(name))]
+    stem, suffix = os.path.splitext(plain)  # noqa: PTH122 - as a Path it takes twice as long
+    is_packed = plain != name or input_format(name) == "parquet"
+    folder, slash, own = stem.rpartition("/")
+    made = template.format(name=own, ts=ts, date=f"{ts[:4]}-{ts[4:6]}-{ts[6:8]}")
+    return f"{folder}{slash}{made}{suffix}{name[len(plain) :]}{'' if is_packed else packed}"
 
 
 def packing(name: str, archived: str) -> str | None:
     """Return the suffix of the compression that the archive has added to a file that landed as `name`."""
-    suffix = next((suffix for suffix in COMPRESSIONS if archived.endswith(suffix)), None)
-    return suffix if suffix and not name.endswith(suffix) else None
-
-
-def input_format(name: str) -> Literal["json", "csv", "parquet"]:
-    """Return what a file is read as, by its name: `.csv`, `.parquet`, anything else is JSON."""
-    plain = name.removesuffix(".gz").removesuffix(".zst")
-    return "csv" if plain.endswith(".csv") else "parquet" if plain.endswith(".parquet") else "json"
-
-
-def place_in(name: str, line: int | None) -> str:
-    """Say where in a file a fault is, behind its name: ` line 3`; of Parquet, which has no lines, ` record 3`."""
-    return f" {'record' if input_format(name) == 'parquet' else 'line'} {line}" if line else ""
+    added = compression(archived)
+    return added if added and added != compression(name) else None
 
 
 class Place(NamedTuple):
@@ -185,7 +171,12 @@ class Run:
     def archived_name(self, name: str) -> str:
         """Return where the original that landed as `name` ends, relative to data_dir."""
         archive = self.feed.spec.archive
-        return f"{archive.path}/{archived_name(name, self.ts, PACKED_SUFFIX[archive.compression])}"
+        return f"{archive.path}/{archived_name(name, self.ts, PACKED_SUFFIX[archive.compression], archive.name)}"
+
+    def is_of_run(self, archived: str) -> bool:
+        """Say whether a file in the archive has a name that the run gives."""
+        before, _, behind = archived_name("\0.", self.ts, template=self.feed.spec.archive.name).partition("\0")
+        return archived.startswith(before) and behind in archived
 
     def archive_path(self, name: str) -> Path:
         """Return where the original that landed as `name` ends."""
@@ -194,7 +185,8 @@ class Run:
     def archived_marker_path(self, name: str) -> Path | None:
         """Return where the marker of a file that landed as `name` ends."""
         marker = self.feed.marker(name)
-        return self.feed.archive_dir / archived_name(marker, self.ts) if marker else None
+        template = self.feed.spec.archive.name
+        return self.feed.archive_dir / archived_name(marker, self.ts, template=template) if marker else None
 
 
 class Group:
@@ -220,9 +212,12 @@ class Group:
         self.bad_records_path = self.work_dir / RECORDS_NAME
         # Where DuckDB puts what does not fit into memory.
         self.spill_dir = self.work_dir / "spill"
-        # The published table.
-        self.output_name = f"{run.output_name}/{n}.{run.feed.spec.output.format}"
-        self.output_path = run.feed.data_dir / self.output_name
+        # The published tables, by their names; the one of a feed without `tables` has none, and no folder.
+        self.output_names = {
+            table: f"{run.output_name}/{table}{'/' if table else ''}{n}.{run.feed.spec.output.format}"
+            for table in run.feed.spec.tables or [""]
+        }
+        self.output_paths = [run.feed.data_dir / name for name in self.output_names.values()]
         # Where the bad files and the bad records end.
         self.quarantine_name = f"{run.feed.spec.quarantine.path}/{run.ts}/{n}"
         self.quarantine_dir = run.feed.data_dir / self.quarantine_name

@@ -5,16 +5,19 @@ manifest holds no clock, host or process: the same input gives the same bytes.
 """
 
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from fanfold import links
 from fanfold.errors import DataError
 from fanfold.layout import format_ts, parse_ts
 
 Document = TypeVar("Document", bound=msgspec.Struct)
+Value = TypeVar("Value", int, str)
 
 
 class BadRecord(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -88,17 +91,20 @@ class Published(msgspec.Struct, frozen=True):
 
 
 class SubdirSummary(msgspec.Struct, frozen=True):
-    """What went where in one subdirectory."""
+    """What went where in one subdirectory; with `tables`, `rows` and `output` are objects by table."""
 
     files: int = 0
     bytes: int = 0
     records: int = 0
-    rows: int = 0
-    output: str | None = None
+    rows: int | dict[str, int] = 0
+    output: str | dict[str, str] | None = None
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """The counts of a run. `files_in` = archived + quarantined; `records_in` = published + quarantined."""
+    """The counts of a run. `files_in` = archived + quarantined; `records_in` = published + quarantined.
+
+    With `tables`, `rows_out` is an object by table.
+    """
 
     ts: str
     files_in: int = 0
@@ -108,14 +114,26 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     records_in: int = 0
     records_quarantined: int = 0
     records_unmatched: int = 0
-    rows_out: int = 0
+    rows_out: int | dict[str, int] = 0
     subdirs: dict[str, SubdirSummary]
     references: list[FrozenReference] = []
 
 
-def empty_summary(ts: str, subdirs: int) -> Summary:
-    """Return the counts of a run without files."""
-    return Summary(ts=format_ts(parse_ts(ts)), subdirs={str(n): SubdirSummary() for n in range(1, subdirs + 1)})
+def by_table(values: dict[str, Value]) -> Value | dict[str, Value]:
+    """Return what there is of each table as a summary has it: alone where a feed has one table, without a name."""
+    return values.get("", values)
+
+
+def of_table(value: Value | dict[str, Value]) -> dict[str, Value]:
+    """Return by table what a summary has: the inverse of `by_table`."""
+    return value if isinstance(value, dict) else {"": value}
+
+
+def empty_summary(ts: str, subdirs: int, tables: Iterable[str] = ()) -> Summary:
+    """Return the counts of a run without files; `tables` are the names of its tables, if they have some."""
+    rows = by_table(dict.fromkeys(tables, 0) or {"": 0})
+    empty = {str(n): SubdirSummary(rows=rows) for n in range(1, subdirs + 1)}
+    return Summary(ts=format_ts(parse_ts(ts)), subdirs=empty, rows_out=rows)
 
 
 class Packed(msgspec.Struct, frozen=True):
@@ -169,10 +187,21 @@ class Drift(msgspec.Struct, frozen=True):
         return "; ".join([*told, *(["in another order"] if self.reordered else [])])
 
 
+class TableOfRun(msgspec.Struct, frozen=True):
+    """What a run has published as one table."""
+
+    explode: list[list[str]]
+    columns: list[Column]
+    outputs: dict[str, Published]
+    totals: dict[str, str]
+
+
 class Manifest(msgspec.Struct, frozen=True):
     """The final record of a run. `totals` are the exact sums of `verify.totals`, by path.
 
-    `drift` is there where the columns differ from those of the run before.
+    `drift` is there where the columns differ from those of the run before. What there is of each table stands in
+    `tables` where the feed has those; then columns, explode, outputs and totals at the top are empty. `each_table` has
+    either.
     """
 
     fanfold: str
@@ -187,7 +216,26 @@ class Manifest(msgspec.Struct, frozen=True):
     records_unmatched: dict[str, int]
     totals: dict[str, str]
     released: list[str]
-    drift: Drift | msgspec.UnsetType = msgspec.UNSET
+    drift: Drift | UnsetType = UNSET
+    tables: dict[str, TableOfRun] | UnsetType = UNSET
+
+    @property
+    def each_table(self) -> dict[str, TableOfRun]:
+        """The tables by name; the one of a feed without `tables` has none."""
+        if self.tables:
+            return self.tables
+        return {"": TableOfRun(self.explode, self.columns, self.outputs, self.totals)}
+
+    @property
+    def named_totals(self) -> dict[str, str]:
+        """The totals of all tables; those of a table with a name begin with it."""
+        tables = self.each_table.items()
+        return {f"{name}.{path}" if name else path: total for name, one in tables for path, total in one.totals.items()}
+
+    @property
+    def published(self) -> list[Published]:
+        """Every file of every table."""
+        return [one for table in self.each_table.values() for one in table.outputs.values()]
 
 
 def encode(document: msgspec.Struct) -> bytes:

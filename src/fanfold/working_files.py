@@ -113,13 +113,28 @@ class Excluded(msgspec.Struct, frozen=True):
     message: str
 
 
+class TableSchema(msgspec.Struct, frozen=True):
+    """One table of the run.
+
+    `explode` are the paths of the arrays that explode in it, from the outermost; `elsewhere` says of the record and of
+    each of these arrays whether its fields stand in another table; `flat` are the columns that a row has before SQL,
+    `columns` those of the output, in order.
+    """
+
+    explode: list[list[str]]
+    elsewhere: list[bool]
+    flat: list[Column]
+    columns: list[Column]
+
+
 class RunSchema(msgspec.Struct, frozen=True):
     """schema.json: what all parts of the run agree on.
 
-    `record` are the fields that records are read with; `explode` the paths of the arrays that explode, from the
-    outermost; `flat` the columns that a record and its references become, `columns` those of the output, in order;
-    `excluded` what no good record has; `drift` how the columns differ from those of the run before. `joined` gives for
-    each reference the slots of its columns in a frozen row, in the order of `flat`.
+    `record` are the fields that records are read with; `explode` the paths of the arrays that explode in some table;
+    `flat` the columns that a record and its references become, `columns` those of the output, in order, both where the
+    feed has one table; `excluded` what no good record has. `joined` gives for each reference the slots of its columns
+    in a frozen row, in their order; `drift` how the columns differ from those of the run before. `each_table` has the
+    tables by name; the one of a feed without `tables` has none.
     """
 
     record: list[Node]
@@ -131,12 +146,21 @@ class RunSchema(msgspec.Struct, frozen=True):
     excluded: list[Excluded] = []
     joined: list[list[int]] = []
     drift: Drift | None = None
+    tables: dict[str, TableSchema] = {}
+
+    @property
+    def each_table(self) -> dict[str, TableSchema]:
+        """The tables by name."""
+        plain = TableSchema(self.explode, [False] * (len(self.explode) + 1), self.flat, self.columns)
+        return self.tables or {"": plain}
 
 
 class Progress(msgspec.Struct, frozen=True):
     """progress.json: what a group has done.
 
     `records` are the good ones. `published` is null until the output is visible; `quarantined` where no record is bad.
+    Where the feed has `tables`, these have what is published, once all of it is visible. `outputs` has it by table in
+    either case.
     """
 
     files: list[Input]
@@ -145,6 +169,17 @@ class Progress(msgspec.Struct, frozen=True):
     records_quarantined: int = 0
     quarantined: Published | None = None
     published: Published | None = None
+    tables: dict[str, Published] = {}
+
+    @property
+    def outputs(self) -> dict[str, Published]:
+        """What is published, by table; nothing until all of it is."""
+        return {"": self.published} if self.published else self.tables
+
+    def with_outputs(self, outputs: dict[str, Published]) -> "Progress":
+        """Return it with what is published, by table."""
+        plain = outputs.get("")
+        return msgspec.structs.replace(self, published=plain, tables={} if plain else outputs)
 
 
 class Reason(msgspec.Struct, frozen=True):

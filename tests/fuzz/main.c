@@ -234,7 +234,7 @@ static void check_faults(const Answer *answer) {
 
 #define COLUMN(kind, scope, slot) {kind, scope, slot, {NULL, 0}, 0, 0, 0}
 
-static fanfold_rows *open_rows(const fanfold_options *options, const uint32_t *chain, size_t chain_size,
+static fanfold_rows *open_rows(const fanfold_options *options, const fanfold_level *chain, size_t chain_size,
                                const fanfold_column *columns, size_t column_count, int as_arrow) {
     fanfold_wanted wanted = {options->schema, options->others == FANFOLD_RESCUE, (uint32_t)as_arrow, options->joins,
                              options->join_count, chain, chain_size, columns, column_count};
@@ -243,7 +243,7 @@ static fanfold_rows *open_rows(const fanfold_options *options, const uint32_t *c
 
 /* The merged records are as many as the good ones, and their rows can be written, cut anywhere. */
 static void check_rows(const fanfold_options *options, const Answer *answer) {
-    static const uint32_t chain[] = {0, 1};
+    static const fanfold_level chain[] = {{0, 0}, {1, 0}};
     static const fanfold_column columns[] = {COLUMN(0, 0, 0), COLUMN(0, 1, 0), COLUMN(0, 0, 1), COLUMN(1, 0, 0),
                                              COLUMN(2, 0, 0), COLUMN(3, 0, 0), COLUMN(0, 1, 1), COLUMN(5, 0, 0)};
     uint32_t rescue = options->others == FANFOLD_RESCUE;
@@ -282,7 +282,7 @@ static void check_rows(const fanfold_options *options, const Answer *answer) {
 
 /* The same rows as columns: as many, and what is made is released. */
 static void check_columns(const fanfold_options *options, const Answer *answer) {
-    static const uint32_t chain[] = {0, 1};
+    static const fanfold_level chain[] = {{0, 0}, {1, 0}};
     static const struct {
         uint32_t kind, scope, slot;
         uint8_t type;
@@ -333,7 +333,7 @@ static FILE *as_file(const Text *text, int damaged) {
 
 /* Writes one column of merged records; what is damaged ends it. */
 static void write_column(const fanfold_options *options, const Text *merged, fanfold_column column, Text *csv) {
-    static const uint32_t chain[] = {0};
+    static const fanfold_level chain[] = {{0, 0}};
     fanfold_rows *rows = open_rows(options, chain, 1, &column, 1, 0);
     csv->size = 0;
     if (!rows) return;

@@ -45,16 +45,24 @@ def _wrapped(part: str) -> list[str]:
     return textwrap.wrap(part, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
-def of_run(feed: Feed, summary: Summary) -> dict[str, Any]:
+def of_run(feed: Feed, summary: Summary, without_rows: int) -> dict[str, Any]:
     """Return what a run that `verify_run` has ended has come to, for Airflow's page and for the tasks of others.
 
+    Args:
+        feed: the feed.
+        summary: the counts of the run.
+        without_rows: how many of its files made no rows.
+
     Returns:
-        `proof`, the sentence; the counts of the summary. Where there were files: the absolute paths `output` (none
-        without a table), `manifest`, and `quarantine` with `quarantined`, the number of bad records and files by code,
-        the most frequent first. Where the columns are not those of the run before: `drift`.
+        `proof`, the sentence; the counts of the summary, with `rows_out.<table>` where there are `tables`. Where there
+        were files: the absolute paths `output` (none without a table), `manifest`, and `quarantine` with `quarantined`,
+        the number of bad records and files by code, the most frequent first. Where the columns are not those of the run
+        before: `drift`.
     """
-    counts = {key: value for key, value in msgspec.structs.asdict(summary).items() if isinstance(value, (int, str))}
-    found: dict[str, Any] = {"proof": proof.sentence(summary), **counts}
+    fields = msgspec.structs.asdict(summary)
+    fields |= {f"rows_out.{name}": rows for name, rows in manifest.of_table(summary.rows_out).items() if name}
+    counts = {key: value for key, value in fields.items() if isinstance(value, (int, str))}
+    found: dict[str, Any] = {"proof": proof.sentence(summary, without_rows), **counts}
     run = runs.open_run(feed.data_dir, summary.ts)
     if run is None:
         return found

@@ -30,6 +30,8 @@ from fanfold.spec.model import load_spec
 
 log = logging.getLogger(__name__)
 
+# Of those that made no rows.
+SHOWN_FILES = 10
 DATA_DIR = "{{ params.data_dir }}"
 # A run that was triggered without a logical date is named by the moment after which it may run.
 EXECUTION_TS = "{{ dag_run.logical_date or dag_run.run_after }}"
@@ -86,7 +88,8 @@ class FeedTasks:
 
     def check_for_files(self, data_dir: str, execution_ts: str) -> bool:
         """Wait until a file is ready; between two looks no worker slot is held. Without one, the run is skipped."""
-        from fanfold.steps.check_for_files import check_for_files, seconds_to_next_look
+        from fanfold.steps.check_for_files import check_for_files, nothing_ready, seconds_to_next_look
+        from fanfold.steps.list_files import list_files
 
         with self._failures(data_dir, execution_ts):
             feed = self._open(data_dir)
@@ -96,7 +99,7 @@ class FeedTasks:
             first_look = context["ti"].get_first_reschedule_date(context)
             pause = seconds_to_next_look(feed, (now - first_look).total_seconds() if first_look else None)
         if pause is None:
-            msg = f"no file was ready in {feed.landing_dir} within {feed.spec.input.wait_seconds} s"
+            msg = f"{nothing_ready(feed, list_files(feed))}; waited for {feed.spec.input.wait_seconds} s"
             raise AirflowSkipException(msg)
         # A supervisor may notice the end of its task one heartbeat late. A task that is queued again by then is taken
         # for the one that ended, and failed.
@@ -191,7 +194,7 @@ class FeedTasks:
 
         feed = self._open(data_dir)
         with self._failures(data_dir, execution_ts):
-            summary = verify_run(data_dir, execution_ts, feed.spec.subdirs)
+            summary = verify_run(data_dir, execution_ts, feed.spec.subdirs, feed.spec.tables)
         found = self._tell(feed, summary)
         if failed := verdict_of(data_dir, execution_ts):
             report.fail([failed], self._spec(data_dir))
@@ -215,7 +218,12 @@ class FeedTasks:
 
     def _tell(self, feed: Feed, summary: Summary) -> dict[str, Any]:
         """Say in the log what a run has come to; of a success also to Slack, where asked, and by an Asset event."""
-        found = report.of_run(feed, summary)
+        from fanfold.steps.verify_run import without_rows
+
+        empty = without_rows(feed.data_dir, summary.ts)
+        for file, why in empty[:SHOWN_FILES]:
+            log.info("%r made no rows: it %s", file.name, why)
+        found = report.of_run(feed, summary, len(empty))
         for key, value in found.items():
             log.info("%s: %s", key, value)
         bad = report.in_quarantine(found)

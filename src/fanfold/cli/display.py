@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -13,18 +14,19 @@ from rich.text import Text
 
 from fanfold import interrupt
 from fanfold.errors import count
-from fanfold.manifest import Summary
+from fanfold.manifest import Summary, of_table
 from fanfold.proof import output_dir, sentence
 
 STEPS = ("merge_data", "denormalize_data", "archive_files")
 MARKS = {"running": ("…", "yellow"), "done": ("✔", "green"), "skipped": ("-", "dim"), "failed": ("✘", "bold red")}
-NUMBERS = {"files", "records", "rows", "bytes", "seconds"}
+NUMBERS = {"files", "no rows", "records", "rows", "bytes", "seconds"}
 # The cursor is hidden behind the table while that is drawn.
 MEND_TERMINAL = b"\x1b[?25h\n"
 # As many lines as fit on a screen.
 SHOWN_COLUMNS = 20
 SHOWN_SUBDIRS = 40
 SHOWN_ROWS = 3
+SHOWN_FILES = 10
 # A cell may have megabytes.
 SHOWN_CHARACTERS = 28
 
@@ -100,21 +102,32 @@ def _cell(value: object) -> Text:
 
 
 def print_summary(summary: Summary, seconds: Mapping[str, float], data_dir: Path) -> None:
-    """Print what went where, where it is, what is unmatched or bad, and the sentence that proves the count."""
-    to = console()
+    """Print what went where, what is unmatched or bad, which files made no rows, and the sentence of proof."""
+    from fanfold.steps.verify_run import without_rows
+
+    to, empty, out = console(), without_rows(data_dir, summary.ts), of_table(summary.rows_out)
+    of_subdir = Counter(str(file.subdir) for file, _ in empty)
+    heading = ("no rows",) if empty else ()
     print_table(
         to,
-        ("subdirectory", "files", "records", "rows", "bytes", "seconds"),
+        ("subdirectory", "files", *heading, "records", *(name or "rows" for name in out), "bytes", "seconds"),
         (
-            (n, subdir.files, subdir.records, subdir.rows, subdir.bytes, f"{seconds[n]:.1f}" if n in seconds else "")
-            for n, subdir in summary.subdirs.items()
+            (
+                *(n, one.files, *(of_subdir[n] for _ in heading), one.records),
+                *(*of_table(one.rows).values(), one.bytes, _seconds(seconds.get(n))),
+            )
+            for n, one in summary.subdirs.items()
         ),
-        total=("all", summary.files_in, summary.records_in, summary.rows_out, summary.bytes_in, ""),
+        total=(
+            *("all", summary.files_in, *(len(empty) for _ in heading)),
+            *(summary.records_in, *out.values(), summary.bytes_in, ""),
+        ),
         title=f"run {summary.ts}",
     )
     if published_dir := output_dir(summary, data_dir):
         to.print(f"outputs: {published_dir}")
-        _print_preview(to, sorted(published_dir.glob("*.csv"))[:1])
+        for name in out:
+            _print_preview(to, sorted((published_dir / name).glob("*.csv"))[:1], published_dir)
     if summary.records_unmatched:
         names = ", ".join(reference.path for reference in summary.references)
         unmatched = f"{summary.records_unmatched:,} of {summary.records_in:,} records have no match in {names}"
@@ -122,17 +135,27 @@ def print_summary(summary: Summary, seconds: Mapping[str, float], data_dir: Path
     if summary.records_quarantined or summary.files_quarantined:
         bad = f"{count(summary.records_quarantined, 'record')} and {count(summary.files_quarantined, 'file')}"
         to.print(f"WARNING: {bad} are bad: they lie in quarantine, each with the reason", style="yellow")
-    to.print(sentence(summary), style="bold green")
+    for file, why in empty[:SHOWN_FILES]:
+        to.print(f"{file.name!r} made no rows: it {why}")
+    if more := len(empty[SHOWN_FILES:]):
+        to.print(f"and {count(more, 'more file')} (the manifest has all)")
+    to.print(sentence(summary, len(empty)), style="bold green")
 
 
-def _print_preview(to: Console, tables: Iterable[Path]) -> None:
+def _seconds(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds:.1f}"
+
+
+def _print_preview(to: Console, tables: Iterable[Path], above: Path) -> None:
     """Print the first rows of tables of CSV, a line for each column; of wide tables, as many as fit."""
     for path in tables:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(itertools.islice(csv.reader(file), SHOWN_ROWS + 1))
         columns = list(zip(*rows, strict=False)) if rows[1:] else []
         lines = ([name, *map(_shortened, cells)] for name, *cells in columns[:SHOWN_COLUMNS])
-        print_table(to, [""] * len(rows), lines, title=f"{path.name}: the first {count(len(rows) - 1, 'row')}")
+        print_table(
+            to, [""] * len(rows), lines, title=f"{path.relative_to(above)}: the first {count(len(rows) - 1, 'row')}"
+        )
         if more := len(columns[SHOWN_COLUMNS:]):
             to.print(f"and {count(more, 'more column')}")
 

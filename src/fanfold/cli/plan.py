@@ -42,22 +42,24 @@ def plan(spec: Path, data_dir: Path | None, *, write_fields: bool, as_json: bool
 
 def _print(planned: "Plan") -> None:
     from fanfold.cli import display
-    from fanfold.layout import place_in
+    from fanfold.formats import place_in
 
     to = display.wide_console()
     if planned.resumes:
         to.print(f"the unfinished run {planned.resumes} is resumed first")
-    settling = f", {planned.settling:,} are settling (input.settle_seconds)" if planned.settling else ""
-    held = f", {planned.held:,} cannot be taken (see the warnings)" if planned.held else ""
-    to.print(f"{count(planned.files, 'file')} ready ({count(planned.bytes, 'byte')}){settling}{held}")
+    to.print(f"{count(planned.files, 'file')} ready ({count(planned.bytes, 'byte')})")
+    if planned.left:
+        to.print(f"in landing {planned.left}")
     parts = ((n, part.files, part.records, part.bytes) for n, part in planned.subdirs.items())
     display.print_table(to, ("subdirectory", "files", "records", "bytes"), parts)
-    columns = [(one.name, one.type, written([one.source, *one.path]), one.first_file) for one in planned.columns]
-    # On a screen what comes last would push all else away; a pipe gets everything.
-    shown = display.SHOWN_COLUMNS if to.is_terminal else len(columns)
-    display.print_table(to, ("column", "type", "from", "first file"), columns[:shown])
-    if more := len(columns[shown:]):
-        to.print(f"and {count(more, 'more column')} (fanfold plan --json has all)")
+    tables = planned.columns if isinstance(planned.columns, dict) else {"": planned.columns}
+    for name, found in tables.items():
+        columns = [(one.name, one.type, written([one.source, *one.path]), one.first_file) for one in found]
+        # On a screen what comes last would push all else away; a pipe gets everything.
+        shown = display.SHOWN_COLUMNS if to.is_terminal else len(columns)
+        display.print_table(to, ("column", "type", "from", "first file"), columns[:shown], title=name)
+        if more := len(columns[shown:]):
+            to.print(f"and {count(more, 'more column')} (fanfold plan --json has all)")
     for reference in planned.references:
         to.print(f"reference {reference.path}: {count(reference.rows, 'row')}, sha256 {reference.sha256}")
     if drift := planned.drift:

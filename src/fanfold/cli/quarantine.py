@@ -28,7 +28,7 @@ def list_quarantine(feed: "Feed", *, decided: bool, as_json: bool) -> None:
     """List bad records and files, the oldest first; then the unfinished runs: what is bad in them comes later."""
     from fanfold.feed import quarantine as kept
     from fanfold.feed import status
-    from fanfold.layout import place_in
+    from fanfold.formats import place_in
 
     found = [item for item in kept.items(feed) if decided or item.state == "open"]
     if as_json:

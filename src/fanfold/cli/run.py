@@ -1,6 +1,7 @@
 """`fanfold run`: all steps here and now."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -34,7 +35,10 @@ def run(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str | N
     import msgspec
 
     from fanfold.cli import display
+    from fanfold.feed import left
     from fanfold.steps import local
+    from fanfold.steps.check_for_files import nothing_ready
+    from fanfold.steps.list_files import list_files
     from fanfold.steps.start import start
 
     if from_archive is not None:
@@ -46,12 +50,22 @@ def run(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str | N
             done, failed = local.run_next(feed, board.begin)
         else:
             done = local.run(feed, ts, board)
+    found = list_files(feed)
     if done.summary.files_in or not failed:
         if as_json:
-            drift = {"drift": done.drift} if done.drift else {}
-            print_json({**msgspec.to_builtins(done.summary), **drift, "seconds": round(done.seconds, 3)})
+            more: dict[str, Any] = {
+                "files_ignored": len(found.ignored),
+                "files_waiting": len(found.ready) + found.waiting,
+            }
+            more |= {"drift": done.drift} if done.drift else {}
+            print_json({**msgspec.to_builtins(done.summary), **more, "seconds": round(done.seconds, 3)})
         else:
             display.print_summary(done.summary, done.subdir_seconds, feed.data_dir)
+    stay = left.told(found, [file.name for file in found.ready])
+    if not done.summary.files_in:
+        click.echo(nothing_ready(feed, found), err=True)
+    elif stay:
+        click.echo(f"in landing {stay}", err=True)
     if done.failed:
         failed.append(DataError(done.failed))
     if failed:

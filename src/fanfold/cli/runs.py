@@ -24,6 +24,7 @@ def status(feed: "Feed", *, as_json: bool) -> None:
     (quarantine.max_bad_files_percent).
     """
     from fanfold.cli import display
+    from fanfold.feed import left
     from fanfold.feed import status as statuses
     from fanfold.steps.list_files import list_files
 
@@ -42,9 +43,8 @@ def status(feed: "Feed", *, as_json: bool) -> None:
             to.print(f"run {one.ts}: {count(one.files, 'file')} waiting in {feed.run(one.ts).staging_dir}")
     if feed.landing_dir.is_dir():
         landing = list_files(feed)
-        held = sum(map(len, landing.held.values()))
-        stay = f", {held:,} cannot be taken (fanfold plan says why)" if held else ""
-        to.print(f"landing: {count(len(landing.ready), 'file')} ready, {len(landing.settling):,} settling{stay}")
+        stay = left.told(landing)
+        to.print(f"landing: {count(len(landing.ready), 'file')} ready" + (f", {stay}" if stay else ""))
 
 
 def _row(run: "RunStatus") -> "Row":
@@ -52,7 +52,8 @@ def _row(run: "RunStatus") -> "Row":
     if run.released:
         state += f", {count(run.released, 'file')} released"
     groups = ", ".join(f"{n} {state}" for n, state in run.groups.items()) if run.state == "unfinished" else ""
-    return (run.ts, state, run.files, run.records, run.rows, groups)
+    rows = sum(run.rows.values()) if isinstance(run.rows, dict) else run.rows
+    return (run.ts, state, run.files, run.records, rows, groups)
 
 
 @click.command()

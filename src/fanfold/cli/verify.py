@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 from fanfold.cli.options import JSON, print_json, with_feed
 from fanfold.errors import count
+from fanfold.proof import rows_in_words
 
 
 class Checks(NamedTuple):
@@ -70,7 +71,7 @@ def _print(found: "Recount", report: "Audit | None") -> None:
     sums = "".join(f", sum of {name} {total}" for name, total in found.totals.items())
     click.echo(
         f"run {found.ts}: recounted {count(found.files, 'original')}, {count(found.bytes, 'byte')}, "
-        f"{count(found.records, 'record')}, {count(found.rows, 'row')}{sums}: "
+        f"{count(found.records, 'record')}, {rows_in_words(found.rows)}{sums}: "
         + (f"gaps: {len(found.gaps)}" if found.gaps else "nothing lost, nothing twice")
     )
     if found.failed:

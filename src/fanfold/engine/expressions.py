@@ -35,14 +35,23 @@ FUNCTIONS = """
 """
 
 
-def column(name: str, expression: str, flat: list[Column], files: Collection[str] = ()) -> Column:
-    """Return the column that an expression makes of the columns of a flat row; `files` are those that were scanned.
+def column(
+    name: str, expression: str, flat: list[Column], files: Collection[str] = (), key: str = "denormalize.columns"
+) -> Column:
+    """Return the column that an expression makes of the columns of a flat row.
+
+    Args:
+        name: of the column.
+        expression: in SQL.
+        flat: the columns of a flat row.
+        files: those that were scanned.
+        key: of the spec, where the expression stands.
 
     Raises:
         DataError: it is not an expression of SQL, names a column that is not there, or does what one may not: read a
             table or a file, aggregate, or answer differently from time to time.
     """
-    place = f"denormalize.columns {name!r}: {expression!r}"
+    place = f"{key} {name!r}: {expression!r}"
     try:
         with connect() as connection:
             nodes = _parsed(connection, expression)

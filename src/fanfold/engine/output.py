@@ -35,6 +35,7 @@ class Source(NamedTuple):
         flat: the columns of a flat row.
         places: where each of them is.
         record_bytes: how large a record is, on average.
+        key: of the spec, where the columns are chosen.
     """
 
     rows: Callable[[Sequence[Place], Sequence[tuple[str, str]]], Rows]
@@ -42,6 +43,7 @@ class Source(NamedTuple):
     flat: Sequence[Column]
     places: Sequence[Place]
     record_bytes: int
+    key: str = "denormalize.columns"
 
 
 def write(target: Path, form: str, columns: Sequence[Column], source: Source, spill_dir: Path | None = None) -> int:
@@ -77,7 +79,7 @@ def write(target: Path, form: str, columns: Sequence[Column], source: Source, sp
                 raise stream.error from None
             if not isinstance(error, OF_VALUES) or not any(column.expression for column in columns):
                 raise
-            msg = f"denormalize.columns: {' '.join(str(error).splitlines()[0].split())}"
+            msg = f"{source.key}: {' '.join(str(error).splitlines()[0].split())}"
             raise DataError(msg) from None
     made = int(copied[0][0])
     if made != stream.rows:

@@ -110,7 +110,7 @@ def _seen_beside_staging(run: Run, members: list[Group]) -> Iterator[Path]:
         yield run.archive_path(name)
         if run.release_path.exists():
             yield run.feed.landing_dir / name
-    yield from (group.output_path for group in members)
+    yield from (path for group in members for path in group.output_paths)
     yield from _files_in(group.quarantine_dir for group in members)
 
 

@@ -17,7 +17,7 @@ def has_files(group: Group) -> bool:
         MissingError: the groups are not prepared yet.
     """
     if committed := manifest.read_if_there(group.run.commit_path, Manifest):
-        return str(group.n) in committed.outputs
+        return any(str(group.n) in table.outputs for table in committed.each_table.values())
     # A DAG may have more groups than the run has subdirectories.
     if group.n > group.run.feed.spec.subdirs or group.n in runs.released_groups(group.run):
         return False
@@ -38,7 +38,8 @@ def progress_of(group: Group) -> Progress | None:
     quarantined = committed.quarantined.get(n)
     bad = quarantined.rows if quarantined else 0
     good = committed.summary.subdirs[n].records - bad
-    return Progress(files, good, committed.records_unmatched[n], bad, quarantined, committed.outputs[n])
+    outputs = {name: table.outputs[n] for name, table in committed.each_table.items()}
+    return Progress(files, good, committed.records_unmatched[n], bad, quarantined).with_outputs(outputs)
 
 
 def last_finished(group: Group, names: list[str]) -> str:
@@ -46,7 +47,7 @@ def last_finished(group: Group, names: list[str]) -> str:
     progress = manifest.read_if_there(group.progress_path, Progress)
     if progress is None:
         return "staged"
-    if progress.published is None:
+    if not progress.outputs:
         return "merged"
     return "published" if any((group.subdir_dir / name).exists() for name in names) else "archived"
 

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from fanfold import manifest
+from fanfold.landed import told_apart_by
 from fanfold.layout import Feed
 from fanfold.manifest import ArchivedFile
 
@@ -78,12 +79,18 @@ class Index:
         )
         return {value for (value,) in found}
 
-    def first(self, size: int, sha256: str) -> str | None:
-        """Return the first file with these bytes as `<ts>/<name>`, once its manifest has confirmed it."""
-        found = self._connection.execute(
+    def first(self, size: int, sha256: str, like: str) -> str | None:
+        """Return the first file that a file `like` with these bytes is a duplicate of, as `<ts>/<name>`.
+
+        Its manifest has confirmed it.
+        """
+        settings = self._feed.spec.input
+        alike = self._connection.execute(
             "SELECT ts, name FROM files WHERE size_bytes = ? AND sha256 = ? AND NOT duplicate ORDER BY ts, name",
             [size, sha256],
-        ).fetchone()
+        )
+        mark = told_apart_by(settings, like)
+        found = next(((ts, name) for ts, name in alike if told_apart_by(settings, name) == mark), None)
         if found is None:
             return None
         ts, name = found
@@ -93,7 +100,7 @@ class Index:
         self._connection.close()
         self._path.unlink(missing_ok=True)
         self._open()
-        return self.first(size, sha256)
+        return self.first(size, sha256, like)
 
 
 def _opened(database: Path | str, feed: Feed) -> sqlite3.Connection:

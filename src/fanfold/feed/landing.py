@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 SHOWN_NAMES = 3
 SHOWN_REASONS = 10
+NOT_A_FILE = "not a regular file, but a link or a pipe: land the file itself"
 CHANGED_IN_FUTURE = "it changed at a time that is still to come: set the clock right"
 UNFINISHED = (".part", ".tmp", ".crdownload", "~")
 
@@ -36,12 +37,24 @@ class Landing(NamedTuple):
     """What lies in landing.
 
     `ready` is sorted by name; `settling` says in how many seconds each may be ready; `held` are names that this process
-    cannot take, by the reason.
+    cannot take, by the reason; `unmarked` wait for their marker; `ignored` are taken by no pattern.
     """
 
     ready: list[LandedFile]
     settling: dict[str, float]
     held: dict[str, list[str]]
+    unmarked: list[str] = []  # noqa: RUF012 - a NamedTuple is not changed
+    ignored: list[str] = []  # noqa: RUF012
+
+    @property
+    def waiting(self) -> int:
+        """The number of files that patterns take and that are not ready."""
+        return len(self.settling) + len(self.unmarked) + sum(map(len, self.held.values()))
+
+
+def taken_by(patterns: list[str]) -> re.Pattern[str]:
+    """Return what matches the file names that one of some shell patterns takes, whatever their letter case."""
+    return re.compile("|".join(map(fnmatch.translate, patterns)) or r"(?!)", re.IGNORECASE)
 
 
 def warn(held: Mapping[str, list[str]]) -> None:
@@ -58,12 +71,12 @@ def warn(held: Mapping[str, list[str]]) -> None:
 def scan_landing(
     landing_dir: Path, patterns: list[str], settle_seconds: float, done_suffix: str | None = None
 ) -> Landing:
-    """List the files that match one of `patterns`, in all sub-folders. Nothing is changed.
+    """List the files in all sub-folders: those that match one of `patterns`, and the others. Nothing is changed.
 
-    Hidden names, unfinished downloads (`.part`, `.tmp`, `.crdownload`, `~`), links, and everything that is not a
-    regular file are passed over; so are, with a `done_suffix`, files without their marker, and the markers. Held are
-    names that are not UTF-8, what this process may not read, or not rename out of its folder, itself or its marker, and
-    what changed at a time that is still to come. A file settles by the later of its mtime and ctime, by its ctime where
+    Hidden names, unfinished downloads (`.part`, `.tmp`, `.crdownload`, `~`) and, with a `done_suffix`, the markers are
+    passed over. Held are links and all else that is not a regular file, names that are not UTF-8, what this process may
+    not read, or not rename out of its folder, itself or its marker, and what changed at a time that is still to come. A
+    file settles by the later of its mtime and ctime, by its ctime where
     its mtime is still to come.
 
     Raises:
@@ -77,11 +90,15 @@ def scan_landing(
     held: dict[str, list[str]] = {}
     entries = dict(_walk(str(landing_dir), "", held))
     look = functools.cache(lambda folder: (is_writable(folder), os.lstat(folder)))
-    wanted = re.compile("|".join(map(fnmatch.translate, patterns)) or r"(?!)")
+    unmarked: list[str] = []
+    ignored: list[str] = []
+    wanted = taken_by(patterns)
     for name, entry in entries.items():
         parts = [name, name + done_suffix] if done_suffix else [name]
-        is_marker = done_suffix is not None and name.endswith(done_suffix)
-        if is_marker or parts[-1] not in entries or not wanted.match(entry.name):
+        if done_suffix and name.endswith(done_suffix):
+            continue
+        if not wanted.match(entry.name) or parts[-1] not in entries:
+            (unmarked if wanted.match(entry.name) else ignored).append(name)
             continue
         with contextlib.suppress(FileNotFoundError):
             if reason := next(filter(None, (_held(part, entries[part], look) for part in parts)), None):
@@ -97,7 +114,8 @@ def scan_landing(
                 settling[name] = wait
             else:
                 ready.append(LandedFile(name, info.st_size))
-    return Landing(sorted(ready), settling, {reason: sorted(names) for reason, names in sorted(held.items())})
+    reasons = {reason: sorted(names) for reason, names in sorted(held.items())}
+    return Landing(sorted(ready), settling, reasons, sorted(unmarked), sorted(ignored))
 
 
 def _walk(directory: str, folder: str, held: dict[str, list[str]]) -> Iterator[tuple[str, os.DirEntry[str]]]:
@@ -116,13 +134,15 @@ def _walk(directory: str, folder: str, held: dict[str, list[str]]) -> Iterator[t
             name = folder + entry.name
             if entry.is_dir(follow_symlinks=False):
                 yield from _walk(entry.path, f"{name}/", held)
-            elif entry.is_file(follow_symlinks=False):
+            else:
                 yield name, entry
 
 
 def _held(name: str, entry: os.DirEntry[str], look: Callable[[str], tuple[bool, os.stat_result]]) -> str | None:
     """Say why a file cannot be taken: by rule where a rule says it, not by trying. `look` tells of its folder."""
     folder, me = entry.path.rpartition("/")[0], os.geteuid()
+    if not entry.is_file(follow_symlinks=False):
+        return NOT_A_FILE
     if name != name.encode(errors="replace").decode():
         return "its name is not UTF-8"
     if not os.access(entry.path, os.R_OK, effective_ids=True):

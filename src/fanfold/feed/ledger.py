@@ -10,6 +10,7 @@ from fanfold import durable, manifest
 from fanfold.feed import groups, quarantine, runs
 from fanfold.feed.index import Index
 from fanfold.feed.originals import original_sha256
+from fanfold.landed import told_apart_by
 from fanfold.layout import Feed, Group, Place
 from fanfold.working_files import Input, Inputs, Progress
 
@@ -41,10 +42,11 @@ class Ledger:
         Where the group `merging` of `ts` decides again, what its other groups have merged counts as published, and
         files of the run that are as they were when it was decided about them count as staged.
         """
-        self._ts = ts
+        self._ts, self._feed = ts, feed
         self._replays = quarantine.replays(feed)
         self._names: set[str] = set()
-        self._first: dict[tuple[int, str], str] = {}
+        # By size, hash, and what tells it from others with the same bytes.
+        self._first: dict[tuple[int, str, str], str] = {}
         self._sizes: set[int] = set()
         # By their size: who they are, and where each may lie.
         self._staged: dict[int, list[tuple[str, list[Path]]]] = defaultdict(list)
@@ -55,7 +57,7 @@ class Ledger:
                 progress = manifest.read_if_there(group.progress_path, Progress)
                 if group.n in released:
                     continue
-                if progress and (group.n != merging if is_merging else progress.published):
+                if progress and (group.n != merging if is_merging else progress.outputs):
                     self._add(run.ts, [file for file in progress.files if not file.fault])
                 elif run.ts != ts or is_merging:
                     listed = manifest.read_if_there(group.inputs_path, Inputs) or Inputs([])
@@ -69,7 +71,7 @@ class Ledger:
         for file in published:
             if not file.duplicate_of:
                 self._sizes.add(file.size_bytes)
-                self._first.setdefault((file.size_bytes, file.sha256 or ""), f"{ts}/{file.name}")
+                self._first.setdefault(self._key(file.size_bytes, file.sha256, file.name), f"{ts}/{file.name}")
 
     def _add_staged(self, group: Group, staged: list[Input]) -> None:
         self._names |= {file.name for file in staged}
@@ -78,12 +80,18 @@ class Ledger:
                 places = [Path(group.staged_path(file.name)), group.run.archive_path(file.name)]
                 self._staged[file.size_bytes].append((f"{group.run.ts}/{file.name}", places))
 
+    def _key(self, size: int, sha256: str | None, name: str) -> tuple[int, str, str]:
+        return size, sha256 or "", told_apart_by(self._feed.spec.input, name)
+
     def _hash_staged(self, size: int) -> None:
         for label, places in self._staged.pop(size, ()):
             for place in places:
                 # Its group may archive it in this moment; one that is in neither place is lost to its own run.
                 with contextlib.suppress(FileNotFoundError):
-                    self._first.setdefault((size, original_sha256(place, PurePosixPath(label).name)), label)
+                    name = label.partition("/")[2]
+                    self._first.setdefault(
+                        self._key(size, original_sha256(place, PurePosixPath(name).name), name), label
+                    )
                     self._sizes.add(size)
                     break
 
@@ -115,8 +123,8 @@ class Ledger:
             self._hash_staged(size)
             if size in self._sizes or counts[size] > 1 or size in indexed:
                 sha256 = hashes.get(name) or durable.sha256(Path(path))
-                of = self._index.first(size, sha256) if size in indexed else None
-                of = of or self._first.setdefault((size, sha256), f"{self._ts}/{name}")
+                of = self._index.first(size, sha256, name) if size in indexed else None
+                of = of or self._first.setdefault(self._key(size, sha256, name), f"{self._ts}/{name}")
                 if of != f"{self._ts}/{name}":
                     decisions[name] = Decision("duplicate", of)
         return decisions

@@ -1,7 +1,6 @@
 """A bad record or file is landed again, as it was or corrected: the next run takes it like any other file, once."""
 
 import csv
-import fnmatch
 import io
 import os
 import re
@@ -13,8 +12,11 @@ from fanfold import durable, manifest
 from fanfold.errors import DataError
 from fanfold.faults import steps
 from fanfold.feed import access, archive, runs
+from fanfold.feed.landing import taken_by
 from fanfold.feed.quarantine import Item, Resolution, resolution_path
-from fanfold.layout import COMPRESSIONS, Feed, input_format
+from fanfold.formats import compression, input_format
+from fanfold.landed import path_columns
+from fanfold.layout import Feed
 from fanfold.manifest import BadFile, BadRecord, Manifest
 from fanfold.records.content import windows
 from fanfold.records.read import fields_of_csv
@@ -35,14 +37,14 @@ def replay(feed: Feed, item: Item, corrected: bytes | None = None) -> Resolution
         DataError: it was discarded, or replayed with another text; its text was not kept; no pattern of the feed takes
             the file.
     """
-    path, landed_as = resolution_path(feed, item.item), PurePosixPath(_landed_as(item))
+    path, landed_as = resolution_path(feed, item.item), PurePosixPath(_landed_as(feed, item))
     # With the same suffix of compression, it moves as it is.
-    waiting = path.with_suffix(f".landing{landed_as.suffix if landed_as.suffix in COMPRESSIONS else ''}")
+    waiting = path.with_suffix(f".landing{compression(landed_as.name)}")
     access.check_targets([path.parent, (feed.landing_dir / landed_as).parent], feed.folders)
     decision = manifest.read_if_there(path, Resolution)
     is_first = decision is None
     if decision is None:
-        if not any(fnmatch.fnmatchcase(landed_as.name, pattern) for pattern in feed.spec.input.patterns):
+        if not taken_by(feed.spec.input.patterns).match(landed_as.name):
             msg = f"{str(landed_as)!r} is taken by none of input.patterns"
             msg += ": land the corrected file yourself, and discard this"
             raise DataError(msg)
@@ -65,11 +67,14 @@ def replay(feed: Feed, item: Item, corrected: bytes | None = None) -> Resolution
     return decision
 
 
-def _landed_as(item: Item) -> str:
+def _landed_as(feed: Feed, item: Item) -> str:
     place, name = f"replay/{item.item.replace(':', '/')}", PurePosixPath(item.bad.file)
     if isinstance(item.bad, BadFile):
         return place
-    plain = name.stem if name.suffix in COMPRESSIONS else name.name
+    # What its path gave to a record, it gives it again.
+    named = [folder for folder in name.parts[:-1] if path_columns(feed.spec.input, f"{folder}/")]
+    place = "/".join([place, *named])
+    plain = name.stem if compression(name.name) else name.name
     # A row of Parquet was made JSON.
     return f"{place}/{plain}" + (".json" if input_format(name.name) == "parquet" else "")
 

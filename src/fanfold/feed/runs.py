@@ -168,7 +168,7 @@ def has_published(run: Run) -> bool:
     """Say whether something of an unfinished run is published, or was."""
     for group in run.groups:
         progress = manifest.read_if_there(group.progress_path, Progress)
-        if group.output_path.exists() or (progress and progress.published):
+        if any(path.exists() for path in group.output_paths) or (progress and progress.outputs):
             return True
     return False
 

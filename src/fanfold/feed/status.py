@@ -23,7 +23,7 @@ class RunStatus(msgspec.Struct, frozen=True):
     state: Literal["unfinished", "complete"]
     files: int
     records: int | None
-    rows: int | None
+    rows: int | dict[str, int] | None
     groups: dict[str, str]
     released: int = 0
     failed: list[Reason] = []

@@ -9,14 +9,14 @@ import enum
 import functools
 import struct
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from fanfold.native import library
 from fanfold.native.fields import Field as Field
 from fanfold.native.fields import Seen as Seen
 from fanfold.native.fields import schema, type_of
-from fanfold.native.library import Bytes, Column, Options, Wanted, checked, core, opened, run, unpacked
+from fanfold.native.library import Bytes, Column, Level, Options, Wanted, checked, core, opened, run, unpacked
 from fanfold.native.tables import Joined as Joined
 from fanfold.native.tables import Table as Table
 from fanfold.native.tables import joined
@@ -160,17 +160,27 @@ class Reader:
         self.handle = opened(core().fanfold_reader_open(ctypes.byref(options)))
         weakref.finalize(self, core().fanfold_reader_close, self.handle)
 
-    def read(self, name: bytes, windows: Iterable[bytes]) -> Iterator[Piece]:
+    def read(
+        self,
+        name: bytes,
+        windows: Iterable[bytes],
+        given: Mapping[str, str | None] = {},
+    ) -> Iterator[Piece]:
         """Yield what comes of a file, which is to be read to its end.
 
         Args:
             name: what merged records say of where they are from.
             windows: its bytes, in windows of any size; what comes of them does not depend on it.
+            given: fields that each record has before its own; with another value of its own it is bad (name_conflict).
 
         Where the file before it was not read to its end, what is left of it is dropped; what its records brought so far
         stays (fields, counts of matches).
         """
         checked(core().fanfold_reader_begin(self.handle, name, len(name)))
+        if given:
+            fields = [(key.encode(), None if value is None else value.encode()) for key, value in given.items()]
+            made = (library.Given(Bytes.of(key), Bytes() if text is None else Bytes.of(text)) for key, text in fields)
+            checked(core().fanfold_reader_give(self.handle, (library.Given * len(fields))(*made), len(fields)))
         merged, faults = Bytes(), Bytes()
         for _ in run("reader", self.handle, windows, merged, faults):
             if merged.size or faults.size:
@@ -234,7 +244,7 @@ class Rows:
         self,
         record: Field,
         columns: Sequence[tuple[int, int, int]],
-        chain: Sequence[int] = (0,),
+        chain: Sequence[tuple[int, bool]] = ((0, False),),
         *,
         joins: Sequence[Joined] = (),
         rescue: bool = False,
@@ -245,7 +255,8 @@ class Rows:
         Args:
             record: the schema that the records were read with.
             columns: kind, scope (or join) and slot of each column, in their order.
-            chain: the scopes from the record down; each element of the last one has a row.
+            chain: the scopes from the record down, and whether the values of each stand elsewhere. Each element of the
+                last one has a row; one of another has a row where it has none inside of it, and its values stand here.
             joins: those that the records were read with.
             rescue: whether other fields were kept.
             arrow: name and type of each column, where they are for a Stream.
@@ -253,7 +264,7 @@ class Rows:
         Raises:
             ValueError: what is asked for does not fit the schema.
         """
-        declared, tables, scopes = schema(record), joined(joins), (ctypes.c_uint32 * len(chain))(*chain)
+        declared, tables, scopes = schema(record), joined(joins), (Level * len(chain))(*(Level(*one) for one in chain))
         named = [(name.encode(), type_of(kind)) for name, kind in arrow or [("", "VARCHAR")] * len(columns)]
         made = [Column(*place, Bytes.of(name), *kind) for place, (name, kind) in zip(columns, named, strict=True)]
         listed = (Column * len(columns))(*made)

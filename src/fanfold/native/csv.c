@@ -159,17 +159,10 @@ static int step_header(fanfold_reader *reader) {
 
 /* The lines. */
 
-static Token as_json(fanfold_reader *reader, const Token *text) {
-    reader->row.size = 0;
-    bytes_json(&reader->row, text->at, text->size);
-    return (Token){arena_copy(&reader->merged.texts, reader->row.data, reader->row.size), reader->row.size, QUOTED};
-}
-
 static void take_cell(fanfold_reader *reader, size_t column) {
     Walk *walk = &reader->walk;
-    Token cell = reader->cells.items[column], text;
+    Token cell = reader->cells.items[column];
     const CsvColumn *found = &reader->columns.items[column];
-    const Node *node = &reader->shape.nodes.items[found->node];
     const uint8_t *at = cell.at;
     int is_null = !cell.size && !(cell.marks & QUOTED);
     if (cell.marks & ESCAPED) {
@@ -181,18 +174,12 @@ static void take_cell(fanfold_reader *reader, size_t column) {
         walk_exclude_key(walk, RECORD, &found->name, at);
         if (walk->way && !is_null) walk_exclude_value(walk, IS_SCALAR, at);
     }
-    if (!found->node && walk->others == FANFOLD_RESCUE) {
-        Token key = as_json(reader, &found->name), name = {key.at + 1, key.size - 2, 0};
-        text = is_null ? (Token){(const uint8_t *)"null", 4, 0} : as_json(reader, &cell);
-        merged_rest(&reader->merged, RECORD, &name, &text);
-    } else if (node->kind == FANFOLD_VALUE && node->type.base == FANFOLD_JSON && !is_null) {
-        text = as_json(reader, &cell);
-        if (walk->mode == WALK_READ) merged_value(&reader->merged, node->scope, node->slot, &text);
-    } else if (found->node) {
-        walk_take(walk, found->node, is_null ? KIND_NULL : KIND_TEXT, &cell, at);
-    } else if (!is_null && walk->others == FANFOLD_REFUSE) {
-        walk_crowded(walk, at);
-    }
+    if (is_null) cell.at = NULL;
+    const Given *given = walk_given(walk, &found->name);
+    if (given)
+        walk_own(walk, given, &cell, at);
+    else
+        walk_take_text(walk, found->node, &found->name, &cell, at);
 }
 
 /* Takes the line at the input's place. */
@@ -204,6 +191,7 @@ static void take_line(fanfold_reader *reader, const uint8_t *begin, size_t size)
     point_to(reader, 0);
     if (walk->mode == WALK_LEARN && shape_unseen(&reader->shape, RECORD, KIND_OBJECT, walk->record))
         shape_sight(&reader->shape, RECORD, KIND_OBJECT, 0, 0);
+    walk_give(walk, begin);
     for (size_t i = 0; i < reader->columns.count; i++) take_cell(reader, i);
     walk->explain = 0;
     if (!walk->fault.code) {

@@ -72,7 +72,8 @@ static void empty_levels(fanfold_rows *rows) {
     }
 }
 
-/* Opens the element at `rows->p`, and the first ones inside of it; returns 0 where it is damaged. */
+/* Opens the element at `rows->p`, and the first ones inside of it; returns 0 where it is damaged. It has a row, but
+ * where there is none inside of it, and its values stand elsewhere. */
 static int open_element(fanfold_rows *rows, size_t number) {
     rows->is_sibling = number && number + 1 == rows->depth;
     for (;; number++) {
@@ -93,6 +94,8 @@ static int open_element(fanfold_rows *rows, size_t number) {
     }
     if (!rows->p) return 0;
     rows->deepest = number;
+    rows->has_row = number + 1 == rows->depth || !rows->levels[number].elsewhere;
+    if (!rows->has_row) return 1;
     empty_levels(rows);
     if (rows->counts_items) write_item(rows);
     return !rows->rescue || write_rescued(rows);

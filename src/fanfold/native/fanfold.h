@@ -96,7 +96,7 @@
 #include <stdint.h>
 
 #ifndef FANFOLD_ABI
-#define FANFOLD_ABI 3
+#define FANFOLD_ABI 4
 #endif
 
 #if defined(__GNUC__)
@@ -177,6 +177,10 @@ typedef struct {
 } fanfold_excluded;
 
 typedef struct {
+    fanfold_bytes key, value;
+} fanfold_given;
+
+typedef struct {
     fanfold_bytes schema;     /* may be empty where fields are learnt */
     fanfold_bytes records_at; /* RFC 6901; empty: the records stand alone */
     uint64_t max_record_bytes, max_fields;
@@ -208,6 +212,9 @@ FANFOLD_API fanfold_reader *fanfold_reader_open(const fanfold_options *);
  * read to its end, what is left of it is dropped; what its records brought so far stays: fields, and counts of matches.
  */
 FANFOLD_API int fanfold_reader_begin(fanfold_reader *, const uint8_t *name, size_t size);
+/* Gives fields to each record of the file that was begun, before its own; a value whose `data` is NULL is null. A record
+ * that has such a field itself, with another value, is bad: name_conflict. The texts are copied. */
+FANFOLD_API int fanfold_reader_give(fanfold_reader *, const fanfold_given *, size_t count);
 /* Hands over the next window, which is copied; `last` where nothing follows. */
 FANFOLD_API int fanfold_reader_feed(fanfold_reader *, const uint8_t *window, size_t size, int last);
 /* Reads on: FANFOLD_HUNGRY, FANFOLD_FULL or FANFOLD_END. What there is to take stays until the next call. */
@@ -250,6 +257,12 @@ typedef struct {
     uint8_t type, precision, scale;
 } fanfold_column;
 
+/* A scope of a chain. Where its values stand `elsewhere`, in another table, an element of it without one in the next
+ * scope has no row, and what is rescued of it is left out. */
+typedef struct {
+    uint32_t scope, elsewhere;
+} fanfold_level;
+
 /* Rows of merged records: one for each element of the innermost scope of `chain`, the scopes from the record (0) down;
  * an array that is empty or null has one row. `rescue`, schema and joins are those of the reader; the tables need no
  * index. */
@@ -258,7 +271,7 @@ typedef struct {
     uint32_t rescue, as_arrow;
     const fanfold_join *joins;
     size_t join_count;
-    const uint32_t *chain;
+    const fanfold_level *chain;
     size_t chain_size;
     const fanfold_column *columns;
     size_t column_count;

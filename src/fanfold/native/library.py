@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fanfold.errors import MissingError
 
-ABI = 3
+ABI = 4
 PATH = Path(__file__).with_name("libfanfold.dylib" if sys.platform == "darwin" else "libfanfold.so")
 # What a call returns.
 END, HUNGRY, FULL, NO_MEMORY, WRONG_CALL, UNREADABLE = 0, 1, 2, -1, -2, -3
@@ -61,6 +61,12 @@ class Options(ctypes.Structure):
     )
 
 
+class Given(ctypes.Structure):
+    """fanfold_given."""
+
+    _fields_ = tuple(_of(Bytes, "key value"))
+
+
 class Counts(ctypes.Structure):
     """fanfold_counts."""
 
@@ -79,6 +85,12 @@ class Column(ctypes.Structure):
     _fields_ = (*_of(_u32, "kind scope slot"), ("name", Bytes), *_of(ctypes.c_uint8, "type precision scale"))
 
 
+class Level(ctypes.Structure):
+    """fanfold_level."""
+
+    _fields_ = tuple(_of(_u32, "scope elsewhere"))
+
+
 class Wanted(ctypes.Structure):
     """fanfold_wanted."""
 
@@ -94,6 +106,7 @@ _CALLS: dict[str, tuple[object, ...]] = {
     "codes": (ctypes.c_char_p,),
     "reader_open": (_pointer, ctypes.POINTER(Options)),
     "reader_begin": (_int, _pointer, ctypes.c_char_p, _size),
+    "reader_give": (_int, _pointer, ctypes.POINTER(Given), _size),
     "reader_feed": (_int, *_WINDOW),
     "reader_next": (_int, _pointer, _BYTES, _BYTES),
     "reader_learnt": (_int, _pointer, _BYTES),

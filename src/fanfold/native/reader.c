@@ -112,6 +112,8 @@ int fanfold_reader_begin(fanfold_reader *reader, const uint8_t *name, size_t siz
     reader->counts = (fanfold_counts){0};
     reader->output.size = reader->faults.size = reader->columns.count = 0;
     reader->merged.file_unmatched = 0;
+    reader->walk.given.count = 0;
+    arena_empty(&reader->walk.given_texts);
     return FANFOLD_HUNGRY;
 }
 

@@ -185,6 +185,14 @@ typedef enum {
     WALK_LEARN  /* what fields hold goes into `shape` */
 } Mode;
 
+/* A field that the file gives to each of its records; its value is null where it is nowhere. `object` is the last one
+ * that has it itself. */
+typedef struct {
+    Token key, value;
+    uint32_t node;
+    uint64_t object;
+} Given;
+
 typedef struct {
     Mode mode;
     int others, explain;
@@ -209,6 +217,10 @@ typedef struct {
     Token first_key; /* as it is written, without quotes */
     uint32_t way;    /* of the value that comes next, as in Level */
     uint8_t way_is;
+    LIST(Given) given;
+    Arena given_texts;
+    Given *own; /* the field that the value which comes next is of, where the file gives it too */
+    Bytes json;
 } Walk;
 
 /* Reads the value at `p`, the record with the number `record`.
@@ -222,6 +234,14 @@ void walk_explain(Walk *, const uint8_t *p, const uint8_t *end, uint64_t record)
 /* For records that are not JSON: begins one, and takes a value of it, which is of such a kind, for a field. */
 void walk_begin(Walk *, const uint8_t *end, uint64_t record);
 void walk_take(Walk *, uint32_t node, int kind, const Token *, const uint8_t *at);
+/* The same for a text without escapes, null where it is nowhere, of a field of the record, which may have no node. */
+void walk_take_text(Walk *, uint32_t node, const Token *name, const Token *text, const uint8_t *at);
+
+/* Takes for the record that begins what its file gives; finds such a field by its key; and checks that a value which
+ * the record has itself (null where it is nowhere) is the same. */
+void walk_give(Walk *, const uint8_t *at);
+Given *walk_given(Walk *, const Token *key);
+void walk_own(Walk *, const Given *, const Token *text, const uint8_t *at);
 
 /* What a value means to its field: of a text the characters; the node for the members of the array or object at `p`;
  * the end of a value that is one text to the caller. */

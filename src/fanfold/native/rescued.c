@@ -71,7 +71,7 @@ int write_rescued(fanfold_rows *rows) {
     for (size_t i = 0; i <= rows->deepest; i++) {
         const RowLevel *level = &rows->levels[i];
         const Cell *rest = &level->cells[rows_slots(rows, level->scope) - 1];
-        if (rest->at && !read_fields(rows, rest)) return 0;
+        if (!level->elsewhere && rest->at && !read_fields(rows, rest)) return 0;
     }
     if (rows->rescued.count > 1) write_object(rows, RECORD);
     rows->own[FROM_RESCUED] = (Cell){rows->rest.size ? rows->rest.data : NULL, rows->rest.size, 1};

@@ -56,9 +56,10 @@ static int is_ready(fanfold_rows *rows, const fanfold_wanted *wanted) {
     rows->rescued_last = memory_take(shape->nodes.count, sizeof *rows->rescued_last);
     for (size_t i = 0; i < rows->depth; i++) {
         RowLevel *level = &rows->levels[i];
-        level->scope = wanted->chain[i];
+        level->scope = wanted->chain[i].scope;
+        level->elsewhere = wanted->chain[i].elsewhere;
         if (level->scope >= shape->scopes.count || !level->scope != !i) return 0;
-        if (i && shape->scopes.items[level->scope].parent != wanted->chain[i - 1]) return 0;
+        if (i && shape->scopes.items[level->scope].parent != wanted->chain[i - 1].scope) return 0;
         level->cells = memory_take(rows_slots(rows, level->scope), sizeof *level->cells);
     }
     if (!open_joins(rows, wanted)) return 0;
@@ -143,7 +144,7 @@ static int write_on(fanfold_rows *rows) {
         if (!opened && !rows->end) return rows->last ? FANFOLD_END : FANFOLD_HUNGRY;
         if (!opened) {
             rows->end = NULL;
-        } else if (rows->end) {
+        } else if (rows->end && rows->has_row) {
             rows->count++;
             if (!rows->as_arrow)
                 write_row(rows);

@@ -15,7 +15,7 @@ typedef struct {
 /* A scope of the chain, with the element of it that is open. */
 typedef struct {
     Cell *cells; /* of its slots */
-    uint32_t scope;
+    uint32_t scope, elsewhere; /* elsewhere: its values stand in another table */
     uint64_t left, index; /* elements behind this one; its number, from 1 */
     int child_read;       /* the elements of the next scope of the chain are behind us */
 } RowLevel;
@@ -54,6 +54,7 @@ struct fanfold_rows {
     /* The first columns are above the innermost scope: from one of its elements to the next, their text is the same. */
     size_t prefix_columns, prefix_begin, prefix_size; /* in the row before; size 0: not known */
     int is_sibling;                                   /* only the innermost element is another one */
+    int has_row;                                      /* what is open has a row */
     int rescue, as_arrow, counts_items;               /* counts_items: a column has the number of the element */
     uint64_t arrow_rows, arrow_bytes;
     LIST(Rescued) rescued;

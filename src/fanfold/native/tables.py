@@ -60,6 +60,18 @@ class Table:
         return self._rows
 
 
+def key_parts(key: bytes) -> list[bytes]:
+    """Return the parts of a key of several; each has its size before it, as a varint."""
+    parts, size, shift = list[bytes](), 0, 0
+    while key:
+        size |= (key[0] & 127) << shift
+        shift = shift + 7 if key[0] & 128 else 0
+        key = key[1:]
+        if not shift:
+            parts, key, size = [*parts, key[:size]], key[size:], 0
+    return parts
+
+
 def _close(file: int, handle: int | None) -> None:
     core().fanfold_table_close(handle)
     os.close(file)

@@ -72,6 +72,28 @@ void walk_take(Walk *walk, uint32_t number, int kind, const Token *token, const 
     merged_value(walk->merged, node->scope, walk->merged->scopes[node->scope].slots + node->key - 1, &written);
 }
 
+static Token as_json(Walk *walk, const Token *text) {
+    walk->json.size = 0;
+    bytes_json(&walk->json, text->at, text->size);
+    return (Token){arena_copy(&walk->merged->texts, walk->json.data, walk->json.size), walk->json.size, QUOTED};
+}
+
+void walk_take_text(Walk *walk, uint32_t number, const Token *name, const Token *text, const uint8_t *at) {
+    const Node *node = &walk->shape->nodes.items[number];
+    if (!number && walk->others == FANFOLD_RESCUE) {
+        Token key = as_json(walk, name), value = {(const uint8_t *)"null", 4, 0};
+        if (text->at) value = as_json(walk, text);
+        merged_rest(walk->merged, RECORD, &(Token){key.at + 1, key.size - 2, 0}, &value);
+    } else if (node->kind == FANFOLD_VALUE && node->type.base == FANFOLD_JSON && text->at) {
+        Token value = as_json(walk, text);
+        if (walk->mode == WALK_READ) merged_value(walk->merged, node->scope, node->slot, &value);
+    } else if (number) {
+        walk_take(walk, number, text->at ? KIND_TEXT : KIND_NULL, text, at);
+    } else if (text->at && walk->others == FANFOLD_REFUSE) {
+        walk_crowded(walk, at);
+    }
+}
+
 /* A value stays one text: from here to where its brackets close. */
 static void capture(Walk *walk, uint32_t number, const uint8_t *p) {
     walk->captured = p;

@@ -69,6 +69,13 @@ static uint32_t unknown_key(Walk *walk, uint32_t parent, const Token *name, cons
 /* Returns the node of the key that was read last; OPAQUE where it has none. */
 static uint32_t find_key(Walk *walk, Level *level, const uint8_t *at) {
     Token name = walk_decoded(walk, &level->key);
+    Given *given = walk->depth == 1 && level->node ? walk_given(walk, &name) : NULL;
+    if (given) {
+        if (given->object == level->number) walk_flaw(walk, FANFOLD_DUPLICATE_KEY, at, "each key once in an object");
+        given->object = level->number;
+        walk->own = given;
+        return OPAQUE;
+    }
     uint32_t number = level->node ? shape_find(walk->shape, level->node, &name) : OPAQUE;
     if (!number && level->node && !walk->captured) number = unknown_key(walk, level->node, &name, at);
     int is_new = 1;
@@ -151,6 +158,8 @@ static const uint8_t *open_level(Walk *walk, const uint8_t *p, uint32_t number) 
     level->way_is = walk->way_is;
     level->number = is_object ? ++walk->objects : 0;
     level->foreseen = is_object ? walk->shape->nodes.items[members].first : OPAQUE;
+    if (walk->own) walk_own(walk, walk->own, &(Token){p, SIZE_MAX, 0}, p);
+    if (walk->depth == 1 && is_object && members == RECORD) walk_give(walk, p);
     return skip_blanks(p + 1);
 }
 
@@ -193,7 +202,10 @@ static const uint8_t *take_value(Walk *walk, const uint8_t *p, uint32_t number) 
     if (!(p = take_scalar(walk, p, &token, &kind))) return NULL;
     if (walk->way && kind != KIND_NULL) walk_exclude_value(walk, IS_SCALAR, at);
     if (walk->captured) return p;
-    if (walk->rescue) {
+    if (walk->own) {
+        if (kind == KIND_NULL) token.at = NULL;
+        walk_own(walk, walk->own, &token, at);
+    } else if (walk->rescue) {
         merged_rest(walk->merged, walk->rescue, &walk->rescued, &(Token){at, (size_t)(p - at), 0});
         walk->rescue = OPAQUE;
     } else if (walk->values <= MAX_VALUES) {
@@ -234,6 +246,7 @@ void walk_begin(Walk *walk, const uint8_t *end, uint64_t record) {
     walk->stopped = walk->captured = NULL;
     walk->flawed = walk->weak = walk->fault.code = 0;
     walk->rescue = OPAQUE;
+    walk->own = NULL;
     walk->first_key.at = NULL;
     keys_cut(&walk->keys, 0);
     merged_clear(walk->merged);

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fanfold.faults import UnreadableError
+from fanfold.formats import compression
 
 WINDOW_BYTES = 1 << 20
 # Compressed data is taken in pieces that grow while they give little: deflate makes 1,032 bytes of one, zstd 32,768.
@@ -32,10 +33,10 @@ def windows(path: str, update: Hash) -> Iterator[bytes]:
     """
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        if path.endswith(".gz"):
+        if compression(path) == ".gz":
             # 16: with the header and the checksum of gzip.
             yield from _unpacked(file, path, update, lambda: zlib.decompressobj(16 + zlib.MAX_WBITS), zlib.error)
-        elif path.endswith(".zst"):
+        elif compression(path) == ".zst":
             import zstandard
 
             frame = zstandard.ZstdDecompressor().decompressobj

@@ -8,10 +8,11 @@ from fanfold.manifest import Column
 from fanfold.native import Field, Joined, Rows, Table
 from fanfold.schema.columns import FANFOLD, RECORD, RESCUED_COLUMN
 from fanfold.schema.declared import key_ways
-from fanfold.spec.model import Merge, Spec
+from fanfold.spec.merge import Merge
+from fanfold.spec.model import Spec
 from fanfold.spec.paths import Way, way_of
 from fanfold.types import JSON, VARCHAR
-from fanfold.working_files import Node, RunSchema
+from fanfold.working_files import Node, RunSchema, TableSchema
 
 # A column: the kind of its values, the scope (or the reference) that they lie in, and their slot there.
 Source = tuple[int, int, int]
@@ -29,7 +30,7 @@ class Places(NamedTuple):
     Attributes:
         record: the fields, as the core takes them.
         slots: scope and slot of each value, by its path.
-        scopes: of each array that explodes, the scope of its elements; of the record, by an empty path, 0.
+        scopes: of each array that explodes in a table, the scope of its elements; of the record, by an empty path, 0.
         keys: scope and number of each key that is a value.
     """
 
@@ -38,10 +39,11 @@ class Places(NamedTuple):
     scopes: dict[Way, int]
     keys: dict[Way, tuple[int, int]]
 
-    @property
-    def chain(self) -> list[int]:
-        """The scopes, from the record down."""
-        return list(self.scopes.values())
+    def chain(self, table: TableSchema) -> list[tuple[int, bool]]:
+        """Return the scopes of a table, from the record down, and whether the values of each stand elsewhere."""
+        return [
+            (self.scopes[tuple(way)], apart) for way, apart in zip([[], *table.explode], table.elsewhere, strict=True)
+        ]
 
 
 def places_of(nodes: list[Node], keys: Sequence[Way]) -> Places:
@@ -72,14 +74,22 @@ def places(schema: RunSchema, spec: Spec) -> Places:
     """Return where the values of a run's records lie.
 
     Raises:
-        DataError: the key of a reference is inside of an array that does not explode, or is not a value.
+        DataError: the key of a reference is inside of an array that does not explode, or is not a value; or its parts
+            are of several levels.
     """
     found = places_of(schema.record, key_ways(spec))
     for index, merge in enumerate(spec.merge):
-        if key_ways(spec)[index] not in found.keys:
+        for path in merge.record_keys:
+            if way_of(path) not in found.keys:
+                msg = (
+                    f"merge.{index}.key {path!r} is not a value of the record, or of an element of an array that "
+                    "explodes, expected one: nothing else can have a match"
+                )
+                raise DataError(msg)
+        if len({found.keys[way_of(path)][0] for path in merge.record_keys}) > 1:
             msg = (
-                f"merge.{index}.key {merge.record_key!r} is not a value of the record, or of an element of the array "
-                "that explodes, expected one: nothing else can have a match"
+                f"merge.{index}.key: {' and '.join(map(repr, merge.record_keys))} are of several levels, expected all "
+                "in the record, or in the elements of one array"
             )
             raise DataError(msg)
     return found
@@ -89,16 +99,23 @@ def joins(found: Places, tables: Sequence[Table], merges: Sequence[Merge]) -> li
     """Return the references as they are joined; a record without a match is bad, but under `on_missing: keep`."""
     joined = []
     for table, merge in zip(tables, merges, strict=True):
-        scope, number = found.keys[way_of(merge.record_key)]
-        joined.append(Joined(table, scope, (number,), required=merge.on_missing != "keep"))
+        scopes, parts = zip(*(found.keys[way_of(path)] for path in merge.record_keys), strict=True)
+        joined.append(Joined(table, scopes[0], parts, required=merge.on_missing != "keep"))
     return joined
 
 
-def columns(found: Places, schema: RunSchema, spec: Spec) -> Iterator[tuple[Column, Source]]:
-    """Yield the flat columns of a run, each with where its values come from."""
-    slots_of = [iter(slots) for slots in schema.joined]
+def columns(found: Places, joined: list[list[int]], flat: list[Column], spec: Spec) -> Iterator[tuple[Column, Source]]:
+    """Yield the flat columns of a table, each with where its values come from.
+
+    Args:
+        found: where the values of records lie.
+        joined: of each reference, the slots of its columns.
+        flat: the columns; a reference has none of them, or all.
+        spec: the references.
+    """
+    slots_of = [iter(slots) for slots in joined]
     into = [merge.into for merge in spec.merge]
-    for column in schema.flat:
+    for column in flat:
         if column.source == RECORD:
             yield column, (Rows.SLOT, *found.slots[tuple(column.path)])
         elif column.source == FANFOLD:

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fanfold.faults import OF_SIZE, OF_VALUES, UnreadableError, shortened, steps
-from fanfold.layout import COMPRESSIONS, input_format
+from fanfold.formats import compression, input_format
+from fanfold.landed import path_columns
 from fanfold.manifest import BadFile, BadRecord
 from fanfold.native import Excluded as Unwanted
 from fanfold.native import Field, Form, Joined, Others, Piece, Reader, Wrong
+from fanfold.native.tables import key_parts
 from fanfold.records.content import windows
-from fanfold.spec.model import Merge, Spec
+from fanfold.spec.merge import Merge
+from fanfold.spec.model import Spec
 from fanfold.spec.paths import way_of, written
 from fanfold.working_files import Excluded
 
@@ -90,7 +93,7 @@ class Door:
             sha256: of its bytes on disk, where it is known.
         """
         digest, damage, held, lines = hashlib.sha256(), list[BadFile](), bytearray(), 1
-        is_packed = name.endswith(COMPRESSIONS)
+        is_packed = compression(name) != ""
 
         def content() -> Iterator[bytes]:
             nonlocal lines
@@ -103,7 +106,8 @@ class Door:
                 damage.append(BadFile(name, error.code, str(error)))
 
         reader, first, last, readable = self.reader(name), None, "", False
-        for piece in reader.read(name.encode(), content()):
+        given = path_columns(self._spec.input, name)
+        for piece in reader.read(name.encode(), content(), given):
             if piece.wrong:
                 first, last = first or piece.wrong[0], piece.wrong[-1].code
                 readable = readable or any(one.record and one.code in OF_VALUES for one in piece.wrong)
@@ -136,7 +140,7 @@ class Door:
             # A file without rows is not at fault: it is an array without elements.
             lines = parquet.windows(Path(path))
             return itertools.chain([next(lines, b"[]")], lines)
-        is_packed = input_format(name) == "csv" and name.endswith(COMPRESSIONS)
+        is_packed = input_format(name) == "csv" and compression(name)
         return _whole_lines(found, held, self._spec.input.max_record_bytes) if is_packed else found
 
     def bad_file(self, name: str, wrong: Wrong) -> BadFile:
@@ -164,9 +168,9 @@ class Door:
         names = [step for step in steps(wrong.pointer) if not step.isdecimal()]
         if wrong.code == "no_match":
             index, merge = self.reference_of(wrong)
-            key = repr(found) if found else "nothing"
+            key = key_text(merge, wrong.found) if found else "nothing"
             wanted = f"a key of {merge.reference!r} (merge.{index}.on_missing)"
-            message = f"found {key} in {merge.record_key!r}, expected {wanted}"
+            message = f"found {key} in {', '.join(map(repr, merge.record_keys))}, expected {wanted}"
         elif wrong.code == "too_many_fields":
             message = f"found {found}, expected at most {MAX_FIELDS:,} fields in a run"
             if names[:-1]:
@@ -178,7 +182,13 @@ class Door:
     def reference_of(self, wrong: Wrong) -> tuple[int, Merge]:
         """Return the reference that a record has no match in: the first one by which it is bad."""
         required = [(index, one) for index, one in enumerate(self._spec.merge) if one.on_missing != "keep"]
-        return next((one for one in required if _leads_to(wrong.pointer, way_of(one[1].record_key))), required[0])
+        return next((one for one in required if _leads_to(wrong.pointer, way_of(one[1].record_keys[0]))), required[0])
+
+
+def key_text(merge: Merge, key: bytes) -> str:
+    """Return the key of a reference as messages show it: the text of each part."""
+    parts = [key] if len(merge.record_keys) == 1 else key_parts(key)
+    return ", ".join(repr(part.decode(errors="replace")) for part in parts)
 
 
 def _ignore(_window: bytes) -> None:

@@ -8,16 +8,18 @@ from pathlib import Path
 from fanfold import types
 from fanfold.errors import DataError, MissingError, nearest
 from fanfold.faults import UnreadableError
-from fanfold.layout import Place, Run, input_format
+from fanfold.formats import input_format
+from fanfold.layout import Place, Run
 from fanfold.manifest import BadFile, Column
 from fanfold.native import Field, Others, Seen, Table
 from fanfold.records.places import places_of
-from fanfold.records.read import Door, Rules, fields_of_csv
+from fanfold.records.read import Door, Rules, fields_of_csv, key_text
 from fanfold.records.scan import scan
 from fanfold.schema.columns import RECORD, leaves
 from fanfold.schema.declared import Declared
 from fanfold.schema.record import RecordBuilder
-from fanfold.spec.model import Input, Merge, Spec
+from fanfold.spec.merge import Merge
+from fanfold.spec.model import Input, Spec
 from fanfold.working_files import Node
 
 _OPENING = threading.Lock()
@@ -46,22 +48,24 @@ class Reference:
         self._source, self._merge = source, merge
         # A reference is read by the rules of any other file, but for what the spec says of those.
         self._spec = Spec(version=1, name="reference", input=Input(max_record_bytes=max_record_bytes))
-        name, key = merge.reference, merge.reference_key
+        name, keys = merge.reference, merge.reference_keys
         # One file is read by one thread, whatever its size.
         found = scan(source.parent, {name: Place(str(source), 0)}, self._spec)
         self._check_good(found.files[name].first)
         fields = found.seen.fields
         if fields or input_format(name) == "csv":
             _check_there(merge, list(fields))
-        at = fields.get(key)
-        if at is not None and at.kinds and "scalar" not in at.kinds:
-            msg = f"{name}: key {key!r} is an {min(at.kinds)}, expected a text or a number"
-            raise DataError(msg)
-        taken = [one for one in fields if one != key] if merge.columns is None else merge.columns
+        for key in keys:
+            at = fields.get(key)
+            if at is not None and at.kinds and "scalar" not in at.kinds:
+                msg = f"{name}: key {key!r} is an {min(at.kinds)}, expected a text or a number"
+                raise DataError(msg)
+        taken = [one for one in fields if one not in keys] if merge.columns is None else merge.columns
         self._check_apart(found.seen)
         row = Seen(fields={one: fields[one] for one in taken if one in fields})
         nodes = RecordBuilder(self._spec, []).nodes(row, Declared())
-        frozen = places_of([Node(key, "value"), *(one for one in nodes if one.name != key)], [(key,)])
+        parts = [Node(key, "value") for key in keys]
+        frozen = places_of([*parts, *(one for one in nodes if one.name not in keys)], [(key,) for key in keys])
         self.node, self._sha256 = frozen.record, found.files[name].sha256
         self.columns, self.slots = list[Column](), list[int]()
         for way, node, *_ in leaves(nodes, row):
@@ -88,7 +92,9 @@ class Reference:
             DataError, OSError: as `freeze`.
         """
         with tempfile.NamedTemporaryFile() as file:
-            return self._freeze(Path(file.name), self.node._replace(inside=self.node.inside[:1]))
+            return self._freeze(
+                Path(file.name), self.node._replace(inside=self.node.inside[: len(self._merge.reference_keys)])
+            )
 
     def _freeze(self, target: Path, row: Field) -> Table:
         door = Door(self._source.parent, self._spec, Rules(row, Others.LEAVE, frozen=True))
@@ -120,9 +126,13 @@ class Reference:
         for one in table.duplicates:
             lines.setdefault(one.key, [one.first_line]).append(one.line)
         kind = "records" if input_format(self._merge.reference) == "parquet" else "lines"
-        shown = "; ".join(f"{key.decode()!r} in {kind} {_listed(lines[key])}" for key in [*lines][:SHOWN_KEYS])
+        shown = "; ".join(
+            f"{key_text(self._merge, key)} in {kind} {_listed(lines[key])}" for key in [*lines][:SHOWN_KEYS]
+        )
         more = "; and more keys" if len(lines) > SHOWN_KEYS else ""
-        return f"{self._merge.reference}: {self._merge.reference_key} {shown}{more}, expected every key once"
+        return (
+            f"{self._merge.reference}: {', '.join(self._merge.reference_keys)} {shown}{more}, expected every key once"
+        )
 
 
 def _listed(lines: list[int]) -> str:
@@ -173,7 +183,7 @@ def check_header(source: Path, merge: Merge) -> None:
 
 
 def _check_there(merge: Merge, names: list[str]) -> None:
-    for wanted in [merge.reference_key, *(merge.columns or [])]:
+    for wanted in [*merge.reference_keys, *(merge.columns or [])]:
         if wanted not in names:
             msg = f"{merge.reference}:1: column {wanted!r} is not there, {nearest(wanted, names)}"
             raise MissingError(msg)

@@ -6,7 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from fanfold.layout import COMPRESSIONS, Place, input_format
+from fanfold.formats import compression, input_format
+from fanfold.landed import path_columns
+from fanfold.layout import Place
 from fanfold.native import Field, Others, Seen
 from fanfold.native.fields import merged
 from fanfold.records.footer import add_footer, footer_of, with_maps
@@ -81,7 +83,7 @@ def _parts(places: Mapping[str, Place], work: int) -> list[list[str]]:
     parts: list[list[str]] = []
     last, size = "", 0
     for name in sorted(places):
-        form = "" if name.endswith((*COMPRESSIONS, ".parquet")) else input_format(name)
+        form = "" if compression(name) or input_format(name) == "parquet" else input_format(name)
         work = places[name].size_bytes + FILE_BYTES
         size += work
         if not form or form != last or size > most:
@@ -111,12 +113,18 @@ class _Scanner:
         good = [name for name, one in files.items() if not one.is_bad]
         if not good:
             return Scan(files, Seen())
-        # The header of a CSV says which columns there are, whatever its lines are.
-        if len(good) < len(files) and input_format(names[0]) == "csv":
+        # The header of a CSV, and the path of a file, say which columns there are, whatever the records are.
+        if len(good) < len(files) and (input_format(names[0]) == "csv" or self._spec.input.path_columns):
             return Scan(files, self.read(good, before).seen)
         seen = Seen.parse(door.reader(names[0]).learnt, ends, record)
         if footer:
+            # What the path gives stands first, and is what the path says, whatever the file says of such a field.
+            given = path_columns(self._spec.input, names[0])
+            first = {key: seen.fields.pop(key) for key in given if key in seen.fields}
+            for key in given:
+                footer.seen.fields.pop(key, None)
             add_footer(seen, footer)
+            seen.fields = first | seen.fields
         return Scan(files, seen)
 
     def read_in_order(self, parts: list[list[str]]) -> list[Scan]:

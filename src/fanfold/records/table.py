@@ -5,12 +5,22 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fanfold.layout import Run
+from fanfold.layout import Group, Run
 from fanfold.native import Rows, Table
 from fanfold.records.content import WINDOW_BYTES
 from fanfold.records.places import Source, columns, joins, places
+from fanfold.schema.checks import place_of
 from fanfold.schema.columns import header
-from fanfold.working_files import RunSchema
+from fanfold.working_files import RunSchema, TableSchema
+
+
+class Merged(NamedTuple):
+    """The merged records of a group: their schema, how many they are, and the references in the order of the spec."""
+
+    group: Group
+    schema: RunSchema
+    records: int
+    tables: list[Table]
 
 
 class Written(NamedTuple):
@@ -20,47 +30,46 @@ class Written(NamedTuple):
     sha256: str
 
 
-def write(run: Run, n: int, schema: RunSchema, records: int, tables: list[Table], target: Path) -> Written:
+def write(merged: Merged, wanted: TableSchema, target: Path) -> Written:
     r"""Write merged records as flat rows, in their order.
 
     As CSV by RFC 4180 (UTF-8, `\n`, null and missing as nothing, an empty text as `""`), or as Parquet. One row for
     each element of the array that explodes; a record whose array is empty, null or missing keeps one row, and so does
-    an element of an outer array whose inner array is.
+    an element of an outer array whose inner array is, where its fields stand in this table.
 
     Args:
-        run: the run.
-        n: number of the subdirectory.
-        schema: of the run.
-        records: how many are merged.
-        tables: the references, in the order of the spec.
+        merged: the records.
+        wanted: the table.
         target: where to write.
 
     Raises:
         DataError: an expression fails for a value.
     """
-    if not schema.columns:
+    if not wanted.columns:
         # There is no good record: nothing has a name.
         target.write_bytes(b"")
         return Written(0, hashlib.sha256().hexdigest())
-    spec, merged = run.feed.spec, run.group(n).merged_path
+    (group, schema, records, tables), path = merged, merged.group.merged_path
+    spec = group.run.feed.spec
     found = places(schema, spec)
-    flat = list(columns(found, schema, spec))
-    joined = joins(found, tables, spec.merge)
+    flat = list(columns(found, schema.joined, wanted.flat, spec))
+    joined, chain = joins(found, tables, spec.merge), found.chain(wanted)
 
-    def rows(wanted: Sequence[Source], arrow: Sequence[tuple[str, str]] | None = None) -> Rows:
-        return Rows(found.record, wanted, found.chain, joins=joined, rescue=schema.rescued, arrow=arrow)
+    def rows(sources: Sequence[Source], arrow: Sequence[tuple[str, str]] | None = None) -> Rows:
+        return Rows(found.record, sources, chain, joins=joined, rescue=schema.rescued, arrow=arrow)
 
-    if spec.output.format == "csv" and not any(column.expression for column in schema.columns):
+    if spec.output.format == "csv" and not any(column.expression for column in wanted.columns):
         by_name = {column.name: place for column, place in flat}
-        head = header(column.name for column in schema.columns)
-        return _write_csv(rows([by_name[column.name] for column in schema.columns]), head, windows(merged), target)
+        head = header(column.name for column in wanted.columns)
+        return _write_csv(rows([by_name[column.name] for column in wanted.columns]), head, windows(path), target)
     from fanfold.engine import output
 
     # What is joined to a record is not in it.
-    size = merged.stat().st_size // max(1, records) + _joined_bytes(run, schema)
+    size = path.stat().st_size // max(1, records) + _joined_bytes(group.run, schema)
     known, of = [column for column, _ in flat], [place for _, place in flat]
-    source = output.Source(rows, lambda: windows(merged), known, of, size)
-    made = output.write(target, spec.output.format, schema.columns, source, run.group(n).spill_dir)
+    key = next(place_of(name) for name, one in schema.each_table.items() if one == wanted)
+    source = output.Source(rows, lambda: windows(path), known, of, size, f"{key}.columns")
+    made = output.write(target, spec.output.format, wanted.columns, source, group.spill_dir)
     with target.open("rb") as file:
         return Written(made, hashlib.file_digest(file, "sha256").hexdigest())
 

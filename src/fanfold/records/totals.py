@@ -12,18 +12,17 @@ from typing import NamedTuple
 
 from fanfold import types
 from fanfold.layout import Group
-from fanfold.manifest import Column
-from fanfold.native import Joined, Rows
+from fanfold.manifest import TableOfRun
+from fanfold.native import Rows
 from fanfold.records import places, references, table
-from fanfold.records.places import Places
+from fanfold.records.places import Places, Source
 from fanfold.schema.columns import RECORD
 from fanfold.spec.model import Spec
 from fanfold.spec.paths import way_of, written
-from fanfold.working_files import RunSchema
+from fanfold.working_files import RunSchema, TableSchema
 
 # It has more digits than any sum: nothing is rounded.
 EXACT = Context(prec=1000, traps=[Inexact])
-FIRST = {"", "1"}
 # What a row is from: its file, the number of its record, the element of that.
 ORIGIN = [(Rows.FILE, 0, 0), (Rows.NUMBER, 0, 0), (Rows.ITEM, 0, 0)]
 # A field may be as large as a record.
@@ -38,24 +37,29 @@ class Total(NamedTuple):
     depth: int
 
 
-def totalled(spec: Spec, columns: list[Column], explode: list[list[str]]) -> list[Total]:
-    """Return the fields whose sums are proved, in the order of the spec; those that are nothing but null have none."""
-    known = {written(column.path): column for column in columns if column.source == RECORD}
+def totalled(spec: Spec, table: TableSchema | TableOfRun) -> list[Total]:
+    """Return the fields whose sums are proved in a table, in the order of the spec; fields of nulls alone have none."""
+    known = {written(column.path): column for column in table.columns if column.source == RECORD}
     found = []
     for path in dict.fromkeys(spec.verify.totals):
         column = known.get(path)
         if column and types.is_exact(column.type):
-            depth = sum(1 for array in explode if column.path[: len(array)] == array)
+            depth = sum(1 for array in table.explode if column.path[: len(array)] == array)
             found.append(Total(path, column.name, depth))
     return found
 
 
+# Which file and record a row is from, and which element of each array that explodes.
+Place = tuple[str | int, ...]
+OF_RECORD = 2
+
+
 class Row(NamedTuple):
-    """A row of merged records: the file and record it is from, the element of the record, and values of fields."""
+    """A row of merged records: where it is from, and values of fields."""
 
     file: str
     record: int
-    item: str
+    place: Place
     values: list[str]
 
 
@@ -65,31 +69,33 @@ class Tally:
     def __init__(self, wanted: Sequence[Total]) -> None:
         """Begin with zeros; `wanted` are the fields that are summed up."""
         self._wanted = wanted
+        self._before: Place = ()
         self.rows = 0
         self.sums = {total.path: Decimal(0) for total in wanted}
 
-    def add(self, item: str, values: Iterable[str | None]) -> None:
+    def add(self, place: "Place", values: Iterable[str | None]) -> None:
         """Add a row.
 
         Args:
-            item: which element of its record it is from, as `_source_item` has it.
+            place: which record and element it is from; rows of one record follow each other.
             values: of the fields, in their order.
         """
         self.rows += 1
         for total, value in zip(self._wanted, values, strict=True):
-            if value and FIRST.issuperset(item.split(".")[total.depth :]):
+            if value and place[: OF_RECORD + total.depth] != self._before[: OF_RECORD + total.depth]:
                 self.sums[total.path] = EXACT.add(self.sums[total.path], Decimal(value))
+        self._before = place
 
     def add_totals(self, totals: Mapping[str, str]) -> None:
         """Add sums that were written down."""
         for path in self.sums:
             self.sums[path] = EXACT.add(self.sums[path], Decimal(totals.get(path, 0)))
 
-    def add_table(self, path: Path, items: Iterator[str]) -> None:
-        """Add the rows of a published table; `items` says for each of them which element of its record it is from."""
+    def add_table(self, path: Path, places: "Iterator[Place]") -> None:
+        """Add the rows of a published table; `places` says for each of them which record and element it is from."""
         rows = _values(path, [total.column for total in self._wanted])
-        for values, item in zip(rows, itertools.chain(items, itertools.repeat("")), strict=False):
-            self.add(item, values)
+        for values, place in zip(rows, itertools.chain(places, itertools.repeat(())), strict=False):
+            self.add(place, values)
 
     @property
     def totals(self) -> dict[str, str]:
@@ -97,41 +103,35 @@ class Tally:
         return {path: f"{EXACT.normalize(total):f}" for path, total in self.sums.items()}
 
 
-def of_merged(group: Group, schema: RunSchema) -> dict[str, str]:
-    """Return the sums over the merged records of a subdirectory."""
-    tally = Tally(totalled(group.run.feed.spec, schema.columns, schema.explode))
-    for row in _merged_rows(group, schema, tally.sums) if tally.sums else ():
-        tally.add(row.item, row.values)
+def of_merged(group: Group, schema: RunSchema, table: TableSchema) -> dict[str, str]:
+    """Return the sums over the merged records of a subdirectory, as far as they have rows in a table."""
+    tally = Tally(totalled(group.run.feed.spec, table))
+    for row in _merged_rows(group, schema, table, tally.sums) if tally.sums else ():
+        tally.add(row.place, row.values)
     return tally.totals
 
 
-def items_of(group: Group, schema: RunSchema) -> Iterator[str]:
-    """Yield for each row of a subdirectory which element of its record it is from, as `_source_item` has it."""
-    return (row.item for row in _merged_rows(group, schema, ()))
+def places_in(group: Group, schema: RunSchema, table: TableSchema) -> Iterator[Place]:
+    """Yield for each row of a subdirectory in a table which record and element it is from."""
+    return (row.place for row in _merged_rows(group, schema, table, ()))
 
 
-def _merged_rows(group: Group, schema: RunSchema, paths: Iterable[str]) -> Iterator[Row]:
+def _merged_rows(group: Group, schema: RunSchema, wanted: TableSchema, paths: Iterable[str]) -> Iterator[Row]:
     found = places.places(schema, group.run.feed.spec)
     joined = places.joins(found, references.opened_all(group.run, find=False), group.run.feed.spec.merge)
-    return rows_of(found, paths, table.windows(group.merged_path), joins=joined, rescue=schema.rescued)
+    rows = Rows(found.record, sources(found, paths), found.chain(wanted), joins=joined, rescue=schema.rescued)
+    return rows_of(rows, table.windows(group.merged_path))
 
 
-def rows_of(
-    found: Places, paths: Iterable[str], merged: Iterable[bytes], *, joins: Sequence[Joined] = (), rescue: bool = False
-) -> Iterator[Row]:
-    """Yield the rows of merged records, with the values of some fields.
+def sources(found: Places, paths: Iterable[str]) -> list[Source]:
+    """Return the columns that `rows_of` takes: where a row is from, then the fields at some paths."""
+    return [*ORIGIN, *((Rows.SLOT, *found.slots[way_of(path)]) for path in paths)]
 
-    Args:
-        found: the fields that the records were read with.
-        paths: of the fields.
-        merged: the records.
-        joins: those that the records were read with.
-        rescue: whether other fields were kept.
-    """
-    columns = [*ORIGIN, *((Rows.SLOT, *found.slots[way_of(path)]) for path in paths)]
-    rows = Rows(found.record, columns, found.chain, joins=joins, rescue=rescue)
+
+def rows_of(rows: Rows, merged: Iterable[bytes]) -> Iterator[Row]:
+    """Yield the rows of merged records, with the values of the fields behind their origin."""
     for file, number, item, *values in csv.reader(_lines(rows.write(merged))):
-        yield Row(file, int(number), item, values)
+        yield Row(file, int(number), (file, int(number), *filter(None, item.split("."))), values)
 
 
 def _lines(pieces: Iterable[bytes]) -> Iterator[str]:

@@ -11,6 +11,11 @@ from fanfold.spec.paths import way_of
 from fanfold.working_files import Excluded
 
 
+def place_of(table: str) -> str:
+    """Return where the spec describes a table; the one of a feed without `tables` has no name."""
+    return f"tables.{table}" if table else "denormalize"
+
+
 def lacking(what: str, hint: str, files: Collection[str]) -> FanfoldError:
     """Return the error for something that the spec names and the records of a run lack.
 
@@ -45,13 +50,14 @@ def check(root: Seen, excluded: Iterable[Excluded], spec: Spec, files: Collectio
     known = known_ways(spec)
     # A record with a lost form has what lies around it, too.
     lost = {start for one in excluded for start in starts(one.form.path)}
-    for path in spec.denormalize.explode:
-        if way_of(path) not in lost | known:
-            _check_field(f"denormalize.explode {path!r}", path, "array", root, files)
+    for name, table in spec.flat_tables.items():
+        for path in table.explode:
+            if way_of(path) not in lost | known:
+                _check_field(f"{place_of(name)}.explode {path!r}", path, "array", root, files)
     for index, merge in enumerate(spec.merge):
-        path = merge.record_key
-        if way_of(path) not in lost and path not in {*spec.input.fields, *spec.denormalize.explode}:
-            _check_field(f"merge.{index}.key {path!r}", path, "scalar", root, files)
+        for path in merge.record_keys:
+            if way_of(path) not in lost and path not in {*spec.input.fields, *spec.exploded}:
+                _check_field(f"merge.{index}.key {path!r}", path, "scalar", root, files)
     # What is around a declared field is known by it, also where it is empty or null in each record.
     undeclared = [path for path in root.paths() if way_of(path) not in known]
     for path in spec.input.fields:

@@ -46,7 +46,7 @@ def leaves(nodes: list[Node], seen: Seen, above: Way = ()) -> Iterator[Leaf]:
 
 
 def flat_columns(record: list[Node], seen: Seen, taken: list[list[Column]], spec: Spec) -> list[Column]:
-    """Return the columns of a table: those of the record, of its references, and those that Fanfold adds.
+    """Return the columns of all tables: those of the record, of its references, and those that Fanfold adds.
 
     Args:
         record: the fields of the record.
@@ -65,10 +65,12 @@ def flat_columns(record: list[Node], seen: Seen, taken: list[list[Column]], spec
         flat += [Column(separator.join([merge.into, *one.path]), one.type, merge.into, one.path) for one in columns]
     if spec.input.schema_mode == "declared":
         flat.append(Column(RESCUED_COLUMN, "VARCHAR", FANFOLD, []))
-    # Records without a field have their rows, too.
-    if spec.output.lineage or (seen.objects and not flat):
-        flat += [Column(name, kind, FANFOLD, []) for name, kind in LINEAGE.items()]
-    return flat
+    return flat + lineage() if spec.output.lineage else flat
+
+
+def lineage() -> list[Column]:
+    """Return the columns that say where a row comes from."""
+    return [Column(name, kind, FANFOLD, []) for name, kind in LINEAGE.items()]
 
 
 def header(names: Iterable[str]) -> bytes:

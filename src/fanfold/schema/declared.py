@@ -23,8 +23,8 @@ def starts(way: Way) -> list[Way]:
 
 
 def key_ways(spec: Spec) -> list[Way]:
-    """Return the ways to the keys of references, in the order of the spec."""
-    return [way_of(merge.record_key) for merge in spec.merge]
+    """Return the ways to the keys of references, part by part, in the order of the spec."""
+    return [way_of(path) for merge in spec.merge for path in merge.record_keys]
 
 
 def known_ways(spec: Spec) -> set[Way]:

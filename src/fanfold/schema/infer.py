@@ -8,6 +8,7 @@ from fanfold.schema.columns import flat_columns, same_names
 from fanfold.schema.declared import declared_fields
 from fanfold.schema.record import RecordBuilder, arrays_or_objects, explode_chain
 from fanfold.schema.rivals import Conflict
+from fanfold.schema.tables import DraftTable, draft_table
 from fanfold.spec.model import Spec
 from fanfold.working_files import Node
 
@@ -17,14 +18,14 @@ class Draft(NamedTuple):
 
     Attributes:
         record: the fields of the records.
-        chain: the paths of the arrays that explode, from the outermost.
-        flat: the columns that a record and its references become.
+        chain: the paths of the arrays that explode in some table, outer ones first.
+        tables: the columns that a record and its references become, by table.
         conflicts: the forms that exclude each other.
     """
 
     record: list[Node]
     chain: list[list[str]]
-    flat: list[Column]
+    tables: dict[str, DraftTable]
     conflicts: list[Conflict]
 
 
@@ -43,11 +44,12 @@ def draft(spec: Spec, root: Seen, taken: list[list[Column]]) -> Draft:
     """
     declared = declared_fields(spec)
     if conflicts := list(arrays_or_objects(root, spec)):
-        return Draft([], [], [], conflicts)
+        return Draft([], [], {}, conflicts)
     chain = explode_chain(root, spec)
     builder = RecordBuilder(spec, chain)
     record = builder.nodes(root, declared)
     if builder.conflicts:
-        return Draft(record, [], [], builder.conflicts)
-    flat = flat_columns(record, root, taken, spec)
-    return Draft(record, chain, flat, same_names(flat, spec))
+        return Draft(record, [], {}, builder.conflicts)
+    columns = flat_columns(record, root, taken, spec)
+    tables = {name: draft_table(table, chain, columns, root, spec) for name, table in spec.flat_tables.items()}
+    return Draft(record, chain, tables, [one for table in tables.values() for one in same_names(table.flat, spec)])

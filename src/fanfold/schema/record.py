@@ -15,9 +15,9 @@ WORDS = {"object": "an object", "array": "an array", "scalar": "a text, a number
 
 
 def explode_chain(root: Seen, spec: Spec) -> list[list[str]]:
-    """Return the paths of the arrays that explode, from the outermost: those named, and those that these lie in."""
+    """Return the paths of the arrays that explode, outer ones first: those named, and those that these lie in."""
     chain: list[list[str]] = []
-    for path in sorted(spec.denormalize.explode, key=len):
+    for path in sorted(spec.exploded, key=len):
         for start in starts(way := way_of(path)):
             above = root.find(start)
             if (start == way or (above is not None and above.arrays)) and [*start] not in chain:
@@ -28,7 +28,7 @@ def explode_chain(root: Seen, spec: Spec) -> list[list[str]]:
 def arrays_or_objects(root: Seen, spec: Spec) -> Iterator[Conflict]:
     """Yield the fields on the way to an array that explodes which are arrays in some records, objects in others."""
     places: dict[Way, Seen] = {}
-    for path in spec.denormalize.explode:
+    for path in spec.exploded:
         for start in starts(way_of(path))[:-1]:
             above = root.find(start)
             if above is not None and above.kinds.keys() >= CONTAINERS:
@@ -153,7 +153,7 @@ def check_covers(fixed: RunSchema, seen: Seen) -> None:
     for file, found in _uncovered(fixed.record, seen, ()):
         msg = f"{file!r}: found {found}, {expected}"
         raise DataError(msg)
-    if seen.objects and not fixed.columns:
+    if seen.objects and not any(table.columns for table in fixed.each_table.values()):
         msg = f"found records where there were none, {expected}"
         raise DataError(msg)
 

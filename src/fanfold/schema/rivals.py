@@ -48,8 +48,11 @@ def named(way: Way, spec: Spec) -> Rival:
     def leads(names: Iterable[str], start: str, separator: str) -> bool:
         return any(name == start or name.startswith(start + separator) for name in names)
 
-    columns = [name for name in spec.denormalize.columns or () if isinstance(name, str)]
-    paths = [*spec.denormalize.explode, *(merge.record_key for merge in spec.merge), *spec.verify.totals]
+    tables = spec.flat_tables.values()
+    columns = [name for table in tables for name in table.columns or () if isinstance(name, str)]
+    keys = [path for merge in spec.merge for path in merge.record_keys]
+    keys += [path for table in tables for path in table.keys]
+    paths = [*spec.exploded, *keys, *spec.verify.totals]
     rank, separator = FREE, spec.denormalize.separator
     if leads(spec.input.fields, written(way), "."):
         rank = DECLARED

@@ -8,11 +8,20 @@ from fanfold.errors import SpecError
 from fanfold.spec.model import Spec
 
 # They say where the files of a run lie, and it was made sure that each has a place there.
-KEPT_KEYS = ("subdirs", "input.path", "input.done_suffix", "archive.path", "archive.compression", "quarantine.path")
+KEPT_KEYS = (
+    "subdirs",
+    "input.path",
+    "input.done_suffix",
+    "archive.path",
+    "archive.name",
+    "archive.compression",
+    "quarantine.path",
+)
 # They say nothing about a run whose files are staged.
 KEYS_OF_LATER_RUNS = {
     "data_dir", "concurrent_tasks", "notify.slack_conn_id", "notify.above_files", "notify.on",
     "input.patterns", "input.settle_seconds", "input.wait_seconds", "input.poll_seconds",
+    "input.max_files", "input.max_bytes",
 }  # fmt: skip
 LONGEST_CHANGE = 120
 
@@ -32,7 +41,8 @@ def changes(before: Spec, now: Spec) -> dict[str, str]:
         For each key (`merge`, `denormalize.explode`) how it was and is; the key alone where that is long.
     """
     old, new = _by_key(before), _by_key(now)
-    told = {key: f"{key} {old.get(key)!r} > {new[key]!r}" for key in new if old.get(key) != new[key]}
+    keys = {**new, **old}
+    told = {key: f"{key} {old.get(key)!r} > {new.get(key)!r}" for key in keys if old.get(key) != new.get(key)}
     return {key: change if len(change) <= LONGEST_CHANGE else key for key, change in told.items()}
 
 

@@ -1,25 +1,28 @@
 """The spec: one YAML file that says everything about a feed. A key is here only when it works."""
 
 import functools
-import itertools
 import os
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from fanfold.errors import SpecError
+from fanfold.formats import PATTERNS
 from fanfold.spec import yaml_file
+from fanfold.spec.merge import Merge
 from fanfold.spec.messages import faults
 from fanfold.spec.paths import way_of
+from fanfold.spec.section import Section
+from fanfold.spec.tables import Columns, FlatTable, Tables, check_one_line, level_of
 from fanfold.spec.values import (
+    ArchiveName,
     Count,
     DataDir,
     FeedName,
     FieldPath,
     FieldType,
     InsidePath,
-    OutputColumn,
     Percent,
     Pointer,
     Seconds,
@@ -29,23 +32,14 @@ from fanfold.spec.values import (
 RESERVED_FOLDERS = (".fanfold", "staging")
 
 
-class _Section(BaseModel):
-    # What follows a key is its description: in the JSON Schema, and on the page of the spec.
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, serialize_by_alias=True, use_attribute_docstrings=True
-    )
-
-
-class Input(_Section):
+class Input(Section):
     """Which files are taken from the landing directory, and when."""
 
     path: InsidePath = "transactions"
     """Landing directory, inside data_dir."""
-    patterns: Annotated[list[str], Field(min_length=1)] = [
-        "*.json", "*.jsonl", "*.ndjson", "*.json.gz", "*.json.zst", "*.csv", "*.parquet"
-    ]  # fmt: skip
-    """File names to take (shell patterns, letter case counts). Others are left alone. A name that ends in .csv or
-    .parquet is read as such, any other as JSON; .gz and .zst are decompressed."""
+    patterns: Annotated[list[str], Field(min_length=1)] = PATTERNS
+    """File names to take: shell patterns, letter case does not count. Others stay where they are, counted and named. A
+    name that ends in .csv or .parquet is read as such, any other as JSON; .gz and .zst are decompressed."""
     records_at: Pointer = ""
     """JSON pointer to the array of records in a wrapped document, as in /data/orders. No table has what is around
     it."""
@@ -69,51 +63,26 @@ class Input(_Section):
     """When names, types or order of the columns are not those of the newest complete run: warn (in the log, the
     manifest, the Asset event), fail before any group starts, or ignore it. The columns are the same in each case."""
     duplicates: Literal["archive", "process", "quarantine", "fail"] = "archive"
-    """A file with the same bytes as a file that is published already (names and dates do not matter): archive it
-    without making rows of it, process it again, set it aside, or fail before any group starts."""
+    """A file with the same bytes as a file that is published already (dates do not matter, nor names: see identity):
+    archive it without making rows of it, process it again, set it aside, or fail before any group starts."""
+    identity: Literal["content", "name_and_content"] = "content"
+    """What makes a file a duplicate: its bytes, with its path columns where there are any; or its bytes and its path in
+    landing: the same bytes under another name are then new."""
+    path_columns: bool = False
+    """Folders named as in date=2026-01-02/store=A give each record of the files in them the fields date and store,
+    before its own. They are texts, decoded as in URLs (%3A is a colon), of the types that `fields` declares for them;
+    __HIVE_DEFAULT_PARTITION__ is null. A record that has such a field itself, with another value, is bad."""
+    max_files: Annotated[int, Field(ge=1)] | None = None
+    """A run takes at most so many files, in the order of their names; the others wait for the next run."""
+    max_bytes: Annotated[int, Field(ge=1)] | None = None
+    """A run takes files of at most so many bytes together, and one file at least; the others wait for the next run."""
     wait_seconds: Seconds = 300.0
     """The sensor looks this long for a first file."""
     poll_seconds: Annotated[float, Field(gt=0, le=86_400)] = 5.0
     """Pause between two looks."""
 
 
-class MergeKey(_Section):
-    """The columns that a record and the reference are matched by."""
-
-    record: FieldPath
-    """Field of the record; dots lead into nested objects."""
-    reference: str
-    """Column of the reference."""
-
-
-class Merge(_Section):
-    """One reference, joined to every record."""
-
-    reference: InsidePath
-    """File inside data_dir: CSV with a header line (.csv), Parquet (.parquet), else JSON records."""
-    key: FieldPath | MergeKey
-    """Key of both sides, or {record: a.b, reference: c}."""
-    into: Annotated[str, Field(pattern=r"^[^.]+$"), expected("a name without dots")]
-    """The reference's columns nest under this new object of the record."""
-    columns: list[str] | None = None
-    """Columns to take; null takes all but the key."""
-    on_missing: Literal["keep", "quarantine", "fail"] = "keep"
-    """A record without a match: keep it (counted), quarantine it, or fail its group."""
-    on_duplicate: Literal["fail", "first"] = "fail"
-    """A key that the reference has twice: an error, or the first line counts."""
-
-    @property
-    def record_key(self) -> str:
-        """Path of the key in the record."""
-        return self.key if isinstance(self.key, str) else self.key.record
-
-    @property
-    def reference_key(self) -> str:
-        """Column of the key in the reference."""
-        return ".".join(way_of(self.key)) if isinstance(self.key, str) else self.key.reference
-
-
-class Denormalize(_Section):
+class Denormalize(Section):
     """How a nested record becomes flat rows."""
 
     explode: list[FieldPath] = []
@@ -122,19 +91,16 @@ class Denormalize(_Section):
     line, each inside of the one before."""
     separator: str = Field("_", min_length=1, max_length=3)
     """Joins the names of nested fields."""
-    columns: Annotated[list[OutputColumn], Field(min_length=1)] | None = None
+    columns: Columns | None = None
     """Output columns, in order; null: all. A name, or {name: SQL expression over the flat row}."""
 
     @model_validator(mode="after")
     def _explode_is_one_line(self) -> Self:
-        for outer, inner in itertools.pairwise(sorted(self.explode, key=len)):
-            if not inner.startswith(f"{outer}."):
-                msg = f"arrays each inside of the one before ({outer!r} and {inner!r} lie side by side)"
-                raise ValueError(msg)
+        check_one_line(self.explode)
         return self
 
 
-class Output(_Section):
+class Output(Section):
     """Where the flat tables are published."""
 
     path: InsidePath = "denormalized"
@@ -145,16 +111,19 @@ class Output(_Section):
     """Add the columns _source_file, _source_record, _source_item: where each row comes from."""
 
 
-class Archive(_Section):
+class Archive(Section):
     """Where the originals go when their rows are published."""
 
     path: InsidePath = "processed"
     """Archive directory, inside data_dir."""
+    name: ArchiveName = "{name}_{ts}"
+    """Names of the originals there, without their endings: {name} and {ts} once each, {date} (that of ts, as in
+    2026-01-02) and any text. Sub-folders and endings stay: a/b.json.gz becomes a/b_<ts>.json.gz."""
     compression: Literal["none", "gzip", "zstd"] = "none"
     """Compress originals there, but for .gz, .zst and .parquet: a.json becomes a_<ts>.json.gz or .zst."""
 
 
-class Quarantine(_Section):
+class Quarantine(Section):
     """Where bad files and bad records go, and how many are too many."""
 
     path: InsidePath = "quarantine"
@@ -173,7 +142,7 @@ class Quarantine(_Section):
         return bad * 100 <= self.max_bad_records_percent * records
 
 
-class Verify(_Section):
+class Verify(Section):
     """What is proved beside the counts."""
 
     totals: list[FieldPath] = []
@@ -181,7 +150,7 @@ class Verify(_Section):
     A field outside of the array that explodes counts once for each record."""
 
 
-class Notify(_Section):
+class Notify(Section):
     """The Slack notifications. Without the connection nobody is told; no failure of Slack fails a run."""
 
     slack_conn_id: str | None = None
@@ -193,7 +162,7 @@ class Notify(_Section):
     quarantined, that a run that is a success has bad records or files in quarantine."""
 
 
-class Spec(_Section):
+class Spec(Section):
     """A feed. `load_spec` makes `data_dir` absolute."""
 
     version: Literal[1]
@@ -210,6 +179,11 @@ class Spec(_Section):
     merge: list[Merge] = []
     """References joined to every record, in order."""
     denormalize: Denormalize = Denormalize()
+    tables: Tables = Field({}, exclude_if=lambda tables: not tables)
+    """Several tables instead of one, by name, as in {orders: {}, items: {explode: [items], keys: [order_id]}}; each has
+    a folder in the output. A field stands in the table whose rows are what it belongs to: the record, or the element
+    of an array. Where there is no such table, it stands in the tables of the arrays inside. Of denormalize only
+    separator counts."""
     output: Output = Output()
     archive: Archive = Archive()
     quarantine: Quarantine = Quarantine()
@@ -226,6 +200,33 @@ class Spec(_Section):
                     msg = f"{key}.path {str(folder)!r} overlaps {owner}, expected folders apart from each other"
                     raise ValueError(msg)
             taken.append((folder, f"{key}.path {str(folder)!r}"))
+        return self
+
+    @property
+    def flat_tables(self) -> dict[str, FlatTable]:
+        """The tables by name; the one of a feed without `tables` has none."""
+        plain = self.denormalize
+        return self.tables or {"": FlatTable(explode=plain.explode, columns=plain.columns)}
+
+    @property
+    def exploded(self) -> list[str]:
+        """The paths of all arrays that some table explodes."""
+        return [*dict.fromkeys(path for table in self.flat_tables.values() for path in table.explode)]
+
+    @model_validator(mode="after")
+    def _explodes_once(self) -> Self:
+        if self.tables and (self.denormalize.explode or self.denormalize.columns):
+            msg = "denormalize: found explode or columns beside tables, expected them in each table"
+            raise ValueError(msg)
+        arrays = {way_of(path) for path in self.exploded}
+        for index, merge in enumerate(self.merge):
+            levels = {level_of(way_of(path), arrays) for path in merge.record_keys}
+            if len(levels) > 1:
+                msg = (
+                    f"merge.{index}.key: found parts {merge.record_keys} of several levels, expected all in the "
+                    "record, or in the elements of one array"
+                )
+                raise ValueError(msg)
         return self
 
     @model_validator(mode="after")

@@ -54,6 +54,17 @@ FeedName = Annotated[
 DataDir = Annotated[
     str, Field(max_length=MAX_PATH, pattern=r"^[^\x00]+$"), expected(f"a path of at most {MAX_PATH:,} characters")
 ]
+_TEXT = r"([^/{}\x00]|\{date\})*"
+ArchiveName = Annotated[
+    str,
+    Field(
+        max_length=100,
+        pattern=rf"^([^./{{}}\x00]{_TEXT}|\{{date\}}{_TEXT})?(\{{name\}}{_TEXT}\{{ts\}}|\{{ts\}}{_TEXT}\{{name\}}){_TEXT}$",
+    ),
+    expected(
+        "a name with {name} and {ts} once each, so that none comes twice, and perhaps {date}; no '/', no dot first"
+    ),
+]
 InsidePath = Annotated[
     str,
     Field(max_length=MAX_PATH, pattern=rf"^(\./+)*{_NAME}(/+({_NAME}|\.)?)*$"),

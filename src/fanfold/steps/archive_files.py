@@ -25,7 +25,7 @@ def archive_files(subdir: str, data_dir: AnyPath) -> dict[str, int]:
     """
     with on_group(subdir, data_dir, "archive_files") as group:
         progress = groups.progress_of(group)
-        if progress is None or progress.published is None:
+        if progress is None or not progress.outputs:
             msg = f"{subdir} has nothing published, expected denormalize_data before this step"
             raise MissingError(msg)
         if not runs.is_complete(group.run):

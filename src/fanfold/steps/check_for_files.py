@@ -1,13 +1,17 @@
 """The step that waits for files: whether one is there, when to look again, when to give up."""
 
-from fanfold.feed import landing
+import logging
+
+from fanfold.feed import landing, left
 from fanfold.layout import Feed
-from fanfold.steps.list_files import list_files, list_run
+from fanfold.steps.list_files import is_ready, list_files
+
+log = logging.getLogger(__name__)
 
 
 def check_for_files(feed: Feed, ts: str) -> bool:
     """Say whether a file is ready, or the run was given its files already. Nothing is changed."""
-    return bool(list_run(feed, ts))
+    return is_ready(feed, ts)
 
 
 def seconds_to_next_look(feed: Feed, waited_seconds: float | None) -> float | None:
@@ -25,5 +29,12 @@ def seconds_to_next_look(feed: Feed, waited_seconds: float | None) -> float | No
     """
     remaining = feed.spec.input.wait_seconds - (waited_seconds or 0.0)
     if waited_seconds is None or remaining <= 0:
-        landing.warn(list_files(feed).held)
+        found = list_files(feed)
+        landing.warn(found.held)
+        log.info("%s", nothing_ready(feed, found))
     return min(remaining, feed.spec.input.poll_seconds) if remaining > 0 else None
+
+
+def nothing_ready(feed: Feed, found: landing.Landing) -> str:
+    """Say that no file is ready, and why, by what lies in landing."""
+    return f"no file is ready in {str(feed.landing_dir)!r}: {left.told(found) or 'it is empty'}"

@@ -75,7 +75,7 @@ def prepare(run: Run) -> None:
     fixed = fix_schema(spec, found, references)
     drift = claimed.drift
     if isinstance(drift, msgspec.UnsetType):
-        drift = checked_drift(run.feed, fixed.columns) if has_fields(spec, found) else None
+        drift = checked_drift(run.feed, fixed) if has_fields(spec, found) else None
     for one in fixed.excluded:
         log.warning("records are bad (%s): %s", one.code, one.message)
     decisions = given(staged)

@@ -16,34 +16,38 @@ from fanfold.working_files import Progress
 def denormalize_data(subdir: str, data_dir: AnyPath) -> dict[str, int]:
     """Explode and flatten the merged records of a subdirectory, and publish the rows.
 
-    The table appears under its final name when it is complete, atomically. A second call compares its hash.
+    Each table appears under its final name when it is complete, atomically, and counts when all of them are there. A
+    second call compares their hashes.
 
     Returns:
-        `rows`, `bytes`.
+        `rows`, `bytes`; with `tables`, `rows.<table>` of each table, and the bytes of all.
 
     Raises:
         EmptySubdir: the subdirectory has no files in this run.
         MissingError: merge_data has not run.
-        DataError: the published table was changed.
+        DataError: a published table was changed.
     """
     with on_group(subdir, data_dir, "denormalize_data") as group:
         progress = groups.progress_of(group)
-        if progress is None or not (progress.published or group.merged_path.exists()):
+        if progress is None or not (progress.outputs or group.merged_path.exists()):
             msg = f"{subdir} has no merged records, expected merge_data before this step"
             raise MissingError(msg)
-        if progress.published is None:
-            published = publish(group, progress)
+        if not progress.outputs:
+            outputs = publish(group, progress)
         else:
-            published, path = progress.published, group.run.feed.data_dir / progress.published.path
-            if durable.size(path) is None or durable.sha256(path) != published.sha256:
-                msg = f"{published.path!r} is not as it was published, expected sha256 {published.sha256}"
-                raise DataError(msg)
-    return {"rows": published.rows, "bytes": published.size_bytes}
+            outputs = progress.outputs
+            for published in outputs.values():
+                path = group.run.feed.data_dir / published.path
+                if durable.size(path) is None or durable.sha256(path) != published.sha256:
+                    msg = f"{published.path!r} is not as it was published, expected sha256 {published.sha256}"
+                    raise DataError(msg)
+    rows = {f"rows.{name}" if name else "rows": one.rows for name, one in outputs.items()}
+    return {**rows, "bytes": sum(one.size_bytes for one in outputs.values())}
 
 
-def publish(group: Group, progress: Progress) -> Published:
-    """Publish what is bad, then the rows of what is good; both are in progress.json when this returns."""
-    schema, target, listed = runs.schema_of(group.run), group.output_path, group.quarantined_records_path
+def publish(group: Group, progress: Progress) -> dict[str, Published]:
+    """Publish what is bad, then the rows of what is good by table; all is in progress.json when this returns."""
+    schema, listed = runs.schema_of(group.run), group.quarantined_records_path
     quarantined = None
     if progress.records_quarantined:
         durable.copy(group.bad_records_path, listed)
@@ -52,13 +56,17 @@ def publish(group: Group, progress: Progress) -> Published:
     elif listed.exists():
         # The group was published with bad records, then a file changed, and was read again.
         durable.discard(listed)
-    durable.make_dirs(target.parent)
-    temporary = durable.fresh(target)
-    tables = references.opened_all(group.run, find=False)
-    written = table.write(group.run, group.n, schema, progress.records, tables, temporary)
-    sums = totals.of_merged(group, schema)
-    published = Published(group.output_name, written.rows, temporary.stat().st_size, written.sha256, sums)
-    durable.publish(target)
-    done = msgspec.structs.replace(progress, published=published, quarantined=quarantined)
+    joined = references.opened_all(group.run, find=False)
+    outputs = {}
+    for name, path in group.output_names.items():
+        target = group.run.feed.data_dir / path
+        durable.make_dirs(target.parent)
+        temporary = durable.fresh(target)
+        merged = table.Merged(group, schema, progress.records, joined)
+        written = table.write(merged, schema.each_table[name], temporary)
+        sums = totals.of_merged(group, schema, schema.each_table[name])
+        outputs[name] = Published(path, written.rows, temporary.stat().st_size, written.sha256, sums)
+        durable.publish(target)
+    done = msgspec.structs.replace(progress, quarantined=quarantined).with_outputs(outputs)
     durable.write(group.progress_path, manifest.encode(done))
-    return published
+    return outputs

@@ -1,18 +1,20 @@
 """How the columns of a run differ from those of the run before it."""
 
 import logging
+from collections.abc import Mapping
 
 from fanfold import manifest
 from fanfold.errors import DataError
 from fanfold.feed import runs
 from fanfold.layout import Feed
-from fanfold.manifest import Column, Drift, Manifest
+from fanfold.manifest import Drift, Manifest, TableOfRun
+from fanfold.working_files import RunSchema, TableSchema
 
 log = logging.getLogger(__name__)
 
 
-def drift_of(feed: Feed, columns: list[Column]) -> Drift | None:
-    """Compare columns with those of the newest complete run that has published records.
+def drift_of(feed: Feed, fixed: RunSchema) -> Drift | None:
+    """Compare the columns of a run with those of the newest complete run that has published records.
 
     Returns:
         How they differ, which may be in nothing; None where there is no such run, or under `on_drift: ignore`.
@@ -23,12 +25,16 @@ def drift_of(feed: Feed, columns: list[Column]) -> Drift | None:
         before = manifest.read(feed.run(ts).commit_path, Manifest)
         # A run of nothing but bad files or duplicates says nothing about what its records would have had.
         if before.summary.records_in > before.summary.records_quarantined:
-            return _between(ts, before.columns, columns)
+            return _between(ts, _types(before.each_table), _types(fixed.each_table))
     return None
 
 
-def _between(since: str, before: list[Column], now: list[Column]) -> Drift:
-    was, is_now = ({column.name: column.type for column in columns} for columns in (before, now))
+def _types(tables: Mapping[str, TableOfRun] | Mapping[str, TableSchema]) -> dict[str, str]:
+    """Return the types of the columns by name; the name of a table stands before those of its own."""
+    return {f"{name}.{one.name}" if name else one.name: one.type for name, of in tables.items() for one in of.columns}
+
+
+def _between(since: str, was: dict[str, str], is_now: dict[str, str]) -> Drift:
     return Drift(
         since=since,
         added=[name for name in is_now if name not in was],
@@ -48,13 +54,13 @@ def refusal(feed: Feed, drift: Drift | None) -> str | None:
     )
 
 
-def checked_drift(feed: Feed, columns: list[Column]) -> Drift | None:
-    """Return how columns differ from those of the last run, with a warning; None where they do not.
+def checked_drift(feed: Feed, fixed: RunSchema) -> Drift | None:
+    """Return how the columns of a run differ from those of the last run, with a warning; None where they do not.
 
     Raises:
         DataError: they do, under `on_drift: fail`.
     """
-    drift = drift_of(feed, columns)
+    drift = drift_of(feed, fixed)
     if reason := refusal(feed, drift):
         raise DataError(reason)
     if not (drift and drift.changes):

@@ -7,13 +7,14 @@ from fanfold.errors import DataError, FanfoldError, MissingError, nearest
 from fanfold.manifest import Column
 from fanfold.records import places
 from fanfold.records.read import FileRead
-from fanfold.schema.checks import check, lacking
+from fanfold.schema.checks import check, lacking, place_of
 from fanfold.schema.columns import FANFOLD, RECORD, check_apart
+from fanfold.schema.tables import DraftTable
 from fanfold.spec.model import Spec
 from fanfold.spec.paths import written
 from fanfold.steps.freeze_reference import Frozen
 from fanfold.steps.scan_files import Found
-from fanfold.working_files import RunSchema
+from fanfold.working_files import RunSchema, TableSchema
 
 
 def fix_schema(spec: Spec, found: Found, references: Sequence[Frozen]) -> RunSchema:
@@ -33,21 +34,20 @@ def fix_schema(spec: Spec, found: Found, references: Sequence[Frozen]) -> RunSch
         msg = f"input.records_at {spec.input.records_at!r} leads nowhere in any file, e.g. {min(found.files)!r}"
         raise MissingError(msg)
     check(found.seen, found.excluded, spec, found.files)
-    record, chain, flat, _ = found.draft
-    rescued = spec.input.schema_mode == "declared"
-    is_bare = not has_fields(spec, found)
-    columns = _output_columns(spec, flat, found.files, is_bare=is_bare) if flat else flat
-    if columns and not is_bare:
-        _check_totals(spec, columns, flat, found.files)
+    record, chain, drafted, _ = found.draft
+    tables = {name: _table(spec, name, draft, found) for name, draft in drafted.items()}
+    if has_fields(spec, found):
+        _check_totals(spec, tables, found.files)
     fixed = RunSchema(
-        record,
-        chain,
-        rescued,
-        flat,
-        columns,
-        [one.reference for one in references],
-        found.excluded,
-        [one.slots for one in references],
+        record=record,
+        explode=chain,
+        rescued=spec.input.schema_mode == "declared",
+        flat=tables[""].flat if "" in tables else [],
+        columns=tables[""].columns if "" in tables else [],
+        references=[one.reference for one in references],
+        excluded=found.excluded,
+        joined=[one.slots for one in references],
+        tables={} if "" in tables else tables,
     )
     # The keys of references have a place, or nothing could match.
     places.places(fixed, spec)
@@ -63,47 +63,57 @@ def _points_nowhere(one: FileRead) -> bool:
     return one.is_bad and one.first is not None and one.first.code == "pointer_not_found"
 
 
-def _output_columns(spec: Spec, flat: list[Column], files: Collection[str], *, is_bare: bool) -> list[Column]:
-    """Return the columns of the output: all, or those of `denormalize.columns` in its order, then Fanfold's own."""
-    if spec.denormalize.columns is None:
-        return flat
-    chosen = []
-    for wanted in spec.denormalize.columns:
+def _table(spec: Spec, name: str, draft: DraftTable, found: Found) -> TableSchema:
+    """Return a table with the columns of its output: all, or its keys and those of `columns`, then Fanfold's own."""
+    wanted, flat = spec.flat_tables[name], draft.flat
+    is_bare = not has_fields(spec, found)
+    if len(wanted.keys) > draft.keys and flat and not is_bare:
+        known = [written(column.path) for column in flat if column.source == RECORD]
+        lost = next(key for key in wanted.keys if key not in known[: draft.keys])
+        msg = f"{place_of(name)}.keys {lost!r} is not a column"
+        raise lacking(msg, nearest(lost, known), found.files)
+    if wanted.columns is None or not flat:
+        return TableSchema(draft.explode, draft.elsewhere, flat, flat)
+    chosen = flat[: draft.keys]
+    for one in wanted.columns:
         try:
-            chosen.append(_column(wanted, flat, files))
+            column = _column(f"{place_of(name)}.columns", one, flat, found.files)
         except FanfoldError:
             if not is_bare:
                 raise
-            name = wanted if isinstance(wanted, str) else next(iter(wanted))
-            chosen.append(Column(name, "VARCHAR", "spec", [], expression="NULL"))
+            column = Column(one if isinstance(one, str) else next(iter(one)), "VARCHAR", "spec", [], expression="NULL")
+        # A key stands once.
+        chosen += [column] if column not in flat[: draft.keys] else []
     chosen += [column for column in flat if column.source == FANFOLD and column not in chosen]
     check_apart(chosen, spec)
-    return chosen
+    return TableSchema(draft.explode, draft.elsewhere, flat, chosen)
 
 
-def _column(wanted: str | dict[str, str], flat: list[Column], files: Collection[str]) -> Column:
+def _column(place: str, wanted: str | dict[str, str], flat: list[Column], files: Collection[str]) -> Column:
     known = {column.name: column for column in flat}
     if isinstance(wanted, dict):
         # DuckDB is only there where it is needed.
         from fanfold.engine import expressions
 
         ((name, expression),) = wanted.items()
-        return expressions.column(name, expression, flat, files)
+        return expressions.column(name, expression, flat, files, place)
     if wanted not in known:
-        msg = f"denormalize.columns {wanted!r} is not a column"
+        msg = f"{place} {wanted!r} is not a column"
         raise lacking(msg, nearest(wanted, known), files)
     return known[wanted]
 
 
-def _check_totals(spec: Spec, columns: list[Column], flat: list[Column], files: Collection[str]) -> None:
+def _check_totals(spec: Spec, tables: dict[str, TableSchema], files: Collection[str]) -> None:
+    flat = [column for table in tables.values() for column in table.flat]
+    columns = [column for table in tables.values() for column in table.columns]
     known = {written(column.path): column for column in flat if column.source == RECORD}
-    for path in spec.verify.totals:
+    for path in spec.verify.totals if columns else ():
         place, column = f"verify.totals {path!r}", known.get(path)
         if column is None:
             msg = f"verify.totals {path!r} is not a field of the records"
             raise lacking(msg, nearest(path, known), files)
         if column not in columns:
-            msg = f"{place} is left out by denormalize.columns, expected it there"
+            msg = f"{place} is left out by {'tables' if spec.tables else 'denormalize'}.columns, expected it there"
             raise MissingError(msg)
         if not types.is_exact(column.type):
             msg = f"{place} is {column.type}, expected BIGINT or DECIMAL: declare it in input.fields"

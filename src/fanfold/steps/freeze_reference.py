@@ -9,7 +9,7 @@ from fanfold.feed import claim
 from fanfold.layout import Feed, Run
 from fanfold.manifest import Column, FrozenReference
 from fanfold.records.references import Reference
-from fanfold.spec.model import Merge
+from fanfold.spec.merge import Merge
 
 
 class Frozen(NamedTuple):

@@ -1,7 +1,7 @@
 """What a run lacks, or has too much: its files and contents, compared with its manifest."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +9,7 @@ from typing import NamedTuple
 from fanfold import durable, manifest
 from fanfold.errors import count
 from fanfold.feed.index import Index
+from fanfold.landed import told_apart_by
 from fanfold.layout import Run
 from fanfold.manifest import Manifest
 
@@ -33,8 +34,8 @@ def expected(run: Run, committed: Manifest, *, hash_originals: bool = False) -> 
         if file.code:
             reason = run.group(file.subdir).reason_name(file.name)
             yield Expected(reason, f"the reason why {file.name!r} is bad", None, file.reason_sha256)
-    for kind, published in (("row", committed.outputs), ("bad record", committed.quarantined)):
-        for one in published.values():
+    for kind, published in (("row", committed.published), ("bad record", committed.quarantined.values())):
+        for one in published:
             yield Expected(one.path, count(one.rows, kind), one.size_bytes, one.sha256)
     for reference in committed.summary.references:
         kept = run.feed.kept_reference_path(reference.path, reference.sha256)
@@ -75,20 +76,20 @@ def gaps(run: Run, committed: Manifest) -> list[str]:
     ]
 
 
-def extra(run: Run, files: list[Expected], *folders: Path, part: str = "") -> Iterator[str]:
-    """Yield a sentence for each file in some folders, with `part` in its name, that the run did not write."""
+def extra(run: Run, files: list[Expected], *folders: Path, may_be: Callable[[str], object] = bool) -> Iterator[str]:
+    """Yield a sentence for each file in some folders that the run did not write, though its name `may_be` the run's."""
     known = {relative(run, run.manifest_path), *(file.path for file in files)}
     for top in folders:
         for folder, _, names in os.walk(top):
             for name in sorted(names):
                 path = relative(run, Path(folder, name))
-                if part in name and path not in known:
+                if may_be(name) and path not in known:
                     yield f"{path!r} is extra: the run did not write it"
 
 
 def doubles(run: Run, committed: Manifest) -> Iterator[str]:
     """Yield a sentence for each content that made rows twice in the feed, or not at all."""
-    makers: dict[tuple[int, str], str] = {}
+    makers: dict[tuple[int, str, str], str] = {}
     made = {file.name: (file.size_bytes, file.sha256) for file in committed.files if not file.code}
     index = Index(run.feed)
     indexed = index.sizes({size for size, _ in made.values()})
@@ -103,9 +104,9 @@ def doubles(run: Run, committed: Manifest) -> Iterator[str]:
         if file.code or file.duplicate_of or file.replay_of or run.feed.spec.input.duplicates == "process":
             continue
         own = f"{run.ts}/{file.name}"
-        of = makers.setdefault(content, own)
+        of = makers.setdefault((*content, told_apart_by(run.feed.spec.input, file.name)), own)
         if of == own and file.size_bytes in indexed:
-            of = index.first(*content) or own
+            of = index.first(*content, file.name) or own
         if of != own and of.partition("/")[0] <= run.ts:
             yield f"{file.name!r} has the bytes of {of!r}, and both have rows"
 

@@ -1,28 +1,48 @@
-"""The step that lists what lies in landing, or what a run was given."""
+"""The step that lists what lies in landing, and what of it a run takes, or was given."""
 
+import functools
+import itertools
+import logging
+import os
 import time
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
-from fanfold import manifest
-from fanfold.feed import landing
-from fanfold.layout import Feed
+from fanfold import durable, manifest
+from fanfold.feed import landing, left
+from fanfold.feed.landing import LandedFile
+from fanfold.layout import Feed, Run
 from fanfold.manifest import Manifest
 from fanfold.working_files import Files
 
+log = logging.getLogger(__name__)
+
 # A file is surely ready when it is looked at this much later.
 LATER_SECONDS = 0.01
+# A file is written under a hidden name first; this is also more than the name of a reason is longer than that in the
+# archive.
+ADDED_BYTES = len("..tmp")
+
+
+class Taken(NamedTuple):
+    """The files that a run takes, and the names of those that it leaves to the next one, both in the order of names."""
+
+    files: list[LandedFile]
+    later: list[str]
 
 
 def list_files(feed: Feed) -> landing.Landing:
-    """List what lies in landing: the files that are ready, and those that are still settling."""
+    """List what lies in landing: the files that are ready, and why others are not."""
     wanted = feed.spec.input
     return landing.scan_landing(feed.landing_dir, wanted.patterns, wanted.settle_seconds, wanted.done_suffix)
 
 
-def list_ready(feed: Feed, *, wait: bool = False) -> list[landing.LandedFile]:
-    """List the files that are ready; a warning says why others cannot be taken.
+def list_ready(feed: Feed, ts: str, *, wait: bool = False) -> list[LandedFile]:
+    """List the files that a run takes; the log says which others there are, and why they stay in landing.
 
     Args:
         feed: the feed.
+        ts: execution timestamp of the run.
         wait: whether to wait for the files that are still settling.
     """
     found = list_files(feed)
@@ -31,13 +51,56 @@ def list_ready(feed: Feed, *, wait: bool = False) -> list[landing.LandedFile]:
         time.sleep(max(soon) + LATER_SECONDS)
         found = list_files(feed)
     landing.warn(found.held)
-    return found.ready
+    taken = take(feed.run(ts), found.ready)
+    if stay := left.told(found, taken.later):
+        log.info("in landing %s", stay)
+    return taken.files
 
 
-def list_run(feed: Feed, ts: str) -> list[landing.LandedFile]:
-    """List the files of a run: those that it was given, or, before it was given any, those that are ready."""
+def take(run: Run, ready: Iterable[LandedFile]) -> Taken:
+    """Say which of the files that are ready a run takes, in the order of their names: up to its limits, at least one.
+
+    A warning says which have no place of their own wherever they may end: they stay in landing.
+    """
+    files, limits = list(_with_places(run, ready)), run.feed.spec.input
+    most_files, most_bytes = limits.max_files or len(files), limits.max_bytes
+    sums = itertools.accumulate(file.size_bytes for file in files[:most_files])
+    taken = max(1, sum(1 for size in sums if most_bytes is None or size <= most_bytes))
+    return Taken(files[:taken], [file.name for file in files[taken:]])
+
+
+def _with_places(run: Run, ready: Iterable[LandedFile]) -> Iterator[LandedFile]:
+    """Yield the files that have a place of their own wherever they may end; a warning says why others have none."""
+    taken: dict[str, str] = {}
+    last, added = run.groups[-1], max(ADDED_BYTES, len(os.fsencode(run.feed.spec.input.done_suffix or "")))
+
+    @functools.cache
+    def room(folder: str) -> int:
+        ends = (last.subdir_dir, run.feed.archive_dir, last.quarantine_dir)
+        return min(durable.longest_name(directory / folder) for directory in ends) - added
+
+    for file in ready:
+        place = run.archived_name(file.name)
+        if len(os.fsencode(place.rpartition("/")[2])) > room(file.name.rpartition("/")[0]):
+            log.warning("%r stays in landing: its name is too long for what is put behind it; shorten it", file.name)
+        elif taken.setdefault(place, file.name) != file.name:
+            log.warning("%r waits for the next run: in the archive it is named like %r", file.name, taken[place])
+        else:
+            yield file
+
+
+def list_run(feed: Feed, ts: str) -> list[LandedFile]:
+    """List the files of a run: those that it was given or, before it was given any, those that it would take now."""
+    given = _given(feed, ts)
+    return list_ready(feed, ts) if given is None else given
+
+
+def is_ready(feed: Feed, ts: str) -> bool:
+    """Say whether a run has files, or a file is ready for it."""
+    return bool(list_files(feed).ready if (given := _given(feed, ts)) is None else given)
+
+
+def _given(feed: Feed, ts: str) -> list[LandedFile] | None:
     run = feed.run(ts)
     known = manifest.read_if_there(run.commit_path, Manifest) or manifest.read_if_there(run.files_path, Files)
-    if known:
-        return [landing.LandedFile(file.name, file.size_bytes) for file in known.files]
-    return list_files(feed).ready
+    return [LandedFile(file.name, file.size_bytes) for file in known.files] if known else None

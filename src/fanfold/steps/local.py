@@ -92,7 +92,7 @@ def run(feed: Feed, ts: str, on_step: OnStep) -> LocalRun:
                 if staged:
                     groups = create_dynamic_taskgroups(feed.data_dir, wanted.ts, feed.spec.subdirs)
                     seconds = _run_groups(wanted, groups, on_step)
-                summary = verify_run(feed.data_dir, wanted.ts, feed.spec.subdirs)
+                summary = verify_run(feed.data_dir, wanted.ts, feed.spec.subdirs, feed.spec.tables)
     except (FanfoldError, ExceptionGroup) as error:
         if kept := unfinished.kept(feed, wanted.ts):
             error.add_note(kept)

@@ -12,11 +12,12 @@ from fanfold.durable import AnyPath
 from fanfold.errors import DataError, StillWrittenError, count
 from fanfold.faults import OF_SIZE
 from fanfold.feed import claim, groups, runs
-from fanfold.layout import Group, input_format, place_in
+from fanfold.formats import input_format, place_in
+from fanfold.layout import Group
 from fanfold.manifest import BadRecord
 from fanfold.native import Others, Table, Wrong
 from fanfold.records import places, references
-from fanfold.records.read import Door, Rules
+from fanfold.records.read import Door, Rules, key_text
 from fanfold.spec.model import Quarantine, Spec
 from fanfold.steps.scan_files import scan_again
 from fanfold.steps.working import on_group
@@ -111,8 +112,8 @@ def check_match(door: Door, name: str, wrong: Wrong) -> None:
         index, merge = door.reference_of(wrong)
         if merge.on_missing == "fail":
             msg = (
-                f"{name!r}{place_in(name, wrong.record_line)}: {merge.record_key} "
-                f"{wrong.found.decode(errors='replace')!r} is not in {merge.reference!r}, expected a match "
+                f"{name!r}{place_in(name, wrong.record_line)}: {', '.join(merge.record_keys)} "
+                f"{key_text(merge, wrong.found)} is not in {merge.reference!r}, expected a match "
                 f"(merge.{index}.on_missing: fail)"
             )
             raise DataError(msg)

@@ -7,7 +7,7 @@ import msgspec
 
 from fanfold import durable
 from fanfold.errors import DataError
-from fanfold.feed import failures, runs
+from fanfold.feed import failures, left, runs
 from fanfold.feed.balance import balance
 from fanfold.feed.landing import warn
 from fanfold.feed.verdict import Counts, too_bad
@@ -22,10 +22,9 @@ from fanfold.spec.paths import written
 from fanfold.steps.drift import drift_of, refusal
 from fanfold.steps.fix_schema import fix_schema, has_fields
 from fanfold.steps.freeze_reference import Frozen, source_of
-from fanfold.steps.list_files import list_files
+from fanfold.steps.list_files import list_files, take
 from fanfold.steps.merge_data import check_match, door_of, too_many_bad
 from fanfold.steps.scan_files import decide, scan_files
-from fanfold.steps.stage_files import with_places
 from fanfold.working_files import RunSchema
 
 
@@ -40,8 +39,12 @@ class PlannedSubdir(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """A run that has not happened.
 
-    `held` is how many files cannot be taken out of landing. `faults` say which files have records that cannot be read,
+    `waiting` is how many files are ready and left to the next run (`input.max_files`), `settling` how many are not
+    ready yet, `unmarked` how many lack their marker, `held` how many cannot be taken, `ignored` how many no pattern
+    takes; `left` names them, in words. `faults` say which files have records that cannot be read,
     by the first of them. `failed` says why the run would fail; it is empty where the run would be a success.
+
+    With `tables`, `columns` is an object by table, and the names in `drift` begin with that of their table.
 
     `decisions` say what each file is to the feed (`new`, `new_content`, `duplicate`), `duplicates` of which
     `<ts>/<name>` those are the same bytes; they are counted as files, and have no records.
@@ -49,12 +52,16 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     resumes: str | None
     files: int
+    waiting: int
     settling: int
+    unmarked: int
     held: int
+    ignored: int
+    left: str
     bytes: int
     records: int
     subdirs: dict[str, PlannedSubdir]
-    columns: list[Column]
+    columns: list[Column] | dict[str, list[Column]]
     drift: Drift | None
     references: list[FrozenReference]
     faults: list[BadFile]
@@ -72,7 +79,7 @@ def plan(feed: Feed) -> Plan:
     """
     landing = list_files(feed)
     warn(landing.held)
-    ready = with_places(feed.run(format_ts(datetime.now(UTC))), landing.ready)
+    ready, later = take(feed.run(format_ts(datetime.now(UTC))), landing.ready)
     places = {file.name: Place(f"{feed.landing_dir}/{file.name}", file.size_bytes) for file in ready}
     sizes = {name: place.size_bytes for name, place in places.items()}
     parts = balance(sizes.items(), feed.spec.subdirs)
@@ -86,7 +93,7 @@ def plan(feed: Feed) -> Plan:
         tables.append(keys)
     found = scan_files(feed, "landing", places, [one.columns for one in references])
     fixed = fix_schema(feed.spec, found, references)
-    drift = drift_of(feed, fixed.columns) if places and has_fields(feed.spec, found) else None
+    drift = drift_of(feed, fixed) if places and has_fields(feed.spec, found) else None
     decisions = decide(feed, "landing", places, found.files)
     duplicates = {name: decision.duplicate_of for name, decision in decisions.items() if decision.duplicate_of}
     reads, failed = dict[str, FileRead](), [reason] if (reason := refusal(feed, drift)) else list[str]()
@@ -96,19 +103,24 @@ def plan(feed: Feed) -> Plan:
         except DataError as error:
             failed.append(str(error))
     records = {n: sum(reads[name].records for name in names if name in reads) for n, names in parts.items()}
+    columns = {name: table.columns for name, table in fixed.each_table.items()}
     waiting = [ts for ts in runs.unfinished(feed) if not failures.is_stuck(feed, ts)]
     return Plan(
         resumes=waiting[0] if waiting else None,
         files=len(sizes),
+        waiting=len(later),
         settling=len(landing.settling),
+        unmarked=len(landing.unmarked),
         held=sum(map(len, landing.held.values())),
+        ignored=len(landing.ignored),
+        left=left.told(landing, later),
         bytes=sum(sizes.values()),
         records=sum(records.values()),
         subdirs={
             str(n): PlannedSubdir(len(names), sum(sizes[name] for name in names), records[n])
             for n, names in parts.items()
         },
-        columns=fixed.columns if places else [],
+        columns=columns.get("", columns) if places else [],
         drift=drift,
         references=[one.reference for one in references],
         faults=[one.first for one in reads.values() if one.first],

@@ -8,29 +8,31 @@ import msgspec
 from fanfold.errors import count
 from fanfold.feed.verdict import verdict
 from fanfold.layout import Run
-from fanfold.manifest import ArchivedFile, BadRecord, Manifest
-from fanfold.native import Others
+from fanfold.manifest import ArchivedFile, BadRecord, Manifest, by_table, of_table
+from fanfold.native import Others, Rows
 from fanfold.records import places, totals
 from fanfold.records.read import Door, Rules
-from fanfold.records.totals import Tally
+from fanfold.records.totals import Place, Tally
 from fanfold.spec.paths import Way, way_of
+from fanfold.spec.tables import held
 from fanfold.steps.gaps import damages, doubles, expected, extra, manifest_gaps
 from fanfold.types import JSON, VARCHAR
-from fanfold.working_files import Node
+from fanfold.working_files import Node, TableSchema
 
 
 class Recount(msgspec.Struct, frozen=True):
     """What a recount found. `gaps` are sentences, one for each file that is missing, extra or changed.
 
     `totals` are the exact sums of `verify.totals`, by path. `failed` says why the run is reported as failed, though
-    nothing of it is lost.
+    nothing of it is lost. With `tables`, `rows` is an object by table, and the paths of `totals` begin with the table's
+    name.
     """
 
     ts: str
     files: int
     bytes: int
     records: int
-    rows: int
+    rows: int | dict[str, int]
     totals: dict[str, str]
     gaps: list[str]
     failed: str | None = None
@@ -50,65 +52,76 @@ def recount(run: Run, committed: Manifest) -> Recount:
     gaps = [
         *damaged.values(),
         *extra(run, files, run.output_dir, feed.quarantine_dir / run.ts),
-        *extra(run, files, feed.archive_dir, part=f"_{run.ts}."),
+        *extra(run, files, feed.archive_dir, may_be=run.is_of_run),
         *doubles(run, committed),
     ]
     whole = [file for file in committed.files if file.archived_as not in damaged]
-    wanted = totals.totalled(feed.spec, committed.columns, committed.explode)
-    by_archive, in_tables = Tally(wanted), Tally(wanted)
-    bad = _quarantined_records(run, committed, damaged)
-    originals = _Originals(run, committed, by_archive)
-    for n in range(1, feed.spec.subdirs + 1):
-        of_group = [file for file in whole if file.subdir == n and not file.code and not file.duplicate_of]
-        items = originals.items(of_group, bad)
-        if (table := committed.outputs.get(str(n))) and table.path not in damaged:
-            in_tables.add_table(feed.data_dir / table.path, items)
-        for _ in items:
-            pass
-    if not gaps:
-        gaps += _count_gaps(committed, originals.records, by_archive, in_tables)
+    bad, records, counted = _quarantined_records(run, committed, damaged), 0, dict[str, Tally]()
+    for name, table in committed.each_table.items():
+        wanted = totals.totalled(feed.spec, table)
+        by_archive, counted[name] = Tally(wanted), Tally(wanted)
+        originals = _Originals(run, committed, name, by_archive)
+        for n in range(1, feed.spec.subdirs + 1):
+            of_group = [file for file in whole if file.subdir == n and not file.code and not file.duplicate_of]
+            rows = originals.places(of_group, bad)
+            if (published := table.outputs.get(str(n))) and published.path not in damaged:
+                counted[name].add_table(feed.data_dir / published.path, rows)
+            for _ in rows:
+                pass
+        records = originals.records
+        if not gaps:
+            gaps += _count_gaps(committed, name, by_archive, counted[name])
+    if not gaps and records != committed.summary.records_in:
+        gaps.append(f"found {count(records, 'record')} in the archive, expected {committed.summary.records_in:,}")
     return Recount(
         ts=run.ts,
         files=len(whole),
         bytes=sum(file.size_bytes for file in whole),
-        records=originals.records,
-        rows=in_tables.rows,
-        totals=committed.totals,
+        records=records,
+        rows=by_table({name: tally.rows for name, tally in counted.items()}),
+        totals=committed.named_totals,
         gaps=gaps,
         failed=verdict(committed),
     )
 
 
-def _count_gaps(committed: Manifest, records: int, by_archive: Tally, in_tables: Tally) -> Iterator[str]:
-    summary = committed.summary
-    if records != summary.records_in:
-        yield f"found {count(records, 'record')} in the archive, expected {summary.records_in:,}"
-    if not in_tables.rows == by_archive.rows == summary.rows_out:
+def _count_gaps(committed: Manifest, name: str, by_archive: Tally, in_tables: Tally) -> Iterator[str]:
+    rows, of = of_table(committed.summary.rows_out)[name], f"table {name!r}" if name else "tables"
+    if not in_tables.rows == by_archive.rows == rows:
         yield (
-            f"found {count(in_tables.rows, 'row')} in the tables, expected {by_archive.rows:,} by the archive and "
-            f"{summary.rows_out:,} by the manifest"
+            f"found {count(in_tables.rows, 'row')} in the {of}, expected {by_archive.rows:,} by the archive and "
+            f"{rows:,} by the manifest"
         )
-    for path, total in committed.totals.items():
+    for path, total in committed.each_table[name].totals.items():
         found, wanted = in_tables.totals.get(path, "0"), by_archive.totals.get(path, "0")
         if not found == wanted == total:
-            yield f"the sum of {path!r} is {found}, expected {wanted} by the archive and {total} by the manifest"
+            where = f" in the {of}" if name else ""
+            yield (
+                f"the sum of {path!r}{where} is {found}, expected {wanted} by the archive and {total} by the manifest"
+            )
 
 
 class _Originals:
-    """Reads originals for nothing but the arrays that explode and the fields that are totalled."""
+    """Reads originals for nothing but the arrays that explode in a table and the fields that are totalled in it."""
 
-    def __init__(self, run: Run, committed: Manifest, tally: Tally) -> None:
+    def __init__(self, run: Run, committed: Manifest, name: str, tally: Tally) -> None:
         self._run, self._tally, self.records = run, tally, 0
-        nodes = _nodes({way_of(path) for path in tally.sums}, {(*path,) for path in committed.explode}, ())
+        self._table = committed.each_table[name]
+        nodes = _nodes({way_of(path) for path in tally.sums}, {(*path,) for path in self._table.explode}, ())
         self._spec = run.feed.spec.model_copy(update={"merge": []})
         self._found = places.places_of(nodes, [])
 
-    def items(self, files: list[ArchivedFile], bad: Mapping[str, set[int]]) -> Iterator[str]:
-        """Yield for each row that files call for which element of its record it is from; count records and rows."""
-        for row in totals.rows_of(self._found, self._tally.sums, self._merged(files)):
+    def places(self, files: list[ArchivedFile], bad: Mapping[str, set[int]]) -> Iterator[Place]:
+        """Yield for each row that files call for which record and element it is from; count records and rows."""
+        ends = {table.end for table in self._run.feed.spec.flat_tables.values()}
+        levels = [(), *map(tuple, self._table.explode)]
+        elsewhere = [not held(levels[-1], ends, level) for level in levels]
+        schema = TableSchema(self._table.explode, elsewhere, [], [])
+        rows = Rows(self._found.record, totals.sources(self._found, self._tally.sums), self._found.chain(schema))
+        for row in totals.rows_of(rows, self._merged(files)):
             if row.record not in bad.get(row.file, ()):
-                self._tally.add(row.item, row.values)
-                yield row.item
+                self._tally.add(row.place, row.values)
+                yield row.place
 
     def _merged(self, files: list[ArchivedFile]) -> Iterator[bytes]:
         data_dir = self._run.feed.data_dir.resolve()

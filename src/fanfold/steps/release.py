@@ -63,6 +63,6 @@ def _give_up(run: Run) -> list[str]:
 def _finish(group: Group) -> None:
     """Archive the originals of a group whose table is published, also where its progress does not say so yet."""
     progress = manifest.read(group.progress_path, Progress)
-    if progress.published is None:
+    if not progress.outputs:
         publish(group, progress)
     archive(group, progress)

@@ -132,5 +132,5 @@ def differences(run: Run, committed: Manifest) -> list[str]:
 
 def _outcome(committed: Manifest) -> dict[str, Published | str | None]:
     """Return what a run made of its originals: its tables and lists of bad records by path, its files by name."""
-    published = {one.path: one for one in (*committed.outputs.values(), *committed.quarantined.values())}
+    published = {one.path: one for one in (*committed.published, *committed.quarantined.values())}
     return {**published, **{file.name: file.code for file in committed.files}}

@@ -55,7 +55,7 @@ def scan_files(feed: Feed, ts: str, places: Mapping[str, Place], taken: list[lis
     spec = feed.spec
     if spec.input.schema_mode == "declared":
         return Found({}, Seen(), [], draft(spec, Seen(), taken))
-    chain, excluded = [[*way_of(path)] for path in spec.denormalize.explode], list[Excluded]()
+    chain, excluded = [[*way_of(path)] for path in spec.exploded], list[Excluded]()
     counted, files = dict(places), dict[str, FileRead]()
     while True:
         known = known_fields(spec, chain)
@@ -64,6 +64,8 @@ def scan_files(feed: Feed, ts: str, places: Mapping[str, Place], taken: list[lis
         made = draft(spec, scanned.seen, taken)
         lost = [*misfits(made.record, scanned.seen, spec)]
         lost = lost or [one for conflict in made.conflicts for one in exclude(conflict, scanned.seen)]
+        # Two tables may say the same.
+        lost = [*dict.fromkeys(lost)]
         # Where all records that show that an array lies around another one are bad by it, it stays known: no way back.
         chain = [*chain, *(path for path in made.chain if path not in chain)]
         if not lost and known_fields(spec, chain) == known:

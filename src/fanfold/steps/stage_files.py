@@ -1,10 +1,5 @@
 """The step that claims the files that are ready into the subdirectories of a run."""
 
-import functools
-import logging
-import os
-from collections.abc import Iterable, Iterator
-
 from fanfold import durable, links, manifest
 from fanfold.feed import access, claim, lease, runs, unfinished
 from fanfold.feed.balance import balance
@@ -15,12 +10,6 @@ from fanfold.steps.list_files import list_ready
 from fanfold.steps.release import release
 from fanfold.working_files import Files, StagedFile
 
-log = logging.getLogger(__name__)
-
-# A file is written under a hidden name first; this is also more than the name of a reason is longer than that in the
-# archive.
-ADDED_BYTES = len("..tmp")
-
 
 def stage_files(feed: Feed, ts: str, *, wait: bool = False) -> int:
     """Claim the ready files: rename them into `staging/<ts>/1` … `N`, evenly.
@@ -28,7 +17,8 @@ def stage_files(feed: Feed, ts: str, *, wait: bool = False) -> int:
     The distribution is on disk (files.json) before the first file moves. A second call completes the moves of the
     first and claims nothing new. Without a ready file nothing is written. A release that was cut short is completed.
     A run that has published nothing takes up a spec that has changed, and what it failed for, where that has changed.
-    A file whose name is too long to take its timestamp, or its reason, stays in landing, with a warning.
+    A file whose name is too long to take its timestamp, or its reason, stays in landing, with a warning; so do those
+    above `input.max_files` and `input.max_bytes`, for the next run.
 
     Args:
         feed: the feed.
@@ -52,7 +42,7 @@ def stage_files(feed: Feed, ts: str, *, wait: bool = False) -> int:
     unfinished.warn(feed, but=run.ts)
     ready = list[LandedFile]()
     if not run.files_path.exists() and not runs.is_complete(run):
-        ready = list(with_places(run, list_ready(feed, wait=wait)))
+        ready = list_ready(feed, ts, wait=wait)
     if ready or run.staging_dir.is_dir():
         runs.claim_data_dir(feed)
         durable.make_dirs(run.work_dir)
@@ -60,26 +50,6 @@ def stage_files(feed: Feed, ts: str, *, wait: bool = False) -> int:
             return _stage(run, ready)
     committed = manifest.read_if_there(run.commit_path, Manifest)
     return committed.summary.files_in if committed else 0
-
-
-def with_places(run: Run, ready: Iterable[LandedFile]) -> Iterator[LandedFile]:
-    """Yield the files that have a place of their own wherever they may end; a warning says why others have none."""
-    taken: dict[str, str] = {}
-    last, added = run.groups[-1], max(ADDED_BYTES, len(os.fsencode(run.feed.spec.input.done_suffix or "")))
-
-    @functools.cache
-    def room(folder: str) -> int:
-        ends = (last.subdir_dir, run.feed.archive_dir, last.quarantine_dir)
-        return min(durable.longest_name(directory / folder) for directory in ends) - added
-
-    for file in ready:
-        place = run.archived_name(file.name)
-        if len(os.fsencode(place.rpartition("/")[2])) > room(file.name.rpartition("/")[0]):
-            log.warning("%r stays in landing: its name is too long for what is put behind it; shorten it", file.name)
-        elif taken.setdefault(place, file.name) != file.name:
-            log.warning("%r waits for the next run: in the archive it is named like %r", file.name, taken[place])
-        else:
-            yield file
 
 
 def _stage(run: Run, ready: list[LandedFile]) -> int:

@@ -2,7 +2,7 @@
 
 import hashlib
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -12,16 +12,16 @@ from fanfold.errors import DataError
 from fanfold.feed import access, claim, groups, originals, runs
 from fanfold.feed.verdict import verdict
 from fanfold.layout import Group, Run, packing
-from fanfold.manifest import ArchivedFile, Manifest, Published, SubdirSummary, Summary
+from fanfold.manifest import ArchivedFile, Manifest, SubdirSummary, Summary, TableOfRun, by_table, of_table
 from fanfold.records import totals
 from fanfold.steps.gaps import gaps, manifest_gaps, relative
 from fanfold.steps.working import on_run
-from fanfold.working_files import Files, Input, Progress, Release
+from fanfold.working_files import Files, Input, Progress, Release, TableSchema
 
 SHOWN_GAPS = 5
 
 
-def verify_run(data_dir: AnyPath, ts: str, subdirs: int) -> Summary:
+def verify_run(data_dir: AnyPath, ts: str, subdirs: int, tables: Iterable[str] = ()) -> Summary:
     """Account for every file, byte, record and row; commit the run by its manifest; remove what was only for the run.
 
     A second call compares what is there with the manifest.
@@ -30,6 +30,7 @@ def verify_run(data_dir: AnyPath, ts: str, subdirs: int) -> Summary:
         data_dir: root of the feed.
         ts: execution timestamp of the run.
         subdirs: number of groups, where the run has no files.
+        tables: the names in `tables`, where the run has no files.
 
     Raises:
         DataError: something is missing, extra, or changed; the first gaps are named, and the run is not committed.
@@ -37,7 +38,7 @@ def verify_run(data_dir: AnyPath, ts: str, subdirs: int) -> Summary:
     """
     run = runs.open_run(data_dir, ts)
     if run is None:
-        return manifest.empty_summary(ts, subdirs)
+        return manifest.empty_summary(ts, subdirs, tables)
     with on_run(run, "verify_run"):
         return commit(run)
 
@@ -47,6 +48,20 @@ def verdict_of(data_dir: AnyPath, ts: str) -> str | None:
     run = runs.open_run(data_dir, ts)
     committed = manifest.read_if_there(run.commit_path, Manifest) if run else None
     return verdict(committed) if committed else None
+
+
+def without_rows(data_dir: AnyPath, ts: str) -> list[tuple[ArchivedFile, str]]:
+    """Return the files of a complete run that made no rows, by their names, each with the reason why."""
+    run = runs.open_run(data_dir, ts)
+    committed = manifest.read_if_there(run.commit_path, Manifest) if run else None
+    found = []
+    for file in committed.files if committed else ():
+        if file.duplicate_of:
+            found.append((file, f"has the bytes of {file.duplicate_of!r}"))
+        elif file.code or file.records == file.records_quarantined:
+            why = f"is bad ({file.code})" if file.code else "has only bad records" if file.records else "has no records"
+            found.append((file, why))
+    return found
 
 
 def commit(run: Run) -> Summary:
@@ -80,33 +95,28 @@ def account(run: Run, staged: Files) -> Manifest:
     """
     released = (manifest.read_if_there(run.release_path, Release) or Release([])).subdirs
     expected = {(name, n) for name, n in staged.places if n not in released}
-    done, outputs = dict[int, Progress](), dict[int, Published]()
+    done = dict[int, Progress]()
     for n in sorted({n for _, n in expected}):
         progress = manifest.read_if_there(run.group(n).progress_path, Progress)
-        if progress and progress.published:
-            done[n], outputs[n] = progress, progress.published
+        if progress and progress.outputs:
+            done[n] = progress
     if undone := sorted({n for _, n in expected} - done.keys()):
         msg = f"groups {undone} have published nothing, expected an output from each group that was given files"
         raise DataError(msg)
     archived = [_archived(run.group(n), file) for n, progress in done.items() for file in progress.files]
     schema = runs.schema_of(run)
-    wanted = totals.totalled(run.feed.spec, schema.columns, schema.explode)
-    by_groups, in_tables = totals.Tally(wanted), totals.Tally(wanted)
-    for published in outputs.values():
-        by_groups.add_totals(published.totals)
+    tables = {name: _table(run, table, name, done) for name, table in schema.each_table.items()}
     committed = Manifest(
         fanfold=importlib.metadata.version("fanfold"),
         duckdb=importlib.metadata.version("duckdb"),
         spec=run.feed.spec.model_dump(mode="json", exclude={"data_dir"}),
         summary=_summary(run, done, schema.references),
-        columns=schema.columns,
         files=sorted(archived, key=lambda file: file.name),
-        explode=schema.explode,
-        outputs={str(n): published for n, published in outputs.items()},
         quarantined={str(n): progress.quarantined for n, progress in done.items() if progress.quarantined},
         records_unmatched={str(n): progress.records_unmatched for n, progress in done.items()},
-        totals=by_groups.totals,
         released=sorted(name for name, n in staged.places if n in released),
+        **msgspec.structs.asdict(tables.get("", TableOfRun([], [], {}, {}))),
+        tables=msgspec.UNSET if "" in tables else tables,
         drift=schema.drift or msgspec.UNSET,
     )
     found = [
@@ -116,13 +126,25 @@ def account(run: Run, staged: Files) -> Manifest:
     if left := claim.left_in(run):
         found.append(f"{relative(run, left)!r} is left in staging")
     found += gaps(run, committed)
-    if not found and committed.totals:
-        for n, published in outputs.items():
-            in_tables.add_table(run.feed.data_dir / published.path, totals.items_of(run.group(n), schema))
-        if in_tables.totals != by_groups.totals:
-            found.append(f"the sums of the tables are {in_tables.totals}, expected {by_groups.totals}")
+    for name, table in schema.each_table.items() if not found else ():
+        in_tables = totals.Tally(totals.totalled(run.feed.spec, table))
+        for number, published in tables[name].outputs.items() if in_tables.sums else ():
+            places = totals.places_in(run.group(int(number)), schema, table)
+            in_tables.add_table(run.feed.data_dir / published.path, places)
+        if in_tables.totals != tables[name].totals:
+            of = f"table {name!r}" if name else "tables"
+            found.append(f"the sums of the {of} are {in_tables.totals}, expected {tables[name].totals}")
     _fail_on(found)
     return committed
+
+
+def _table(run: Run, table: TableSchema, name: str, done: Mapping[int, Progress]) -> TableOfRun:
+    """Return what the groups have published as one table."""
+    outputs = {str(n): progress.outputs[name] for n, progress in done.items()}
+    by_groups = totals.Tally(totals.totalled(run.feed.spec, table))
+    for published in outputs.values():
+        by_groups.add_totals(published.totals)
+    return TableOfRun(table.explode, table.columns, outputs, by_groups.totals)
 
 
 def _archived(group: Group, file: Input) -> ArchivedFile:
@@ -150,12 +172,14 @@ def _archived(group: Group, file: Input) -> ArchivedFile:
 
 
 def _summary(run: Run, done: Mapping[int, Progress], references: list[manifest.FrozenReference]) -> Summary:
-    subdirs = {str(n): SubdirSummary() for n in range(1, run.feed.spec.subdirs + 1)}
+    subdirs = manifest.empty_summary(run.ts, run.feed.spec.subdirs, run.feed.spec.tables).subdirs
     for n, progress in done.items():
-        if published := progress.published:
-            size = sum(file.size_bytes for file in progress.files)
-            records = progress.records + progress.records_quarantined
-            subdirs[str(n)] = SubdirSummary(len(progress.files), size, records, published.rows, published.path)
+        size = sum(file.size_bytes for file in progress.files)
+        records = progress.records + progress.records_quarantined
+        rows = by_table({name: one.rows for name, one in progress.outputs.items()})
+        paths = by_table({name: one.path for name, one in progress.outputs.items()})
+        subdirs[str(n)] = SubdirSummary(len(progress.files), size, records, rows, paths)
+    names = run.feed.spec.flat_tables
     files_in = sum(subdir.files for subdir in subdirs.values())
     bad = sum(1 for progress in done.values() for file in progress.files if file.fault)
     return Summary(
@@ -167,7 +191,7 @@ def _summary(run: Run, done: Mapping[int, Progress], references: list[manifest.F
         records_in=sum(subdir.records for subdir in subdirs.values()),
         records_quarantined=sum(progress.records_quarantined for progress in done.values()),
         records_unmatched=sum(progress.records_unmatched for progress in done.values()),
-        rows_out=sum(subdir.rows for subdir in subdirs.values()),
+        rows_out=by_table({name: sum(of_table(subdir.rows)[name] for subdir in subdirs.values()) for name in names}),
         subdirs=subdirs,
         references=references,
     )

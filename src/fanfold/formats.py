@@ -1,0 +1,32 @@
+"""Pure: what the name of a file says about its content. Letter case does not count."""
+
+import os.path
+from typing import Literal
+
+# Any other ending is read as JSON.
+FORMATS: dict[str, Literal["json", "csv", "parquet"]] = {
+    ".json": "json",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".csv": "csv",
+    ".parquet": "parquet",
+}
+COMPRESSIONS = (".gz", ".zst")
+# Every form that can be read; Parquet is compressed inside.
+PATTERNS = [f"*{e}{packed}" for e in FORMATS for packed in ("", *COMPRESSIONS) if not (packed and e == ".parquet")]
+
+
+def compression(name: str) -> str:
+    """Return the suffix of the compression that a file has: `.gz`, `.zst`, or nothing."""
+    return next((suffix for suffix in COMPRESSIONS if name[-len(suffix) :].lower() == suffix), "")
+
+
+def input_format(name: str) -> Literal["json", "csv", "parquet"]:
+    """Return what a file is read as: `.csv`, `.parquet`, anything else is JSON."""
+    plain = name[: len(name) - len(compression(name))].lower()
+    return FORMATS.get(os.path.splitext(plain)[1], "json")  # noqa: PTH122 - as a Path it takes twice as long
+
+
+def place_in(name: str, line: int | None) -> str:
+    """Say where in a file a fault is, behind its name: ` line 3`; of Parquet, which has no lines, ` record 3`."""
+    return f" {'record' if input_format(name) == 'parquet' else 'line'} {line}" if line else ""

@@ -1,0 +1,60 @@
+"""The references of a feed in its spec: which records they are joined to, and by what."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from fanfold.spec.paths import way_of
+from fanfold.spec.section import Section
+from fanfold.spec.values import FieldPath, InsidePath, expected
+
+
+class MergeKey(Section):
+    """The columns that a record and the reference are matched by."""
+
+    record: FieldPath | Annotated[list[FieldPath], Field(min_length=1)]
+    """Field of the record; dots lead into nested objects and exploded arrays."""
+    reference: str | Annotated[list[str], Field(min_length=1)]
+    """Column of the reference."""
+
+    @model_validator(mode="after")
+    def _has_as_many_parts(self) -> Self:
+        if len(_listed(self.record)) != len(_listed(self.reference)):
+            msg = "as many parts in record as in reference"
+            raise ValueError(msg)
+        return self
+
+
+def _listed(key: str | list[str]) -> list[str]:
+    return [key] if isinstance(key, str) else key
+
+
+class Merge(Section):
+    """One reference, joined to every record."""
+
+    reference: InsidePath
+    """File inside data_dir: CSV with a header line (.csv), Parquet (.parquet), else JSON records."""
+    key: FieldPath | Annotated[list[FieldPath], Field(min_length=1)] | MergeKey
+    """Key of both sides, or {record: a.b, reference: c}. Where it has several parts, a list: [country, id], or
+    {record: [a, b], reference: [x, y]}. All parts stand in the record, or in the elements of one exploded array; a
+    record that lacks one has no match."""
+    into: Annotated[str, Field(pattern=r"^[^.]+$"), expected("a name without dots")]
+    """The reference's columns nest under this new object of the record."""
+    columns: list[str] | None = None
+    """Columns to take; null takes all but the key."""
+    on_missing: Literal["keep", "quarantine", "fail"] = "keep"
+    """A record without a match: keep it (counted), quarantine it, or fail its group."""
+    on_duplicate: Literal["fail", "first"] = "fail"
+    """A key that the reference has twice: an error, or the first line counts."""
+
+    @property
+    def record_keys(self) -> list[str]:
+        """Paths of the parts of the key in the record."""
+        return _listed(self.key.record if isinstance(self.key, MergeKey) else self.key)
+
+    @property
+    def reference_keys(self) -> list[str]:
+        """Columns of the parts of the key in the reference."""
+        if isinstance(self.key, MergeKey):
+            return _listed(self.key.reference)
+        return [".".join(way_of(path)) for path in _listed(self.key)]

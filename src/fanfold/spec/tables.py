@@ -1,0 +1,82 @@
+"""The tables of a feed in its spec, and the levels of a record: itself, and the elements of each array that explodes.
+
+A table ends at the level of its innermost array. The fields of a level stand in the tables that end there; where none
+does, in the tables below it.
+"""
+
+import itertools
+from collections.abc import Collection, Iterable, Mapping
+from typing import Annotated, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from fanfold.spec.paths import Way, way_of
+from fanfold.spec.section import Section
+from fanfold.spec.values import FieldPath, OutputColumn, expected
+
+TableName = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,99}$"),
+    expected("1 to 100 small letters, digits, dashes or underscores, which name a folder"),
+]
+Columns = Annotated[list[OutputColumn], Field(min_length=1)]
+
+
+class FlatTable(Section):
+    """One of several tables."""
+
+    explode: list[FieldPath] = []
+    """The array whose elements are the rows, as in denormalize.explode; none: the records are."""
+    keys: list[FieldPath] = []
+    """Fields around the elements, as in order_id or items.sku: they come first, and tie the rows to those of the
+    tables above."""
+    columns: Columns | None = None
+    """Columns behind the keys, in order, as in denormalize.columns; null: the fields that stand in this table. Fields
+    of the levels above can be named too."""
+
+    @model_validator(mode="after")
+    def _explode_is_one_line(self) -> Self:
+        check_one_line(self.explode)
+        return self
+
+    @property
+    def end(self) -> Way:
+        """The way to the array whose elements are the rows; that of the record is empty."""
+        return max(map(way_of, self.explode), key=len, default=())
+
+
+def check_one_line(explode: Iterable[str]) -> None:
+    """Check that arrays lie inside of each other.
+
+    Raises:
+        ValueError: two lie side by side.
+    """
+    for outer, inner in itertools.pairwise(sorted(explode, key=len)):
+        if not inner.startswith(f"{outer}."):
+            msg = f"arrays each inside of the one before ({outer!r} and {inner!r} lie side by side: use tables)"
+            raise ValueError(msg)
+
+
+def level_of(way: Way, arrays: Collection[Way]) -> Way:
+    """Return the innermost of some arrays that a way leads into; the empty way of the record where it is none."""
+    return max((array for array in arrays if way[: len(array)] == array), key=len, default=())
+
+
+def held(end: Way, ends: Collection[Way], level: Way) -> bool:
+    """Say whether a table that ends at `end` has the fields of a level on its way, where all tables end at `ends`."""
+    return level == end or level not in ends
+
+
+def _keys_lie_above(tables: Mapping[str, FlatTable]) -> Mapping[str, FlatTable]:
+    arrays = {way_of(path) for table in tables.values() for path in table.explode}
+    for name, table in tables.items():
+        for key in table.keys:
+            level = level_of(way_of(key), arrays)
+            if level == table.end or table.end[: len(level)] != level:
+                around = "a field of the record, or of elements around its own" if table.end else "none, as records are"
+                msg = f"as keys of {name!r} {around} the rows: {key!r} is not"
+                raise ValueError(msg)
+    return tables
+
+
+Tables = Annotated[dict[TableName, FlatTable], AfterValidator(_keys_lie_above)]
