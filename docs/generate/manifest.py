@@ -20,6 +20,7 @@ MANIFEST = {
     "totals": "The exact sums of `verify.totals`, by path, as texts.",
     "released": "Files that `fanfold release` put back into landing.",
     "drift": "How the columns differ from those of the run before; the key is there only if they do.",
+    "tables": "With `tables`: for each of them its explode, columns, outputs and totals; those above are empty then.",
 }
 COLUMN = {
     "name": "Its name.",
