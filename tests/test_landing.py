@@ -31,7 +31,7 @@ def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_every_form_is_taken_in_any_letter_case(make_feed: MakeFeed) -> None:
     """Without patterns, JSON, NDJSON and CSV are taken and read in any letter case, compressed or not."""
     feed = make_feed(**FLAT)
-    rows = {}
+    rows: dict[str, int] = {}
     for index, name in enumerate(["A.JSON", "b.JsonL", "c.NDJSON", "d.Csv", "e.csv", "f.json"]):
         for suffix, pack in (
             ("", bytes),
