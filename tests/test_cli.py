@@ -223,6 +223,20 @@ def test_what_is_shown_fits_on_a_screen(make_feed: MakeFeed) -> None:
     assert len(fanfold("run", feed.spec_path).stdout.splitlines()) < 50
 
 
+def test_the_preview_of_a_run_fits_on_a_screen(make_feed: MakeFeed) -> None:
+    """The preview has as many rows and columns as a terminal shows, says how many more there are, and cuts no name."""
+    name = "column_with_a_name_of_some_length"
+    feed = make_feed({"a.json": [{f"{name}_{n}": f"value {n}" for n in range(30)}] * 3}, merge=[], denormalize={})
+    command = f"stty cols 60 rows 15; {FANFOLD} run {feed.spec_path}"
+    screen = subprocess.run(["script", "-qec", command, "/dev/null"], capture_output=True, text=True, check=True).stdout
+    preview = [line for line in screen.splitlines() if name in line]
+    assert len(preview) == 7
+    assert all(len(line) <= 60 and line.count("value") == 2 for line in preview)
+    assert f"{name}_0 " in preview[0]
+    assert "1.csv: the first 2 rows" in screen
+    assert "and 23 more columns" in screen
+
+
 SPEC_WITH_COMMENTS = """\
 # The feed of the shop.
 version: 1
@@ -304,9 +318,10 @@ def test_status_release_and_verify(make_feed: MakeFeed) -> None:
     assert json.loads(failed.stdout)["gaps"] == [f"'denormalized/{TS}/1.csv' is missing: expected 3 rows"]
 
 
-def test_without_airflow_its_command_says_what_to_install(make_feed: MakeFeed) -> None:
-    """`fanfold airflow` where Airflow is not installed is exit code 2, and names the package."""
-    code = "import sys; sys.modules['airflow'] = None; from fanfold.cli import main; main()"
+@pytest.mark.parametrize("package", ["airflow", "psutil"])
+def test_without_airflow_its_command_says_what_to_install(make_feed: MakeFeed, package: str) -> None:
+    """`fanfold airflow` where Airflow, or what it needs here, is not installed is exit code 2, and names the extra."""
+    code = f"import sys; sys.modules['{package}'] = None; from fanfold.cli import main; main()"
     command = [sys.executable, "-c", code, "airflow", str(make_feed().spec_path)]
     failed = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (failed.returncode, failed.stdout) == (2, "")

@@ -63,8 +63,8 @@ def end(process: subprocess.Popen[bytes]) -> tuple[int, str]:
 def feed(make_feed: MakeFeed, request: pytest.FixtureRequest) -> Path:
     """Make a feed with every kind of step: folders, compression, a reference, bad records, a bad file, a duplicate."""
     bad = {"max_bad_records_percent": 50}
-    tasks = getattr(request, "param", 2)
-    made = make_feed(subdirs=8, concurrent_tasks=tasks, quarantine=bad, input={"duplicates": "archive"})
+    keys = getattr(request, "param", {"concurrent_tasks": 2})
+    made = make_feed(**{"subdirs": 8, "quarantine": bad, "input": {"duplicates": "archive"}, **keys})
     records = [{"id": n, "customer_id": str(n % 3), "items": [{"sku": "a", "qty": n}] * (n % 3)} for n in range(6)]
     made.land("a.json", records)
     made.land("sub/b.json", records[:3])
@@ -84,7 +84,11 @@ def copy(feed: Path, folder: Path) -> Path:
 
 
 # One task at a time: the k-th change is the same in every run.
-@pytest.mark.parametrize("feed", [1], indirect=True)
+ONE = {"concurrent_tasks": 1}
+TABLES = {"denormalize": {}, "tables": {"orders": {}, "items": {"explode": ["items"], "keys": ["id"]}}, "subdirs": 4}
+
+
+@pytest.mark.parametrize("feed", [ONE, {**ONE, **TABLES}], indirect=True, ids=["one table", "several tables"])
 def test_killed_at_any_change_and_run_again_the_tree_is_that_of_an_undisturbed_run(feed: Path, tmp_path: Path) -> None:
     """Killed at 40 points spread over all steps, a run leaves nothing that a plain second run does not mend."""
     undisturbed = copy(feed, tmp_path / "undisturbed")

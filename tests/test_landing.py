@@ -31,7 +31,7 @@ def cli(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_every_form_is_taken_in_any_letter_case(make_feed: MakeFeed) -> None:
     """Without patterns, JSON, NDJSON and CSV are taken and read in any letter case, compressed or not."""
     feed = make_feed(**FLAT)
-    rows: dict[str, int] = {}
+    rows: dict[str, str] = {}
     for index, name in enumerate(["A.JSON", "b.JsonL", "c.NDJSON", "d.Csv", "e.csv", "f.json"]):
         for suffix, pack in (
             ("", bytes),
@@ -91,7 +91,7 @@ def test_what_stays_in_landing_is_said_with_its_reason(make_feed: MakeFeed) -> N
     assert told == (
         "1 file waits for the next run ('z.json'), 4 files match no pattern ('r.txt', 's.log', 'sub/t.bin', …), "
         f"2 files settle for {seconds:.1f} more seconds ('old.json', 'w.json'), "
-        "1 file has no marker (input.done_suffix) ('v.json'), "
+        "1 file waits for its marker ('v.json'), "
         "1 file cannot be taken ('l.json': not a regular file, but a link or a pipe: land the file itself)"
     )
     planned = plan(feed.open())
@@ -252,3 +252,17 @@ def test_a_name_that_may_come_twice_is_refused(feed: FeedDir, template: str) -> 
         SpecError, match=r"feed.yaml:\d+: archive.name: found .*, expected a name with {name} and {ts} once"
     ):
         feed.open()
+
+
+def test_a_run_says_which_files_made_no_rows(make_feed: MakeFeed) -> None:
+    """Table and sentence of a run count the files that made no rows, and a line for each says why."""
+    files = {"a.json": '{"i":1}', "b.json": '{"i":1}', "c.json": "[]", "d.json": "Error", "e.json": '{"i":2}'}
+    feed = make_feed(files, **FLAT | {"input": {"duplicates": "archive"}})
+    done = cli("run", str(feed.spec_path), "--ts", TS)
+    assert "files ┃ no rows ┃ records" in done.stdout
+    assert [line for line in done.stdout.splitlines() if " made no " in line] == [
+        f"'b.json' made no rows: it has the bytes of '{TS}/a.json'",
+        "'c.json' made no rows: it has no records",
+        "'d.json' made no rows: it is bad (syntax)",
+    ]
+    assert done.stdout.endswith(", as 2 rows (3 files made none): nothing lost, nothing twice\n")

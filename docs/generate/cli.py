@@ -28,17 +28,19 @@ SUMMARY = {
     "records_in": "Records in the originals; published + `records_quarantined`.",
     "records_quarantined": "Bad records: in quarantine, each with its reason.",
     "records_unmatched": "Records that some reference has no match for.",
-    "rows_out": "Rows in all published tables.",
+    "rows_out": "Rows in all published tables; with `tables`, an object by table.",
     "subdirs": "For each subdirectory, by its number as a text, one object: see below. The sums are the totals.",
     "references": "For each reference, in the order of the spec, one object: see below.",
-    "seconds": "How long this call took. The only key that differs when a complete run is run again.",
+    "files_ignored": "Files in landing, at the end of this call, that no pattern takes.",
+    "files_waiting": "Files in landing, at the end of this call, that patterns take: ready, or not yet.",
+    "seconds": "How long this call took. For a complete run, only this and the two keys before it may differ.",
 }
 SUBDIR = {
     "files": "Files of the subdirectory; 0 where it is empty.",
     "bytes": "Bytes of its originals.",
     "records": "Records in its originals.",
-    "rows": "Rows in its table.",
-    "output": "Its table, relative to `data_dir`; null where it is empty.",
+    "rows": "Rows in its table; with `tables`, an object by table.",
+    "output": "Its table, relative to `data_dir`; null where it is empty.; with `tables`, an object by table",
 }
 REFERENCE = {
     "path": "The reference, relative to `data_dir`.",
@@ -74,7 +76,7 @@ def page() -> str:
             "Where no file was ready, its counts are zero. If an earlier run was also tried and failed, nothing is "
             "printed."
         ),
-        keys(Summary, SUMMARY, {"seconds": "number"}),
+        keys(Summary, SUMMARY, {"files_ignored": "integer", "files_waiting": "integer", "seconds": "number"}),
         "Each of `subdirs`:",
         keys(SubdirSummary, SUBDIR),
         "Each of `references`:",
@@ -110,6 +112,7 @@ def _command(name: str, command: click.Command, context: click.Context) -> Itera
 
 # click keeps no help for arguments.
 ARGUMENTS = {
+    "samples": "Sample files, or folders of them.",
     "spec": "The spec of the feed.",
     "specs": "Specs, one or more.",
     "item": "`TS/N:K`, the K-th bad record of subdirectory N, or `TS/N/NAME`, a bad file.",

@@ -3,7 +3,7 @@
 import inspect
 
 from docs.generate.words import NOTE, joined, keys
-from fanfold.manifest import ArchivedFile, Column, Drift, Manifest, Packed, Published
+from fanfold.manifest import ArchivedFile, Column, Drift, Manifest, Packed, Published, TableOfRun
 
 # A key without a meaning, or a meaning without a key, stops the generator.
 MANIFEST = {
@@ -11,16 +11,22 @@ MANIFEST = {
     "duckdb": "Version of DuckDB that it used.",
     "spec": "The spec of the run, with every default and without `data_dir`.",
     "summary": "The counts: the object that [`run --json`](cli.md#the-json-of-run) prints, without `seconds`.",
-    "columns": "The columns of every table, in order.",
+    "columns": "The columns of the output, in order; empty with `tables`.",
     "files": "Every file of the run, by subdirectory and name.",
-    "explode": "The paths of the arrays that were exploded, the outermost first.",
-    "outputs": "The published table of each subdirectory that has one, by its number as a text.",
+    "explode": "The paths of the arrays that were exploded, the outermost first; empty with `tables`.",
+    "outputs": "The published file of each subdirectory that has one, by its number as a text; empty with `tables`.",
     "quarantined": "The bad records of each subdirectory that has some, by its number as a text.",
     "records_unmatched": "For each reference, by its `into`: records without a match in it.",
-    "totals": "The exact sums of `verify.totals`, by path, as texts.",
+    "totals": "The exact sums of `verify.totals`, by path, as texts; empty with `tables`.",
     "released": "Files that `fanfold release` put back into landing.",
     "drift": "How the columns differ from those of the run before; the key is there only if they do.",
-    "tables": "With `tables`: for each of them its explode, columns, outputs and totals; those above are empty then.",
+    "tables": "Only with `tables` in the spec: for each table, by its name, what follows.",
+}
+TABLE = {
+    "explode": "The paths of the arrays that were exploded in it, the outermost first.",
+    "columns": "Its columns, in order.",
+    "outputs": "Its published file of each subdirectory that has one, by its number as a text.",
+    "totals": "The exact sums of `verify.totals` in it, by path, as texts.",
 }
 COLUMN = {
     "name": "Its name.",
@@ -75,6 +81,8 @@ def page() -> str:
                 "give the same bytes."
             ),
             keys(Manifest, MANIFEST),
+            "## Each of tables",
+            keys(TableOfRun, TABLE),
             "## Each of columns",
             keys(Column, COLUMN),
             "## Each of files",

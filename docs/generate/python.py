@@ -11,13 +11,20 @@ from pathlib import Path
 import msgspec
 
 import fanfold
-from docs.generate.words import NOTE, docstring, joined, table
+from docs.generate.words import NOTE, docstring, joined, table, type_name
 from fanfold import errors
+from fanfold.feed.status import RunStatus
 from fanfold.manifest import Summary
 from fanfold.spec import model
+from fanfold.steps.plan import Plan
+from fanfold.steps.recount import Recount
 
 GROUP_TASKS = ("merge_data", "denormalize_data", "archive_files")
 CHECK_TASKS = ("list_files", "multiple_files_check", "send_slack_notification", "skip_notification")
+
+
+API = ("run", "plan", "verify", "status")
+RESULTS = (Summary, Plan, Recount, RunStatus)
 
 
 def page() -> str:
@@ -32,6 +39,8 @@ def page() -> str:
             NOTE,
             "These names are public; everything else may change. The package is typed (`py.typed`).",
             *_function(_functions("fanfold.airflow.dag")["feed_dag"], "fanfold.airflow"),
+            *(block for name in API for block in _function(_functions("fanfold.api")[name], "fanfold")),
+            *(block for kind in RESULTS for block in _struct(kind)),
             *_function(_functions("fanfold.spec.model")["load_spec"], "fanfold"),
             "## Errors of fanfold",
             "`from fanfold import " + ", ".join(raised) + "`",
@@ -44,6 +53,7 @@ def page() -> str:
             f"{_summary(model.Spec.__doc__)} Its attributes are the keys of [the spec](spec.md).",
             "## `fanfold.__version__`",
             "The version of the installed package, as a text.",
+            *_fixture(),
             "## The tasks of the DAG",
             "What each task does, by its id. A written-out DAG calls the method of `FeedTasks` with the same name.",
             table(["task", "what it does"], listed),
@@ -60,6 +70,31 @@ def page() -> str:
             ),
         ]
     )
+
+
+def _struct(kind: type[msgspec.Struct]) -> list[str]:
+    fields = [[f"`{one.name}`", f"`{type_name(one.type)}`"] for one in msgspec.structs.fields(kind)]
+    return [f"## fanfold.{kind.__name__}", docstring(kind.__doc__ or ""), table(["attribute", "type"], fields)]
+
+
+def _fixture() -> list[str]:
+    module = "fanfold.pytest_plugin"
+    methods = _functions(module, "FanfoldFeed")
+    public = [
+        [f"`{name}({_arguments(one)})`", _summary(ast.get_docstring(one))]
+        for name, one in methods.items()
+        if name[0] != "_"
+    ]
+    return [
+        "## The fixture of pytest",
+        f"`fanfold_feed`: {docstring(ast.get_docstring(_functions(module)['fanfold_feed']) or '')}",
+        "A feed has `spec`, `spec_path` and `data_dir`, and these methods:",
+        table(["method", "what it does"], public),
+    ]
+
+
+def _arguments(method: ast.FunctionDef) -> str:
+    return ast.unparse(method.args).removeprefix("self").removeprefix(", ")
 
 
 def _functions(module: str, of_class: str = "") -> dict[str, ast.FunctionDef]:

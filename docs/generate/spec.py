@@ -16,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from docs.generate.words import NOTE, TYPES, joined, table
 from fanfold.spec.model import Spec, load_spec
+from fanfold.spec.tables import TableName
 from fanfold.spec.values import FieldPath, FieldType, InsidePath, OutputColumn, Pointer
 
 # The example: keys without a default, and keys that show a form. Every other key has its default there.
@@ -41,6 +42,7 @@ MARKED = {
         (FieldPath, "field path"),
         (Pointer, "JSON pointer"),
         (FieldType, "type"),
+        (TableName, "name of a table"),
         (OutputColumn, "column name, or `{name: SQL expression}`"),
     )
     for _marker in typing.get_args(annotation)[1:]
@@ -89,7 +91,7 @@ def _section(model: type[BaseModel], above: str) -> Iterator[str]:
     for name, field in model.model_fields.items():
         path = above + (field.alias or name)
         inner = [member for member in _members(field.annotation) if _is_model(member)]
-        below += [(path + ("[]." if _is_list(field.annotation) else "."), member) for member in inner]
+        below += [(path + _inside(field.annotation), member) for member in inner]
         meaning = field.description or inspect.cleandoc(inner[0].__doc__ or "") if inner else field.description
         if not meaning:
             msg = f"{path} has no description"
@@ -97,7 +99,7 @@ def _section(model: type[BaseModel], above: str) -> Iterator[str]:
         rows.append([f"`{path}`", _type(field), _default(field), " ".join(meaning.split())])
     yield table(["key", "type", "default", "meaning"], rows)
     for path, member in below:
-        yield f"{'##' if not above else '###'} {path.rstrip('.').removesuffix('[]')}"
+        yield f"{'##' if not above else '###'} {path.rstrip('.').removesuffix('[]').removesuffix('.<name>')}"
         yield from _section(member, path)
 
 
@@ -108,13 +110,16 @@ def _is_model(kind: Any) -> bool:
 def _members(annotation: Any) -> list[Any]:
     """Return the members of a union, and of the lists in it; other types are their own only member."""
     origin = typing.get_origin(annotation)
+    if origin is dict:
+        return _members(typing.get_args(annotation)[1])
     if origin in {types.UnionType, typing.Union, list}:
         return [inner for member in typing.get_args(annotation) for inner in _members(member)]
     return [annotation]
 
 
-def _is_list(annotation: Any) -> bool:
-    return typing.get_origin(annotation) is list
+def _inside(annotation: Any) -> str:
+    """Return what follows the key of a section: `tables.<name>.explode`."""
+    return {list: "[].", dict: ".<name>."}.get(typing.get_origin(annotation) or object, ".")
 
 
 def _type(field: FieldInfo) -> str:

@@ -40,8 +40,15 @@ def keys(kind: type[msgspec.Struct], meanings: Mapping[str, str], more: Mapping[
 def _json_type(annotation: Any) -> str:
     origin = typing.get_origin(annotation)
     if origin in {types.UnionType, typing.Union}:
-        return " or ".join(_json_type(member) for member in typing.get_args(annotation))
+        members = [member for member in typing.get_args(annotation) if member is not msgspec.UnsetType]
+        return " or ".join(map(_json_type, members))
     return {dict: "object", list: "array"}.get(origin) or TYPES.get(annotation, "object")
+
+
+def type_name(annotation: Any) -> str:
+    """Return how a type is written in Python, without the modules of its parts."""
+    shown = annotation.__name__ if inspect.isclass(annotation) and not typing.get_args(annotation) else str(annotation)
+    return re.sub(r"\w+\.(?=\w)", "", shown)
 
 
 def unwrapped(text: str) -> str:

@@ -3,12 +3,29 @@
 # What the command line starts with imports nothing: Python answers Ctrl-C with a traceback until Fanfold can.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from fanfold.api import plan, run, status, verify
     from fanfold.errors import DataError, FanfoldError, MissingError, PathError, SpecError
+    from fanfold.feed.status import RunStatus
+    from fanfold.manifest import Summary
     from fanfold.spec.model import Spec, load_spec
+    from fanfold.steps.plan import Plan
+    from fanfold.steps.recount import Recount
 
     __version__: str
 
-__all__ = ["DataError", "FanfoldError", "MissingError", "PathError", "Spec", "SpecError", "__version__", "load_spec"]
+_MODULES = {
+    "fanfold.api": ("plan", "run", "status", "verify"),
+    "fanfold.errors": ("DataError", "FanfoldError", "MissingError", "PathError", "SpecError"),
+    "fanfold.feed.status": ("RunStatus",),
+    "fanfold.manifest": ("Summary",),
+    "fanfold.spec.model": ("Spec", "load_spec"),
+    "fanfold.steps.plan": ("Plan",),
+    "fanfold.steps.recount": ("Recount",),
+}
+__all__ = [
+    "DataError", "FanfoldError", "MissingError", "PathError", "Plan", "Recount", "RunStatus", "Spec", "SpecError",
+    "Summary", "__version__", "load_spec", "plan", "run", "status", "verify",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:
@@ -16,9 +33,9 @@ def __getattr__(name: str) -> object:
         from importlib.metadata import version
 
         return version("fanfold")
-    if name in __all__:
-        from fanfold import errors
-        from fanfold.spec import model
+    for module, names in _MODULES.items():
+        if name in names:
+            from importlib import import_module
 
-        return getattr(errors if name.endswith("Error") else model, name)
+            return getattr(import_module(module), name)
     raise AttributeError(name)

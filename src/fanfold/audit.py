@@ -24,10 +24,10 @@ import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, time
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Context, Decimal, Inexact, InvalidOperation, localcontext
 from functools import lru_cache
-from itertools import chain, count, islice, zip_longest
+from itertools import chain, count, islice, repeat, zip_longest
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, NoReturn, TypeVar
 from urllib.parse import unquote
@@ -281,7 +281,9 @@ class _AbandonedError(Exception):
     """The rest of a document around records is bad."""
 
 
-def _records(path: Path, name: str, settings: Input, bad: _Ahead[BadRecord]) -> Iterator[Found]:
+def _records(
+    path: Path, name: str, settings: Input, bad: _Ahead[BadRecord], again: _Ahead[BadRecord] | None = None
+) -> Iterator[Found]:
     """Yield the fields that a file of CSV or Parquet has, as a record of nulls, then its records in their order.
 
     Args:
@@ -289,20 +291,26 @@ def _records(path: Path, name: str, settings: Input, bad: _Ahead[BadRecord]) -> 
         name: as it landed; the next ones of `bad` may be its own.
         settings: where its records are, and how large.
         bad: the records in quarantine; those of the file are passed over, by place and size.
+        again: those of the file once more, to look ahead for what stands around records.
 
     Raises:
         ValueError: something is neither a good record nor one in quarantine: the file cannot be followed.
     """
     given = _given(settings, name)
-    with _opened(path) as file:
-        text, is_parquet = _Text(file, 2 * settings.max_record_bytes, name, bad), input_format(name) == "parquet"
+    with _opened(path) as file, _opened(path) as same:
+        most, is_parquet = 2 * settings.max_record_bytes, input_format(name) == "parquet"
+        text, way, ahead = _Text(file, most, name, bad), _steps(settings.records_at), _Text(same, most, name, again)
         if input_format(name) == "json":
-            found = _json_records(text, _steps(settings.records_at))
+            around = [way_of(path) for path in settings.envelope]
+            found = _json_records(text, way, _envelopes(ahead, way, around) if around else repeat({}))
         else:
             found = _of_lines(((None, row) for row in _parquet_rows(path)) if is_parquet else text.lines(LINE_ENDS))
-        for number, (entry, record) in enumerate(found):
+        ways = {way_of(path) for path in settings.parse}
+        for number, (entry, value) in enumerate(found):
             is_bad = is_parquet and bad.fill() and (bad[0].file, bad[0].record) == (name, number)
             of = bad.popleft() if is_bad else entry
+            # What is bad may be so by such a text.
+            record = _parsed(value, ways) if ways and not of else value
             if of.record != number if of else not isinstance(record, dict):
                 _refuse(of or record)
             own = record if isinstance(record, dict) else {}
@@ -333,31 +341,69 @@ def _of_lines(lines: Iterator[tuple[BadRecord | None, list[Any]]]) -> Iterator[F
         yield bad, dict(zip(names, cells, strict=True)) if len(cells) == len(names) else None
 
 
-def _json_records(text: _Text, way: list[str]) -> Iterator[Found]:
+def _json_records(text: _Text, way: list[str], envelopes: Iterator[dict[Way, Any]]) -> Iterator[Found]:
     yield None, {}
     while text.char():
+        envelope = next(envelopes)
         with contextlib.suppress(_AbandonedError):
-            yield from _items(text, way)
+            for bad, record in _items(text, way):
+                for path, value in envelope.items() if isinstance(record, dict) else ():
+                    if not bad and _reached(record, path) is not ...:
+                        _refuse(path, "no field of this name in a record of its own")
+                    with contextlib.suppress(*[AttributeError] if bad else []):
+                        _reach(record, path[:-1]).setdefault(path[-1], value)
+                yield bad, record
 
 
-def _items(text: _Text, way: list[str] | None) -> Iterator[Found]:
-    """Yield the records at the end of `way` in the value that begins here; None: they are elsewhere."""
+def _envelopes(text: _Text, way: list[str], around: list[Way]) -> Iterator[dict[Way, Any]]:
+    """Yield for each document the fields around its records that these take along."""
+    while text.char():
+        found = dict.fromkeys(around, ...)
+        with contextlib.suppress(_AbandonedError):
+            deque(_items(text, way, found), maxlen=0)
+        yield {path: value for path, value in found.items() if value is not ...}
+
+
+def _reached(value: Any, way: Way) -> Any:
+    """Return what is at the end of a way through objects; an ellipsis where there is nothing."""
+    for name in way:
+        value = value.get(name, ...) if isinstance(value, dict) else ...
+    return value
+
+
+def _parsed(value: Any, ways: set[Way], way: Way = (), depth: int = 0) -> Any:
+    """Return a value with what its texts at some ways hold in their place: none in arrays of arrays, `depth` counts."""
+    if isinstance(value, dict):
+        return {key: _parsed(inner, ways, (*way, key)) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_parsed(inner, ways, way, depth + 1) for inner in value]
+    is_text = type(value) is str and way in ways and depth <= 1
+    return _parsed(_json(value), ways, way, depth=2) if is_text else value
+
+
+def _items(
+    text: _Text, way: list[str] | None, around: dict[Way, Any] | None = None, place: Way = ()
+) -> Iterator[Found]:
+    """Yield the records at the end of `way` in the value that begins here, at a place; None: they are elsewhere.
+
+    What stands around them goes to `around`.
+    """
     opening = text.char()
     if opening == BAD:
         yield text.bad_record(_json)
         _check_goes_on(text)
     elif opening == "[" or (opening == "{" and way):
         text.at += 1
-        yield from _members(text, way, "]" if opening == "[" else "}")
+        yield from _members(text, way, around if way else None, place)
     else:
         value = text.value()
         if way == [] and value is not None:
             yield None, value
 
 
-def _members(text: _Text, way: list[str] | None, closing: str) -> Iterator[Found]:
+def _members(text: _Text, way: list[str] | None, around: dict[Way, Any] | None, place: Way) -> Iterator[Found]:
     """Yield the records in an array or object. Its members have one comma between them, but around bad ones."""
-    before, position = "", 0
+    before, position, closing = "", 0, "]" if text.text[text.at - 1] == "[" else "}"
     while (char := text.char()) != closing or before == ",":
         if char == BAD:
             bad, record = text.bad_record(_json)
@@ -371,11 +417,18 @@ def _members(text: _Text, way: list[str] | None, closing: str) -> Iterator[Found
         elif way == []:
             yield None, text.value()
         else:
-            key = str(position)
+            key, here, kept = str(position), place, list[Way]()
             if closing == "}":
                 key = text.value()
                 text.at += text.char() == ":"
-            yield from _items(text, way[1:] if way and key == way[0] else None)
+                here = (*place, key)
+                kept = [path for path in around or () if path[: len(here)] == here and text.char() != BAD]
+            inner = way[1:] if way and key == way[0] else None
+            if inner is None and around is not None and kept:
+                value = text.value()
+                around |= {path: _reached(value, path[len(here) :]) for path in kept}
+            else:
+                yield from _items(text, inner, around, here)
         before = char if char in {BAD, ","} else "value"
     text.at += 1
 
@@ -426,8 +479,11 @@ def _values_of(column: Any) -> list[Any]:
 
 FINE = {"timestamp[ns]", "timestamp[ns, tz=UTC]", "time64[ns]"}
 NUMBER = re.compile(r"([-+]?\d+(?:\.\d+)?)(?:[eE][-+]?\d+)?", re.ASCII)
-DAY, CLOCK = r"\d{4}-\d\d-\d\d", r"[T ]\d\d:\d\d(:\d\d(\.\d{1,6}0*)?)?"
-MOMENTS = {"DATE": DAY, "TIMESTAMP": DAY + CLOCK, "TIMESTAMPTZ": DAY + CLOCK + r"(Z|[-+]\d\d(:?\d\d)?)"}
+DAY, CLOCK = r"(\d{4})(-?)(\d\d\2\d\d|W\d\d\2\d|\d{3})", r"(\d\d(?:(:?)\d\d(?:\5\d\d(?:[.,]\d{1,6}0*)?)?)?)"
+MOMENT = re.compile(rf"{DAY}(?:[T ]{CLOCK}(Z|[-+]\d\d(?::?\d\d)?)?)?", re.ASCII)
+# Whether there is a time of day, and a zone; the microseconds of a unit.
+MOMENTS = {"DATE": (False, False), "TIMESTAMP": (True, False), "TIMESTAMPTZ": (True, True)}
+EPOCHS = {"EPOCH_S": 10**6, "EPOCH_MS": 10**3}
 WORDS = {"BOOLEAN": {"true", "false"}, "DOUBLE": {"NaN", "Infinity", "-Infinity"}}
 NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 PLAIN_BYTES = set(map(chr, range(32, 127))) - set("\\'\"")
@@ -466,8 +522,12 @@ def _written(kind: str, text: str) -> str | None:
     number = _number(text)
     with contextlib.suppress(ValueError, ArithmeticError):
         if kind in MOMENTS:
-            is_moment = re.fullmatch(MOMENTS[kind], text, re.ASCII)
-            return _iso(datetime.fromisoformat(text))[: 10 if kind == "DATE" else None] if is_moment else None
+            moment = _moment(text, *MOMENTS[kind])
+            return _iso(moment) if moment else None
+        if kind in EPOCHS:
+            micros = number * EPOCHS[kind]
+            is_whole = abs(micros) < 10**18 and micros == int(micros)
+            return _iso(datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(micros))) if is_whole else None
         if kind == "DOUBLE":
             written = repr(float(number))
             return written if Decimal(written) == number else None
@@ -477,6 +537,24 @@ def _written(kind: str, text: str) -> str | None:
             # There is no minus zero but that of a DOUBLE.
             return f"{exact + 0:f}" if kind != "BIGINT" or -(2**63) <= exact < 2**63 else None
     return None
+
+
+def _moment(text: str, has_clock: bool, has_zone: bool) -> date | None:  # noqa: FBT001 - as MOMENTS has them
+    """Return a day, or a moment, of ISO 8601; None for another text."""
+    found = MOMENT.fullmatch(text.upper())
+    if not found or (bool(found[4]), bool(found[6])) != (has_clock, has_zone):
+        return None
+    year, dash, of_year, clock, _, zone = found.groups()
+    day = date(int(year), 1, 1) + timedelta(int(of_year) - 1) if len(of_year) == len("366") else None
+    if day and day.year != int(year):
+        return None
+    day = day or date.fromisoformat(year + dash + of_year)
+    if not clock:
+        return day
+    # 24:00 is the end of a day.
+    is_end = clock[:2] == "24" and not clock[2:].strip(":0.,")
+    clock = ("00" if is_end else clock[:2]) + clock[2:] + (zone or "")
+    return datetime.combine(day, time.fromisoformat(clock)) + timedelta(is_end)
 
 
 def _number(text: str) -> Decimal:
@@ -598,7 +676,8 @@ class _Column:
         declared = spec.input.fields.get(written(column.path)) if column.source == "record" else None
         is_typed = declared or column.type == "DOUBLE" or spec.output.format == "parquet"
         self.name, self.source, self.way = column.name, column.source, tuple(column.path or [column.name])
-        self._kind = column.type if is_typed and column.type != "VARCHAR" else None
+        kind = declared if declared in EPOCHS else column.type
+        self._kind = kind if is_typed and kind != "VARCHAR" else None
         # Whether an object or array was seen. Whether texts stand as JSON: None until the first text.
         self.has_json, self.unknown = declared == "JSON", 0
         self.is_json = None if column.type == "VARCHAR" and declared in {None, "VARCHAR"} else declared == "JSON"
@@ -656,7 +735,7 @@ class _References:
         """Read them."""
         self._spec, self.names, self.matches = run.feed.spec, dict[str, list[str]](), dict[str, Match]()
         self.arrays = [tuple(way) for table in committed.each_table.values() for way in table.explode]
-        settings = self._spec.input.model_copy(update={"records_at": ""})
+        settings = self._spec.input.model_copy(update={"records_at": "", "parse": [], "envelope": []})
         for merge, frozen in zip(self._spec.merge, committed.summary.references, strict=True):
             path = run.feed.kept_reference_path(frozen.path, frozen.sha256)
             is_intact = path.is_file() and _content(path)[1] == frozen.sha256
@@ -773,6 +852,8 @@ class _Rows:
             rest = self._keep(left, rest, level, trace)
         inner_way = self._arrays[level + 1] if level + 1 < len(self._arrays) else None
         array = _value_at(value, inner_way[len(way) :]) if inner_way else None
+        if self._spec.denormalize.single and not isinstance(array, list | None):
+            array = [array]
         if isinstance(array, list) and array:
             for position, element in enumerate(array, start=1):
                 item = f"{above.item}.{position}" if level else str(position)
@@ -917,6 +998,9 @@ class _Auditor:
     def _check_bad(self, bad: BadRecord, record: Any) -> None:
         """Check that a record is in quarantine for a reason; None: it cannot be read, which is one."""
         place, unreadable, is_wrong = (bad.file, bad.record), UNREADABLE[input_format(bad.file)], None
+        is_json, ways = False, {way_of(path) for path in self._spec.input.parse}
+        with contextlib.suppress(ValueError):
+            record, is_json = _parsed(record, ways), True
         self.found.scalars += max(1, _leaves(record))
         if record is None:
             is_wrong = False
@@ -924,6 +1008,8 @@ class _Auditor:
                 self.found.add("changed", place, f"it cannot be bad as {bad.code}")
         elif bad.code in unreadable:
             is_wrong = True
+        elif bad.code == "bad_json_text":
+            is_wrong = is_json
         elif bad.code == "no_match":
             # Its values count for what columns have, too.
             deque(self._rows.of(record, _Trace(place)), maxlen=0)
@@ -931,7 +1017,9 @@ class _Auditor:
         elif bad.code in {"wrong_type", "inexact"}:
             kind = self._spec.input.fields.get(written(step for step in _steps(bad.pointer) if not step.isdecimal()))
             if kind:
-                text = _text_of(_value_at(record, _steps(bad.pointer)))
+                value = _value_at(record, _steps(bad.pointer))
+                # A number is not a date, whatever its digits are.
+                text = None if kind in MOMENTS and type(value) is _Num else _text_of(value)
                 is_wrong = text is not None and (kind in {"VARCHAR", "JSON"} or _written(kind, text) is not None)
         self.found.not_audited[f"reasons of bad records ({bad.code})"] += is_wrong is None
         if is_wrong:
@@ -944,7 +1032,9 @@ class _Auditor:
             self.found.add("missing", (file.name, 0), f"{file.archived_as!r} is not there")
             return
         try:
-            found = _records(path, file.name, self._spec.input, bad) if _makes_rows(file) else ()
+            of_subdir = self._bad_records(str(file.subdir)) if self._spec.input.envelope else iter(())
+            again = _Ahead(one for one in of_subdir if one.file == file.name)
+            found = _records(path, file.name, self._spec.input, bad, again) if _makes_rows(file) else ()
             for number, (entry, record) in enumerate(found):
                 if entry:
                     passed += 1

@@ -22,7 +22,9 @@ _OF_VALUES = {
     "record_too_large": "The record is larger than input.max_record_bytes. Its text is not kept here.",
     "wrong_type": "A value is of another kind than is declared, or than most records have in an array that explodes.",
     "case_conflict": "A key that differs in letter case alone from one of the run that is declared or more frequent.",
-    "name_conflict": "A field whose column has the name of another one, which is declared or more frequent.",
+    "name_conflict": "A field whose column has the name of another one, which is declared or more frequent, or that "
+    "input.envelope takes from around the records.",
+    "bad_json_text": "The text of a field that input.parse names is not JSON (RFC 8259), or is empty.",
     "inexact": "A number that its declared type does not hold exactly: it would be rounded.",
     "no_match": "The record has no match in a reference, under on_missing: quarantine.",
 }

@@ -3,6 +3,7 @@
 from fanfold.native.fields import Seen, type_of
 
 VARCHAR, BIGINT, DOUBLE, BOOLEAN, JSON = "VARCHAR", "BIGINT", "DOUBLE", "BOOLEAN", "JSON"
+TIMESTAMPTZ = "TIMESTAMPTZ"
 SHORT_DECIMAL, LONG_DECIMAL = 18, 38
 
 
@@ -41,8 +42,8 @@ def holds(kind: str, seen: Seen) -> bool:
 
 
 def in_table(kind: str) -> str:
-    """Return the type that a column of a table has for a field of a type: JSON is a text there."""
-    return VARCHAR if kind == JSON else kind
+    """Return the type that a column of a table has for a field of a type: JSON is a text there, an epoch a moment."""
+    return VARCHAR if kind == JSON else TIMESTAMPTZ if kind.startswith("EPOCH") else kind
 
 
 def is_exact(kind: str) -> bool:

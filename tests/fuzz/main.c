@@ -169,9 +169,18 @@ static size_t cut(int how, size_t left) {
 
 static void read_all(const fanfold_options *options, int how, Answer *answer) {
     answer->merged.size = answer->faults.size = answer->learnt.size = 0;
+    static Answer ahead;
+    if (options->has_envelope && !options->looks) {
+        fanfold_options looking = *options;
+        looking.looks = 1;
+        looking.frozen = looking.join_count = 0;
+        read_all(&looking, how, &ahead);
+    }
     fanfold_reader *reader = fanfold_reader_open(options);
     check(reader != NULL, "the reader opens");
     check(fanfold_reader_begin(reader, (const uint8_t *)"f", 1) == FANFOLD_HUNGRY, "a file begins");
+    if (options->has_envelope && !options->looks)
+        check(fanfold_reader_envelopes(reader, ahead.merged.data, ahead.merged.size) == FANFOLD_FULL, "envelopes fit");
     int done = FANFOLD_HUNGRY;
     for (size_t at = 0, last = 0; !last;) {
         size_t size = cut(how, input.size - at);
@@ -422,6 +431,20 @@ static void try_one(const Text *schema) {
     };
     if (draw(3) == 0) options.excluded = forms;
     if (options.excluded) options.excluded_count = draw(4);
+    static const fanfold_marked marked[] = {
+        {{(const uint8_t *)"\1\0\0\0v", 5}, FANFOLD_PARSED},
+        {{(const uint8_t *)"\1\0\0\0v\1\0\0\0z", 10}, FANFOLD_PARSED},
+        {{(const uint8_t *)"\5\0\0\0items", 9}, FANFOLD_PARSED},
+        {{(const uint8_t *)"\5\0\0\0items\1\0\0\0a", 14}, FANFOLD_PARSED},
+        {{(const uint8_t *)"\5\0\0\0items", 9}, FANFOLD_SINGLE},
+        {{(const uint8_t *)"\1\0\0\0n", 5}, FANFOLD_PARSED},
+        {{(const uint8_t *)"\4\0\0\0meta\1\0\0\0a", 13}, FANFOLD_AROUND},
+        {{(const uint8_t *)"\2\0\0\0id", 6}, FANFOLD_AROUND},
+        {{(const uint8_t *)"\1\0\0\0v", 5}, FANFOLD_AROUND},
+    };
+    if (draw(2)) options.marked = marked;
+    if (options.marked) options.marked_count = draw(10);
+    options.has_envelope = options.marked_count > 6 && !options.csv && *pointer;
     if (options.others != FANFOLD_LEARN || draw(2)) options.schema = (fanfold_bytes){schema->data, schema->size};
     read_all(&options, 0, &whole);
     check_faults(&whole);

@@ -19,6 +19,10 @@ from tests.torture.runs import CommandLine, Runner
 FEEDS: dict[str, dict[str, Any]] = {
     "linked archive": {},
     "compressed archive": {"archive": {"compression": "gzip"}},
+    "several tables": {
+        "denormalize": {},
+        "tables": {"orders": {}, "items": {"explode": ["items"], "keys": ["id"]}},
+    },
 }
 
 

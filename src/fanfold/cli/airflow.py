@@ -52,7 +52,8 @@ def airflow(spec: Path, *, once: bool, conf: dict[str, Any], home: Path | None, 
     A DAG file beside the spec that has its name (transactions.py for transactions.yaml) is used; without one, one is
     made with feed_dag. Everything listens on 127.0.0.1 only.
     """
-    if importlib.util.find_spec("airflow") is None:
+    # Airflow may be there without what else the embedded one needs.
+    if not all(importlib.util.find_spec(name) for name in ("airflow", "psutil")):
         msg = "Airflow is not installed, expected it beside Fanfold: pip install 'fanfold[airflow]'"
         raise MissingError(msg)
     from fanfold.airflow.try_out import feed_airflow

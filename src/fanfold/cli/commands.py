@@ -3,6 +3,7 @@
 import click
 
 from fanfold.cli.airflow import airflow
+from fanfold.cli.init import init
 from fanfold.cli.plan import plan
 from fanfold.cli.quarantine import quarantine
 from fanfold.cli.run import run
@@ -20,5 +21,5 @@ def cli() -> None:
     """
 
 
-for command in (run, plan, status, release, restore, verify, quarantine, lint, schema, airflow):
+for command in (init, run, plan, status, release, restore, verify, quarantine, lint, schema, airflow):
     cli.add_command(command)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import click
+from rich.cells import cell_len
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -22,8 +23,8 @@ MARKS = {"running": ("…", "yellow"), "done": ("✔", "green"), "skipped": ("-"
 NUMBERS = {"files", "no rows", "records", "rows", "bytes", "seconds"}
 # The cursor is hidden behind the table while that is drawn.
 MEND_TERMINAL = b"\x1b[?25h\n"
-# As many lines as fit on a screen.
-SHOWN_COLUMNS = 20
+# As many lines as fit on a screen of usual height; on a lower one, and below what else is told of a run, fewer.
+SHOWN_COLUMNS, OTHER_LINES = 20, 8
 SHOWN_SUBDIRS = 40
 SHOWN_ROWS = 3
 SHOWN_FILES = 10
@@ -147,16 +148,21 @@ def _seconds(seconds: float | None) -> str:
 
 
 def _print_preview(to: Console, tables: Iterable[Path], above: Path) -> None:
-    """Print the first rows of tables of CSV, a line for each column; of wide tables, as many as fit."""
+    """Print the first rows of tables of CSV, a line for each column: as many rows and columns as fit the terminal."""
+    lines = min(SHOWN_COLUMNS, max(1, to.height - OTHER_LINES)) if to.is_terminal else SHOWN_COLUMNS
     for path in tables:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(itertools.islice(csv.reader(file), SHOWN_ROWS + 1))
         columns = list(zip(*rows, strict=False)) if rows[1:] else []
-        lines = ([name, *map(_shortened, cells)] for name, *cells in columns[:SHOWN_COLUMNS])
-        print_table(
-            to, [""] * len(rows), lines, title=f"{path.relative_to(above)}: the first {count(len(rows) - 1, 'row')}"
-        )
-        if more := len(columns[SHOWN_COLUMNS:]):
+        shown = [[name, *map(_shortened, cells)] for name, *cells in columns[:lines]]
+        # A name is never cut or wrapped: it is there to be copied. Each further cell has its frame.
+        widest = [max(map(cell_len, cells)) + 3 for cells in zip(*shown, strict=True)]
+        fitting = max(2, sum(width < to.width for width in itertools.accumulate(widest)))
+        shown = [cells[:fitting] for cells in shown] if to.is_terminal else shown
+        headings = [""] * max(map(len, shown), default=1)
+        title = f"{path.relative_to(above)}: the first {count(len(headings) - 1, 'row')}"
+        print_table(wide_console(), headings, shown, title=title)
+        if more := len(columns) - len(shown):
             to.print(f"and {count(more, 'more column')}")
 
 

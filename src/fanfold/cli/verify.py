@@ -43,26 +43,20 @@ def verify(feed: "Feed", ts: str | None, *, as_json: bool, **checks: Any) -> Non
     """
     import msgspec
 
-    from fanfold import audit
+    from fanfold import api
     from fanfold.feed import runs
-    from fanfold.steps import recount, restore
 
     wanted = Checks(**checks)
     if wanted.sample is not None and not wanted.audited:
         msg = "--sample goes with --audit"
         raise click.UsageError(msg)
-    run, committed = runs.open_complete(feed, ts)
-    found = recount.recount(run, committed)
-    report = audit.audit(run, committed, wanted.sample or 100) if wanted.audited else None
-    gaps = [*found.gaps, *map(str, report.findings if report else ())]
-    if wanted.deep and not gaps:
-        gaps = restore.differences(run, committed)
-    found = msgspec.structs.replace(found, gaps=gaps)
+    percent = (wanted.sample or 100) if wanted.audited else 0
+    found, report = api.verified(*runs.open_complete(feed, ts), deep=wanted.deep, audit_percent=percent)
     if as_json:
         print_json({**msgspec.to_builtins(found), **({"audit": report} if report else {})})
     else:
         _print(found, report)
-    sys.exit(1 if gaps else 0)
+    sys.exit(1 if found.gaps else 0)
 
 
 def _print(found: "Recount", report: "Audit | None") -> None:

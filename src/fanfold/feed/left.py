@@ -17,20 +17,19 @@ def told(found: Landing, later: Sequence[str] = ()) -> str:
 
 def _clauses(found: Landing, later: Sequence[str]) -> Iterator[str]:
     if later:
-        yield _clause(later, "waits", "wait", "for the next run")
+        yield _clause(later, "waits for the next run", "wait for the next run")
     if found.ignored:
-        yield _clause(found.ignored, "matches", "match", "no pattern")
+        yield _clause(found.ignored, "matches no pattern", "match no pattern")
     if found.settling:
         seconds = f"for {max(found.settling.values()):.1f} more seconds"
-        yield _clause(sorted(found.settling), "settles", "settle", seconds)
+        yield _clause(sorted(found.settling), f"settles {seconds}", f"settle {seconds}")
     if found.unmarked:
-        yield _clause(found.unmarked, "has", "have", "no marker (input.done_suffix)")
+        yield _clause(found.unmarked, "waits for its marker", "wait for their markers")
     for reason, names in [*found.held.items()][:SHOWN_REASONS]:
-        yield _clause(names, "cannot", "cannot", "be taken", f": {reason}")
+        yield _clause(names, "cannot be taken", "cannot be taken", f": {reason}")
 
 
-def _clause(names: Sequence[str], *words: str) -> str:
-    one, many, what, *why = words
+def _clause(names: Sequence[str], one: str, many: str, why: str = "") -> str:
     verb = f"file {one}" if len(names) == 1 else f"files {many}"
     more = ", …" if len(names) > SHOWN_NAMES else ""
-    return f"{len(names):,} {verb} {what} ({', '.join(map(repr, names[:SHOWN_NAMES]))}{more}{''.join(why)})"
+    return f"{len(names):,} {verb} ({', '.join(map(repr, names[:SHOWN_NAMES]))}{more}{why})"

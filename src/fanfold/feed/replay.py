@@ -19,7 +19,9 @@ from fanfold.landed import path_columns
 from fanfold.layout import Feed
 from fanfold.manifest import BadFile, BadRecord, Manifest
 from fanfold.records.content import windows
+from fanfold.records.envelope import document_of, envelope_at
 from fanfold.records.read import fields_of_csv
+from fanfold.spec.paths import Way
 
 
 def replay(feed: Feed, item: Item, corrected: bytes | None = None) -> Resolution:
@@ -94,7 +96,11 @@ def _content(feed: Feed, item: Item, corrected: bytes | None) -> bytes:
             csv.writer(header, lineterminator="\n").writerow(fields_of_csv(_archived_path(feed, committed, bad)))
             return header.getvalue().encode() + content.rstrip(b"\r\n") + b"\n"
         case "json":
-            return _wrapped(content, run.feed.spec.input.records_at)
+            settings, around = run.feed.spec.input, dict[Way, msgspec.Raw]()
+            if settings.envelope:
+                around = envelope_at(_archived_path(feed, committed, bad), settings, bad.record_offset)
+            keys = steps(settings.records_at)
+            return msgspec.json.encode(document_of(keys, content, around)) if keys else content
     return content
 
 
@@ -114,12 +120,3 @@ def _text(feed: Feed, committed: Manifest, bad: BadRecord) -> bytes:
 def _archived_path(feed: Feed, committed: Manifest, bad: BadRecord) -> str:
     (original,) = (file for file in committed.files if file.name == bad.file)
     return feed.place(original.archived_as)
-
-
-def _wrapped(record: bytes, records_at: str) -> bytes:
-    """Put a record where `input.records_at` looks for it: into an array, inside of objects."""
-    keys = steps(records_at)
-    wrapped = b"[%s]" % record if keys else record
-    for key in reversed(keys):
-        wrapped = b"{%s:%s}" % (msgspec.json.encode(key), wrapped)
-    return wrapped

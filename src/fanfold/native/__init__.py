@@ -6,17 +6,18 @@ record. The core knows no file, no spec and no policy. A handle serves one threa
 
 import ctypes
 import enum
-import functools
-import struct
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from fanfold.native import library
+from fanfold.native import forms, library
 from fanfold.native.fields import Field as Field
 from fanfold.native.fields import Seen as Seen
 from fanfold.native.fields import schema, type_of
+from fanfold.native.forms import Excluded as Excluded
+from fanfold.native.forms import Form as Form
 from fanfold.native.library import Bytes, Column, Level, Options, Wanted, checked, core, opened, run, unpacked
+from fanfold.native.library import codes as codes
 from fanfold.native.tables import Joined as Joined
 from fanfold.native.tables import Table as Table
 from fanfold.native.tables import joined
@@ -98,32 +99,6 @@ class Counts(NamedTuple):
     unmatched: int
 
 
-class Form(NamedTuple):
-    """How files are written, and what a record may have.
-
-    `csv` says that they are CSV, else they are JSON. `records_at` is an RFC 6901 pointer to the array of records in
-    each document. A record of more bytes, or one that brings more fields, is bad.
-    """
-
-    csv: bool = False
-    records_at: str = ""
-    max_record_bytes: int = 1 << 24
-    max_fields: int = 10_000
-
-
-class Excluded(NamedTuple):
-    """A form that no good record has: a record that has it is bad by `code`.
-
-    It is the field at `path`, whatever its value; or there a value of one of `kinds` (`object`, `array`, `scalar`; null
-    is of no kind); or, with `inside`, an element of such a kind in the array there. The path leads through arrays.
-    """
-
-    path: tuple[str, ...]
-    kinds: tuple[str, ...] = ()
-    inside: bool = False
-    code: str = "case_conflict"
-
-
 class Reader:
     """Reads the records of one file after the other."""
 
@@ -151,20 +126,25 @@ class Reader:
             ValueError: what is asked for does not fit the schema.
         """
         declared, way = schema(record) if record is not None else b"", form.records_at.encode()
-        tables, forms = joined(joins), _excluded(excluded)
-        self._kept = (declared, way, joins, tables, forms)
+        tables, unwanted, marked = joined(joins), forms.excluded(excluded), forms.marked(form)
+        self._kept = (declared, way, joins, tables, unwanted, marked)
         options = Options(
             *(Bytes.of(declared), Bytes.of(way), form.max_record_bytes, form.max_fields, form.csv, others, frozen),
-            *(ctypes.addressof(tables[0]), len(joins), ctypes.addressof(forms[0]), len(excluded)),
+            *(ctypes.addressof(tables[0]), len(joins), ctypes.addressof(unwanted[0]), len(excluded)),
+            *(ctypes.addressof(marked[0]), len(marked[1]), bool(form.around), form.looks),
         )
         self.handle = opened(core().fanfold_reader_open(ctypes.byref(options)))
         weakref.finalize(self, core().fanfold_reader_close, self.handle)
+        self._leader: Reader | None = None
+        if form.around and not form.looks:
+            self._leader = Reader(record, others, form._replace(looks=True), excluded=excluded)
 
     def read(
         self,
         name: bytes,
         windows: Iterable[bytes],
         given: Mapping[str, str | None] = {},
+        ahead: Iterable[bytes] = (),
     ) -> Iterator[Piece]:
         """Yield what comes of a file, which is to be read to its end.
 
@@ -172,19 +152,35 @@ class Reader:
             name: what merged records say of where they are from.
             windows: its bytes, in windows of any size; what comes of them does not depend on it.
             given: fields that each record has before its own; with another value of its own it is bad (name_conflict).
+            ahead: the same once more, where records take fields that stand around them: they may stand behind them.
 
         Where the file before it was not read to its end, what is left of it is dropped; what its records brought so far
         stays (fields, counts of matches).
         """
+        for one in (self, self._leader) if self._leader else (self,):
+            one._begin(name, given)  # noqa: SLF001 - both read the same file
+        merged, faults = Bytes(), Bytes()
+        windows = self._led(self._leader.handle, windows, ahead) if self._leader else windows
+        for _ in run("reader", self.handle, windows, merged, faults):
+            if merged.size or faults.size:
+                yield Piece(merged.copy(), _wrong(faults.copy()))
+
+    def _begin(self, name: bytes, given: Mapping[str, str | None]) -> None:
         checked(core().fanfold_reader_begin(self.handle, name, len(name)))
         if given:
             fields = [(key.encode(), None if value is None else value.encode()) for key, value in given.items()]
             made = (library.Given(Bytes.of(key), Bytes() if text is None else Bytes.of(text)) for key, text in fields)
             checked(core().fanfold_reader_give(self.handle, (library.Given * len(fields))(*made), len(fields)))
-        merged, faults = Bytes(), Bytes()
-        for _ in run("reader", self.handle, windows, merged, faults):
-            if merged.size or faults.size:
-                yield Piece(merged.copy(), _wrong(faults.copy()))
+
+    def _led(self, leader: int, windows: Iterable[bytes], ahead: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield windows, each when the envelopes of all documents that begin in it are known."""
+        found, fed = Bytes(), 0
+        steps = run("reader", leader, ahead, found, Bytes())
+        for window in windows:
+            fed += len(window)
+            while core().fanfold_reader_settled(leader) < fed and next(steps, ...) is None:
+                checked(core().fanfold_reader_envelopes(self.handle, found.data, found.size))
+            yield window
 
     @property
     def learnt(self) -> bytes:
@@ -207,24 +203,6 @@ class Reader:
     def unmatched(self, join: int) -> int:
         """Return how many records, of all files, have no match in a table."""
         return int(core().fanfold_reader_unmatched(self.handle, join))
-
-
-def _excluded(forms: Sequence[Excluded]) -> tuple[ctypes.Array[library.Excluded], list[bytes]]:
-    """Return the forms, and the paths that they point to."""
-    bits = {"object": 1, "array": 2, "scalar": 4}
-    paths = [b"".join(struct.pack("<I", len(step)) + step for step in map(str.encode, form.path)) for form in forms]
-    made = [
-        library.Excluded(Bytes.of(path), sum({bits[kind] for kind in kinds}), inside, codes().index(code) + 1)
-        for path, (_, kinds, inside, code) in zip(paths, forms, strict=True)
-    ]
-    return (library.Excluded * len(forms))(*made), paths
-
-
-@functools.cache
-def codes() -> list[str]:
-    """Return the codes of what can be wrong, in the order of their numbers, which begin with 1."""
-    named: bytes = core().fanfold_codes()
-    return named.decode().split()
 
 
 def _wrong(faults: bytes) -> list[Wrong]:

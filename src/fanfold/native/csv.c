@@ -163,6 +163,8 @@ static void take_cell(fanfold_reader *reader, size_t column) {
     Walk *walk = &reader->walk;
     Token cell = reader->cells.items[column];
     const CsvColumn *found = &reader->columns.items[column];
+    const Given *given = walk_given(walk, &found->name);
+    uint32_t number = found->node;
     const uint8_t *at = cell.at;
     int is_null = !cell.size && !(cell.marks & QUOTED);
     if (cell.marks & ESCAPED) {
@@ -172,14 +174,18 @@ static void take_cell(fanfold_reader *reader, size_t column) {
     walk->levels[0].key = found->name;
     if (walk->excluded) {
         walk_exclude_key(walk, RECORD, &found->name, at);
+        if (!is_null && !given && walk_is_parsed(walk)) {
+            walk_parse_text(walk, number, &found->name, &cell, at);
+            return;
+        }
+        if (!is_null && walk->excluded->marks[walk->way] & FANFOLD_SINGLE) number = walk_only(walk, number);
         if (walk->way && !is_null) walk_exclude_value(walk, IS_SCALAR, at);
     }
     if (is_null) cell.at = NULL;
-    const Given *given = walk_given(walk, &found->name);
     if (given)
         walk_own(walk, given, &cell, at);
     else
-        walk_take_text(walk, found->node, &found->name, &cell, at);
+        walk_take_text(walk, number, &found->name, &cell, at);
 }
 
 /* Takes the line at the input's place. */

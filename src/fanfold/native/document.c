@@ -26,7 +26,7 @@ static int open_container(fanfold_reader *reader, int is_object) {
     File *file = &reader->file;
     if (file->depth == MAX_DEPTH) return give_up(reader, FANFOLD_TOO_DEEP, "brackets of at most 128 levels");
     reader->around[file->depth++] =
-        (Around){(uint8_t)is_object, (uint8_t)file->on_way, 0, is_object ? ++reader->serial : 0};
+        (Around){(uint8_t)is_object, (uint8_t)file->on_way, 0, file->way, is_object ? ++reader->serial : 0};
     file->way_depth += (size_t)file->on_way;
     file->comma = 0;
     file->state = AT_MEMBER;
@@ -48,9 +48,13 @@ static int whole_value(fanfold_reader *reader, int is_record) {
     Input *input = &reader->input;
     uint64_t start = input->at, most = reader->options.max_record_bytes;
     int is_null = *input_byte(input, start) == 'n', on_way = reader->file.on_way;
+    size_t kept = reader->walk.envelope.size;
+    reader->walk.around = reader->options.looks && !is_record ? reader->file.way : OPAQUE;
     Reading reading = reader_value(reader, start, is_record ? reader->mode : WALK_JUDGE);
     uint64_t size = reading.end - start;
-    int fault = reader->walk.fault.code;
+    int fault = reader->walk.fault.code, is_kept = !fault || fault == FANFOLD_NOT_AN_OBJECT;
+    reader->walk.around = OPAQUE;
+    if (reading.outcome != VALUE_GOOD || size > most || !is_kept) reader->walk.envelope.size = kept;
     if (reading.outcome != VALUE_GOOD || size > most || fault || !is_record) shape_forget(&reader->shape);
     if (reading.outcome == VALUE_INCOMPLETE && input_end(input) - start <= most + PAD)
         return input_hungry(input, start, most + 2 * PAD);
@@ -75,7 +79,9 @@ static int whole_value(fanfold_reader *reader, int is_record) {
 int value_step(fanfold_reader *reader, uint8_t c) {
     int on_way = reader->file.on_way, is_there = on_way && reader->file.way_depth == reader->step_count;
     if (is_there) return c == '[' ? json_begin_array(reader) : whole_value(reader, c == '{');
-    return c == '[' || (c == '{' && on_way) ? open_container(reader, c == '{') : whole_value(reader, 0);
+    /* What records take along is kept as a whole. */
+    int is_around = reader->walk.excluded && reader->excluded.marks[reader->file.way] & FANFOLD_AROUND;
+    return (c == '[' && !is_around) || (c == '{' && on_way) ? open_container(reader, c == '{') : whole_value(reader, 0);
 }
 
 /* Reads a key, its colon, and the blanks behind it. */
@@ -100,6 +106,7 @@ static int take_key(fanfold_reader *reader, Around *around) {
     if (keys_find(&reader->keys, around->number, name.at, name.size))
         return give_up(reader, FANFOLD_DUPLICATE_KEY, "each key once in an object");
     keys_add(&reader->keys, around->number, name.at, name.size);
+    reader->file.way = excluded_find(&reader->excluded, around->way, &name);
     reader->file.on_way = is_on_way(reader, around, name.at, name.size);
     reader->file.state = AT_VALUE;
     input->at = input_offset(input, p + 1);
@@ -113,6 +120,7 @@ int member_step(fanfold_reader *reader, uint8_t c) {
     reader->row.size = 0;
     bytes_number(&reader->row, around->number++);
     reader->file.on_way = is_on_way(reader, around, reader->row.data, reader->row.size);
+    reader->file.way = reader->file.on_way ? around->way : OPAQUE;
     reader->file.state = AT_VALUE;
     return value_step(reader, c);
 }
@@ -130,7 +138,9 @@ int behind_value_step(fanfold_reader *reader, uint8_t c) {
 
 int document_step(fanfold_reader *reader, uint8_t c) {
     keys_cut(&reader->keys, 0);
+    if (!envelope_begin(reader)) return give_up(reader, FANFOLD_SYNTAX, "a document as it was seen before");
     reader->file.on_way = 1;
+    reader->file.way = reader->options.has_envelope ? RECORD : OPAQUE;
     reader->file.last_code = 0;
     return value_step(reader, c);
 }

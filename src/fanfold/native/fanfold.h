@@ -116,7 +116,7 @@ enum {
 };
 
 /* Codes of faults, in the order of `fanfold_codes`. After EMPTY_FILE and BAD_HEADER reading of the file ends;
- * POINTER_NOT_FOUND is one document; the last two are only codes of excluded forms. */
+ * POINTER_NOT_FOUND is one document; CASE_CONFLICT is only a code of excluded forms. */
 /* clang-format off */
 enum {
     FANFOLD_SYNTAX = 1, FANFOLD_NAN, FANFOLD_TRAILING_COMMA, FANFOLD_TRAILING_GARBAGE, FANFOLD_DUPLICATE_KEY,
@@ -124,15 +124,16 @@ enum {
     FANFOLD_NOT_AN_OBJECT, FANFOLD_TOO_MANY_VALUES, FANFOLD_TOO_MANY_FIELDS, FANFOLD_KEY_TOO_LONG,
     FANFOLD_RECORD_TOO_LARGE, FANFOLD_WRONG_TYPE, FANFOLD_INEXACT, FANFOLD_NO_MATCH, FANFOLD_RAGGED_LINE,
     FANFOLD_BAD_QUOTE, FANFOLD_EMPTY_FILE, FANFOLD_BAD_HEADER, FANFOLD_POINTER_NOT_FOUND, FANFOLD_CASE_CONFLICT,
-    FANFOLD_NAME_CONFLICT, FANFOLD_CODES
+    FANFOLD_NAME_CONFLICT, FANFOLD_BAD_JSON_TEXT, FANFOLD_CODES
 };
 /* clang-format on */
 
-/* Types of values. VARCHAR is as written, numbers too; JSON is whatever it is, compact, its scalars as written. */
+/* Types of values. VARCHAR is as written, numbers too; JSON is whatever it is, compact, its scalars as written. EPOCH_S and
+ * EPOCH_MS are numbers, and become a TIMESTAMPTZ: seconds or milliseconds after 1970 in UTC. */
 /* clang-format off */
 enum {
     FANFOLD_VARCHAR, FANFOLD_BIGINT, FANFOLD_DECIMAL, FANFOLD_DOUBLE, FANFOLD_BOOLEAN, FANFOLD_DATE,
-    FANFOLD_TIMESTAMP, FANFOLD_TIMESTAMPTZ, FANFOLD_JSON, FANFOLD_TYPES
+    FANFOLD_TIMESTAMP, FANFOLD_TIMESTAMPTZ, FANFOLD_JSON, FANFOLD_EPOCH_S, FANFOLD_EPOCH_MS, FANFOLD_TYPES
 };
 /* clang-format on */
 
@@ -176,6 +177,20 @@ typedef struct {
     uint32_t kinds, inside, code;
 } fanfold_excluded;
 
+/* What a field is beside its value. Paths are those of excluded forms. */
+enum {
+    FANFOLD_PARSED = 1, /* a text there, or in the array there, holds JSON, and is read as if that stood in its place. It
+                           is bad_json_text where it does not; what is in it is not parsed again by the same path */
+    FANFOLD_SINGLE = 2, /* an object or scalar there is an array of one */
+    FANFOLD_AROUND = 4  /* it stands around the records (`records_at`), at a path from the document's root through
+                           objects, and becomes a field of each record; one that a record has itself is name_conflict */
+};
+
+typedef struct {
+    fanfold_bytes path;
+    uint32_t mark;
+} fanfold_marked;
+
 typedef struct {
     fanfold_bytes key, value;
 } fanfold_given;
@@ -192,6 +207,10 @@ typedef struct {
     size_t join_count;
     const fanfold_excluded *excluded;
     size_t excluded_count;
+    const fanfold_marked *marked;
+    size_t marked_count;
+    uint32_t has_envelope; /* 1: a field is FANFOLD_AROUND */
+    uint32_t looks;        /* 1: no record is merged; what there is to take are the envelopes of documents, see below */
 } fanfold_options;
 
 typedef struct {
@@ -228,6 +247,13 @@ FANFOLD_API int fanfold_reader_learnt(fanfold_reader *, fanfold_bytes *learnt);
 /* How many records had no row in each of the joined tables, in their order. */
 FANFOLD_API uint64_t fanfold_reader_unmatched(const fanfold_reader *, size_t join);
 FANFOLD_API fanfold_counts fanfold_reader_counts(const fanfold_reader *);
+/* Fields that stand around records may stand behind them. So one reader looks ahead, and writes for each document its
+ * envelope: u64 its offset, u32 the size of what follows, little-endian; and objects of JSON, a line each: the keys that
+ * lead to a field, and its value. Another one, of the same
+ * options but for `looks`, is given these envelopes before the windows in which their documents begin. `settled` says of
+ * the first up to which offset all documents that begin have an envelope. */
+FANFOLD_API int fanfold_reader_envelopes(fanfold_reader *, const uint8_t *envelopes, size_t size);
+FANFOLD_API uint64_t fanfold_reader_settled(const fanfold_reader *);
 FANFOLD_API void fanfold_reader_close(fanfold_reader *);
 
 /* Of a table: its rows. Of one with an index also: how many rows have a key that was there before; and of the first

@@ -31,10 +31,11 @@ void walk_fault(Walk *walk, int code, const uint8_t *at, const char *expected) {
     if (fault->code && !walk->weak) return;
     walk->weak = 0;
     fault->code = code;
-    fault->at = at;
+    fault->at = walk->inside.at ? walk->inside.at : at;
     if (!walk->explain) return;
     fault_begin(fault, expected);
-    for (const Level *level = walk->levels; level < walk->levels + walk->depth; level++) {
+    size_t depth = code == FANFOLD_BAD_JSON_TEXT ? walk->inside.depth : walk->depth;
+    for (const Level *level = walk->levels; level < walk->levels + depth; level++) {
         if (!level->begun) continue;
         if (level->is_object) {
             Token key = walk_decoded(walk, &level->key);
@@ -48,6 +49,10 @@ void walk_fault(Walk *walk, int code, const uint8_t *at, const char *expected) {
 }
 
 void walk_flaw(Walk *walk, int code, const uint8_t *at, const char *expected) {
+    if (walk->inside.at) {
+        walk_fault(walk, code == FANFOLD_TOO_DEEP ? code : FANFOLD_BAD_JSON_TEXT, at, expected);
+        return;
+    }
     if (!walk->flawed) walk->weak = 1;
     walk->flawed = 1;
     walk_fault(walk, code, at, expected);
@@ -64,7 +69,7 @@ const uint8_t *walk_stop(Walk *walk, int code, const uint8_t *at, const char *ex
         code = FANFOLD_TRUNCATED;
         at = walk->end;
     }
-    walk->stopped = at;
+    if (!walk->inside.at) walk->stopped = at;
     walk_flaw(walk, code, at, expected);
     return NULL;
 }

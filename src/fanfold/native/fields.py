@@ -13,7 +13,19 @@ _NODE = struct.Struct("<BBBBIII")
 _KINDS = ("object", "list", "value")
 # The kinds of values that have values in them, as `Seen.kinds` calls them.
 CONTAINERS = {"object", "array"}
-TYPES = ("VARCHAR", "BIGINT", "DECIMAL", "DOUBLE", "BOOLEAN", "DATE", "TIMESTAMP", "TIMESTAMPTZ", "JSON")
+TYPES = (
+    "VARCHAR",
+    "BIGINT",
+    "DECIMAL",
+    "DOUBLE",
+    "BOOLEAN",
+    "DATE",
+    "TIMESTAMP",
+    "TIMESTAMPTZ",
+    "JSON",
+    "EPOCH_S",
+    "EPOCH_MS",
+)
 
 
 class Field(NamedTuple):

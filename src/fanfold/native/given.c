@@ -31,7 +31,10 @@ void walk_give(Walk *walk, const uint8_t *at) {
         level->key = given->key;
         walk->shape->nodes.items[given->node].stamp = level->number;
         if (walk->excluded) {
+            /* A field that stands around the records, too, is compared with this one. */
+            walk->inside.is_envelope = 1;
             walk_exclude_key(walk, RECORD, &given->key, at);
+            walk->inside.is_envelope = 0;
             if (walk->way && given->value.at) walk_exclude_value(walk, IS_SCALAR, at);
         }
         walk_take_text(walk, given->node, &given->key, &given->value, at);

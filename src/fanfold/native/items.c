@@ -75,12 +75,15 @@ static int step_record(fanfold_reader *reader) {
         if (is_good && !in_array) reader->search.at = reading.end;
         return FANFOLD_FULL;
     }
-    if (reader->walk.fault.code) {
-        reader_judge(reader, start, size, 0);
-    } else {
+    if (!reader->walk.own_code) {
+        /* What stands around the records does not change where they end. */
         keep_first_key(reader, 2);
-        reader_good(reader, start, size);
+        if (size > reader->file.largest) reader->file.largest = size;
     }
+    if (reader->walk.fault.code)
+        reader_judge(reader, start, size, 0);
+    else
+        reader_good(reader, start, size);
     input->at = reading.end;
     reader->file.state = in_array && follows == '{' ? AT_UNEXPECTED : then;
     return FANFOLD_FULL;

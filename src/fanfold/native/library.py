@@ -50,6 +50,12 @@ class Excluded(ctypes.Structure):
     _fields_ = (("path", Bytes), *_of(_u32, "kinds inside code"))
 
 
+class Marked(ctypes.Structure):
+    """fanfold_marked."""
+
+    _fields_ = (("path", Bytes), ("mark", _u32))
+
+
 class Options(ctypes.Structure):
     """fanfold_options."""
 
@@ -58,6 +64,7 @@ class Options(ctypes.Structure):
         *_of(_u64, "max_record_bytes max_fields"),
         *_of(_u32, "csv others frozen"),
         *(("joins", _pointer), ("join_count", _size), ("excluded", _pointer), ("excluded_count", _size)),
+        *(("marked", _pointer), ("marked_count", _size), *_of(_u32, "has_envelope looks")),
     )
 
 
@@ -111,6 +118,8 @@ _CALLS: dict[str, tuple[object, ...]] = {
     "reader_next": (_int, _pointer, _BYTES, _BYTES),
     "reader_learnt": (_int, _pointer, _BYTES),
     "reader_unmatched": (_u64, _pointer, _size),
+    "reader_envelopes": (_int, _pointer, _pointer, _size),
+    "reader_settled": (_u64, _pointer),
     "reader_counts": (Counts, _pointer),
     "reader_close": (None, _pointer),
     "table_open": (_int, _int, _int, ctypes.POINTER(_pointer)),
@@ -153,6 +162,13 @@ def core(path: Path = PATH) -> ctypes.CDLL:
         call.restype, call.argtypes = result, arguments
         setattr(loaded, f"fanfold_{name}", call)
     return loaded
+
+
+@functools.cache
+def codes() -> list[str]:
+    """Return the codes of what can be wrong, in the order of their numbers, which begin with 1."""
+    named: bytes = core().fanfold_codes()
+    return named.decode().split()
 
 
 def checked(answer: int) -> int:

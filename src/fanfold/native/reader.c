@@ -6,13 +6,16 @@ uint32_t fanfold_abi(void) { return FANFOLD_ABI; }
 const char *fanfold_codes(void) {
     return "syntax nan trailing_comma trailing_garbage duplicate_key lone_surrogate bad_utf8 control_character "
            "truncated too_deep not_an_object too_many_values too_many_fields key_too_long record_too_large wrong_type "
-           "inexact no_match ragged_line bad_quote empty_file bad_header pointer_not_found case_conflict name_conflict";
+           "inexact no_match ragged_line bad_quote empty_file bad_header pointer_not_found case_conflict name_conflict "
+           "bad_json_text";
 }
 
 void reader_good(fanfold_reader *reader, uint64_t start, uint64_t size) {
     reader->file.last_code = 0;
     if (size > reader->file.largest) reader->file.largest = size;
-    if (reader->options.frozen) {
+    if (reader->options.looks) {
+        if (reader->mode == WALK_LEARN) shape_keep(&reader->shape);
+    } else if (reader->options.frozen) {
         int whole = merged_row(&reader->merged, &reader->row, &reader->row_key);
         frozen_row(&reader->output, whole ? &reader->row_key : NULL, &reader->row, input_line(&reader->input, start));
     } else if (reader->mode == WALK_LEARN) {
@@ -75,11 +78,11 @@ static int is_ready(fanfold_reader *reader) {
     const fanfold_options *options = &reader->options;
     if (!shape_open(&reader->shape, options->schema, reader->mode == WALK_LEARN, options->max_fields)) return 0;
     if (!merged_open(&reader->merged, &reader->shape, options)) return 0;
-    if (!excluded_open(&reader->excluded, options->excluded, options->excluded_count)) return 0;
+    if (!excluded_open(&reader->excluded, options)) return 0;
     reader->walk.shape = &reader->shape;
     reader->walk.merged = &reader->merged;
     reader->walk.others = (int)options->others;
-    reader->walk.excluded = options->excluded_count ? &reader->excluded : NULL;
+    reader->walk.excluded = options->excluded_count + options->marked_count ? &reader->excluded : NULL;
     input_begin(&reader->input);
     return read_pointer(reader, options->records_at);
 }
@@ -108,7 +111,8 @@ int fanfold_reader_begin(fanfold_reader *reader, const uint8_t *name, size_t siz
     bytes_put(&reader->name, name, size);
     shape_forget(&reader->shape);
     input_begin(&reader->input);
-    reader->file = (File){0};
+    reader->file = (File){.document = NO_DOCUMENT};
+    reader->walk.envelope.size = reader->ahead.size = reader->ahead_at = 0;
     reader->counts = (fanfold_counts){0};
     reader->output.size = reader->faults.size = reader->columns.count = 0;
     reader->merged.file_unmatched = 0;
@@ -137,7 +141,8 @@ static int pass_mark(fanfold_reader *reader) {
 static void begin_output(fanfold_reader *reader) {
     reader->file.is_begun = 1;
     if (reader->options.frozen) frozen_head(&reader->output);
-    if (reader->options.frozen || !reader->name.size || reader->mode == WALK_LEARN) return;
+    int is_merged = !reader->options.frozen && !reader->options.looks && reader->mode != WALK_LEARN;
+    if (!is_merged || !reader->name.size) return;
     bytes_integer(&reader->output, reader->name.size + 1, 4);
     bytes_byte(&reader->output, 0);
     bytes_put(&reader->output, reader->name.data, reader->name.size);
@@ -148,6 +153,7 @@ static void end_output(fanfold_reader *reader) {
     if (reader->options.frozen && !reader->file.is_ended)
         frozen_tail(&reader->output, reader->counts.records - reader->counts.bad, reader->shape.scopes.items[0].slots,
                     reader->file.frozen + reader->output.size);
+    if (!reader->file.is_ended) envelope_end(reader);
     reader->file.is_ended = 1;
 }
 

@@ -62,6 +62,7 @@ typedef struct {
 /* An object or array around the records that is open: on the way of the pointer, or an array beside it. */
 typedef struct {
     uint8_t is_object, on_way, found; /* found: the step of the way was in it */
+    uint32_t way;                     /* where it is among the ways of fields around the records; 0: nowhere */
     uint64_t number;                  /* of the object; of the element that comes next */
 } Around;
 
@@ -71,7 +72,9 @@ typedef struct {
     uint32_t node;
 } CsvColumn;
 
-/* What is known of the file that is read: all zeros where it begins. */
+#define NO_DOCUMENT UINT64_MAX
+
+/* What is known of the file that is read: all zeros where it begins, but for `document`. */
 typedef struct {
     State state;
     int last_code;           /* of the last record; 0: it was good */
@@ -83,6 +86,8 @@ typedef struct {
     uint64_t comma_line;     /* its line, once it may be gone from memory */
     size_t depth, way_depth; /* open around the records; those on the way of the pointer */
     int on_way;              /* the value that comes next lies on the way */
+    uint32_t way;            /* of the value that comes next, around the records; 0: nowhere */
+    uint64_t document;       /* the offset of the document around the records; NO_DOCUMENT: none was begun */
     uint64_t frozen;         /* bytes of a frozen table that are taken */
     int is_begun, is_ended;  /* what stands before its records, and behind them, is written */
 } File;
@@ -100,6 +105,8 @@ struct fanfold_reader {
     Search search;
     fanfold_counts counts;
     uint64_t serial; /* of readings of records, over all files */
+    Bytes ahead;     /* the envelopes of documents that were not begun when they came */
+    size_t ahead_at; /* in them: the next one */
     Bytes output, faults, learnt, row, row_key, name, first_key;
     Bytes steps[MAX_DEPTH]; /* of the pointer to the records */
     size_t step_count;
@@ -147,6 +154,10 @@ int document_step(fanfold_reader *, uint8_t c);
 int member_step(fanfold_reader *, uint8_t c);
 int value_step(fanfold_reader *, uint8_t c);
 int behind_value_step(fanfold_reader *, uint8_t c);
+
+/* Begins the document at the input's place, if it has not begun: 0 where its envelope is not known. Ends the last one. */
+int envelope_begin(fanfold_reader *);
+void envelope_end(fanfold_reader *);
 
 /* A comma with nothing behind it is a bad record of its own. */
 void json_idle_comma(fanfold_reader *, const char *expected);

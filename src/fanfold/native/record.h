@@ -147,14 +147,21 @@ enum { HEADER_NULLS = 0, HEADER_PLAIN = 1, HEADER_QUOTED = 2 };
 enum { EXCLUDED_FIELD, EXCLUDED_KIND, EXCLUDED_ELEMENT = EXCLUDED_KIND + 3, EXCLUDED_PLACES = EXCLUDED_ELEMENT + 3 };
 enum { IS_OBJECT, IS_ARRAY, IS_SCALAR };
 
-/* The paths of the forms as a tree, which the walk follows; of each node the codes, 0 where nothing is excluded. */
+/* The paths of the forms, and of the fields that are marked, as a tree, which the walk follows. Of each node the codes,
+ * 0 where nothing is excluded, and the marks. */
 typedef struct {
     Keys ways;
-    uint8_t (*codes)[EXCLUDED_PLACES];
+    uint8_t (*codes)[EXCLUDED_PLACES], *marks;
 } Excluded;
 
-/* Loads the forms; 0 where one is not a form. */
-int excluded_open(Excluded *, const fanfold_excluded *, size_t count);
+enum { LEADS_AROUND = 8 }; /* a mark of the objects that a field lies in which stands around the records */
+
+/* Loads the forms and the marks; 0 where one is not. */
+int excluded_open(Excluded *, const fanfold_options *);
+/* Returns the node of a key; 0 where there is none. */
+static inline uint32_t excluded_find(const Excluded *excluded, uint32_t way, const Token *name) {
+    return way ? keys_find(&excluded->ways, way, name->at, name->size) : OPAQUE;
+}
 
 /* The walk: reads one record. */
 
@@ -179,8 +186,16 @@ typedef struct {
     Token key;       /* of the object: the key that was read last */
 } Level;
 
+/* What is read in place of the record's own text. */
+typedef struct {
+    const uint8_t *at;      /* the place in the record that faults are said of; NULL: its own text is read */
+    uint32_t way;           /* of the field whose text it is */
+    size_t depth;           /* of that field */
+    int is_envelope;        /* it is what stands around the records */
+} Inside;
+
 typedef enum {
-    WALK_JUDGE, /* grammar only */
+    WALK_JUDGE, /* grammar only; with `around`, what stands around records is kept */
     WALK_READ,  /* values go into `merged` */
     WALK_LEARN  /* what fields hold goes into `shape` */
 } Mode;
@@ -212,6 +227,11 @@ typedef struct {
     const uint8_t *captured;
     size_t capture_depth;
     uint32_t capture_node;
+    Bytes piece; /* of it: what was read before `captured`, where texts with JSON lie in it */
+    Inside inside;
+    Bytes envelope;  /* objects of JSON: the fields around the records; with `around`, they are added */
+    uint32_t around; /* where a value is among the ways, that stands around the records; 0: nowhere, or it is a record */
+    int own_code;    /* of the fault, as far as the record itself goes */
     uint32_t rescue; /* the object with a field that the schema does not have, whose value comes next or is captured */
     Token rescued;   /* its key, as it is written */
     Token first_key; /* as it is written, without quotes */
@@ -237,17 +257,32 @@ void walk_take(Walk *, uint32_t node, int kind, const Token *, const uint8_t *at
 /* The same for a text without escapes, null where it is nowhere, of a field of the record, which may have no node. */
 void walk_take_text(Walk *, uint32_t node, const Token *name, const Token *text, const uint8_t *at);
 
+/* The same for one that holds JSON. */
+void walk_parse_text(Walk *, uint32_t node, const Token *name, const Token *text, const uint8_t *at);
+
 /* Takes for the record that begins what its file gives; finds such a field by its key; and checks that a value which
  * the record has itself (null where it is nowhere) is the same. */
 void walk_give(Walk *, const uint8_t *at);
 Given *walk_given(Walk *, const Token *key);
 void walk_own(Walk *, const Given *, const Token *text, const uint8_t *at);
 
+/* Whether a text at `walk->way` holds JSON, which `walk_text` reads; `at` is where it stands, `behind` what follows it.
+ */
+int walk_is_parsed(const Walk *);
+void walk_text(Walk *, uint32_t node, const Token *, const uint8_t *at, const uint8_t *behind);
+/* A value at `walk->way`, which is not null, may be an array of one: returns the node of its element, else `node`. */
+uint32_t walk_only(Walk *, uint32_t node);
+
 /* What a value means to its field: of a text the characters; the node for the members of the array or object at `p`;
  * the end of a value that is one text to the caller. */
 Token walk_decoded(Walk *, const Token *text);
 uint32_t walk_enter(Walk *, uint32_t node, int is_object, const uint8_t *p);
+void walk_capture(Walk *, uint32_t node, const uint8_t *p);
 void walk_end_capture(Walk *, const uint8_t *end);
+/* What is one text goes on elsewhere: up to `end`, then from `next` on. */
+void walk_move_capture(Walk *, const uint8_t *end, const uint8_t *next);
+/* Keeps a value that stands around the records, at a way. */
+void walk_keep_around(Walk *, uint32_t way, const uint8_t *from, const uint8_t *end);
 
 /* Where forms are excluded: the key (at `at`) of an object at a way, and the value at `walk->way`, of such a kind
  * (IS_OBJECT …). */

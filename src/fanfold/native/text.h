@@ -90,6 +90,13 @@ size_t write_bigint(const Normal *, uint8_t *to);
 size_t write_decimal(const Normal *, int precision, int scale, uint8_t *to);
 /* The shortest text that reads back as the same double. */
 size_t write_double(const Normal *, uint8_t *to);
+/* The moment that lies so many units after 1970 in UTC; a unit has `places` decimal places down to a microsecond. */
+size_t write_epoch(const Normal *, int places, uint8_t *to);
+
+/* Write a text of ISO 8601 by RFC 3339, to LONGEST_FORM bytes: a date, or a time without or with a zone. Return the size,
+ * 0 where it is not one, or has more than its type holds. */
+size_t write_date(const Token *text, uint8_t *to);
+size_t write_time(const Token *text, int zoned, uint8_t *to);
 
 typedef struct {
     uint8_t base, precision, scale; /* base: FANFOLD_VARCHAR … */

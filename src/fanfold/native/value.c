@@ -11,6 +11,8 @@ static const char *const expected_of_type[FANFOLD_TYPES] = {
     "a time without a zone as in 2026-01-02T03:04:05.678",
     "a time with a zone as in 2026-01-02T03:04:05.678Z",
     "JSON",
+    "seconds since 1970, as a number (EPOCH_S)",
+    "milliseconds since 1970, as a number (EPOCH_MS)",
 };
 
 /* Says that a value does not fit its node. */
@@ -78,6 +80,16 @@ static Token as_json(Walk *walk, const Token *text) {
     return (Token){arena_copy(&walk->merged->texts, walk->json.data, walk->json.size), walk->json.size, QUOTED};
 }
 
+void walk_parse_text(Walk *walk, uint32_t number, const Token *name, const Token *text, const uint8_t *at) {
+    if (!number && walk->others == FANFOLD_RESCUE) {
+        Token key = as_json(walk, name);
+        walk->rescued = (Token){key.at + 1, key.size - 2, 0};
+        walk->rescue = RECORD;
+    }
+    if (!number && walk->others == FANFOLD_REFUSE) walk_crowded(walk, at);
+    walk_text(walk, number, text, at, at);
+}
+
 void walk_take_text(Walk *walk, uint32_t number, const Token *name, const Token *text, const uint8_t *at) {
     const Node *node = &walk->shape->nodes.items[number];
     if (!number && walk->others == FANFOLD_RESCUE) {
@@ -95,17 +107,32 @@ void walk_take_text(Walk *walk, uint32_t number, const Token *name, const Token 
 }
 
 /* A value stays one text: from here to where its brackets close. */
-static void capture(Walk *walk, uint32_t number, const uint8_t *p) {
+void walk_capture(Walk *walk, uint32_t number, const uint8_t *p) {
     walk->captured = p;
+    walk->piece.size = 0;
     walk->capture_depth = walk->depth;
     walk->capture_node = number;
 }
 
+void walk_move_capture(Walk *walk, const uint8_t *end, const uint8_t *next) {
+    bytes_room(&walk->piece, (size_t)(end - walk->captured));
+    uint8_t *to = walk->piece.data + walk->piece.size;
+    walk->piece.size += (size_t)(compact_json(walk->captured, end, to) - to);
+    walk->captured = next;
+}
+
 void walk_end_capture(Walk *walk, const uint8_t *end) {
+    if (walk->around) {
+        walk_keep_around(walk, walk->capture_node, walk->captured, end);
+        walk->captured = NULL;
+        return;
+    }
     const Node *node = &walk->shape->nodes.items[walk->capture_node];
     if (walk->rescue || (walk->mode == WALK_READ && node->kind == FANFOLD_VALUE)) {
-        uint8_t *to = arena_take(&walk->merged->texts, (size_t)(end - walk->captured));
-        Token text = {to, (size_t)(compact_json(walk->captured, end, to) - to), 0};
+        size_t before = walk->piece.size;
+        uint8_t *to = arena_take(&walk->merged->texts, before + (size_t)(end - walk->captured));
+        if (before) memcpy(to, walk->piece.data, before);
+        Token text = {to, (size_t)(compact_json(walk->captured, end, to + before) - to), 0};
         arena_give_back(&walk->merged->texts, to + text.size);
         if (needs_quotes(text.at, text.size)) text.marks = QUOTED;
         if (walk->rescue)
@@ -117,8 +144,19 @@ void walk_end_capture(Walk *walk, const uint8_t *end) {
     walk->captured = NULL;
 }
 
+uint32_t walk_only(Walk *walk, uint32_t number) {
+    const Node *node = &walk->shape->nodes.items[number];
+    if (walk->way_is != WAY_OF_KEY || walk->mode == WALK_JUDGE) return number;
+    walk->way_is = WAY_ELEMENT;
+    int is_list = node->kind == FANFOLD_LIST, scope = (int)node->scope;
+    if (walk->captured || walk->rescue || (!is_list && node->kind != NODE_LEARNT)) return number;
+    number = walk_enter(walk, number, 0, NULL);
+    if (is_list && walk->mode == WALK_READ && walk->values <= MAX_VALUES) merged_element(walk->merged, (uint32_t)scope);
+    return number;
+}
+
 uint32_t walk_enter(Walk *walk, uint32_t number, int is_object, const uint8_t *p) {
-    if (walk->rescue && !walk->captured) capture(walk, OPAQUE, p);
+    if (walk->rescue && !walk->captured) walk_capture(walk, OPAQUE, p);
     if (walk->captured || !number) return OPAQUE;
     if (walk->mode == WALK_LEARN) learn(walk, number, is_object ? KIND_OBJECT : KIND_ARRAY, NULL);
     const Node *node = &walk->shape->nodes.items[number];
@@ -128,7 +166,7 @@ uint32_t walk_enter(Walk *walk, uint32_t number, int is_object, const uint8_t *p
         return node->named || number == RECORD ? shape_element(walk->shape, number) : OPAQUE;
     }
     if (node->kind == FANFOLD_VALUE && node->type.base == FANFOLD_JSON)
-        capture(walk, number, p);
+        walk_capture(walk, number, p);
     else if (node->kind != (is_object ? FANFOLD_OBJECT : FANFOLD_LIST))
         refuse(walk, number, p);
     else

@@ -88,7 +88,8 @@ static uint32_t find_key(Walk *walk, Level *level, const uint8_t *at) {
         keys_add(&walk->keys, level->number, name.at, name.size);
         is_new = walk->keys.keys.count > count;
     }
-    if (!is_new) walk_flaw(walk, FANFOLD_DUPLICATE_KEY, at, "each key once in an object");
+    /* The objects around a field from around the records may be in the record, too. */
+    if (!is_new && !walk->inside.is_envelope) walk_flaw(walk, FANFOLD_DUPLICATE_KEY, at, "each key once in an object");
     return number;
 }
 
@@ -122,7 +123,7 @@ static const uint8_t *take_key(Walk *walk, Level *level, const uint8_t *p, uint3
     }
     level->begun = 1;
     if (level->way) walk_exclude_key(walk, level->way, &level->key, at);
-    if (!is_foreseen && (*number = find_key(walk, level, at))) {
+    if (!is_foreseen && (*number = find_key(walk, level, at)) && !walk->inside.is_envelope) {
         /* The next time, this key is foreseen behind the one before it. */
         nodes = walk->shape->nodes.items;
         if (level->before)
@@ -135,7 +136,7 @@ static const uint8_t *take_key(Walk *walk, Level *level, const uint8_t *p, uint3
         level->foreseen = nodes[*number].next;
     }
     if (!walk->captured) walk->rescued = level->key;
-    if (walk->depth == 1 && !walk->first_key.at) walk->first_key = level->key;
+    if (walk->depth == 1 && !walk->first_key.at && !walk->inside.at) walk->first_key = level->key;
     p = skip_blanks(p);
     if (*p != ':') return walk_unexpected(walk, p, "':'");
     return skip_blanks(p + 1);
@@ -154,12 +155,13 @@ static const uint8_t *open_level(Walk *walk, const uint8_t *p, uint32_t number) 
     level->before = OPAQUE;
     level->is_object = (uint8_t)is_object;
     level->begun = 0;
-    level->way = walk->way;
+    /* What stands around the records is found through objects. */
+    level->way = walk->mode == WALK_JUDGE && !is_object ? OPAQUE : walk->way;
     level->way_is = walk->way_is;
     level->number = is_object ? ++walk->objects : 0;
     level->foreseen = is_object ? walk->shape->nodes.items[members].first : OPAQUE;
     if (walk->own) walk_own(walk, walk->own, &(Token){p, SIZE_MAX, 0}, p);
-    if (walk->depth == 1 && is_object && members == RECORD) walk_give(walk, p);
+    if (walk->depth == 1 && is_object && members == RECORD && !walk->inside.is_envelope) walk_give(walk, p);
     return skip_blanks(p + 1);
 }
 
@@ -172,8 +174,9 @@ static void begin_element(Walk *walk, Level *level) {
     if (array->kind == FANFOLD_LIST) merged_element(walk->merged, array->scope);
 }
 
-/* Closes what ends at `p`; returns where the next member begins, or what follows the record, and whether it is done. */
-static const uint8_t *close_levels(Walk *walk, const uint8_t *p, int *done) {
+/* Closes what ends at `p`, down to the depth `base`; returns where the next member begins, or what follows, and whether
+ * it is done. */
+static const uint8_t *close_levels(Walk *walk, const uint8_t *p, size_t base, int *done) {
     for (;;) {
         Level *level = &walk->levels[walk->depth - 1];
         uint8_t closing = level->is_object ? '}' : ']';
@@ -182,7 +185,7 @@ static const uint8_t *close_levels(Walk *walk, const uint8_t *p, int *done) {
             p++;
             walk->depth--;
             if (walk->captured && walk->depth == walk->capture_depth) walk_end_capture(walk, p);
-            *done = !walk->depth;
+            *done = walk->depth == base;
             if (*done) return p;
         } else if (*p == ',') {
             const uint8_t *next = skip_blanks(p + 1);
@@ -194,12 +197,21 @@ static const uint8_t *close_levels(Walk *walk, const uint8_t *p, int *done) {
     }
 }
 
+int walk_is_parsed(const Walk *walk) {
+    return walk->way && walk->excluded->marks[walk->way] & FANFOLD_PARSED && walk->mode != WALK_JUDGE &&
+           walk->way != walk->inside.way && walk->way_is != WAY_DEEPER && walk->values <= MAX_VALUES && !walk->own;
+}
+
 /* Reads the scalar at `p`, and takes it. */
 static const uint8_t *take_value(Walk *walk, const uint8_t *p, uint32_t number) {
     const uint8_t *at = p;
     int kind = KIND_NULL;
     Token token;
     if (!(p = take_scalar(walk, p, &token, &kind))) return NULL;
+    if (kind == KIND_TEXT && walk_is_parsed(walk)) {
+        walk_text(walk, number, &token, at, p);
+        return p;
+    }
     if (walk->way && kind != KIND_NULL) walk_exclude_value(walk, IS_SCALAR, at);
     if (walk->captured) return p;
     if (walk->own) {
@@ -214,20 +226,27 @@ static const uint8_t *take_value(Walk *walk, const uint8_t *p, uint32_t number) 
     return p;
 }
 
-static const uint8_t *walk_members(Walk *walk, const uint8_t *p) {
-    uint32_t number = walk->mode == WALK_JUDGE ? OPAQUE : RECORD;
+/* Reads a value, which is at `walk->way`, with all that is in it; returns what follows, or NULL. The depth of this
+ * recursion, by way of `walk_text`, is that of the paths whose texts hold JSON. */
+static const uint8_t *walk_members(Walk *walk, const uint8_t *p, uint32_t number) {
+    const size_t base = walk->depth;
     int done = 0;
-    walk->way = walk->excluded && walk->mode != WALK_JUDGE ? RECORD : OPAQUE;
-    walk->way_is = WAY_DEEPER;
     for (;;) {
         if (++walk->values == MAX_VALUES + 1)
             walk_fault(walk, FANFOLD_TOO_MANY_VALUES, p, "at most 1,000,000 values in a record");
-        int opens = *p == '{' || *p == '[';
+        int opens = *p == '{' || *p == '[', marks = walk->way ? walk->excluded->marks[walk->way] : 0;
+        const uint8_t *at = p;
+        if (marks & FANFOLD_SINGLE && *p != '[' && *p != 'n' && (*p != '"' || !walk_is_parsed(walk)))
+            number = walk_only(walk, number);
+        int is_around = walk->around && marks & FANFOLD_AROUND && !walk->captured;
+        if (is_around && opens) walk_capture(walk, walk->way, p);
+        uint32_t way = walk->way;
         p = opens ? open_level(walk, p, number) : take_value(walk, p, number);
-        if (!p || !walk->depth) return p;
+        if (p && is_around && !opens) walk_keep_around(walk, way, at, p);
+        if (!p || walk->depth == base) return p;
         Level *level = &walk->levels[walk->depth - 1];
         if (!opens || *p == (level->is_object ? '}' : ']')) {
-            if (!(p = close_levels(walk, p, &done)) || done) return p;
+            if (!(p = close_levels(walk, p, base, &done)) || done) return p;
             level = &walk->levels[walk->depth - 1];
         }
         walk->way = level->way;
@@ -244,6 +263,7 @@ void walk_begin(Walk *walk, const uint8_t *end, uint64_t record) {
     walk->record = record;
     walk->depth = walk->values = 0;
     walk->stopped = walk->captured = NULL;
+    walk->inside = (Inside){0};
     walk->flawed = walk->weak = walk->fault.code = 0;
     walk->rescue = OPAQUE;
     walk->own = NULL;
@@ -252,11 +272,52 @@ void walk_begin(Walk *walk, const uint8_t *end, uint64_t record) {
     merged_clear(walk->merged);
 }
 
+void walk_text(Walk *walk, uint32_t number, const Token *text, const uint8_t *at, const uint8_t *behind) {
+    const Inside around = walk->inside;
+    const uint8_t *end_around = walk->end, *captured = walk->captured;
+    /* The end of what is read is known by the zeros behind it. */
+    uint8_t *to = arena_take(&walk->merged->texts, text->size + PAD);
+    uint8_t *end = text->marks & ESCAPED ? decode_text(text, to) : copy(to, text->at, text->size);
+    memset(end, 0, PAD);
+    walk->inside = (Inside){around.at ? around.at : at, walk->way, walk->depth, 0};
+    walk->end = end;
+    if (captured) walk_move_capture(walk, at, to);
+    const uint8_t *p = walk_members(walk, skip_blanks(to), number);
+    if (p && (p = skip_blanks(p)) < end) walk_stop(walk, FANFOLD_TRAILING_GARBAGE, p, "the end of the value");
+    if (captured) walk_move_capture(walk, p ? p : walk->captured, behind);
+    if (!captured) walk->captured = NULL;
+    if (!captured) walk->rescue = OPAQUE;
+    walk->depth = walk->inside.depth;
+    walk->inside = around;
+    walk->end = end_around;
+}
+
+/* Begins to read at the ways of a record, or of what stands around records. */
+static const uint8_t *walk_whole(Walk *walk, const uint8_t *p) {
+    int judges = walk->mode == WALK_JUDGE;
+    walk->way = judges ? walk->around : walk->excluded ? RECORD : OPAQUE;
+    walk->way_is = WAY_DEEPER;
+    return walk_members(walk, p, judges ? OPAQUE : RECORD);
+}
+
+/* Reads the fields around the records as if they stood at the end of this one. */
+static void walk_envelope(Walk *walk, const uint8_t *at) {
+    const uint8_t *p = walk->envelope.data, *end = p + walk->envelope.size;
+    walk->own_code = walk->fault.code;
+    if (walk->mode == WALK_JUDGE || !walk->envelope.size) return;
+    walk->inside = (Inside){at, OPAQUE, 0, 1};
+    walk->end = end;
+    while (p && p < end)
+        if ((p = walk_whole(walk, p))) p = skip_blanks(p);
+    walk->inside = (Inside){0};
+}
+
 const uint8_t *walk_value(Walk *walk, const uint8_t *p, const uint8_t *end, uint64_t record) {
+    const uint8_t *begin = p;
     walk_begin(walk, end, record);
-    int is_object = *p == '{';
-    p = walk_members(walk, p);
-    if (p && !is_object) walk_fault(walk, FANFOLD_NOT_AN_OBJECT, p, "an object");
+    p = walk_whole(walk, p);
+    if (p && *begin != '{') walk_fault(walk, FANFOLD_NOT_AN_OBJECT, p, "an object");
+    if (p) walk_envelope(walk, begin);
     return p;
 }
 
@@ -264,9 +325,10 @@ void walk_explain(Walk *walk, const uint8_t *p, const uint8_t *end, uint64_t rec
     walk->explain = 1;
     walk_begin(walk, end, record);
     const uint8_t *start = skip_blanks(p);
-    p = walk_members(walk, start);
+    p = walk_whole(walk, start);
     walk->depth = 0;
     if (p && (p = skip_blanks(p)) < end) walk_stop(walk, FANFOLD_TRAILING_GARBAGE, p, "the end of the record");
     if (p && *start != '{') walk_fault(walk, FANFOLD_NOT_AN_OBJECT, start, "an object");
+    if (p) walk_envelope(walk, start);
     walk->explain = 0;
 }

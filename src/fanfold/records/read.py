@@ -1,6 +1,7 @@
 """One door for all formats: the records of a file, judged by the core in C, good and bad."""
 
 import base64
+import contextlib
 import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -52,6 +53,7 @@ class Rules(NamedTuple):
         joins: the references that they are joined to.
         excluded: what no good record has.
         frozen: whether they are rows of a reference, which are frozen.
+        arrays: those that explode.
     """
 
     record: Field | None
@@ -59,6 +61,7 @@ class Rules(NamedTuple):
     joins: Sequence[Joined] = ()
     excluded: Sequence[Excluded] = ()
     frozen: bool = False
+    arrays: Sequence[Sequence[str]] = ()
 
 
 class Door:
@@ -74,8 +77,13 @@ class Door:
         """Return what reads files of a format."""
         kind, settings, rules = input_format(name), self._spec.input, self._rules
         if kind not in self._readers:
-            at = settings.records_at if kind == "json" else ""
-            form = Form(kind == "csv", at, settings.max_record_bytes, MAX_FIELDS)
+            at, around = (settings.records_at, settings.envelope) if kind == "json" else ("", [])
+            form = Form(
+                *(kind == "csv", at, settings.max_record_bytes, MAX_FIELDS),
+                parsed=[*map(way_of, settings.parse)],
+                single=[*map(tuple, rules.arrays)] if self._spec.denormalize.single else [],
+                around=[*map(way_of, around)],
+            )
             unwanted = [Unwanted(one.form.path, one.form.kinds, one.form.inside, one.code) for one in rules.excluded]
             self._readers[kind] = Reader(
                 rules.record, rules.others, form, joins=rules.joins, frozen=rules.frozen, excluded=unwanted
@@ -107,7 +115,7 @@ class Door:
 
         reader, first, last, readable = self.reader(name), None, "", False
         given = path_columns(self._spec.input, name)
-        for piece in reader.read(name.encode(), content(), given):
+        for piece in reader.read(name.encode(), content(), given, _ahead(path)):
             if piece.wrong:
                 first, last = first or piece.wrong[0], piece.wrong[-1].code
                 readable = readable or any(one.record and one.code in OF_VALUES for one in piece.wrong)
@@ -175,6 +183,8 @@ class Door:
             message = f"found {found}, expected at most {MAX_FIELDS:,} fields in a run"
             if names[:-1]:
                 message += f": if the keys there are data, declare input.fields {{{written(names[:-1])}: JSON}}"
+        elif wrong.code == "bad_json_text":
+            message += f" in the JSON of the text at {wrong.pointer!r} (input.parse)"
         elif declared := self._spec.input.fields.get(written(names)):
             message = message.replace("(DECIMAL)", f"({declared})")
         return shortened(message)
@@ -189,6 +199,12 @@ def key_text(merge: Merge, key: bytes) -> str:
     """Return the key of a reference as messages show it: the text of each part."""
     parts = [key] if len(merge.record_keys) == 1 else key_parts(key)
     return ", ".join(repr(part.decode(errors="replace")) for part in parts)
+
+
+def _ahead(path: str) -> Iterator[bytes]:
+    """Yield a file once more, as far as it can be decompressed."""
+    with contextlib.suppress(UnreadableError):
+        yield from windows(path, _ignore)
 
 
 def _ignore(_window: bytes) -> None:

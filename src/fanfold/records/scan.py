@@ -29,10 +29,11 @@ class Scan(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What is known of records before: the fields that are declared, and what no good record has."""
+    """What is known of records before: fields that are declared, what no good record has, arrays that explode."""
 
     record: Field | None = None
     excluded: Sequence[Excluded] = ()
+    arrays: Sequence[Sequence[str]] = ()
 
 
 NOTHING_KNOWN = Known()
@@ -103,7 +104,8 @@ class _Scanner:
         record, footer = before or self._known.record, None
         if input_format(names[0]) == "parquet" and (footer := footer_of(names[0], self._places[names[0]].path)):
             record = with_maps(record, footer.seen, footer.maps) if footer.maps else record
-        door = Door(self._data_dir, self._spec, Rules(record, Others.LEARN, excluded=self._known.excluded))
+        rules = Rules(record, Others.LEARN, excluded=self._known.excluded, arrays=self._known.arrays)
+        door = Door(self._data_dir, self._spec, rules)
         files, ends = dict[str, FileRead](), list[tuple[int, str]]()
         for name in names:
             for _ in door.read(name, self._places[name].path):

@@ -28,7 +28,8 @@ def explode_chain(root: Seen, spec: Spec) -> list[list[str]]:
 def arrays_or_objects(root: Seen, spec: Spec) -> Iterator[Conflict]:
     """Yield the fields on the way to an array that explodes which are arrays in some records, objects in others."""
     places: dict[Way, Seen] = {}
-    for path in spec.exploded:
+    # With single, both are arrays.
+    for path in () if spec.denormalize.single else spec.exploded:
         for start in starts(way_of(path))[:-1]:
             above = root.find(start)
             if above is not None and above.kinds.keys() >= CONTAINERS:

@@ -17,13 +17,6 @@ class MergeKey(Section):
     reference: str | Annotated[list[str], Field(min_length=1)]
     """Column of the reference."""
 
-    @model_validator(mode="after")
-    def _has_as_many_parts(self) -> Self:
-        if len(_listed(self.record)) != len(_listed(self.reference)):
-            msg = "as many parts in record as in reference"
-            raise ValueError(msg)
-        return self
-
 
 def _listed(key: str | list[str]) -> list[str]:
     return [key] if isinstance(key, str) else key
@@ -46,6 +39,13 @@ class Merge(Section):
     """A record without a match: keep it (counted), quarantine it, or fail its group."""
     on_duplicate: Literal["fail", "first"] = "fail"
     """A key that the reference has twice: an error, or the first line counts."""
+
+    @model_validator(mode="after")
+    def _has_as_many_parts(self) -> Self:
+        if len(self.record_keys) != len(self.reference_keys):
+            msg = "as many parts in key.record as in key.reference"
+            raise ValueError(msg)
+        return self
 
     @property
     def record_keys(self) -> list[str]:

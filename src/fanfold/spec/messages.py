@@ -71,9 +71,10 @@ def _cut(text: str) -> str:
 
 def _known_keys(model: type[BaseModel], loc: Place) -> list[str]:
     for part in loc:
-        if isinstance(part, str):
-            fields = {field.alias or name: field for name, field in model.model_fields.items()}
-            annotation = fields[part].annotation
+        fields = {field.alias or name: field for name, field in model.model_fields.items()}
+        # Others are numbers, and names of tables.
+        if part in fields:
+            annotation = fields[str(part)].annotation
             members = [annotation, *getattr(annotation, "__args__", ())]
             model = next((m for m in members if isinstance(m, type) and issubclass(m, BaseModel)), model)
     return [field.alias or name for name, field in model.model_fields.items()]

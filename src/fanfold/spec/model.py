@@ -5,11 +5,12 @@ import os
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from fanfold.errors import SpecError
 from fanfold.formats import PATTERNS
 from fanfold.spec import yaml_file
+from fanfold.spec.envelope import check_envelope
 from fanfold.spec.merge import Merge
 from fanfold.spec.messages import faults
 from fanfold.spec.paths import way_of
@@ -41,14 +42,20 @@ class Input(Section):
     """File names to take: shell patterns, letter case does not count. Others stay where they are, counted and named. A
     name that ends in .csv or .parquet is read as such, any other as JSON; .gz and .zst are decompressed."""
     records_at: Pointer = ""
-    """JSON pointer to the array of records in a wrapped document, as in /data/orders. No table has what is around
-    it."""
+    """JSON pointer to the array of records in a wrapped document, as in /data/orders. Of what is around it,
+    `envelope` alone is in the tables."""
     fields: dict[FieldPath, FieldType] = Field({}, json_schema_extra={"additionalProperties": False})
     """Declared types by path, as in {items.price: DECIMAL(18,4)}. Each is a column whether it occurs or not, in this
     order, before all others; a value that its type does not hold exactly makes its record bad."""
     schema_mode: Literal["infer", "declared"] = Field("infer", alias="schema")
     """infer: all files are scanned, every field is a column. declared: no scan, only `fields` are columns, what else a
     record has goes to the column _rescued, as JSON."""
+    parse: list[FieldPath] = []
+    """Fields whose text holds JSON, also inside of arrays: what is in the text is read as if it stood in its place. A
+    text that is not JSON, an empty one too, makes its record bad."""
+    envelope: list[FieldPath] = []
+    """Fields that stand around records_at in the document, as in [batch_id, meta.source]: each record takes them along,
+    as its own fields of these paths. A record that has such a field itself is bad."""
     max_record_bytes: int = Field(16_777_216, ge=1024)
     """A record that is larger is bad."""
     settle_seconds: Seconds = 2.0
@@ -81,6 +88,15 @@ class Input(Section):
     poll_seconds: Annotated[float, Field(gt=0, le=86_400)] = 5.0
     """Pause between two looks."""
 
+    @field_validator("envelope")
+    @classmethod
+    def _envelope_is_around(cls, envelope: list[str], info: ValidationInfo) -> list[str]:
+        known = info.data
+        if {"records_at", "fields", "schema_mode"} <= known.keys():
+            is_declared = known["schema_mode"] == "declared"
+            check_envelope(envelope, known["records_at"], known["fields"], is_declared=is_declared)
+        return envelope
+
 
 class Denormalize(Section):
     """How a nested record becomes flat rows."""
@@ -89,6 +105,9 @@ class Denormalize(Section):
     """The array that becomes one row per element; none: one row per record. A path through an array (orders.items)
     explodes that one too; with input.schema: declared, name both (orders, orders.items). Several paths must lie on one
     line, each inside of the one before."""
+    single: bool = False
+    """Whether an object or a scalar in place of an array that explodes is an array of one, as in XML that was made
+    JSON."""
     separator: str = Field("_", min_length=1, max_length=3)
     """Joins the names of nested fields."""
     columns: Columns | None = None
@@ -183,7 +202,7 @@ class Spec(Section):
     """Several tables instead of one, by name, as in {orders: {}, items: {explode: [items], keys: [order_id]}}; each has
     a folder in the output. A field stands in the table whose rows are what it belongs to: the record, or the element
     of an array. Where there is no such table, it stands in the tables of the arrays inside. Of denormalize only
-    separator counts."""
+    single and separator count."""
     output: Output = Output()
     archive: Archive = Archive()
     quarantine: Quarantine = Quarantine()

@@ -13,7 +13,18 @@ from pydantic import AfterValidator, Field, ValidationError, WrapValidator
 
 from fanfold.spec import paths
 
-SIMPLE_TYPES = ("BIGINT", "DOUBLE", "BOOLEAN", "VARCHAR", "DATE", "TIMESTAMP", "TIMESTAMPTZ", "JSON")
+SIMPLE_TYPES = (
+    "BIGINT",
+    "DOUBLE",
+    "BOOLEAN",
+    "VARCHAR",
+    "DATE",
+    "TIMESTAMP",
+    "TIMESTAMPTZ",
+    "JSON",
+    "EPOCH_S",
+    "EPOCH_MS",
+)
 MAX_PRECISION = 38
 MAX_PATH = 4096
 # The name of a file or folder: not `.` or `..`.

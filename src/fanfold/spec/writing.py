@@ -12,7 +12,7 @@ from fanfold.errors import SpecError
 from fanfold.spec import yaml_file
 from fanfold.spec.model import parse_spec
 
-PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+PLAIN = re.compile(r"[A-Za-z_./][A-Za-z0-9_./-]*")
 
 
 def add_fields(spec_path: Path, fields: Mapping[str, str]) -> int:
@@ -43,7 +43,7 @@ def add_fields(spec_path: Path, fields: Mapping[str, str]) -> int:
     return len(added)
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """Return a text as YAML that means it, in quotes where it would be something else without."""
     if PLAIN.fullmatch(text) and yaml_file.parse(text, text).value == text:
         return text
@@ -53,9 +53,9 @@ def _quoted(text: str) -> str:
 
 def _with_fields(text: str, added: Mapping[str, str]) -> str:
     """Return a spec with more fields in its `input.fields`, which is made where it is not there."""
-    block = [f"{_quoted(path)}: {kind}" for path, kind in added.items()]
+    block = [f"{quoted(path)}: {kind}" for path, kind in added.items()]
     # In braces the comma of DECIMAL(18,2) would end it.
-    flow = ", ".join(f"{_quoted(path)}: {_quoted(kind)}" for path, kind in added.items())
+    flow = ", ".join(f"{quoted(path)}: {quoted(kind)}" for path, kind in added.items())
     mapping, missing = yaml_file.compose(text, ""), ["input", "fields"]
     while missing and (inner := next((value for key, value in mapping.value if key.value == missing[0]), None)):
         mapping, missing = inner, missing[1:]

@@ -99,7 +99,8 @@ def door_of(data_dir: Path, spec: Spec, schema: RunSchema, tables: list[Table]) 
     """Return what reads records by the schema of a run, and joins them to the references."""
     found = places.places(schema, spec)
     others = Others.RESCUE if schema.rescued else Others.REFUSE
-    return Door(data_dir, spec, Rules(found.record, others, places.joins(found, tables, spec.merge), schema.excluded))
+    joined = places.joins(found, tables, spec.merge)
+    return Door(data_dir, spec, Rules(found.record, others, joined, schema.excluded, arrays=schema.explode))
 
 
 def check_match(door: Door, name: str, wrong: Wrong) -> None:

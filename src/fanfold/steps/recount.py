@@ -125,7 +125,7 @@ class _Originals:
 
     def _merged(self, files: list[ArchivedFile]) -> Iterator[bytes]:
         data_dir = self._run.feed.data_dir.resolve()
-        door = Door(data_dir, self._spec, Rules(self._found.record, Others.LEAVE))
+        door = Door(data_dir, self._spec, Rules(self._found.record, Others.LEAVE, arrays=self._table.explode))
         for file in sorted(files, key=lambda one: one.name):
             for piece in door.read(file.name, str((data_dir / file.archived_as).resolve())):
                 yield piece.merged

@@ -59,15 +59,19 @@ def scan_files(feed: Feed, ts: str, places: Mapping[str, Place], taken: list[lis
     counted, files = dict(places), dict[str, FileRead]()
     while True:
         known = known_fields(spec, chain)
-        scanned = scan(feed.data_dir, counted, spec, Known(known, excluded))
+        scanned = scan(feed.data_dir, counted, spec, Known(known, excluded, chain))
         files |= scanned.files
         made = draft(spec, scanned.seen, taken)
+        # Where all records that show that an array lies around another one are bad by it, it stays known: no way back.
+        found = [path for path in made.chain if path not in chain]
+        chain = [*chain, *found]
+        if found and spec.denormalize.single:
+            # What is not an array there is one of one.
+            continue
         lost = [*misfits(made.record, scanned.seen, spec)]
         lost = lost or [one for conflict in made.conflicts for one in exclude(conflict, scanned.seen)]
         # Two tables may say the same.
         lost = [*dict.fromkeys(lost)]
-        # Where all records that show that an array lies around another one are bad by it, it stays known: no way back.
-        chain = [*chain, *(path for path in made.chain if path not in chain)]
         if not lost and known_fields(spec, chain) == known:
             return Found(files, scanned.seen, excluded, made)
         if lost and len(counted) == len(places):
@@ -103,7 +107,7 @@ def scan_again(
         return inputs
     files: Mapping[str, FileRead] = {}
     if not schema.rescued:
-        known = Known(known_fields(feed.spec, schema.explode), schema.excluded)
+        known = Known(known_fields(feed.spec, schema.explode), schema.excluded, schema.explode)
         files, seen = scan(feed.data_dir, changed, feed.spec, known)
         check_covers(schema, seen)
     decisions = decide_again(group, changed, files)

@@ -1,0 +1,143 @@
+"""What the command line does, for scripts, notebooks and tests: called as functions, nothing is printed."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from fanfold import audit as auditing
+from fanfold.audit import Audit
+from fanfold.durable import AnyPath
+from fanfold.errors import DataError, FanfoldError
+from fanfold.feed import runs
+from fanfold.feed import status as statuses
+from fanfold.feed.status import RunStatus
+from fanfold.layout import Run
+from fanfold.manifest import Manifest, Summary
+from fanfold.steps import local, recount, restore
+from fanfold.steps import plan as planning
+from fanfold.steps.plan import Plan
+from fanfold.steps.recount import Recount
+from fanfold.steps.start import start
+
+
+def run(spec: AnyPath, *, ts: str | None = None, data_dir: AnyPath | None = None) -> Summary:
+    """Do all steps here and now, as `fanfold run` does. Every step survives `kill -9`.
+
+    Args:
+        spec: path of the spec.
+        ts: execution timestamp of the run, in any ISO 8601 form. None: the oldest unfinished run that may go on is
+            resumed; where there is none, a new run begins, named by now. With the `ts` of a complete run nothing
+            happens but the check that all is in place.
+        data_dir: root of the feed, in place of the spec's `data_dir`; relative to the working directory.
+
+    Returns:
+        The counts of the complete run; its tables are in `subdirs[n].output`, relative to `data_dir`. Where no file was
+        ready, the counts are zero.
+
+    Raises:
+        FanfoldError: something must change before a run can succeed: spec, data, a folder. Where several groups or runs
+            failed, it is the error of the first, and its notes name the others.
+        DataError: also where the run is complete, but too much of it is bad: `status` has its counts.
+        OSError: try again: the disk is full, another process works on the run (BusyError).
+    """
+    with _first_of_many():
+        feed = start(spec, _absolute(data_dir))
+        failed: list[Exception] = []
+        if ts is None:
+            done, failed = local.run_next(feed, lambda _ts, _resumed: _ignore)
+        else:
+            done = local.run(feed, ts, _ignore)
+        if done.failed:
+            failed.append(DataError(done.failed))
+        if failed:
+            msg = "runs failed"
+            raise ExceptionGroup(msg, failed)
+    return done.summary
+
+
+def plan(spec: AnyPath, *, data_dir: AnyPath | None = None) -> Plan:
+    """Say what a run would do with what lies in landing now, as `fanfold plan` does. Nothing is moved or written.
+
+    Args:
+        spec: path of the spec.
+        data_dir: as in `run`.
+
+    Raises:
+        FanfoldError: what would stop a run before any group starts. What would fail later is in `failed`.
+    """
+    return planning.plan(start(spec, _absolute(data_dir)))
+
+
+def verify(
+    spec: AnyPath, ts: str | None = None, *, data_dir: AnyPath | None = None, deep: bool = False, audit: bool = False
+) -> Recount:
+    """Recount a complete run from its archive and its output, as `fanfold verify` does. Nothing is changed.
+
+    Args:
+        spec: path of the spec.
+        ts: the run; None: the newest one.
+        data_dir: as in `run`.
+        deep: also make the run again from its archive, and compare the bytes.
+        audit: also account for every value, with other code.
+
+    Returns:
+        What was counted. Nothing is lost and nothing is there twice where `gaps` is empty.
+
+    Raises:
+        MissingError: there is no such run.
+    """
+    with _first_of_many():
+        complete = runs.open_complete(runs.open_feed(spec, _absolute(data_dir)), ts)
+        return verified(*complete, deep=deep, audit_percent=100 if audit else 0)[0]
+
+
+def status(spec: AnyPath, *, data_dir: AnyPath | None = None) -> list[RunStatus]:
+    """List the runs, as `fanfold status` does: the unfinished ones first, each kind from the oldest to the newest.
+
+    Args:
+        spec: path of the spec.
+        data_dir: as in `run`.
+    """
+    return statuses.status(runs.open_feed(spec, _absolute(data_dir)))
+
+
+def verified(run: Run, committed: Manifest, *, deep: bool, audit_percent: float) -> tuple[Recount, Audit | None]:
+    """Return what was counted, with all gaps that were found; and the audit, where more than 0 % is audited."""
+    found = recount.recount(run, committed)
+    report = auditing.audit(run, committed, audit_percent) if audit_percent else None
+    gaps = [*found.gaps, *map(str, report.findings if report else ())]
+    if deep and not gaps:
+        gaps = restore.differences(run, committed)
+    return msgspec.structs.replace(found, gaps=gaps), report
+
+
+def _absolute(data_dir: AnyPath | None) -> Path | None:
+    return Path(data_dir).absolute() if data_dir is not None else None
+
+
+def _ignore(_n: int, _step: str, _state: str) -> None:
+    """Take what is told of the steps."""
+
+
+@contextlib.contextmanager
+def _first_of_many() -> Iterator[None]:
+    """Raise the first error of a group, if all of them say that something must change."""
+    try:
+        yield
+    except ExceptionGroup as group:
+        errors = [*_leaves(group)]
+        if not all(isinstance(error, FanfoldError) for error in errors):
+            raise
+        for error in errors[1:]:
+            errors[0].add_note(str(error))
+        raise errors[0] from None
+
+
+def _leaves(error: Exception) -> Iterator[Exception]:
+    if isinstance(error, ExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error

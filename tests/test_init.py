@@ -1,0 +1,362 @@
+"""`fanfold init`: a spec from samples that runs at once, and says nothing of them that is not true."""
+
+import csv
+import gzip
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]
+import pytest
+import yaml
+
+from fanfold import audit
+from fanfold.feed import runs
+from fanfold.init import samples as sampling
+from fanfold.init.make import Made, make
+from fanfold.spec.model import Spec, load_spec
+from fanfold.steps import local
+from fanfold.steps.plan import plan
+from fanfold.steps.start import start
+
+TS = "20260102T030405Z"
+
+
+def write(path: Path, content: Any) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    # Files settle for two seconds.
+    os.utime(path, (0, 0))
+    return path
+
+
+def init(folder: Path, *samples: str, references: Sequence[str] = (), name: str | None = None) -> Made:
+    return make([folder / one for one in samples], [folder / one for one in references], name, folder)
+
+
+def run(made: Made) -> list[Path]:
+    """Plan and run what was written, with no time to settle; return the tables."""
+    text = made.spec_path.read_text(encoding="utf-8")
+    made.spec_path.write_text(text.replace("input:\n", "input:\n  settle_seconds: 0\n"), encoding="utf-8")
+    feed = start(made.spec_path)
+    assert plan(feed).failed == []
+    assert local.run(feed, TS, lambda _n, _step, _state: None).failed is None
+    assert audit.audit(*runs.open_complete(feed, TS)).findings == []
+    return sorted((feed.output_dir / TS).rglob("*.csv"))
+
+
+def rows(tables: list[Path]) -> list[dict[str, str]]:
+    return [row for path in tables for row in csv.DictReader(io.StringIO(path.read_bytes().decode(), newline=""))]
+
+
+ORDERS = [
+    {
+        "order_id": f"o{number:03}",
+        "customer_id": f"00{number % 4}",
+        "sold_at": "2026-01-02T09:15:00Z",
+        "day": "2026-01-02",
+        "rating": 3.5,
+        "total": 12.5 if number % 2 else 7,
+        "weight": "1.2345678",
+        "items": [{"sku": ("apple", "milk")[item % 2], "price": "1.25"} for item in range(number % 3)],
+        "tags": ["a", "b"],
+    }
+    for number in range(12)
+]
+
+
+def test_what_is_written_runs_at_once(tmp_path: Path) -> None:
+    """The spec of a folder of wrapped documents and two references needs no change: records and items are joined."""
+    write(tmp_path / "shop/in/a.json", {"page": 1, "data": {"orders": ORDERS[:6], "notes": [{"n": 1}]}})
+    write(tmp_path / "shop/in/b.json", {"page": 2, "data": {"orders": ORDERS[6:], "notes": []}})
+    write(tmp_path / "shop/customers.csv", "customer_id,name\n000,Ann\n001,Bob\n002,Cy\n")
+    write(tmp_path / "shop/ref/products.csv", "sku,title\napple,Apple\nmilk,Milk\n")
+    before = {path.relative_to(tmp_path / "shop") for path in (tmp_path / "shop").rglob("*.*")}
+    made = init(tmp_path, "shop/in", references=["shop/customers.csv", "shop/ref/products.csv"])
+    spec = load_spec(made.spec_path)
+    assert (spec.name, spec.data_dir, spec.input.path) == ("in", str(tmp_path / "shop"), "in")
+    assert spec.input.records_at == "/data/orders"
+    assert spec.input.fields == {
+        "sold_at": "TIMESTAMPTZ", "day": "DATE", "total": "DECIMAL(18,2)", "items.price": "DECIMAL(18,2)",
+    }  # fmt: skip
+    assert [(one.reference, one.record_keys, one.reference_keys) for one in spec.merge] == [
+        ("customers.csv", ["customer_id"], ["customer_id"]),
+        ("ref/products.csv", ["items.sku"], ["sku"]),
+    ]
+    assert {path.relative_to(tmp_path / "shop") for path in (tmp_path / "shop").rglob("*.*")} == before
+    made_rows = rows(run(made))
+    assert len(made_rows) == sum(max(1, number % 3) for number in range(12))
+    assert {row["customer_id"] for row in made_rows if not row["customer_name"]} == {"003"}
+    assert {row["product_title"] for row in made_rows if row["items_sku"] == "milk"} == {"Milk"}
+    text = "\n".join(made.findings)
+    assert "12 records at /data/orders" in text
+    assert "reference customers.csv: customer_id: 75% of the records with a value match" in text
+
+
+def test_records_with_an_array_are_not_documents(tmp_path: Path) -> None:
+    """A file with one order in it, which has an id, is a record; the array in it explodes."""
+    for number in range(3):
+        write(tmp_path / f"in/{number}.json", {"id": number, "items": [{"sku": "a"}, {"sku": "b"}]})
+    made = init(tmp_path, "in")
+    spec = load_spec(made.spec_path)
+    assert (spec.input.records_at, spec.denormalize.explode) == ("", ["items"])
+    assert (
+        '# records_at: "/items"' in made.spec_path.read_text() or "# records_at: /items" in made.spec_path.read_text()
+    )
+    assert len(rows(run(made))) == 6
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        (["2026-01-02", "2026-02-30"], None),
+        (["2026-01-02", "2024-02-29", None], "DATE"),
+        (["2026-01-02T09:15:00", "2026-01-02T09:15:00.5"], "TIMESTAMP"),
+        (["2026-01-02T09:15:00", "2026-01-02T09:15:00Z"], None),
+        (["2026-01-02", "soon"], None),
+        ([12.5, 12.55, 3], "DECIMAL(18,2)"),
+        (["12.50", "-3.25"], "DECIMAL(18,2)"),
+        (["12.50", "007"], None),
+        ([12.5, 1e30], None),
+        ([0.123456, 1.5], None),
+        ([True, False], None),
+        ([1, 2], None),
+        (["", None], None),
+    ],
+)
+def test_a_type_is_declared_only_where_every_value_fits(tmp_path: Path, values: list[Any], kind: str | None) -> None:
+    """Dates, times and amounts are declared; not where one value of the samples would be a bad record."""
+    write(tmp_path / "in/a.json", [{"id": number, "value": value} for number, value in enumerate(values)])
+    made = init(tmp_path, "in")
+    assert load_spec(made.spec_path).input.fields.get("value") == kind
+    assert len(rows(run(made))) == len(values)
+
+
+def test_the_share_of_matches_is_true(tmp_path: Path) -> None:
+    """The key with the most matches and the likest name is taken; its share is that of the values that are there."""
+    records = [{"id": n, "qty": n % 5, "cust": {"id": str(n % 10) if n % 3 else None}} for n in range(30)]
+    write(tmp_path / "in/a.json", records)
+    write(tmp_path / "customers.csv", "id,name\n" + "".join(f"{n},n{n}\n" for n in range(7)))
+    spec_path = init(tmp_path, "in", references=["customers.csv"]).spec_path
+    values = [str(n % 10) for n in range(30) if n % 3]
+    share = sum(int(value) < 7 for value in values) / len(values)
+    text = spec_path.read_text(encoding="utf-8")
+    assert f"# {share:.0%} of the records with a value match" in text
+    assert "record: cust.id, reference: id" in text
+
+
+def test_a_reference_with_a_key_twice_is_only_proposed(tmp_path: Path) -> None:
+    """A reference that a run would refuse stands in comments, with its key; so does one outside of data_dir."""
+    write(tmp_path / "a/b/c/in/a.json", [{"customer_id": "c01"}, {"customer_id": "c02"}])
+    write(tmp_path / "a/b/c/customers.csv", "customer_id,name\nc01,Ann\nc01,Bob\n")
+    write(tmp_path / "far/customers.csv", "customer_id,name\nc01,Ann\n")
+    twice = init(tmp_path, "a/b/c/in", references=["a/b/c/customers.csv"], name="twice")
+    assert load_spec(twice.spec_path).merge == []
+    assert "has the customer_id 'c01' twice" in twice.spec_path.read_text(encoding="utf-8")
+    far = init(tmp_path, "a/b/c/in", references=["far/customers.csv"], name="far")
+    assert load_spec(far.spec_path).merge == []
+    text = far.spec_path.read_text(encoding="utf-8")
+    assert "copy it into data_dir" in text
+    spec = yaml.safe_load(text.replace("#   ", "  ").replace("# merge:", "merge:"))
+    assert spec["name"] == "far"
+
+
+def test_references_beside_samples_are_not_taken_for_them(tmp_path: Path) -> None:
+    """Where samples and references lie in one folder, patterns take the samples alone."""
+    for day in (1, 2):
+        write(tmp_path / f"in/orders_{day}.csv", f"id,customer_id\n{day},c01\n")
+    write(tmp_path / "in/customers.csv", "customer_id,name\nc01,Ann\n")
+    made = init(tmp_path, "in", references=["in/customers.csv"])
+    spec = load_spec(made.spec_path)
+    assert (spec.input.patterns, spec.merge[0].reference) == (["orders_*.csv"], "in/customers.csv")
+    assert [row["customer_name"] for row in rows(run(made))] == ["Ann", "Ann"]
+
+
+def test_keys_that_look_like_data_are_a_comment(tmp_path: Path) -> None:
+    """An object with hundreds of keys, each in one record, is proposed as JSON, and none of its keys as anything."""
+    write(
+        tmp_path / "in/a.json", [{"id": n, "by": {f"user{n}_{m}": "2026-01-02" for m in range(9)}} for n in range(40)]
+    )
+    text = init(tmp_path, "in").spec_path.read_text(encoding="utf-8")
+    assert "# by: JSON" in text
+    assert "360 different keys" in text
+    assert "user1_1" not in text
+
+
+def test_arrays_side_by_side_and_below_each_other_are_tables(tmp_path: Path) -> None:
+    """Each array of objects is a table, tied by its keys to those above; one of values stays JSON."""
+    item = {"sku": "a", "price": 1.5, "Taxes & more": [{"rate": 2.25}, {"rate": 3.25}]}
+    records = [
+        {"order_id": f"o{n}", "items": [item] * n, "payments": [{"paid": 1.25}], "tags": ["x", "y", "z"]}
+        for n in range(5)
+    ]
+    write(tmp_path / "in/a.json", records)
+    write(tmp_path / "products.csv", "sku,title\na,Apple\n")
+    made = init(tmp_path, "in", references=["products.csv"], name="Shop")
+    spec = load_spec(made.spec_path)
+    assert {name: (table.explode, table.keys) for name, table in spec.tables.items()} == {
+        "shop": ([], []),
+        "items": (["items"], ["order_id"]),
+        "items_taxes_more": (["items.Taxes & more"], ["order_id", "items.sku"]),
+        "payments": (["payments"], ["order_id"]),
+    }
+    assert spec.input.fields == dict.fromkeys(
+        ["items.price", "items.Taxes & more.rate", "payments.paid"], "DECIMAL(18,2)"
+    )
+    text = made.spec_path.read_text(encoding="utf-8")
+    assert "one row per element: 10 in 5 records" in text
+    assert "tags is an array of 15 values" in text
+    tables = run(made)
+    found = {name: rows([path for path in tables if path.parent.name == name]) for name in spec.tables}
+    assert {name: len(some) for name, some in found.items()} == {
+        "shop": 5, "items": 10, "items_taxes_more": 20, "payments": 5,
+    }  # fmt: skip
+    assert {row["product_title"] for row in found["items"]} == {"Apple"}
+
+
+def test_what_is_bad_and_what_is_a_duplicate_is_said(tmp_path: Path) -> None:
+    """A bad record, a file of garbage and the same bytes twice are named, and do not stop it."""
+    write(tmp_path / "in/a.json", '{"id":1}\n{"id":nope}\n')
+    write(tmp_path / "in/b.json", '{"id":1}\n{"id":nope}\n')
+    write(tmp_path / "in/c.json", "Internal Server Error")
+    text = "\n".join(init(tmp_path, "in").findings)
+    assert "'a.json' line 2: found 'nope'" in text
+    assert "'b.json' has the bytes of 'a.json'" in text
+    assert "'c.json' line 1" in text
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    """A second call names the file that is there, ends with 2, and changes nothing; a DAG file alone is enough."""
+    write(tmp_path / "in/a.json", [{"id": 1}])
+    command = [sys.executable, "-m", "fanfold", "init", "in", "--name", "shop"]
+    first = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "wrote shop.yaml, shop_dag.py, fanfold.schema.json" in first.stdout
+    assert "fanfold plan shop.yaml" in first.stdout
+    (tmp_path / "shop_dag.py").write_text("mine", encoding="utf-8")
+    (tmp_path / "shop.yaml").unlink()
+    second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert second.returncode == 2
+    assert "shop_dag.py' is there already" in second.stderr
+    assert (tmp_path / "shop_dag.py").read_text(encoding="utf-8") == "mine"
+    assert not (tmp_path / "shop.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nowhere"], "is not a file or a folder"),
+        (["empty"], "found no file to read"),
+        (["in", "--reference", "nowhere.csv"], "expected a reference"),
+        (["in", "--name", "a b"], "name: found 'a b'"),
+    ],
+)
+def test_what_cannot_be_is_said_in_a_line(tmp_path: Path, arguments: list[str], words: str) -> None:
+    """Samples, references or a name that cannot be are exit code 2 and one line; nothing is written."""
+    write(tmp_path / "in/a.json", [{"id": 1}])
+    (tmp_path / "empty").mkdir()
+    command = [sys.executable, "-m", "fanfold", "init", *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
+    assert words in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"in", "empty"}
+
+
+def test_where_samples_cannot_be_landing_there_is_a_new_one(tmp_path: Path) -> None:
+    """Samples in a folder that Fanfold needs for itself stay there; the spec names a new landing, and says why."""
+    write(tmp_path / "staging/a.json", [{"id": 1}])
+    made = init(tmp_path, "staging")
+    spec = load_spec(made.spec_path)
+    assert (Path(spec.data_dir) / spec.input.path).is_dir()
+    assert "drop files here" in made.spec_path.read_text(encoding="utf-8")
+    assert plan(start(made.spec_path)).files == 0
+    assert (tmp_path / "staging/a.json").exists()
+
+
+def test_the_schema_beside_a_spec_agrees_with_it(tmp_path: Path) -> None:
+    """The first line names a JSON Schema that lies beside the spec, needs no network, and takes the spec."""
+    write(tmp_path / "in/a.json", [{"id": 1, "day": "2026-01-02"}])
+    made = init(tmp_path, "in")
+    first, *_ = text = made.spec_path.read_text(encoding="utf-8").splitlines()
+    assert first == "# yaml-language-server: $schema=fanfold.schema.json"
+    schema = json.loads((tmp_path / "fanfold.schema.json").read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator(schema).validate(yaml.safe_load("\n".join(text)))
+    assert set(schema["properties"]) == set(Spec.model_fields)
+
+
+@pytest.mark.parametrize("compress", [False, True])
+@pytest.mark.parametrize("form", ["array", "lines", "wrapped", "csv"])
+def test_of_large_files_whole_records_are_read(tmp_path: Path, form: str, *, compress: bool) -> None:
+    """A file that is cut anywhere, also in a text with brackets or line breaks, has no record that is not in it."""
+    records = [{"id": n, "text": 'a "b]} \n,[{' * (n % 4), "items": [{"n": n}]} for n in range(40)]
+    match form:
+        case "array":
+            text = json.dumps(records)
+        case "lines":
+            text = "\n".join(map(json.dumps, records))
+        case "wrapped":
+            text = json.dumps({"meta": {"a": [1]}, "data": {"orders": records}})
+        case _:
+            text = "id,text\n" + "".join(
+                f'{one["id"]},"{str(one["text"]).replace(chr(34), chr(34) * 2)}"\n' for one in records
+            )
+    name = f"a.{'csv' if form == 'csv' else 'json'}"
+    for most in range(len(text) // 3, len(text) // 2, 7):
+        path = tmp_path / str(most) / (name + ".gz" * compress)
+        path.parent.mkdir()
+        path.write_bytes(gzip.compress(text.encode()) if compress else text.encode())
+        (scratch := tmp_path / f"{most}s").mkdir()
+        _, place = sampling.part_of(path, path.name, most, scratch)
+        part = Path(place.path).read_bytes().decode()
+        if compress or Path(place.path) != path:
+            match form:
+                case "csv":
+                    found: list[Any] = [
+                        {"id": int(row["id"]), "text": row["text"]}
+                        for row in csv.DictReader(part.splitlines(keepends=True))
+                    ]
+                    wanted: list[Any] = [{"id": one["id"], "text": one["text"]} for one in records]
+                case "lines":
+                    found, wanted = list(map(json.loads, part.splitlines())), records
+                case "wrapped":
+                    found, wanted = json.loads(part)["data"]["orders"], records
+                case _:
+                    found, wanted = json.loads(part), records
+            assert found == wanted[: len(found)]
+            assert len(found) > 5
+
+
+def test_a_reader_of_a_gigabyte_reads_a_part(tmp_path: Path) -> None:
+    """Of many large files some are read, and of each a part: the spec says how much."""
+    for number in range(100):
+        write(tmp_path / f"in/{number:03}.jsonl", '{"id": 1, "x": "y"}\n' * 20_000)
+    made = init(tmp_path, "in")
+    told = re.fullmatch(r"read 50 of 100 files, ([\d,]+) of 40,000,000 bytes", made.findings[0])
+    assert told
+    assert int(told[1].replace(",", "")) < sampling.SAMPLE_BYTES
+    assert load_spec(made.spec_path).input.path == "in"
+
+
+def test_a_large_record_is_read_whole(tmp_path: Path) -> None:
+    """A record that is larger than the part of a file that is read is not taken for a bad one."""
+    for number in range(40):
+        write(tmp_path / f"in/{number:02}.jsonl", [{"id": number, "text": "x" * 300_000}, {"id": 100 + number}])
+    made = init(tmp_path, "in")
+    assert not [line for line in made.findings if "WARNING" in line]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\x1f\x8bgarbage", gzip.compress(b""), gzip.compress(b'{"a":1}\n' * 99)[:30]]
+)
+def test_damaged_samples_do_not_stop_it(tmp_path: Path, content: bytes) -> None:
+    """An empty file, and a compressed one that is damaged or cut, are named; what else there is is found."""
+    write(tmp_path / "in/a.json", [{"id": 1}])
+    (tmp_path / "in/b.json.gz").write_bytes(content)
+    made = init(tmp_path, "in")
+    assert made.findings[1].startswith("json: ")
+    assert load_spec(made.spec_path).name == "in"
