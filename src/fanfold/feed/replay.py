@@ -1,16 +1,18 @@
 """A bad record or file is landed again, as it was or corrected: the next run takes it like any other file, once."""
 
+import codecs
 import csv
 import io
 import os
 import re
 from pathlib import PurePosixPath
+from typing import Literal
 
 import msgspec
 
 from fanfold import durable, manifest
 from fanfold.errors import DataError
-from fanfold.faults import steps
+from fanfold.faults import UnreadableError, steps
 from fanfold.feed import access, archive, runs
 from fanfold.feed.landing import taken_by
 from fanfold.feed.quarantine import Item, Resolution, resolution_path
@@ -19,8 +21,10 @@ from fanfold.landed import path_columns
 from fanfold.layout import Feed
 from fanfold.manifest import BadFile, BadRecord, Manifest
 from fanfold.records.content import windows
+from fanfold.records.encodings import as_it_was, as_utf8
 from fanfold.records.envelope import document_of, envelope_at
 from fanfold.records.read import fields_of_csv
+from fanfold.spec.model import Input
 from fanfold.spec.paths import Way
 
 
@@ -86,30 +90,57 @@ def _content(feed: Feed, item: Item, corrected: bytes | None) -> bytes:
     run, committed = runs.open_complete(feed, ts)
     if isinstance(bad, BadFile):
         return corrected or (feed.data_dir / run.group(int(n)).quarantined_name(bad.file)).read_bytes()
-    content = corrected if corrected is not None else _text(feed, committed, bad)
+    settings, kind = run.feed.spec.input, input_format(bad.file)
+    # What comes from the original is landed in its bytes, whatever the spec says of them now.
+    encoding = settings.encoding if corrected is None and kind != "parquet" else feed.spec.input.encoding
+    content = corrected or b""
+    if corrected is None:
+        content = _text(feed, committed, bad, settings.encoding)
+    elif kind != "csv":
+        content = _decoded(corrected, encoding)
     if not content:
         msg = f"{item.item!r} has no text ({bad.code}), expected the corrected one (--with)"
         raise DataError(msg)
-    match input_format(bad.file):
+    match kind:
         case "csv" if corrected is None:
-            header = io.StringIO()
-            csv.writer(header, lineterminator="\n").writerow(fields_of_csv(_archived_path(feed, committed, bad)))
-            return header.getvalue().encode() + content.rstrip(b"\r\n") + b"\n"
+            content = _header(_archived_path(feed, committed, bad), settings) + content.rstrip(b"\r\n") + b"\n"
+        case "csv":
+            return content
         case "json":
-            settings, around = run.feed.spec.input, dict[Way, msgspec.Raw]()
+            around, keys = dict[Way, msgspec.Raw](), steps(settings.records_at)
             if settings.envelope:
                 around = envelope_at(_archived_path(feed, committed, bad), settings, bad.record_offset)
-            keys = steps(settings.records_at)
-            return msgspec.json.encode(document_of(keys, content, around)) if keys else content
-    return content
+            content = msgspec.json.encode(document_of(keys, content, around)) if keys else content
+    return as_it_was(content, encoding)
 
 
-def _text(feed: Feed, committed: Manifest, bad: BadRecord) -> bytes:
-    """Return the bytes of a bad record as they lie in its original; a row of Parquet has been made JSON."""
+def _decoded(corrected: bytes, encoding: str) -> bytes:
+    """Return a corrected text as UTF-8, without a byte order mark."""
+    try:
+        return b"".join(as_utf8(iter([corrected]), encoding)).removeprefix(codecs.BOM_UTF8)
+    except UnreadableError as error:
+        msg = f"the corrected text: {error}"
+        raise DataError(msg) from None
+
+
+def _header(path: str, settings: Input) -> bytes:
+    """Return the header of an original; nothing where its files have none."""
+    header, quote = io.StringIO(), settings.csv.quote
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
+    if settings.csv.header:
+        written = csv.writer(
+            header, delimiter=settings.csv.delimiter, quotechar=quote or None, quoting=quoting, lineterminator="\n"
+        )
+        written.writerow(fields_of_csv(path, settings))
+    return header.getvalue().encode()
+
+
+def _text(feed: Feed, committed: Manifest, bad: BadRecord, encoding: str) -> bytes:
+    """Return a bad record as it lies in its original, as UTF-8; a row of Parquet has been made JSON."""
     if not bad.size:
         return (bad.raw or "").encode()
     found, at, end = bytearray(), 0, bad.record_offset + bad.size
-    for window in windows(_archived_path(feed, committed, bad), lambda _: None):
+    for window in windows(_archived_path(feed, committed, bad), lambda _: None, encoding):
         found += window[max(0, bad.record_offset - at) : max(0, end - at)]
         at += len(window)
         if at >= end:

@@ -65,7 +65,7 @@ def recount(run: Run, committed: Manifest) -> Recount:
             of_group = [file for file in whole if file.subdir == n and not file.code and not file.duplicate_of]
             rows = originals.places(of_group, bad)
             if (published := table.outputs.get(str(n))) and published.path not in damaged:
-                counted[name].add_table(feed.data_dir / published.path, rows)
+                counted[name].add_table(feed.data_dir / published.path, rows, feed.spec.output.csv)
             for _ in rows:
                 pass
         records = originals.records

@@ -130,7 +130,7 @@ def account(run: Run, staged: Files) -> Manifest:
         in_tables = totals.Tally(totals.totalled(run.feed.spec, table))
         for number, published in tables[name].outputs.items() if in_tables.sums else ():
             places = totals.places_in(run.group(int(number)), schema, table)
-            in_tables.add_table(run.feed.data_dir / published.path, places)
+            in_tables.add_table(run.feed.data_dir / published.path, places, run.feed.spec.output.csv)
         if in_tables.totals != tables[name].totals:
             of = f"table {name!r}" if name else "tables"
             found.append(f"the sums of the {of} are {in_tables.totals}, expected {tables[name].totals}")
