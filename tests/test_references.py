@@ -144,7 +144,7 @@ def test_values_of_parquet_have_the_types_of_their_columns(tmp_path: Path) -> No
     assert paths(found) == [("x", "DOUBLE"), ("d", "DECIMAL(18,1)"), ("t", "VARCHAR"), ("none", "BIGINT")]
     assert rows(found, tmp_path, 7, 8, 9) == '7,1.5,1.50,é,\n8,,,"",\n9,,,,\n'
     pq.write_table(pa.table({"id": [7, 8, 7]}), path)
-    with pytest.raises(DataError, match=r"c\.parquet: id '7' in lines 1, 3, expected every key once"):
+    with pytest.raises(DataError, match=r"c\.parquet: id '7' in records 1, 3, expected every key once"):
         Reference(path, merge("c.parquet"), 1 << 20).keys()
 
 

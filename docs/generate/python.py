@@ -64,8 +64,11 @@ def page() -> str:
                 "has the `uri` of the run's own folder, and its counts: "
                 + ", ".join(f"`{name}`" for name in counts)
                 + ". With `tables` it has `rows_out.<table>` for each of them instead of `rows_out`, and so has "
-                "what `verify_run` returns. [Consume the "
-                "output](../guides/output.md#when-a-run-is-complete) shows a DAG that waits for it."
+                "what `verify_run` returns. It also has the sentence of `proof`, the absolute paths `output`, "
+                "`manifest` and `quarantine`, what is `quarantined` by code, and the `drift` of the columns; the "
+                "last three only if there is something. `start` emits the events of the older runs that it "
+                "finishes. [Consume the output](../guides/output.md#when-a-run-is-complete) shows a DAG that "
+                "waits for it."
             ),
         ]
     )

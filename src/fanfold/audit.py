@@ -1330,6 +1330,22 @@ class _Auditor:
             self.found.not_audited[SQL] += sum(column.unknown for column in rows.columns)
             for path, total in rows.table.totals.items():
                 self.found.check(path, rows.sums[path], Decimal(total))
+        self._check_drift()
+
+    def _check_drift(self) -> None:
+        """Compare the columns with those of the run before, where that is in this `data_dir`, too."""
+        if (drift := self._committed.drift) and (path := self._run.feed.run(drift.since).commit_path).exists():
+            tables = (one.each_table.items() for one in (manifest.read(path, Manifest), self._committed))
+            before, now = (
+                {f"{name}.{one.name}" if name else one.name: one.type for name, of in run for one in of.columns}
+                for run in tables
+            )
+            self.found.check("drift.added", [name for name in now if name not in before], drift.added)
+            self.found.check("drift.dropped", [name for name in before if name not in now], drift.dropped)
+            both = [name for name in now if name in before]
+            retyped = [f"{name}: {before[name]} > {now[name]}" for name in both if before[name] != now[name]]
+            self.found.check("drift.retyped", retyped, drift.retyped)
+            self.found.check("drift.reordered", both != [name for name in before if name in now], drift.reordered)
 
 
 def _makes_rows(file: ArchivedFile) -> bool:

@@ -170,6 +170,27 @@ class ArchivedFile(msgspec.Struct, frozen=True):
     packed: Packed | None = None
 
 
+class Drift(msgspec.Struct, frozen=True):
+    """How the columns differ from those of the run `since`, the newest that was complete and had published records.
+
+    `added` and `dropped` are names, `retyped` has `name: old > new`; `reordered` says that the columns which both runs
+    have stand in another order.
+    """
+
+    since: str
+    added: list[str]
+    dropped: list[str]
+    retyped: list[str]
+    reordered: bool = False
+
+    @property
+    def changes(self) -> str:
+        """Say it in a message; nothing where the columns are the same."""
+        named = {"added": self.added, "dropped": self.dropped, "retyped": self.retyped}
+        told = [f"{how} {', '.join(names)}" for how, names in named.items() if names]
+        return "; ".join([*told, *(["in another order"] if self.reordered else [])])
+
+
 class TableOfRun(msgspec.Struct, frozen=True):
     """What a run has published as one table."""
 
@@ -182,8 +203,9 @@ class TableOfRun(msgspec.Struct, frozen=True):
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """The final record of a run. `totals` are the exact sums of `verify.totals`, by path.
 
-    What there is of each table stands in `tables` where the feed has those; then columns, explode, outputs and totals
-    at the top are empty. `each_table` has either.
+    `drift` is there where the columns differ from those of the run before. What there is of each table stands in
+    `tables` where the feed has those; then columns, explode, outputs and totals at the top are empty. `each_table` has
+    either.
     """
 
     format: int = 0
@@ -199,6 +221,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     records_unmatched: dict[str, int]
     totals: dict[str, str]
     released: list[str]
+    drift: Drift | UnsetType = UNSET
     tables: dict[str, TableOfRun] | UnsetType = UNSET
 
     @property

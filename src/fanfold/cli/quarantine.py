@@ -27,8 +27,10 @@ def quarantine() -> None:
 @CODES
 @JSON
 def list_quarantine(feed: "Feed", codes: tuple[str, ...], *, decided: bool, as_json: bool) -> None:
-    """List bad records and files, the oldest first."""
+    """List bad records and files, the oldest first; then the unfinished runs: what is bad in them comes later."""
     from fanfold.feed import quarantine as kept
+    from fanfold.feed import status
+    from fanfold.formats import place_in
 
     found = [
         item for item in kept.items(feed) if (decided or item.state == "open") and (not codes or item.bad.code in codes)
@@ -38,9 +40,13 @@ def list_quarantine(feed: "Feed", codes: tuple[str, ...], *, decided: bool, as_j
         return
     for item in found:
         # One line each, in full: names are there to be copied.
-        place = f"{item.bad.file!r}" + (f" line {item.bad.line}" if item.bad.line else "")
+        place = f"{item.bad.file!r}{place_in(item.bad.file, item.bad.line)}"
         click.echo(f"{item.item} {item.state}: {place}: {item.bad.message} ({item.bad.code})")
-    if not found:
+    waiting = [run for run in status.status(feed) if run.state == "unfinished"]
+    for run in waiting:
+        reasons = "; ".join(map(str, run.failed)) or "it has not failed; fanfold run SPEC goes on with it"
+        click.echo(f"run {run.ts} is unfinished, with {count(run.files, 'file')} waiting: {reasons}")
+    if not found and not waiting:
         click.echo("nothing is in quarantine" if decided else "nothing is open in quarantine")
 
 

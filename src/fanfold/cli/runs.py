@@ -39,6 +39,8 @@ def status(feed: "Feed", *, as_json: bool) -> None:
     for one in found:
         for reason in one.failed:
             to.print(f"run {one.ts} failed: {reason}")
+        if one.state == "unfinished":
+            to.print(f"run {one.ts}: {count(one.files, 'file')} waiting in {feed.run(one.ts).staging_dir}")
     if feed.landing_dir.is_dir():
         landing = list_files(feed)
         stay = left.told(landing)

@@ -5,6 +5,7 @@ is decided once, for good: the decision is a file in `.fanfold/quarantine`. What
 """
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -14,7 +15,7 @@ import msgspec
 from fanfold import durable, manifest
 from fanfold.errors import DataError, MissingError, nearest
 from fanfold.feed import access, purged, runs
-from fanfold.layout import Feed, Group
+from fanfold.layout import Feed, Group, Run
 from fanfold.manifest import BadFile, BadRecord, Manifest
 
 
@@ -92,6 +93,13 @@ def _bad(group: Group, committed: Manifest) -> Iterator[tuple[str, BadRecord | B
         with (data_dir / listed.path).open("rb") as lines:
             for number, line in enumerate(lines, start=1):
                 yield f"{place}:{number}", msgspec.json.decode(line, type=BadRecord)
+
+
+def by_code(run: Run, committed: Manifest) -> dict[str, int]:
+    """Count the bad records and files of a complete run by their codes, the most frequent first."""
+    subdirs = {file.subdir for file in committed.files}
+    counts = Counter(bad.code for n in subdirs for _, bad in _bad(run.group(n), committed))
+    return dict(sorted(counts.items(), key=lambda one: (-one[1], one[0])))
 
 
 def discard(feed: Feed, item: Item, reason: str | None = None) -> Resolution:

@@ -35,7 +35,14 @@ def status(feed: Feed) -> list[RunStatus]:
     """Describe every run: the unfinished ones first, each kind from the oldest to the newest."""
     waiting = runs.unfinished(feed)
     complete = [ts for ts in runs.complete(feed) if ts not in waiting]
-    return [*(_unfinished(feed, ts) for ts in waiting), *(_complete(feed, ts) for ts in complete)]
+    return [status_of(feed, ts) for ts in [*waiting, *complete]]
+
+
+def status_of(feed: Feed, ts: str) -> RunStatus:
+    """Describe a run; one that has staged nothing is unfinished, without a file."""
+    run = feed.run(ts)
+    is_left = run.staging_dir.is_dir() or not runs.is_complete(run)
+    return _unfinished(feed, ts) if is_left else _complete(feed, ts)
 
 
 def _unfinished(feed: Feed, ts: str) -> RunStatus:

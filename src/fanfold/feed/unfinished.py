@@ -37,17 +37,28 @@ def kept(feed: Feed, ts: str) -> str | None:
     )
 
 
-def what_next(feed: Feed, ts: str) -> str:
-    """Say what helps where a task of a run has failed, in the words of Airflow."""
-    if keeps := kept(feed, ts):
-        return keeps
-    run = runs.open_run(feed.data_dir, ts)
-    if run is None or runs.has_published(run):
-        return f"Mend the cause and clear this task with its downstream, or give the run up: fanfold release SPEC {ts}"
-    return (
-        "Mend the file and clear merge_data of its group with its downstream; or change the spec or a reference and "
-        f"clear create_dynamic_taskgroups with its downstream; or give the run up: fanfold release SPEC {ts}"
-    )
+def what_next(feed: Feed, ts: str, n: int | None = None) -> list[str]:
+    """Say what helps where a task of a run has failed, in the words of Airflow; `n` is the number of its group."""
+    run, clear = runs.open_run(feed.data_dir, ts), "with its downstream tasks"
+    if run is None:
+        return [f"correct the cause, and clear this task {clear}"]
+    if runs.is_complete(run):
+        return [f"the run is complete, and was changed since; what differs: fanfold verify SPEC {ts}"]
+    place = run.group(n).subdir_dir if n else run.staging_dir
+    if runs.has_published(run):
+        keeps = kept(feed, ts)
+        ways = [keeps or f"correct the cause (the files are in {str(place)!r}), and clear this task {clear}"]
+    elif n:
+        ways = [
+            f"if a file is wrong: correct it in {str(place)!r}, and clear merge_data of its group {clear}",
+            f"if the spec or a reference is wrong: correct it, and clear create_dynamic_taskgroups {clear}",
+        ]
+    else:
+        ways = [
+            f"correct the spec, a reference or the files in {str(place)!r}, and clear create_dynamic_taskgroups {clear}"
+        ]
+    give_up = [] if ways[0].endswith(ts) else [f"or give the run up: fanfold release SPEC {ts}"]
+    return [*ways, "or correct it and wait: the next DAG run goes on with this run", *give_up]
 
 
 def take_up(feed: Feed, ts: str) -> None:

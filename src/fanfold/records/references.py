@@ -131,8 +131,9 @@ class Reference:
         lines: dict[bytes, list[int]] = {}
         for one in table.duplicates:
             lines.setdefault(one.key, [one.first_line]).append(one.line)
+        kind = "records" if input_format(self._merge.reference) == "parquet" else "lines"
         shown = "; ".join(
-            f"{key_text(self._merge, key)} in lines {_listed(lines[key])}" for key in [*lines][:SHOWN_KEYS]
+            f"{key_text(self._merge, key)} in {kind} {_listed(lines[key])}" for key in [*lines][:SHOWN_KEYS]
         )
         more = "; and more keys" if len(lines) > SHOWN_KEYS else ""
         return (

@@ -70,6 +70,9 @@ class Input(Section):
     )
     """A file waits for a marker of its name and this suffix: with .done, a.json waits for a.json.done. Both are
     archived, only the file is counted."""
+    on_drift: Literal["warn", "fail", "ignore"] = "warn"
+    """When names, types or order of the columns are not those of the newest complete run: warn (in the log, the
+    manifest, the Asset event), fail before any group starts, or ignore it. The columns are the same in each case."""
     duplicates: Literal["archive", "process", "quarantine", "fail"] = "archive"
     """A file with the same bytes as a file that is published already (dates do not matter, nor names: see identity):
     archive it without making rows of it, process it again, set it aside, or fail before any group starts."""
@@ -150,8 +153,7 @@ class Quarantine(Section):
     path: InsidePath = "quarantine"
     """Quarantine directory, inside data_dir."""
     max_bad_records_percent: Percent = 10.0
-    """More than this share of the records of a subdirectory fails its group before it publishes; of the run,
-    verify_run."""
+    """More than this share of the records of a subdirectory fails its group before it publishes."""
     max_bad_files_percent: Percent = 50.0
     """If more than this share of a run's files is bad as a whole (duplicates are not), the run completes and is then
     reported as failed: exit code 1, verify_run red. It does not block later runs. The same holds for a run in which
@@ -173,12 +175,15 @@ class Verify(Section):
 
 
 class Notify(Section):
-    """The Slack notification."""
+    """The Slack notifications. Without the connection nobody is told; no failure of Slack fails a run."""
 
     slack_conn_id: str | None = None
     """Airflow connection of type Slack Incoming Webhook."""
     above_files: int = Field(1, ge=0)
-    """Notify when more files than this are ready."""
+    """Tell of files when more than this are ready."""
+    on: list[Literal["files", "failed", "quarantined"]] = ["files"]
+    """What is told: files, that files are ready, before they are staged; failed, that a run has failed, and why;
+    quarantined, that a run that is a success has bad records or files in quarantine."""
 
 
 class Spec(Section):

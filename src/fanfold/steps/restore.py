@@ -5,11 +5,14 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from fanfold import durable, interrupt, manifest
 from fanfold.feed import access, archive, lease, purged, runs
 from fanfold.feed.balance import balance
 from fanfold.layout import Feed, Run
 from fanfold.manifest import ArchivedFile, Manifest, Published
+from fanfold.spec.changes import changes
 from fanfold.steps import local
 from fanfold.working_files import Files, StagedFile
 
@@ -79,7 +82,10 @@ def stage_again(run: Run, committed: Manifest, feed: Feed) -> None:
             staged.append(StagedFile(file.name, file.size_bytes, n, file.decision, file.duplicate_of, file.replay_of))
         staged.sort(key=lambda file: (file.subdir, file.name))
         durable.write(again.spec_path, runs.encode_spec(feed.spec))
-        durable.write(again.files_path, manifest.encode(Files(format=manifest.FORMAT, claimed=True, files=staged)))
+        # A changed spec has changed the columns: then they are compared with those of the last run there.
+        drift = msgspec.UNSET if changes(run.feed.spec, feed.spec) else committed.drift or None
+        again_files = Files(format=manifest.FORMAT, claimed=True, files=staged, drift=drift)
+        durable.write(again.files_path, manifest.encode(again_files))
 
 
 def _subdirs(run: Run, committed: Manifest, feed: Feed) -> dict[str, int]:

@@ -123,6 +123,7 @@ def account(run: Run, staged: Files) -> Manifest:
         released=sorted(name for name, n in staged.places if n in released),
         **msgspec.structs.asdict(tables.get("", TableOfRun([], [], {}, {}))),
         tables=msgspec.UNSET if "" in tables else tables,
+        drift=schema.drift or msgspec.UNSET,
     )
     found = [
         f"{name!r} was claimed, and is in no group"
