@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from fanfold.layout import Feed
 
 from fanfold.cli.options import JSON, print_json, with_feed
+from fanfold.errors import count
 
 CODES = click.option("--code", "codes", multiple=True, help="Only what is bad for this reason; may be repeated.")
 
