@@ -28,12 +28,13 @@ feed = FeedTasks(Path(__file__).with_name("transactions.yaml"))
     max_active_tasks=feed.spec.concurrent_tasks,
     params={"data_dir": Param(feed.spec.data_dir, type="string", description="Root of the feed")},
     default_args=TASK_DEFAULTS,
+    on_failure_callback=feed.on_failure,
 )
 def transactions() -> None:
-    @task
-    def start(data_dir: str) -> None:
+    @task(outlets=[feed.output])
+    def start(data_dir: str, execution_ts: str) -> None:
         """Check all that can be known before the first file: spec, allowed roots, landing, references."""
-        feed.start(data_dir)
+        feed.start(data_dir, execution_ts)
 
     @task.sensor(mode="reschedule")
     def check_for_files(data_dir: str, execution_ts: str) -> bool:
@@ -47,7 +48,7 @@ def transactions() -> None:
 
     @task.branch
     def multiple_files_check(found: dict[str, int]) -> str:
-        """Choose the notification where there are more files than `notify.above_files`."""
+        """Choose the notification where there are more files than `notify.above_files`, and somebody to tell."""
         return feed.multiple_files_check(found)
 
     @task
@@ -57,7 +58,7 @@ def transactions() -> None:
 
     @task
     def skip_notification() -> None:
-        """Tell nobody: there are too few files."""
+        """Tell nobody: there are too few files, or there is nobody to tell."""
 
     @task(trigger_rule="none_failed_min_one_success")
     def stage_files(data_dir: str, execution_ts: str) -> None:
@@ -85,7 +86,7 @@ def transactions() -> None:
         feed.archive_files(subdir, data_dir)
 
     @task(trigger_rule="none_failed_min_one_success", outlets=[feed.output], multiple_outputs=False)
-    def verify_run(data_dir: str, execution_ts: str) -> dict[str, int | str]:
+    def verify_run(data_dir: str, execution_ts: str) -> dict[str, Any]:
         """Account for every file, record and row, and commit the run; its output is an Asset event."""
         return feed.verify_run(data_dir, execution_ts)
 
@@ -106,7 +107,7 @@ def transactions() -> None:
             merge_data(subdir, DATA_DIR) >> denormalize_data(subdir, DATA_DIR) >> archive_files(subdir, DATA_DIR)
         groups >> subdir_group >> verified
 
-    first = [start(DATA_DIR), check_for_files(DATA_DIR, EXECUTION_TS)]
+    first = [start(DATA_DIR, EXECUTION_TS), check_for_files(DATA_DIR, EXECUTION_TS)]
     staged = stage_files(DATA_DIR, EXECUTION_TS)
     # The direct edge from groups lets verify_run run where every group is skipped.
     chain(*first, file_check_operations, staged, groups, verified, end())

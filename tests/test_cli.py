@@ -279,7 +279,13 @@ def test_plan_tells_the_drift(make_feed: MakeFeed) -> None:
     feed.run()
     feed.land("b.json", [{"customer_id": "1", "items": [], "other": "x", "new": True}])
     drift = json.loads(fanfold("plan", feed.spec_path, "--json").stdout)["drift"]
-    assert drift == {"since": TS, "added": ["new"], "dropped": ["gone"], "retyped": ["other: BIGINT > VARCHAR"]}
+    assert drift == {
+        "since": TS,
+        "added": ["new"],
+        "dropped": ["gone"],
+        "retyped": ["other: BIGINT > VARCHAR"],
+        "reordered": False,
+    }
     shown = fanfold("plan", feed.spec_path).stdout
     assert f"columns since run {TS}: added new; dropped gone; retyped other: BIGINT > VARCHAR" in shown
 

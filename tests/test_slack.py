@@ -36,6 +36,23 @@ TOKENS = [
 ]
 
 
+def test_what_is_quoted_calls_nobody(httpserver: HTTPServer, tmp_path: Path) -> None:
+    """A text of a record that Slack would take for a command or a link arrives as the characters that it is."""
+    httpserver.expect_request("/T0/B0/x", json={"text": "'&lt;!channel&gt; &amp; more'"}).respond_with_data("ok")
+    connection = {"conn_type": "slackwebhook", "host": httpserver.url_for("").rstrip("/"), "password": "T0/B0/x"}
+    ended = subprocess.run(
+        [sys.executable, "-c", NOTIFY.replace('"7 files"', "\"'<!channel> & more'\"")],
+        env={**os.environ, "AIRFLOW_HOME": str(tmp_path)},
+        input=json.dumps([connection]),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    assert "no notification" not in ended.stdout
+    httpserver.check()
+
+
 def test_no_log_has_the_secret(httpserver: HTTPServer, tmp_path: Path) -> None:
     """A token of any form, accepted, refused or not even a URL, is in no log, at any level, and nothing fails."""
     httpserver.expect_ordered_request(f"/T0/B0/{SECRET}").respond_with_data("ok")

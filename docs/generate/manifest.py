@@ -3,10 +3,11 @@
 import inspect
 
 from docs.generate.words import NOTE, joined, keys
-from fanfold.manifest import ArchivedFile, Column, Manifest, Packed, Published, TableOfRun
+from fanfold.manifest import FORMAT, ArchivedFile, Column, Drift, Manifest, Packed, Published, TableOfRun
 
 # A key without a meaning, or a meaning without a key, stops the generator.
 MANIFEST = {
+    "format": "The form of what Fanfold has written down about the run; 0 where it is missing.",
     "fanfold": "Version of Fanfold that made the run.",
     "duckdb": "Version of DuckDB that it used.",
     "spec": "The spec of the run, with every default and without `data_dir`.",
@@ -19,6 +20,7 @@ MANIFEST = {
     "records_unmatched": "For each reference, by its `into`: records without a match in it.",
     "totals": "The exact sums of `verify.totals`, by path, as texts; empty with `tables`.",
     "released": "Files that `fanfold release` put back into landing.",
+    "drift": "How the columns differ from those of the run before; the key is there only if they do.",
     "tables": "Only with `tables` in the spec: for each table, by its name, what follows.",
 }
 TABLE = {
@@ -57,6 +59,13 @@ PUBLISHED = {
     "sha256": "Its SHA-256.",
     "totals": "The exact sums of `verify.totals` in it.",
 }
+DRIFT = {
+    "since": "The run before: the newest that was complete when the schema was fixed, and had published records.",
+    "added": "Names of the columns that are new.",
+    "dropped": "Names of the columns that are gone.",
+    "retyped": "Columns with another type, as `name: old > new`.",
+    "reordered": "Whether the columns that both runs have stand in another order.",
+}
 PACKED = {"size_bytes": "Its size.", "sha256": "Its SHA-256."}
 
 
@@ -73,6 +82,10 @@ def page() -> str:
                 "give the same bytes."
             ),
             keys(Manifest, MANIFEST),
+            (
+                f"This version writes format {FORMAT}, and reads all up to it. A manifest of a later format is refused "
+                "with the version that wrote it. A run that was purged keeps its manifest in `.fanfold/runs`."
+            ),
             "## Each of tables",
             keys(TableOfRun, TABLE),
             "## Each of columns",
@@ -84,5 +97,7 @@ def page() -> str:
             keys(Packed, PACKED),
             "## Each of outputs and quarantined",
             keys(Published, PUBLISHED),
+            "## Drift",
+            keys(Drift, DRIFT),
         ]
     )

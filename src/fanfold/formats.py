@@ -35,3 +35,8 @@ def input_format(name: str) -> Literal["json", "csv", "parquet"]:
     """Return what a file is read as: `.csv`, `.parquet`, anything else is JSON."""
     plain = name[: len(name) - len(compression(name))].lower()
     return FORMATS.get(os.path.splitext(plain)[1], "json")  # noqa: PTH122 - as a Path it takes twice as long
+
+
+def place_in(name: str, line: int | None) -> str:
+    """Say where in a file a fault is, behind its name: ` line 3`; of Parquet, which has no lines, ` record 3`."""
+    return f" {'record' if input_format(name) == 'parquet' else 'line'} {line}" if line else ""

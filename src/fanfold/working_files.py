@@ -8,12 +8,14 @@ from typing import Literal
 
 import msgspec
 
-from fanfold.manifest import BadFile, Column, FrozenReference, Published
+from fanfold.manifest import BadFile, Column, Drift, FrozenReference, Published
 
 
-class Identity(msgspec.Struct, frozen=True):
-    """feed.json: which feed a `data_dir` holds."""
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """feed.json: which feed a `data_dir` holds, and the version that staged a run in it last, with its format."""
 
+    format: int = 0
+    fanfold: str | None = None
     name: str
 
 
@@ -28,14 +30,17 @@ class StagedFile(msgspec.Struct, frozen=True, omit_defaults=True):
     replay_of: str | None = None
 
 
-class Files(msgspec.Struct, frozen=True):
+class Files(msgspec.Struct, frozen=True, kw_only=True):
     """files.json: the intent of a run, then its inventory.
 
-    While `claimed` is false, files may still be in landing. Sorted by subdirectory and name.
+    While `claimed` is false, files may still be in landing. Sorted by subdirectory and name. `format` is that of all
+    working files of the run. `drift` is given where an earlier run is made again: that of its manifest, or null.
     """
 
+    format: int = 0
     claimed: bool
     files: list[StagedFile]
+    drift: Drift | msgspec.UnsetType | None = msgspec.UNSET
 
     @property
     def places(self) -> list[tuple[str, int]]:
@@ -131,7 +136,8 @@ class RunSchema(msgspec.Struct, frozen=True):
     `record` are the fields that records are read with; `explode` the paths of the arrays that explode in some table;
     `flat` the columns that a record and its references become, `columns` those of the output, in order, both where the
     feed has one table; `excluded` what no good record has. `joined` gives for each reference the slots of its columns
-    in a frozen row, in their order. `each_table` has the tables by name; the one of a feed without `tables` has none.
+    in a frozen row, in their order; `drift` how the columns differ from those of the run before. `each_table` has the
+    tables by name; the one of a feed without `tables` has none.
     """
 
     record: list[Node]
@@ -142,6 +148,7 @@ class RunSchema(msgspec.Struct, frozen=True):
     references: list[FrozenReference]
     excluded: list[Excluded] = []
     joined: list[list[int]] = []
+    drift: Drift | None = None
     tables: dict[str, TableSchema] = {}
 
     @property

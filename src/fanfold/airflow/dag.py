@@ -19,12 +19,15 @@ def feed_dag(spec_path: str | os.PathLike[str], **dag_kwargs: Any) -> DAG:
     Args:
         spec_path: the spec. In a DAG file, `Path(__file__).with_name("transactions.yaml")`.
         dag_kwargs: passed on to Airflow's DAG (`schedule`, `start_date`, `tags`, callbacks, …). They win over ours;
-            `params`, `default_args` and `tags` are added to ours.
+            `params`, `default_args`, `tags` and `on_failure_callback` are added to ours.
 
     Raises:
         MissingError, SpecError: as `load_spec`; Airflow shows them as import errors.
     """
     feed = FeedTasks(spec_path)
+    theirs = dag_kwargs.get("on_failure_callback") or []
+    callbacks = [feed.on_failure] if feed.on_failure else []
+    callbacks += theirs if isinstance(theirs, list) else [theirs]
     settings = {
         "dag_id": feed.spec.name,
         "description": feed.description,
@@ -34,6 +37,7 @@ def feed_dag(spec_path: str | os.PathLike[str], **dag_kwargs: Any) -> DAG:
         "max_active_runs": 1,
         "max_active_tasks": feed.spec.concurrent_tasks,
         **dag_kwargs,
+        "on_failure_callback": callbacks or None,
         "params": {"data_dir": Param(feed.spec.data_dir, type="string", description="Root of the feed")}
         | dag_kwargs.get("params", {}),
         "default_args": TASK_DEFAULTS | dag_kwargs.get("default_args", {}),
@@ -63,7 +67,7 @@ def feed_dag(spec_path: str | os.PathLike[str], **dag_kwargs: Any) -> DAG:
             groups >> subdir_group >> verified
 
         chain(
-            task(feed.start)(DATA_DIR),
+            task(outlets=[feed.output])(feed.start)(DATA_DIR, EXECUTION_TS),
             task.sensor(mode="reschedule")(feed.check_for_files)(DATA_DIR, EXECUTION_TS),
             file_check_operations,
             stage_files(DATA_DIR, EXECUTION_TS),

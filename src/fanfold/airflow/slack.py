@@ -1,7 +1,10 @@
 """The Slack notification: a courtesy that never holds up a run, let alone fails it."""
 
+import html
 import logging
 import time
+
+from airflow.sdk import Connection
 
 from fanfold.airflow.compat import AirflowNotFoundException
 
@@ -10,6 +13,20 @@ log = logging.getLogger(__name__)
 ATTEMPTS = 3
 TIMEOUT_SECONDS = 3
 PAUSE_SECONDS = 0.5
+
+
+def is_there(slack_conn_id: str | None) -> bool:
+    """Say whether there is a connection to tell by; a warning says that the one in the spec is missing."""
+    if not slack_conn_id:
+        return False
+    try:
+        Connection.get(slack_conn_id)
+    except AirflowNotFoundException:
+        log.warning("nobody is told: Airflow has no connection %r (notify.slack_conn_id)", slack_conn_id)
+        return False
+    except Exception as error:  # noqa: BLE001 - where it is kept may be out of reach: sending says more
+        log.info("connection %r: %s", slack_conn_id, type(error).__name__)
+    return True
 
 
 def notify(slack_conn_id: str | None, text: str) -> None:
@@ -40,7 +57,8 @@ def _send(slack_conn_id: str, text: str) -> str:
             hook = SlackWebhookHook(
                 slack_webhook_conn_id=slack_conn_id, timeout=TIMEOUT_SECONDS, retry_handlers=[], logger=silent
             )
-            hook.send(text=text)
+            # What a record has in it must not become a link, or call a whole channel.
+            hook.send(text=html.escape(text, quote=False))
         except AirflowNotFoundException:
             return "there is no such connection, or it has no webhook token"
         except Exception as error:  # noqa: BLE001 - a notification fails nothing, whatever is wrong with it

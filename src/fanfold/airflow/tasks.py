@@ -7,27 +7,25 @@ did is in its log. An XCom costs a call to the API server, so a task returns onl
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterator
+import shlex
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import NoReturn
+from typing import Any
 
-import msgspec
 from airflow.sdk import Asset, AssetAlias, get_current_context
 
-from fanfold import proof
+from fanfold.airflow import report, slack
 from fanfold.airflow.compat import (
     BACKOFF,
-    AirflowFailException,
     AirflowRescheduleException,
     AirflowSkipException,
     conf,
 )
-from fanfold.airflow.slack import notify
 from fanfold.errors import DataError, EmptySubdir, FanfoldError, PathError, count
-from fanfold.feed import runs, unfinished
-from fanfold.layout import Feed, format_ts, parse_ts
-from fanfold.manifest import of_table
+from fanfold.feed import runs, status, unfinished
+from fanfold.layout import Feed, format_ts, parse_subdir, parse_ts
+from fanfold.manifest import Summary
 from fanfold.spec.model import load_spec
 
 log = logging.getLogger(__name__)
@@ -63,26 +61,37 @@ class FeedTasks:
         self.spec = load_spec(self.path)
         # The Asset behind it is named when there is an output: a run without one has no event.
         self.output = AssetAlias(f"{self.spec.name}_{self.spec.output.path}")
+        # A DAG without a callback is not asked for one.
+        self.on_failure = self.send_slack_failure if "failed" in self.spec.notify.on else None
         self.description = f"Nested files in {self.spec.input.path}, flat tables out in {self.spec.output.path}"
         self.doc_md = f"{self.description}. The spec:\n\n```yaml\n{self.path.read_text(encoding='utf-8')}```"
 
-    def start(self, data_dir: str) -> None:
-        """Check all that can be known before the first file: spec, allowed roots, landing, references."""
-        from fanfold.steps.start import start
+    def start(self, data_dir: str, execution_ts: str) -> None:
+        """Check all that can be known before the first file: spec, allowed roots, landing, references.
 
-        with self._failures():
+        Then runs that earlier DAG runs have left unfinished are finished, unless their cause is still there.
+        """
+        from fanfold.airflow.leftover import finish_others
+        from fanfold.steps.start import start
+        from fanfold.steps.verify_run import verdict_of
+
+        with self._failures(data_dir, execution_ts):
             if not Path(data_dir).is_absolute():
                 # Each task is a process of its own: a relative path would mean another folder in each.
                 msg = f"data_dir {data_dir!r} is relative, expected an absolute path"
                 raise PathError(msg)
-            start(self.path, data_dir)
+            feed = start(self.path, data_dir)
+        for done in finish_others(feed, format_ts(parse_ts(execution_ts))):
+            self._tell(feed, done)
+            if failed := verdict_of(data_dir, done.ts):
+                log.warning("%s", failed)
 
     def check_for_files(self, data_dir: str, execution_ts: str) -> bool:
         """Wait until a file is ready; between two looks no worker slot is held. Without one, the run is skipped."""
         from fanfold.steps.check_for_files import check_for_files, nothing_ready, seconds_to_next_look
         from fanfold.steps.list_files import list_files
 
-        with self._failures():
+        with self._failures(data_dir, execution_ts):
             feed = self._open(data_dir)
             if check_for_files(feed, execution_ts):
                 return True
@@ -101,29 +110,41 @@ class FeedTasks:
         """Count the files that are ready, or staged in this run already, and their bytes."""
         from fanfold.steps.list_files import list_run
 
-        with self._failures():
+        with self._failures(data_dir, execution_ts):
             found = list_run(self._open(data_dir), execution_ts)
         return {"files": len(found), "bytes": sum(file.size_bytes for file in found)}
 
     def multiple_files_check(self, found: dict[str, int]) -> str:
-        """Choose the notification where there are more files than `notify.above_files`."""
-        several = found["files"] > self.spec.notify.above_files
-        return "file_check_operations." + ("send_slack_notification" if several else "skip_notification")
+        """Choose the notification where there are more files than `notify.above_files`, and somebody to tell."""
+        told = self.spec.notify
+        is_told = found["files"] > told.above_files and "files" in told.on and slack.is_there(told.slack_conn_id)
+        return "file_check_operations." + ("send_slack_notification" if is_told else "skip_notification")
 
     def send_slack_notification(self, execution_ts: str, found: dict[str, int]) -> None:
         """Tell Slack about the files of the run. This never fails."""
         ready = f"{count(found['files'], 'file')}, {count(found['bytes'], 'byte')} are ready"
-        run = f"Fanfold: feed {self.spec.name}, run {format_ts(parse_ts(execution_ts))}"
-        notify(self.spec.notify.slack_conn_id, f"{run}: {ready}")
+        self._notify(format_ts(parse_ts(execution_ts)), ready)
 
     def skip_notification(self) -> None:
-        """Tell nobody: there are too few files."""
+        """Tell nobody: there are too few files, or there is nobody to tell."""
+
+    def send_slack_failure(self, context: Mapping[str, Any]) -> None:
+        """Tell Slack that a DAG run has failed, and why: the DAG's on_failure_callback, under `notify.on`."""
+        dag_run, params = context.get("dag_run"), context.get("params") or {}
+        ts = format_ts(dag_run.logical_date or dag_run.run_after) if dag_run else str(context.get("run_id"))
+        reasons = list[str]()
+        # Where the feed cannot be opened, Airflow's log has the reason.
+        with contextlib.suppress(FanfoldError):
+            feed = self._open(params.get("data_dir", self.spec.data_dir))
+            reasons = [str(reason) for reason in status.status_of(feed, ts).failed]
+        told = "; ".join(reasons) or "the logs of its failed tasks in Airflow say why"
+        self._notify(ts, f"failed: {told}")
 
     def stage_files(self, data_dir: str, execution_ts: str) -> None:
         """Claim the files that are ready into the subdirectories of the run."""
         from fanfold.steps.stage_files import stage_files
 
-        with self._failures():
+        with self._failures(data_dir, execution_ts):
             log.info("files: %d", stage_files(self._open(data_dir), execution_ts))
 
     def create_dynamic_taskgroups(self, data_dir: str, execution_ts: str) -> dict[str, str]:
@@ -133,7 +154,7 @@ class FeedTasks:
         """
         from fanfold.steps.create_dynamic_taskgroups import create_dynamic_taskgroups
 
-        with self._failures():
+        with self._failures(data_dir, execution_ts):
             feed, ts = self._open(data_dir), format_ts(parse_ts(execution_ts))
             unfinished.take_up(feed, ts)
             groups = create_dynamic_taskgroups(data_dir, ts, feed.spec.subdirs)
@@ -163,33 +184,21 @@ class FeedTasks:
 
         self._do(archive_files, subdir, data_dir)
 
-    def verify_run(self, data_dir: str, execution_ts: str) -> dict[str, int | str]:
+    def verify_run(self, data_dir: str, execution_ts: str) -> dict[str, Any]:
         """Account for every file, record and row, and commit the run; its output is an Asset event.
 
-        Where too much is bad, or nothing could be read, this fails once the run is committed, and again when cleared.
+        The proof, the counts, the paths and what is in quarantine are in its log, and are returned. Where too much is
+        bad, or nothing could be read, this fails once the run is committed, and again when cleared.
         """
-        from fanfold.steps.verify_run import verdict_of, verify_run, without_rows
+        from fanfold.steps.verify_run import verdict_of, verify_run
 
+        feed = self._open(data_dir)
         with self._failures(data_dir, execution_ts):
-            spec = self._open(data_dir).spec
-            summary = verify_run(data_dir, execution_ts, spec.subdirs, spec.tables)
-        fields = msgspec.structs.asdict(summary)
-        # An XCom is flat: with `tables`, the rows of each are a count of their own.
-        fields |= {f"rows_out.{name}": rows for name, rows in of_table(summary.rows_out).items() if name}
-        counts = {key: value for key, value in fields.items() if isinstance(value, (int, str))}
-        output_dir = proof.output_dir(summary, Path(data_dir))
-        empty = without_rows(data_dir, execution_ts)
-        for file, why in empty[:SHOWN_FILES]:
-            log.info("%r made no rows: it %s", file.name, why)
-        log.info("%s", proof.sentence(summary, len(empty)))
-        log.info("%s", ", ".join(f"{key}: {value}" for key, value in counts.items()))
-        log.info("output: %s", output_dir)
+            summary = verify_run(data_dir, execution_ts, feed.spec.subdirs, feed.spec.tables)
+        found = self._tell(feed, summary)
         if failed := verdict_of(data_dir, execution_ts):
-            _fail([failed])
-        if output_dir:
-            event = get_current_context()["outlet_events"][self.output]
-            event.add(Asset(uri=output_dir.parent.as_uri()), extra={"uri": output_dir.as_uri(), **counts})
-        return counts
+            report.fail([failed], self._spec(data_dir))
+        return found
 
     def end(self) -> None:
         """Say that all went well: every group, or none because there was nothing to do."""
@@ -197,28 +206,53 @@ class FeedTasks:
     def _open(self, data_dir: str) -> Feed:
         return runs.open_feed(self.path, data_dir)
 
+    def _spec(self, data_dir: str) -> str:
+        """Return what stands for SPEC in a command about this feed."""
+        elsewhere = [] if Path(data_dir) == Path(self.spec.data_dir) else ["--data-dir", data_dir]
+        return shlex.join([str(self.path), *elsewhere])
+
     def _do(self, step: Callable[[str, str], object], subdir: str, data_dir: str) -> None:
-        with self._failures(data_dir, Path(subdir).parent.name):
+        ts, n = parse_subdir(subdir)
+        with self._failures(data_dir, ts, n):
             log.info("%s", step(subdir, data_dir))
 
+    def _tell(self, feed: Feed, summary: Summary) -> dict[str, Any]:
+        """Say in the log what a run has come to; of a success also to Slack, where asked, and by an Asset event."""
+        from fanfold.steps.verify_run import without_rows
+
+        empty = without_rows(feed.data_dir, summary.ts)
+        for file, why in empty[:SHOWN_FILES]:
+            log.info("%r made no rows: it %s", file.name, why)
+        found = report.of_run(feed, summary, len(empty))
+        for key, value in found.items():
+            log.info("%s: %s", key, value)
+        bad = report.in_quarantine(found)
+        if bad:
+            log.warning("%s; to list them: fanfold quarantine list %s", bad, self._spec(str(feed.data_dir)))
+        if status.status_of(feed, summary.ts).failed:
+            return found
+        if bad and "quarantined" in self.spec.notify.on:
+            self._notify(summary.ts, f"complete; {bad}")
+        if "output" in found:
+            uri = Path(found["output"]).as_uri()
+            event = get_current_context()["outlet_events"][self.output]
+            event.add(Asset(uri=Path(found["output"]).parent.as_uri()), extra={"uri": uri, **found})
+        return found
+
+    def _notify(self, ts: str, text: str) -> None:
+        slack.notify(self.spec.notify.slack_conn_id, f"Fanfold: feed {self.spec.name}, run {ts}: {text}")
+
     @contextlib.contextmanager
-    def _failures(self, data_dir: str = "", execution_ts: str = "") -> Iterator[None]:
-        """Say in Airflow's words how a task ends; of a task on a run, also what to do next."""
+    def _failures(self, data_dir: str, execution_ts: str, n: int | None = None) -> Iterator[None]:
+        """Say in Airflow's words how a task ends, and what to do next; `n` is the number of its group."""
         try:
             yield
         except EmptySubdir as empty:
             raise AirflowSkipException(str(empty)) from None
         except FanfoldError as error:
             lines = [str(error), *getattr(error, "__notes__", ())]
-            if execution_ts:
-                # Where the spec cannot be read, only the failure is told.
-                with contextlib.suppress(FanfoldError):
-                    lines.append(unfinished.what_next(self._open(data_dir), format_ts(parse_ts(execution_ts))))
-            _fail(lines)
-
-
-def _fail(lines: list[str]) -> NoReturn:
-    """Fail the task for good, in short lines; Airflow adds a traceback, which is the shortest without a cause."""
-    for line in lines:
-        log.error("%s", line)
-    raise AirflowFailException("\n".join(lines)) from None
+            # Where the spec cannot be read, only the failure is told.
+            with contextlib.suppress(FanfoldError):
+                ways = unfinished.what_next(self._open(data_dir), format_ts(parse_ts(execution_ts)), n)
+                lines += ["What to do:", *(f"- {way}" for way in ways)]
+            report.fail(lines, self._spec(data_dir))

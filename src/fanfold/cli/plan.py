@@ -42,6 +42,7 @@ def plan(spec: Path, data_dir: Path | None, *, write_fields: bool, as_json: bool
 
 def _print(planned: "Plan") -> None:
     from fanfold.cli import display
+    from fanfold.formats import place_in
 
     to = display.wide_console()
     if planned.resumes:
@@ -62,13 +63,12 @@ def _print(planned: "Plan") -> None:
     for reference in planned.references:
         to.print(f"reference {reference.path}: {count(reference.rows, 'row')}, sha256 {reference.sha256}")
     if drift := planned.drift:
-        changes = {"added": drift.added, "dropped": drift.dropped, "retyped": drift.retyped}
-        told = "; ".join(f"{how} {', '.join(names)}" for how, names in changes.items() if names)
-        to.print(f"columns since run {drift.since}: {told or 'as they were'}")
+        to.print(f"columns since run {drift.since}: {drift.changes or 'as they were'}")
     for name, of in planned.duplicates.items():
         to.print(f"{name!r} has the bytes of {of!r} (input.duplicates)")
     for fault in planned.faults:
-        place = f" line {fault.line}" if fault.line else ""
-        to.print(f"WARNING: {fault.file!r}{place}: {fault.message} ({fault.code})", style="yellow")
+        to.print(
+            f"WARNING: {fault.file!r}{place_in(fault.file, fault.line)}: {fault.message} ({fault.code})", style="yellow"
+        )
     for reason in planned.failed:
         to.print(f"the run would fail: {reason}", style="red")

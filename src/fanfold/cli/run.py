@@ -1,6 +1,7 @@
 """`fanfold run`: all steps here and now."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -52,10 +53,14 @@ def run(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str | N
     found = list_files(feed)
     if done.summary.files_in or not failed:
         if as_json:
-            more = {"files_ignored": len(found.ignored), "files_waiting": len(found.ready) + found.waiting}
+            more: dict[str, Any] = {
+                "files_ignored": len(found.ignored),
+                "files_waiting": len(found.ready) + found.waiting,
+            }
+            more |= {"drift": done.drift} if done.drift else {}
             print_json({**msgspec.to_builtins(done.summary), **more, "seconds": round(done.seconds, 3)})
         else:
-            display.print_summary(done.summary, done.subdir_seconds, feed.data_dir)
+            display.print_summary(done.summary, done.subdir_seconds, feed.data_dir, feed.spec.output.csv)
     stay = left.told(found, [file.name for file in found.ready])
     if not done.summary.files_in:
         click.echo(nothing_ready(feed, found), err=True)

@@ -39,6 +39,8 @@ def status(feed: "Feed", *, as_json: bool) -> None:
     for one in found:
         for reason in one.failed:
             to.print(f"run {one.ts} failed: {reason}")
+        if one.state == "unfinished":
+            to.print(f"run {one.ts}: {count(one.files, 'file')} waiting in {feed.run(one.ts).staging_dir}")
     if feed.landing_dir.is_dir():
         landing = list_files(feed)
         stay = left.told(landing)
@@ -49,6 +51,8 @@ def _row(run: "RunStatus") -> "Row":
     state = run.state + (", failed" if run.failed else "")
     if run.released:
         state += f", {count(run.released, 'file')} released"
+    if run.purged:
+        state += f", purged: {', '.join(run.purged)}"
     groups = ", ".join(f"{n} {state}" for n, state in run.groups.items()) if run.state == "unfinished" else ""
     rows = sum(run.rows.values()) if isinstance(run.rows, dict) else run.rows
     return (run.ts, state, run.files, run.records, rows, groups)

@@ -6,6 +6,7 @@ import msgspec
 
 from fanfold import manifest
 from fanfold.feed import failures, groups, runs
+from fanfold.feed import purged as purging
 from fanfold.feed.verdict import verdict
 from fanfold.layout import Feed
 from fanfold.manifest import Manifest
@@ -27,13 +28,21 @@ class RunStatus(msgspec.Struct, frozen=True):
     groups: dict[str, str]
     released: int = 0
     failed: list[Reason] = []
+    purged: list[purging.Kind] = []
 
 
 def status(feed: Feed) -> list[RunStatus]:
     """Describe every run: the unfinished ones first, each kind from the oldest to the newest."""
     waiting = runs.unfinished(feed)
     complete = [ts for ts in runs.complete(feed) if ts not in waiting]
-    return [*(_unfinished(feed, ts) for ts in waiting), *(_complete(feed, ts) for ts in complete)]
+    return [status_of(feed, ts) for ts in [*waiting, *complete]]
+
+
+def status_of(feed: Feed, ts: str) -> RunStatus:
+    """Describe a run; one that has staged nothing is unfinished, without a file."""
+    run = feed.run(ts)
+    is_left = run.staging_dir.is_dir() or not runs.is_complete(run)
+    return _unfinished(feed, ts) if is_left else _complete(feed, ts)
 
 
 def _unfinished(feed: Feed, ts: str) -> RunStatus:
@@ -50,4 +59,4 @@ def _complete(feed: Feed, ts: str) -> RunStatus:
     reached = {n: "archived" for n, subdir in summary.subdirs.items() if subdir.files}
     failed = [Reason("verify_run", None, message)] if message else []
     counts = summary.files_in, summary.records_in, summary.rows_out
-    return RunStatus(ts, "complete", *counts, reached, len(committed.released), failed)
+    return RunStatus(ts, "complete", *counts, reached, len(committed.released), failed, purging.kinds(feed.run(ts)))

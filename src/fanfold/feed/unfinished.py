@@ -2,10 +2,13 @@
 
 import logging
 
-from fanfold import durable
+import msgspec
+
+from fanfold import durable, manifest
 from fanfold.feed import failures, runs
 from fanfold.layout import Feed, Run
 from fanfold.spec.changes import KEPT_KEYS, changes, with_kept
+from fanfold.working_files import Files
 
 log = logging.getLogger(__name__)
 
@@ -34,23 +37,35 @@ def kept(feed: Feed, ts: str) -> str | None:
     )
 
 
-def what_next(feed: Feed, ts: str) -> str:
-    """Say what helps where a task of a run has failed, in the words of Airflow."""
-    if keeps := kept(feed, ts):
-        return keeps
-    run = runs.open_run(feed.data_dir, ts)
-    if run is None or runs.has_published(run):
-        return f"Mend the cause and clear this task with its downstream, or give the run up: fanfold release SPEC {ts}"
-    return (
-        "Mend the file and clear merge_data of its group with its downstream; or change the spec or a reference and "
-        f"clear create_dynamic_taskgroups with its downstream; or give the run up: fanfold release SPEC {ts}"
-    )
+def what_next(feed: Feed, ts: str, n: int | None = None) -> list[str]:
+    """Say what helps where a task of a run has failed, in the words of Airflow; `n` is the number of its group."""
+    run, clear = runs.open_run(feed.data_dir, ts), "with its downstream tasks"
+    if run is None:
+        return [f"correct the cause, and clear this task {clear}"]
+    if runs.is_complete(run):
+        return [f"the run is complete, and was changed since; what differs: fanfold verify SPEC {ts}"]
+    place = run.group(n).subdir_dir if n else run.staging_dir
+    if runs.has_published(run):
+        keeps = kept(feed, ts)
+        ways = [keeps or f"correct the cause (the files are in {str(place)!r}), and clear this task {clear}"]
+    elif n:
+        ways = [
+            f"if a file is wrong: correct it in {str(place)!r}, and clear merge_data of its group {clear}",
+            f"if the spec or a reference is wrong: correct it, and clear create_dynamic_taskgroups {clear}",
+        ]
+    else:
+        ways = [
+            f"correct the spec, a reference or the files in {str(place)!r}, and clear create_dynamic_taskgroups {clear}"
+        ]
+    give_up = [] if ways[0].endswith(ts) else [f"or give the run up: fanfold release SPEC {ts}"]
+    return [*ways, "or correct it and wait: the next DAG run goes on with this run", *give_up]
 
 
 def take_up(feed: Feed, ts: str) -> None:
     """Prepare a run anew where its spec, or what made it fail, has changed, as long as nothing of it is published.
 
-    What was derived is gone before the new spec is there: a call that was cut short is completed by the next.
+    So is a run that a version with an older format has begun. What was derived is gone before the new spec is there: a
+    call that was cut short is completed by the next.
 
     Raises:
         SpecError: the changed spec does not fit what a run keeps.
@@ -64,10 +79,15 @@ def take_up(feed: Feed, ts: str) -> None:
             log.warning("%s", keeps)
         return
     changed = changes(run.feed.spec, feed.spec)
+    is_older = manifest.read(run.files_path, Files).format < manifest.FORMAT
     stays = "; ".join([changed.pop(key) for key in KEPT_KEYS if key in changed])
     if stays:
         log.warning("run %s keeps what it began with: %s (to give it up: fanfold release SPEC %s)", ts, stays, ts)
-    if not changed and {failure.subdir for failure in failures.of_run(run)} == failures.unchanged(feed, run):
+    if (
+        not changed
+        and not is_older
+        and {failure.subdir for failure in failures.of_run(run)} == failures.unchanged(feed, run)
+    ):
         return
     spec = with_kept(run.feed.spec, feed.spec) if changed else run.feed.spec
     with runs.owned(run, "stage_files", run.driver_path):
@@ -77,6 +97,8 @@ def take_up(feed: Feed, ts: str) -> None:
             log.warning("run %s goes on with the spec as it is now: %s", ts, "; ".join(changed.values()))
         forget(run)
         durable.write(run.spec_path, runs.encode_spec(spec))
+        staged = msgspec.structs.replace(manifest.read(run.files_path, Files), format=manifest.FORMAT)
+        durable.write(run.files_path, manifest.encode(staged))
 
 
 def forget(run: Run) -> None:

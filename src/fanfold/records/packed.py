@@ -48,9 +48,13 @@ class Packed:
         if first:
             of = f"{member.name!r}: " if member.name else ""
             first = BadFile(self.name, first.code, of + first.message, first.line, first.offset, first.pointer)
-        self.found = FileRead(
-            *(whole.records + one.records, whole.bad + one.bad, whole.first or first),
-            *(whole.is_bad and one.is_bad, whole.sha256, whole.unmatched + one.unmatched),
+        self.found = whole._replace(
+            records=whole.records + one.records,
+            bad=whole.bad + one.bad,
+            first=whole.first or first,
+            is_bad=whole.is_bad and one.is_bad,
+            unmatched=whole.unmatched + one.unmatched,
+            hint=whole.hint or one.hint,
         )
 
 

@@ -16,6 +16,7 @@ from fanfold.spec.messages import faults
 from fanfold.spec.paths import way_of
 from fanfold.spec.section import Section
 from fanfold.spec.tables import Columns, FlatTable, Tables, check_one_line, level_of
+from fanfold.spec.texts import CsvInput, CsvOutput, Encoding
 from fanfold.spec.values import (
     ArchiveName,
     Count,
@@ -51,6 +52,9 @@ class Input(Section):
     schema_mode: Literal["infer", "declared"] = Field("infer", alias="schema")
     """infer: all files are scanned, every field is a column. declared: no scan, only `fields` are columns, what else a
     record has goes to the column _rescued, as JSON."""
+    encoding: Encoding = "utf-8"
+    """Of JSON and CSV. utf-16 needs a byte order mark. A record with bytes that the encoding does not have is bad."""
+    csv: CsvInput = CsvInput()
     parse: list[FieldPath] = []
     """Fields whose text holds JSON, also inside of arrays: what is in the text is read as if it stood in its place. A
     text that is not JSON, an empty one too, makes its record bad."""
@@ -67,6 +71,9 @@ class Input(Section):
     )
     """A file waits for a marker of its name and this suffix: with .done, a.json waits for a.json.done. Both are
     archived, only the file is counted."""
+    on_drift: Literal["warn", "fail", "ignore"] = "warn"
+    """When names, types or order of the columns are not those of the newest complete run: warn (in the log, the
+    manifest, the Asset event), fail before any group starts, or ignore it. The columns are the same in each case."""
     duplicates: Literal["archive", "process", "quarantine", "fail"] = "archive"
     """A file with the same bytes as a file that is published already (dates do not matter, nor names: see identity):
     archive it without making rows of it, process it again, set it aside, or fail before any group starts."""
@@ -124,6 +131,7 @@ class Output(Section):
     """Output directory, inside data_dir."""
     format: Literal["csv", "parquet"] = "csv"
     """Format of the tables."""
+    csv: CsvOutput = CsvOutput()
     lineage: bool = False
     """Add the columns _source_file, _source_record, _source_item: where each row comes from."""
 
@@ -146,8 +154,7 @@ class Quarantine(Section):
     path: InsidePath = "quarantine"
     """Quarantine directory, inside data_dir."""
     max_bad_records_percent: Percent = 10.0
-    """More than this share of the records of a subdirectory fails its group before it publishes; of the run,
-    verify_run."""
+    """More than this share of the records of a subdirectory fails its group before it publishes."""
     max_bad_files_percent: Percent = 50.0
     """If more than this share of a run's files is bad as a whole (duplicates are not), the run completes and is then
     reported as failed: exit code 1, verify_run red. It does not block later runs. The same holds for a run in which
@@ -169,12 +176,15 @@ class Verify(Section):
 
 
 class Notify(Section):
-    """The Slack notification."""
+    """The Slack notifications. Without the connection nobody is told; no failure of Slack fails a run."""
 
     slack_conn_id: str | None = None
     """Airflow connection of type Slack Incoming Webhook."""
     above_files: int = Field(1, ge=0)
-    """Notify when more files than this are ready."""
+    """Tell of files when more than this are ready."""
+    on: list[Literal["files", "failed", "quarantined"]] = ["files"]
+    """What is told: files, that files are ready, before they are staged; failed, that a run has failed, and why;
+    quarantined, that a run that is a success has bad records or files in quarantine."""
 
 
 class Spec(Section):

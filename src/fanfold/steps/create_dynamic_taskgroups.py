@@ -3,12 +3,15 @@
 import logging
 import os
 
+import msgspec
+
 from fanfold import durable, manifest
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError
 from fanfold.feed import access, claim, failures, lease, runs, unfinished
 from fanfold.layout import Place, Run, format_ts, parse_ts
-from fanfold.steps.fix_schema import fix_schema
+from fanfold.steps.drift import checked_drift
+from fanfold.steps.fix_schema import fix_schema, has_fields
 from fanfold.steps.freeze_reference import freeze_reference
 from fanfold.steps.scan_files import decide, given, known_input, scan_files
 from fanfold.working_files import Files, Input, Inputs, StagedFile
@@ -31,7 +34,8 @@ def create_dynamic_taskgroups(data_dir: AnyPath, ts: str, subdirs: int) -> dict[
 
     Raises:
         DataError: a key stands twice in a reference (its lines are named), two fields become one column, an exploded
-            field is not an array, an expression is not SQL, or a file is a duplicate under `duplicates: fail`.
+            field is not an array, an expression is not SQL, a file is a duplicate under `duplicates: fail`, or the
+            columns are not those of the last run under `on_drift: fail`.
         MissingError: a field or column that the spec names is not there.
         StillWrittenError: a reference changed while it was read.
         BusyError: another process prepares this run, or decides about duplicates for too long.
@@ -69,6 +73,9 @@ def prepare(run: Run) -> None:
     }
     found = scan_files(run.feed, run.ts, places, [one.columns for one in references])
     fixed = fix_schema(spec, found, references)
+    drift = claimed.drift
+    if isinstance(drift, msgspec.UnsetType):
+        drift = checked_drift(run.feed, fixed) if has_fields(spec, found) else None
     for one in fixed.excluded:
         log.warning("records are bad (%s): %s", one.code, one.message)
     decisions = given(staged)
@@ -85,7 +92,7 @@ def prepare(run: Run) -> None:
             inputs[file.subdir].append(known)
         for group in run.groups:
             durable.write(group.inputs_path, manifest.encode(Inputs(inputs[group.n])))
-        durable.write(run.schema_path, manifest.encode(fixed))
+        durable.write(run.schema_path, manifest.encode(msgspec.structs.replace(fixed, drift=drift)))
 
 
 def _states(run: Run, staged: list[StagedFile]) -> dict[str, os.stat_result]:

@@ -36,7 +36,7 @@ def fix_schema(spec: Spec, found: Found, references: Sequence[Frozen]) -> RunSch
     check(found.seen, found.excluded, spec, found.files)
     record, chain, drafted, _ = found.draft
     tables = {name: _table(spec, name, draft, found) for name, draft in drafted.items()}
-    if found.seen.fields or spec.input.schema_mode == "declared":
+    if has_fields(spec, found):
         _check_totals(spec, tables, found.files)
     fixed = RunSchema(
         record=record,
@@ -54,6 +54,11 @@ def fix_schema(spec: Spec, found: Found, references: Sequence[Frozen]) -> RunSch
     return fixed
 
 
+def has_fields(spec: Spec, found: Found) -> bool:
+    """Say whether there is a field at all: a delivery without a single one lacks nothing in particular."""
+    return bool(found.seen.fields) or spec.input.schema_mode == "declared"
+
+
 def _points_nowhere(one: FileRead) -> bool:
     return one.is_bad and one.first is not None and one.first.code == "pointer_not_found"
 
@@ -61,14 +66,13 @@ def _points_nowhere(one: FileRead) -> bool:
 def _table(spec: Spec, name: str, draft: DraftTable, found: Found) -> TableSchema:
     """Return a table with the columns of its output: all, or its keys and those of `columns`, then Fanfold's own."""
     wanted, flat = spec.flat_tables[name], draft.flat
-    # A delivery without a single field lacks nothing in particular.
-    is_bare = not found.seen.fields and spec.input.schema_mode != "declared"
+    is_bare = not has_fields(spec, found)
     if len(wanted.keys) > draft.keys and flat and not is_bare:
         known = [written(column.path) for column in flat if column.source == RECORD]
         lost = next(key for key in wanted.keys if key not in known[: draft.keys])
         msg = f"{place_of(name)}.keys {lost!r} is not a column"
         raise lacking(msg, nearest(lost, known), found.files)
-    if wanted.columns is None or not flat:
+    if wanted.columns is None or (wanted.keys and not flat):
         return TableSchema(draft.explode, draft.elsewhere, flat, flat)
     chosen = flat[: draft.keys]
     for one in wanted.columns:

@@ -9,16 +9,18 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExec
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
+from fanfold import manifest
 from fanfold.errors import BusyError, EmptySubdir, FanfoldError
 from fanfold.feed import failures, lease, runs, unfinished
+from fanfold.feed.verdict import verdict
 from fanfold.layout import Feed, Run, format_ts
-from fanfold.manifest import Summary
+from fanfold.manifest import Drift, Manifest, Summary
 from fanfold.steps.archive_files import archive_files
 from fanfold.steps.create_dynamic_taskgroups import create_dynamic_taskgroups
 from fanfold.steps.denormalize_data import denormalize_data
 from fanfold.steps.merge_data import merge_data
 from fanfold.steps.stage_files import stage_files
-from fanfold.steps.verify_run import verdict_of, verify_run
+from fanfold.steps.verify_run import verify_run
 
 GROUP_STEPS = (merge_data, denormalize_data, archive_files)
 
@@ -26,12 +28,16 @@ OnStep = Callable[[int, str, str], None]
 
 
 class LocalRun(NamedTuple):
-    """A run that is complete, how long it took, in all and each subdirectory, and why it is reported as failed."""
+    """A run that is complete, how long it took, in all and each subdirectory, and what is to be told about it.
+
+    `failed` says why it is reported as failed, `drift` how its columns differ from those of the run before.
+    """
 
     summary: Summary
     seconds: float
     subdir_seconds: dict[str, float]
     failed: str | None
+    drift: Drift | None
 
 
 def run_next(feed: Feed, on_run: Callable[[str, bool], OnStep]) -> tuple[LocalRun, list[Exception]]:
@@ -91,7 +97,12 @@ def run(feed: Feed, ts: str, on_step: OnStep) -> LocalRun:
         if kept := unfinished.kept(feed, wanted.ts):
             error.add_note(kept)
         raise
-    return LocalRun(summary, time.monotonic() - began, seconds, verdict_of(feed.data_dir, wanted.ts))
+    return LocalRun(summary, time.monotonic() - began, seconds, *_told(wanted))
+
+
+def _told(run: Run) -> tuple[str | None, Drift | None]:
+    committed = manifest.read_if_there(run.commit_path, Manifest)
+    return (verdict(committed), committed.drift or None) if committed else (None, None)
 
 
 @contextlib.contextmanager
@@ -108,7 +119,7 @@ def _alone(run: Run) -> Iterator[None]:
         if isinstance(error, ExceptionGroup) and error.split((BusyError, FileNotFoundError))[1]:
             raise
         if runs.is_complete(run) and not was_complete:
-            msg = f"run {run.ts} is complete: another process has just ended it; run again for what has landed since"
+            msg = f"another process has just finished run {run.ts}: run again to take what has landed since"
         elif isinstance(error, BusyError):
             msg = f"run {run.ts} is in work in another process: {error}"
         else:

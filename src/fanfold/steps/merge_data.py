@@ -12,6 +12,7 @@ from fanfold.durable import AnyPath
 from fanfold.errors import DataError, StillWrittenError, count
 from fanfold.faults import OF_SIZE
 from fanfold.feed import claim, groups, runs
+from fanfold.formats import input_format, place_in
 from fanfold.layout import Group
 from fanfold.manifest import BadRecord
 from fanfold.native import Others, Table, Wrong
@@ -112,10 +113,10 @@ def check_match(door: Door, name: str, wrong: Wrong) -> None:
         index, merge = door.reference_of(wrong)
         if merge.on_missing == "fail":
             source = manifest.source_file(name, door.member)
-            keys = ", ".join(merge.record_keys)
             msg = (
-                f"{source!r} line {wrong.record_line}: {keys} {key_text(merge, wrong.found)} is "
-                f"not in {merge.reference!r}, expected a match (merge.{index}.on_missing: fail)"
+                f"{source!r}{place_in(source, wrong.record_line)}: {', '.join(merge.record_keys)} "
+                f"{key_text(merge, wrong.found)} is not in {merge.reference!r}, expected a match "
+                f"(merge.{index}.on_missing: fail)"
             )
             raise DataError(msg)
 
@@ -184,10 +185,11 @@ def _check_share(group: Group, progress: Progress) -> None:
     if not quarantine.allows(bad, progress.records + bad):
         with group.bad_records_path.open("rb") as lines:
             first = manifest.decode(lines.readline(), BadRecord)
+        byte = "" if input_format(first.source) == "parquet" else f", byte {first.offset}"
         msg = (
-            f"{group.subdir}: {too_many_bad(quarantine, bad, progress.records + bad)}; the first: {first.source!r} "
-            f"line {first.line}, byte {first.offset}: {first.message} ({first.code}); all are in "
-            f"{str(group.bad_records_path)!r}, the files are in {group.subdir}"
+            f"{group.subdir}: {too_many_bad(quarantine, bad, progress.records + bad)}; the first: "
+            f"{first.source!r}{place_in(first.source, first.line)}{byte}: {first.message} ({first.code}); all are in "
+            f"{str(group.bad_records_path)!r}, the files are in {str(group.subdir_dir)!r}"
         )
         raise DataError(msg)
 

@@ -5,21 +5,22 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from fanfold import durable, manifest
+from fanfold import durable
 from fanfold.errors import DataError
 from fanfold.feed import failures, left, runs
 from fanfold.feed.balance import balance
 from fanfold.feed.landing import warn
 from fanfold.feed.verdict import Counts, too_bad
 from fanfold.layout import Feed, Place, format_ts
-from fanfold.manifest import BadFile, Column, FrozenReference, Manifest
+from fanfold.manifest import BadFile, Column, Drift, FrozenReference
 from fanfold.native import Seen, Table
 from fanfold.records.read import FileRead
 from fanfold.records.references import Reference
 from fanfold.schema.columns import leaves
 from fanfold.spec.model import Quarantine
 from fanfold.spec.paths import written
-from fanfold.steps.fix_schema import fix_schema
+from fanfold.steps.drift import drift_of, refusal
+from fanfold.steps.fix_schema import fix_schema, has_fields
 from fanfold.steps.freeze_reference import Frozen, source_of
 from fanfold.steps.list_files import list_files, take
 from fanfold.steps.merge_data import check_match, door_of, too_many_bad
@@ -33,15 +34,6 @@ class PlannedSubdir(msgspec.Struct, frozen=True):
     files: int
     bytes: int
     records: int
-
-
-class Drift(msgspec.Struct, frozen=True):
-    """How the columns differ from those of the last complete run: names, and for another type `name: old > new`."""
-
-    since: str
-    added: list[str]
-    dropped: list[str]
-    retyped: list[str]
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,9 +93,10 @@ def plan(feed: Feed) -> Plan:
         tables.append(keys)
     found = scan_files(feed, "landing", places, [one.columns for one in references])
     fixed = fix_schema(feed.spec, found, references)
+    drift = drift_of(feed, fixed) if places and has_fields(feed.spec, found) else None
     decisions = decide(feed, "landing", places, found.files)
     duplicates = {name: decision.duplicate_of for name, decision in decisions.items() if decision.duplicate_of}
-    reads, failed = dict[str, FileRead](), list[str]()
+    reads, failed = dict[str, FileRead](), [reason] if (reason := refusal(feed, drift)) else list[str]()
     for names in parts.values():
         try:
             reads |= _read(feed, fixed, tables, {name: places[name] for name in names if name not in duplicates})
@@ -128,7 +121,7 @@ def plan(feed: Feed) -> Plan:
             for n, names in parts.items()
         },
         columns=columns.get("", columns) if places else [],
-        drift=_drift(feed, columns) if places else None,
+        drift=drift,
         references=[one.reference for one in references],
         faults=[one.first for one in reads.values() if one.first],
         failed=failed or _failures(feed.spec.quarantine, parts, reads, len(duplicates)),
@@ -173,24 +166,6 @@ def _failures(
     )
     reason = too_bad(limits, counts)
     return failed or ([reason] if reason else [])
-
-
-def _drift(feed: Feed, columns: dict[str, list[Column]]) -> Drift | None:
-    complete = runs.complete(feed)
-    if not complete:
-        return None
-    committed = manifest.read(feed.run(complete[-1]).commit_path, Manifest)
-    then = {name: table.columns for name, table in committed.each_table.items()}
-    before, now = (
-        {f"{name}.{one.name}" if name else one.name: one.type for name, columns in tables.items() for one in columns}
-        for tables in (then, columns)
-    )
-    return Drift(
-        complete[-1],
-        [name for name in now if name not in before],
-        [name for name in before if name not in now],
-        [f"{name}: {before[name]} > {now[name]}" for name in now if name in before and before[name] != now[name]],
-    )
 
 
 def _fields(fixed: RunSchema) -> dict[str, str]:

@@ -148,14 +148,15 @@ class Airflow:
             pass
 
     def _error(self, path: str, row: Mapping[str, Any]) -> str:
-        """Return the last error in the log of a task as one line; a killed task may have written none."""
+        """Return the errors in the log of a task as one line, else what it raised; a killed task may have none."""
         query = f"full_content=true&map_index={row['map_index']}"
         log = self.call("GET", f"{path}/taskInstances/{row['task_id']}/logs/{row['try_number']}?{query}")
-        for event in reversed(log["content"]):
-            if event.get("level") in {"error", "critical"}:
-                detail = event.get("error_detail")
-                text = f"{detail[0]['exc_type']}: {detail[0]['exc_value']}" if detail else event["event"]
-                return " ".join(text.split())
+        errors = [event for event in log["content"] if event.get("level") in {"error", "critical"}]
+        raised = [detail[0] for event in errors if (detail := event.get("error_detail"))]
+        texts = [event["event"] for event in errors if not event.get("error_detail")]
+        texts = texts or [f"{one['exc_type']}: {one['exc_value']}" for one in raised[-1:]]
+        if texts:
+            return " ".join(" ".join(texts).split())
         return f"the task ended without an error in its log; see {self._processes.log('scheduler')}"
 
 
