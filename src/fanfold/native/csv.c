@@ -1,4 +1,5 @@
 /* The lines of a CSV file (RFC 4180): the rules are in fanfold.h. */
+#include "inside.h"
 #include "reader.h"
 
 typedef struct {
