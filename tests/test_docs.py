@@ -92,6 +92,7 @@ def test_every_dag_file_shown_can_be_imported(page: Path, tmp_path: Path) -> Non
     """Airflow can import every DAG file that a page shows, beside the spec that the page shows."""
     files = [block for block in pages.blocks(page) if block.title]
     for block in files:
+        (tmp_path / block.title).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / block.title).write_text(block.text, encoding="utf-8")
     for dag_file in (
         block.title for block in files if re.search(r"^from (fanfold\.)?airflow", block.text, re.MULTILINE)

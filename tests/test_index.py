@@ -1,7 +1,10 @@
 """The index of the ledger: derived, compared with the manifests each time, made again when it is gone or wrong."""
 
+import os
+import shutil
 import sqlite3
 import stat
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,7 @@ import pytest
 
 from fanfold import durable, manifest
 from fanfold.feed import runs
-from fanfold.feed.index import Index
+from fanfold.feed.index import KEPT_INDEXES, KEPT_SECONDS, Index
 from tests.conftest import TS, FeedDir, MakeFeed, tree
 
 LATER = "20260103T000000Z"
@@ -115,3 +118,24 @@ def test_without_a_place_it_is_made_each_time(feed: FeedDir, tmp_path: Path) -> 
     (tmp_path / "file").touch(stat.S_IRUSR)
     assert known(feed, tmp_path / "file" / "index") == EXPECTED
     assert runs.complete(feed.open()) == [TS, LATER]
+
+
+def test_indexes_that_nobody_needs_are_removed(feed: FeedDir, make_feed: MakeFeed, tmp_path: Path) -> None:
+    """A new index removes those of feeds that are gone, of long ago, and of too many; one in use stays."""
+    folder = tmp_path / "cache"
+    gone = make_feed(folder="gone")
+    Index(gone.open(), folder / "gone.2.sqlite")
+    shutil.rmtree(gone.data_dir)
+    assert known(feed, folder / "used.2.sqlite") == EXPECTED
+    assert {path.name for path in folder.iterdir()} == {"used.2.sqlite", "used.2.feed"}
+    for number in range(KEPT_INDEXES + 5):
+        path = folder / f"{number}.1.sqlite"
+        path.touch()
+        os.utime(path, (time.time() - number - 60,) * 2)
+    os.utime(folder / "0.1.sqlite", (time.time() - KEPT_SECONDS - 60,) * 2)
+    Index(feed.open(), folder / "new.2.sqlite")
+    left = sorted(path.name for path in folder.glob("*.sqlite"))
+    assert len(left) == KEPT_INDEXES
+    assert {"new.2.sqlite", "used.2.sqlite", "1.1.sqlite"} <= {*left}
+    assert "0.1.sqlite" not in left
+    assert f"{KEPT_INDEXES}.1.sqlite" not in left

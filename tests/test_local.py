@@ -99,5 +99,5 @@ def test_a_second_run_is_told_who_works_and_that_the_run_is_complete(make_feed: 
             # It may also find the run complete when it looks at it for the first time.
             assert second.result().summary == summary
         except BusyError as error:
-            assert str(error).startswith(f"run {TS} is complete: another process has just ended it")  # noqa: PT017
+            assert str(error).startswith(f"another process has just finished run {TS}: run again to")  # noqa: PT017
     assert local.run(feed.open(), TS, quiet).summary.rows_out == 1

@@ -646,7 +646,7 @@ def columns_of(kinds: dict[str, str], values: list[str], records: str) -> Any:
     table = pa.table(
         Stream(
             list(zip(kinds, values, strict=True)),
-            lambda arrow: Rows(record, places, arrow=arrow),
+            lambda arrow: Rows(record, places, form=arrow),
             lambda: [found.merged],
         )
     )
@@ -704,7 +704,7 @@ def test_many_rows_are_many_batches() -> None:
     record = Field(kind="object", inside=(Field("n", type="BIGINT"),))
     found = read_with(Reader(record, Others.REFUSE), [b"".join(b'{"n":%d}\n' % n for n in range(200_000))])
     table = pa.table(
-        Stream([("n", "BIGINT")], lambda arrow: Rows(record, [(SLOT, 0, 0)], arrow=arrow), lambda: [found.merged])
+        Stream([("n", "BIGINT")], lambda arrow: Rows(record, [(SLOT, 0, 0)], form=arrow), lambda: [found.merged])
     )
     assert len(table.column("n").chunks) > 2
     assert sum(map(int, table.column("n").to_pylist())) == 200_000 * 199_999 // 2

@@ -21,6 +21,7 @@ from fanfold.engine.output import Source, write
 from fanfold.errors import DataError
 from fanfold.manifest import Column
 from fanfold.native import Field, Joined, Others, Reader, Rows
+from fanfold.spec.model import Output
 from tests.core import frozen_table, read_with
 
 SLOT, NUMBER, ITEM, JOIN = Rows.SLOT, Rows.NUMBER, Rows.ITEM, Rows.JOIN
@@ -34,7 +35,7 @@ def source_of(content: bytes, types: dict[str, str], declared: Sequence[str] = (
     assert not found.wrong
     flat = [Column(name, kind, "record", [name]) for name, kind in types.items()]
     places = [(SLOT, 0, slot) for slot in range(len(flat))]
-    return Source(lambda wanted, arrow: Rows(record, wanted, arrow=arrow), lambda: [found.merged], flat, places, 100)
+    return Source(lambda wanted, arrow: Rows(record, wanted, form=arrow), lambda: [found.merged], flat, places, 100)
 
 
 def by_sql(source: Source, *columns: str) -> list[Column]:
@@ -87,9 +88,9 @@ def test_a_column_by_sql_has_the_form_of_its_type(tmp_path: Path, expression: st
     source = source_of(ONE_OF_EACH, EVERY_TYPE, DECLARED)
     columns = by_sql(source, expression, "1")
     assert columns[0].type == kind
-    assert write(tmp_path / "1.csv", "csv", columns, source) == 1
+    assert write(tmp_path / "1.csv", Output(format="csv"), columns, source) == 1
     assert (tmp_path / "1.csv").read_bytes() == f"c0,c1\n{written},1\n".encode()
-    write(tmp_path / "1.parquet", "parquet", columns, source)
+    write(tmp_path / "1.parquet", Output(format="parquet"), columns, source)
     with duckdb.connect() as connection:
         found = connection.sql(f"SELECT c0 FROM '{tmp_path / '1.parquet'}'").types
     assert str(found[0]).replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ") == kind
@@ -103,7 +104,7 @@ def test_doubles_by_sql_are_written_as_they_read_back(tmp_path: Path) -> None:
     numbers += [0.0, -0.0, 5e-324, 1e15, 1e16, 1e-4, 1e-5, 1e22, 1e23, 123456789012345680.0]
     content = "\n".join(f'{{"x":{number!r}}}' for number in numbers).encode()
     source = source_of(content, {"x": "DOUBLE"}, ["x"])
-    write(tmp_path / "1.csv", "csv", [source.flat[0], *by_sql(source, "x")], source)
+    write(tmp_path / "1.csv", Output(format="csv"), [source.flat[0], *by_sql(source, "x")], source)
     assert lines(tmp_path / "1.csv")[1:] == [[repr(number)] * 2 for number in numbers]
 
 
@@ -112,9 +113,9 @@ def test_values_beside_sql_stay_as_they_were_written(tmp_path: Path) -> None:
     content = b'{"n":12.50,"i":1E1}\n{"n":-0.0,"i":-0}\n{"n":null}\n{"n":1e2,"i":7}'
     source = source_of(content, {"n": "DECIMAL(18,2)", "i": "BIGINT"})
     columns = [*source.flat, *by_sql(source, "n * 2", "i + 1")]
-    assert write(tmp_path / "1.csv", "csv", columns, source) == 4
+    assert write(tmp_path / "1.csv", Output(format="csv"), columns, source) == 4
     assert (tmp_path / "1.csv").read_text() == ("n,i,c0,c1\n12.50,1E1,25.00,11\n-0.0,-0,0.00,1\n,,,\n1e2,7,200.00,8\n")
-    write(tmp_path / "1.parquet", "parquet", columns, source)
+    write(tmp_path / "1.parquet", Output(format="parquet"), columns, source)
     assert pq.read_table(tmp_path / "1.parquet").to_pydict() == {
         "n": [Decimal("12.50"), Decimal("0.00"), None, Decimal("100.00")],
         "i": [10, 0, None, 7],
@@ -150,9 +151,9 @@ def test_a_table_is_quoted_alike_with_sql_and_without(tmp_path: Path) -> None:
     content = "\n".join(json.dumps({"t": text, "#t": None if i % 2 else text}) for i, text in enumerate(TEXTS))
     source = source_of(content.encode(), {"t": "VARCHAR", "#t": "VARCHAR", 'a"\n,': "VARCHAR", "": "VARCHAR"})
     columns = [*source.flat, source.flat[0]]
-    assert write(tmp_path / "1.csv", "csv", columns, source) == len(TEXTS)
+    assert write(tmp_path / "1.csv", Output(format="csv"), columns, source) == len(TEXTS)
     with_sql = [*source.flat, Column("t", "VARCHAR", "spec", [], expression="t")]
-    assert write(tmp_path / "2.csv", "csv", with_sql, source) == len(TEXTS)
+    assert write(tmp_path / "2.csv", Output(format="csv"), with_sql, source) == len(TEXTS)
     assert (tmp_path / "2.csv").read_bytes() == (tmp_path / "1.csv").read_bytes()
     assert (tmp_path / "1.csv").read_bytes().startswith(b't,"#t","a""\n,","",t\n')
 
@@ -163,9 +164,9 @@ def test_names_that_sql_does_not_tell_apart_are_columns_of_their_own(tmp_path: P
     content = json.dumps({name: str(i) for i, name in enumerate(names)}).encode()
     source = source_of(content, dict.fromkeys(names, "VARCHAR"))
     expression = Column("x", "VARCHAR", "spec", [], expression='"column_0" || merged_rows || A')
-    assert write(tmp_path / "1.csv", "csv", [*reversed(source.flat), expression], source) == 1
+    assert write(tmp_path / "1.csv", Output(format="csv"), [*reversed(source.flat), expression], source) == 1
     assert lines(tmp_path / "1.csv") == [[*reversed(names), "x"], ["6", "5", "4", "3", "2", "1", "0", "450"]]
-    write(tmp_path / "1.parquet", "parquet", [source.flat[0], *source.flat[2:3], expression], source)
+    write(tmp_path / "1.parquet", Output(format="parquet"), [source.flat[0], *source.flat[2:3], expression], source)
     assert pq.read_table(tmp_path / "1.parquet").to_pydict() == {"A": ["0"], "_": ["2"], "x": ["450"]}
 
 
@@ -200,14 +201,14 @@ def test_records_are_joined_exploded_and_written(tmp_path: Path) -> None:
         (SLOT, 0, 0), (SLOT, 0, 1), (SLOT, 0, 2), (SLOT, 1, 0), (SLOT, 1, 1), (JOIN, 0, 1), (NUMBER, 0, 0), (ITEM, 0, 0)
     ]  # fmt: skip
     source = Source(
-        lambda wanted, arrow: Rows(ORDER, wanted, ((0, False), (1, False)), joins=joins, arrow=arrow),
+        lambda wanted, arrow: Rows(ORDER, wanted, ((0, False), (1, False)), joins=joins, form=arrow),
         lambda: [found.merged],
         flat,
         places,
         100,
     )
     columns = [*flat, *by_sql(source._replace(flat=flat[3:5]), "n + 1", "sku")]
-    assert write(tmp_path / "1.parquet", "parquet", columns, source) == 3
+    assert write(tmp_path / "1.parquet", Output(format="parquet"), columns, source) == 3
     expected = {
         "id": ["7", "7", "8"],
         "o_t": ["", "", None],
@@ -224,7 +225,7 @@ def test_records_are_joined_exploded_and_written(tmp_path: Path) -> None:
     with duckdb.connect() as connection:
         rows = connection.execute(f"SELECT * FROM '{tmp_path / '1.parquet'}'").fetchall()
     assert rows == list(zip(*expected.values(), strict=True))
-    write(tmp_path / "1.csv", "csv", columns, source)
+    write(tmp_path / "1.csv", Output(format="csv"), columns, source)
     assert (tmp_path / "1.csv").read_text() == (
         "id,o_t,o_j,sku,n,customer_name,_source_record,_source_item,c0,c1\n"
         '7,"","[1.0,{""x"":""y""}]",s,10,Ann,1,1,11,s\n'
@@ -240,8 +241,8 @@ def test_a_table_may_have_very_many_columns(tmp_path: Path) -> None:
     content = "\n".join(json.dumps({f"f{i}": i + 0.5 for i in range(row, 1_500, 7)}) for row in range(600))
     source = source_of(content.encode(), types)
     columns = [*source.flat, *by_sql(source, "f1 + 1")]
-    assert write(tmp_path / "1.csv", "csv", columns, source) == 600
-    assert write(tmp_path / "1.parquet", "parquet", columns, source) == 600
+    assert write(tmp_path / "1.csv", Output(format="csv"), columns, source) == 600
+    assert write(tmp_path / "1.parquet", Output(format="parquet"), columns, source) == 600
     header, first, *_ = lines(tmp_path / "1.csv")
     assert header == [*types, "c0"]
     assert first == [*(f"{i + 0.5}" if i % 7 == 0 else "" for i in range(1_500)), ""]
@@ -254,9 +255,9 @@ def test_a_table_without_rows_has_its_columns(tmp_path: Path) -> None:
     source = source_of(b'{"a":1}', {"a": "BIGINT", "b": "VARCHAR"})._replace(windows=list)
     columns = [*source.flat, *by_sql(source, "a + 1")]
     for number, wanted in enumerate((source.flat, columns)):
-        assert write(tmp_path / f"{number}.csv", "csv", wanted, source) == 0
+        assert write(tmp_path / f"{number}.csv", Output(format="csv"), wanted, source) == 0
         assert lines(tmp_path / f"{number}.csv") == [[column.name for column in wanted]]
-    assert write(tmp_path / "1.parquet", "parquet", columns, source) == 0
+    assert write(tmp_path / "1.parquet", Output(format="parquet"), columns, source) == 0
     assert str(pq.read_schema(tmp_path / "1.parquet")) == "a: int64\nb: string\nc0: int64"
 
 
@@ -267,7 +268,8 @@ def test_a_table_is_written_twice_with_the_same_bytes(tmp_path: Path) -> None:
     columns = [*source.flat, *by_sql(source, "a % 3")]
     for form in ("csv", "parquet"):
         (tmp_path / "2").write_bytes(b"before" * 1_000_000)
-        assert write(tmp_path / "1", form, columns, source) == write(tmp_path / "2", form, columns, source) == 100_000
+        made = [write(tmp_path / name, Output.model_validate({"format": form}), columns, source) for name in "12"]
+        assert made == [100_000, 100_000]
         assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
 
 
@@ -276,7 +278,7 @@ def test_an_expression_that_fails_names_itself(tmp_path: Path) -> None:
     source = source_of(b'{"a":"x"}', {"a": "VARCHAR"})
     for form in ("csv", "parquet"):
         with pytest.raises(DataError, match=r"^denormalize\.columns: .*'x'"):
-            write(tmp_path / "1", form, by_sql(source, "a::BIGINT"), source)
+            write(tmp_path / "1", Output.model_validate({"format": form}), by_sql(source, "a::BIGINT"), source)
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])
@@ -293,13 +295,18 @@ def test_an_error_of_reading_reaches_the_caller_as_it_is(tmp_path: Path, form: s
 
     columns = by_sql(source, "a + 1")
     with pytest.raises(OSError, match="merged") as caught:
-        write(tmp_path / "1", form, columns, source._replace(windows=failing))
+        write(tmp_path / "1", Output.model_validate({"format": form}), columns, source._replace(windows=failing))
     assert caught.value is lost
     with pytest.raises(ValueError, match="damaged merged records"):
-        write(tmp_path / "1", form, columns, source._replace(windows=lambda: [whole[:-1]]))
+        write(
+            tmp_path / "1",
+            Output.model_validate({"format": form}),
+            columns,
+            source._replace(windows=lambda: [whole[:-1]]),
+        )
     wrong = source._replace(flat=[Column("a", "DATE", "record", ["a"])])
     with pytest.raises(ValueError, match="refuses a call"):
-        write(tmp_path / "1", form, by_sql(wrong, "a + 1"), wrong)
+        write(tmp_path / "1", Output.model_validate({"format": form}), by_sql(wrong, "a + 1"), wrong)
 
 
 LARGE = """
@@ -310,6 +317,7 @@ if sys.argv[3] == "alone":
 else:
     import pyarrow.dataset
 from fanfold.engine.output import Source, write
+from fanfold.spec.model import Output
 from fanfold.manifest import Column
 from fanfold.native import Field, Others, Reader, Rows
 
@@ -321,13 +329,14 @@ times = int(sys.argv[2])
 kinds = {"a": "BIGINT", "t": "VARCHAR", "n": "DECIMAL(18,2)"}
 flat = [Column(name, kind, "record", [name]) for name, kind in kinds.items()]
 source = Source(
-    lambda places, arrow: Rows(record, places, arrow=arrow),
+    lambda places, arrow: Rows(record, places, form=arrow),
     lambda: (merged for _ in range(times)), flat, [(0, 0, i) for i in range(3)], 60,
 )
 columns = [*flat, Column("d", "DECIMAL(18,2)", "spec", [], expression="(n * 2)::DECIMAL(18,2)")]
 for form in ("csv", "parquet"):
     target = Path(sys.argv[1], f"{sys.argv[3]}.{form}")
-    print(write(target, form, columns, source), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    made = write(target, Output.model_validate({"format": form}), columns, source)
+    print(made, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 
 

@@ -166,6 +166,7 @@ BAD_FILES: list[tuple[str, str, bytes, dict[str, Any], int | None, int | None]] 
     ("unreadable", "a.parquet", b"no Parquet", {}, None, None),
     ("bad_header", "a.csv", b"a,a\n1,2\n", {}, 1, 0),
     ("bad_utf8", "a.csv", b"a,\xff\n1,2\n", {}, 1, 0),
+    ("wrong_encoding", "a.csv", "a\n1\n".encode("utf-16"), {}, None, None),
     ("pointer_not_found", "a.json", b'{"e":[{"i":1}]}', {"input": {"records_at": "/d"}}, 1, 14),
     ("syntax", "a.json", b"\nno JSON\n", {}, 2, 1),
     ("truncated", "a.json", b'[{"i":1', {}, 1, 7),

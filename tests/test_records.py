@@ -21,7 +21,7 @@ from fanfold.native import Field, Form, Others, Piece, Reader, Wrong
 from fanfold.records.content import WINDOW_BYTES
 from fanfold.records.read import Door, FileRead, Rules, fields_of_csv
 from fanfold.schema.declared import known_fields
-from fanfold.spec.model import Spec
+from fanfold.spec.model import Input, Spec
 from tests import hostile
 from tests.core import entries, parsed, raw, read_csv, read_json, read_with, slots
 from tests.oracle import by_grammar, by_library
@@ -904,10 +904,10 @@ def test_a_bad_record_is_described(tmp_path: Path, line: int, place: tuple[int, 
 def test_the_header_of_a_csv_names_its_fields(tmp_path: Path) -> None:
     """The names of a CSV are told without its records, be it compressed; a header that is none is said to be so."""
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b'b,"a,""x"""\n1\n'))
-    assert fields_of_csv(str(tmp_path / "a.csv.gz")) == ["b", 'a,"x"']
+    assert fields_of_csv(str(tmp_path / "a.csv.gz"), Input()) == ["b", 'a,"x"']
     (tmp_path / "b.csv").write_bytes(b"a,a\n1,2\n")
     with pytest.raises(UnreadableError, match="expected a name for each column"):
-        fields_of_csv(str(tmp_path / "b.csv"))
+        fields_of_csv(str(tmp_path / "b.csv"), Input())
 
 
 NESTED_LINES = {

@@ -16,6 +16,7 @@ from fanfold.native import Field, Joined, Others, Reader, Rows
 from fanfold.records.read import fields_of_csv
 from fanfold.records.references import Reference, check_header, opened
 from fanfold.spec.merge import Merge
+from fanfold.spec.model import Input
 from tests.conftest import TS, MakeFeed
 from tests.core import read_with
 
@@ -122,10 +123,10 @@ def test_the_header_of_a_csv_is_read_whole_wherever_its_bytes_are_cut(tmp_path: 
     for cut in range(len(head) + 2):
         content = head + b"1,2,3\n"
         (tmp_path / "c.csv.gz").write_bytes(gzip.compress(content[:cut]) + gzip.compress(content[cut:]))
-        assert fields_of_csv(str(tmp_path / "c.csv.gz")) == names, cut
+        assert fields_of_csv(str(tmp_path / "c.csv.gz"), Input()) == names, cut
     many = [f"{n}_{'x' * 900}" for n in range(2000)]
     (tmp_path / "c.csv").write_text(",".join(many) + "\n1\n", "utf-8")
-    assert fields_of_csv(str(tmp_path / "c.csv")) == many
+    assert fields_of_csv(str(tmp_path / "c.csv"), Input()) == many
 
 
 def test_values_of_parquet_have_the_types_of_their_columns(tmp_path: Path) -> None:
@@ -169,7 +170,7 @@ def test_a_reference_may_have_no_rows(name: str, content: str, tmp_path: Path) -
         ("c.json", '{"name":1}', MissingError, "c.json:1: column 'id' is not there, expected one of 'name'"),
         ("c.csv", "id,name\n1,Ann\n2,Bob,x\n", DataError, "c.csv:3: found '2', expected as many fields as the header"),
         ("c.csv", "id,name\n1\n", DataError, "(ragged_line), expected every record to be good"),
-        ("c.csv", b"id,name\n1,\xe9\n", DataError, "expected UTF-8 (bad_utf8), expected every record to be good"),
+        ("c.csv", b"id,name\n1,\xe9\n", DataError, "as in merge.encoding: latin-1 (bad_utf8), expected every record"),
         ("c.csv", 'id,name\n1,"A"x\n', DataError, "(bad_quote), expected every record to be good"),
         ("c.json", '[{"id":1},\n{"id":NaN}]', DataError, "c.json:2: found 'NaN', expected"),
         ("c.json", "", DataError, "(empty_file), expected every record to be good"),

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -136,12 +137,13 @@ def test_a_replay_that_was_cut_short_is_completed_by_a_second_one(
     def kill(*_: object) -> None:
         raise Killed
 
-    write, name = durable.write, f"{TS}/1:1"
+    def is_decision(files: Mapping[Path, bytes]) -> bool:
+        return all(path.suffix == ".json" for path in files)
+
+    write, name = durable.write_all, f"{TS}/1:1"
     with monkeypatch.context() as patched:
         if where == "before the decision":
-            patched.setattr(
-                durable, "write", lambda path, content: kill() if path.suffix == ".json" else write(path, content)
-            )
+            patched.setattr(durable, "write_all", lambda files: kill() if is_decision(files) else write(files))
         else:
             patched.setattr(archive, "archive", kill)
         with pytest.raises(Killed):
@@ -232,5 +234,10 @@ def test_the_command_line_lists_and_shows(feed: FeedDir, tmp_path: Path) -> None
     assert f"{TS}/1:2" in fanfold("quarantine", "list", feed.spec_path).stdout
     shown = json.loads(fanfold("quarantine", "show", feed.spec_path, f"{TS}/1:2").stdout)
     assert (shown["item"], shown["bad"]["record"]) == (f"{TS}/1:2", 2)
-    wrong = fanfold("quarantine", "replay", feed.spec_path, "--with", tmp_path / "corrected")
-    assert (wrong.returncode, "expected one --with" in wrong.stderr) == (2, True)
+    wrong = fanfold("quarantine", "replay", feed.spec_path, f"{TS}/1:2", f"{TS}/1:3", "--with", tmp_path / "corrected")
+    assert (wrong.returncode, "or one ITEM --with its text" in wrong.stderr) == (2, True)
+    assert fanfold("quarantine", "discard", feed.spec_path).returncode == 2
+    done = fanfold("quarantine", "discard", feed.spec_path, "--code", "truncated")
+    assert done.stdout == f"{TS}/1/bad.json: discarded\n"
+    assert names() == [f"{TS}/1:2", f"{TS}/1:3"]
+    assert names("--all", "--code", "truncated") == [f"{TS}/1/bad.json"]

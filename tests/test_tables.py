@@ -9,7 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
+import pyarrow as pa  # type: ignore[import-untyped]
 import pytest
 from pyarrow import parquet
 
@@ -463,8 +463,8 @@ def test_two_lines_of_one_key_are_named_by_all_parts(make_feed: MakeFeed) -> Non
 def test_a_record_without_a_match_is_named_by_all_parts(make_feed: MakeFeed) -> None:
     """Quarantined, it says which parts were found; failing, the group does."""
     records = [{"id": 1, "country": "CH"}, {"id": 9, "country": "CH"}]
-    limits = {"quarantine": {"max_bad_records_percent": 50}}
-    feed, summary = joined(make_feed, records, merge={"on_missing": "quarantine"}, **limits)
+    limits = {"max_bad_records_percent": 50}
+    feed, summary = joined(make_feed, records, merge={"on_missing": "quarantine"}, quarantine=limits)
     assert summary.records_quarantined == 1
     bad = json.loads((feed.data_dir / f"quarantine/{TS}/1/records.jsonl").read_bytes())
     assert bad["message"].startswith("found 'CH', '9' in 'country', 'id', expected a key of 'customers.csv'")
@@ -506,6 +506,18 @@ def test_a_key_that_can_never_match_is_refused(make_feed: MakeFeed) -> None:
         )
         with pytest.raises(DataError, match="expected"):
             plan(feed.open())
+
+
+def test_an_object_where_a_list_is_expected_is_one_element_in_its_table(make_feed: MakeFeed) -> None:
+    """`denormalize.single` holds for the arrays of all tables, and for the keys in them."""
+    records = [{"id": 1, "a": {"c": "1", "b": 7}}, {"id": 2, "a": [{"c": "9", "b": [8, 9]}]}, {"id": 3, "a": None}]
+    merge = [{"reference": "customers.csv", "key": {"record": "a.c", "reference": "customer_id"}, "into": "customer"}]
+    tables = {"top": {}, "a": {"explode": ["a"], "keys": ["id"]}, "b": {"explode": ["a.b"], "keys": ["id", "a.c"]}}
+    keys = {**PLAIN, "merge": merge, "denormalize": {"single": True}, "tables": tables}
+    feed = make_feed({"a.json": records}, **keys)
+    assert feed.run().records_unmatched == 1
+    assert (text(feed, "a")[1:], text(feed, "b")[1:]) == (["1,1,Ann", "2,9,"], ["1,1,7", "2,9,8", "2,9,9"])
+    assert recount(feed.at(), committed(feed)).gaps == []
 
 
 # The core.

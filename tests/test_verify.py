@@ -167,7 +167,7 @@ def test_large_rows_are_recounted(make_feed: MakeFeed) -> None:
     feed.run()
     found = recounted(feed)
     assert (found.gaps, found.rows) == ([], 1)
-    display.print_summary(feed.verify(), {}, feed.data_dir)
+    display.print_summary(feed.verify(), {}, feed.data_dir, feed.open().spec.output.csv)
 
 
 # Every digit counts: of each value, and of a sum that no double holds.

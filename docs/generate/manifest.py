@@ -3,10 +3,11 @@
 import inspect
 
 from docs.generate.words import NOTE, joined, keys
-from fanfold.manifest import ArchivedFile, Column, Manifest, Packed, Published, TableOfRun
+from fanfold.manifest import FORMAT, ArchivedFile, Column, Manifest, Packed, Published, TableOfRun
 
 # A key without a meaning, or a meaning without a key, stops the generator.
 MANIFEST = {
+    "format": "The form of what Fanfold has written down about the run; 0 where it is missing.",
     "fanfold": "Version of Fanfold that made the run.",
     "duckdb": "Version of DuckDB that it used.",
     "spec": "The spec of the run, with every default and without `data_dir`.",
@@ -73,6 +74,10 @@ def page() -> str:
                 "give the same bytes."
             ),
             keys(Manifest, MANIFEST),
+            (
+                f"This version writes format {FORMAT}, and reads all up to it. A manifest of a later format is refused "
+                "with the version that wrote it. A run that was purged keeps its manifest in `.fanfold/runs`."
+            ),
             "## Each of tables",
             keys(TableOfRun, TABLE),
             "## Each of columns",

@@ -32,7 +32,7 @@ def page() -> str:
     tasks = _functions("fanfold.airflow.tasks", "FeedTasks")
     listed = [[f"`{_task_id(name)}`", _first_line(task)] for name, task in tasks.items() if not name.startswith("_")]
     raised = [name for name in fanfold.__all__ if name.endswith("Error")]
-    counts = [field.name for field in msgspec.structs.fields(Summary) if field.type in {int, str}]
+    counts = [field.name for field in msgspec.structs.fields(Summary) if field.name not in {"subdirs", "references"}]
     return joined(
         [
             "# Python",
@@ -63,7 +63,9 @@ def page() -> str:
                 "`file:///data/transactions/denormalized`. A run without an output has no event. The event's `extra` "
                 "has the `uri` of the run's own folder, and its counts: "
                 + ", ".join(f"`{name}`" for name in counts)
-                + ". [Consume the output](../guides/output.md#when-a-run-is-complete) shows a DAG that waits for it."
+                + ". With `tables` it has `rows_out.<table>` for each of them instead of `rows_out`, and so has "
+                "what `verify_run` returns. [Consume the "
+                "output](../guides/output.md#when-a-run-is-complete) shows a DAG that waits for it."
             ),
         ]
     )

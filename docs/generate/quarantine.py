@@ -6,6 +6,7 @@ import msgspec
 
 from docs.generate.words import NOTE, joined, table
 from fanfold.faults import CODES, OF_VALUES
+from fanfold.feed.corrections import Correction
 from fanfold.manifest import BadFile, BadRecord
 
 
@@ -25,6 +26,12 @@ def page() -> str:
             *_shape(BadRecord),
             "## A bad file",
             *_shape(BadFile),
+            "## Export and replay",
+            (
+                "`fanfold quarantine export` prints one object per open item, and `replay --with` takes the same "
+                "objects, one per line or in an array. [Replay of many](../guides/upkeep.md#many-bad-records) shows it."
+            ),
+            *_shape(Correction),
             "## Codes",
             (
                 "The list is stable: a code keeps its meaning, and new codes may be added. If every record of a file "

@@ -119,7 +119,8 @@ def _members(annotation: Any) -> list[Any]:
 
 def _inside(annotation: Any) -> str:
     """Return what follows the key of a section: `tables.<name>.explode`."""
-    return {list: "[].", dict: ".<name>."}.get(typing.get_origin(annotation) or object, ".")
+    origin = typing.get_origin(annotation)
+    return "[]." if origin is list else ".<name>." if origin is dict else "."
 
 
 def _type(field: FieldInfo) -> str:

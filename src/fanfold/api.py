@@ -10,7 +10,7 @@ from fanfold import audit as auditing
 from fanfold.audit import Audit
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError, FanfoldError
-from fanfold.feed import runs
+from fanfold.feed import purged, runs
 from fanfold.feed import status as statuses
 from fanfold.feed.status import RunStatus
 from fanfold.layout import Run
@@ -104,11 +104,14 @@ def status(spec: AnyPath, *, data_dir: AnyPath | None = None) -> list[RunStatus]
 
 
 def verified(run: Run, committed: Manifest, *, deep: bool, audit_percent: float) -> tuple[Recount, Audit | None]:
-    """Return what was counted, with all gaps that were found; and the audit, where more than 0 % is audited."""
+    """Return what was counted, with all gaps that were found; and the audit, where more than 0 % is audited.
+
+    What was purged of the run is neither made again nor audited: `lost` says so.
+    """
     found = recount.recount(run, committed)
-    report = auditing.audit(run, committed, audit_percent) if audit_percent else None
+    report = auditing.audit(run, committed, audit_percent) if audit_percent and not found.lost else None
     gaps = [*found.gaps, *map(str, report.findings if report else ())]
-    if deep and not gaps:
+    if deep and not gaps and {*purged.kinds(run)} <= {"output"}:
         gaps = restore.differences(run, committed)
     return msgspec.structs.replace(found, gaps=gaps), report
 

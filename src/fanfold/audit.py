@@ -20,6 +20,7 @@ import pickle
 import re
 import sqlite3
 import sys
+import tempfile
 import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
@@ -43,6 +44,7 @@ from fanfold.manifest import ArchivedFile, BadRecord, Column, Manifest, SubdirSu
 from fanfold.spec.merge import Merge
 from fanfold.spec.model import Input, Spec
 from fanfold.spec.paths import Way, way_of, written
+from fanfold.spec.texts import CsvInput
 
 What = Literal["missing", "extra", "changed", "doubled"]
 Cells = list[str | None]
@@ -122,7 +124,8 @@ def audit(run: Run, committed: Manifest, sample_percent: float = 100) -> Audit:
     """
     with localcontext(Context(prec=1000, traps=[])):
         auditor = _Auditor(run, committed, sample_percent)
-        numbers = {*committed.summary.subdirs, *committed.outputs, *committed.quarantined}
+        outputs = [n for table in committed.each_table.values() for n in table.outputs]
+        numbers = {*committed.summary.subdirs, *outputs, *committed.quarantined}
         for n in sorted(numbers | {str(file.subdir) for file in committed.files}):
             auditor.check_subdir(n)
         auditor.check_columns()
@@ -140,15 +143,83 @@ CHUNK_BYTES, MOST_LINE_BYTES, BATCH_ROWS = 1 << 20, 1 << 28, 1000
 DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError)
 # What is read where a bad record begins: no UTF-8 has this character.
 BAD = "\udc00"
+FORMULA = re.compile(r"(?!-Infinity\Z)[=+\-@\t\r]")
 BLANKS, LINE_ENDS, NOTHING = re.compile(r"[ \t\r\n]*"), re.compile(r"(?:\r?\n)*"), re.compile("")
-CELL = r'(?:"(?:[^"]++|"")*+"|(?:[^",\r\n]++|\r(?!\n))*+)'
-LINE = re.compile(rf"({CELL}(?:,{CELL})*+)(?:\r?\n|\Z)")
-CELLS = re.compile(r'(?:^|,)(?:(")((?:[^"]++|"")*+)"|([^",]*+))')
 
 
 def _refuse(found: object, expected: str = "a good record, or one in quarantine at its place") -> NoReturn:
     msg = f"found {str(found)[:40]!r}, expected {expected}"
     raise ValueError(msg)
+
+
+class _Csv:
+    """A dialect of CSV; a table is written in one, too."""
+
+    def __init__(self, delimiter: str, quote: str, nulls: Iterable[str]) -> None:
+        """Begin; `nulls` are what stands for null where it is not in quotes."""
+        d, q, plain = re.escape(delimiter), re.escape(quote) or r"(?!)", re.escape(delimiter + quote)
+        self._quote, self._nulls, self._delimiter = quote, {*nulls}, delimiter
+        text = rf"(?:[^{re.escape(quote)}]++|{q}{q})*+"
+        text, value = text if quote else "", rf"(?:[^{plain}\r\n]++|\r(?!\n))*+"
+        cell = f"(?:{q}{text}{q}|{value})"
+        self.line = re.compile(rf"({cell}(?:{d}{cell})*+)(?:\r?\n|\Z)")
+        self._cells = re.compile(rf"(?:^|{d})(?:({q})({text}){q}|([^{plain}]*+))")
+
+    @classmethod
+    def of(cls, given: CsvInput) -> "_Csv":
+        """Return the dialect of files that come in: nothing stands for null, too."""
+        return cls(given.delimiter, given.quote, ["", *given.nulls])
+
+    def cells(self, line: str) -> Cells:
+        """Return the cells of a line."""
+        if not self._quote or self._quote not in line:
+            return [None if cell in self._nulls else cell for cell in line.split(self._delimiter)]
+        found, twice = self._cells.findall(line), self._quote * 2
+        return [
+            text.replace(twice, self._quote) if quote else None if plain in self._nulls else plain
+            for quote, text, plain in found
+        ]
+
+
+def _as_utf8(file: Any, encoding: str) -> Any:
+    """Return a file of text as UTF-8; bytes that its encoding does not have become surrogates, which no UTF-8 has."""
+    if encoding == "utf-8":
+        return file
+    part = file.read(2)
+    orders = {b"": "utf-16-le", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+    name = encoding if encoding != "utf-16" else orders.get(part) or _refuse(part, "a byte order mark")
+    decoder = codecs.getincrementaldecoder(name)("surrogatepass" if "16" in name else "surrogateescape")
+    made = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    with contextlib.suppress(*DAMAGE):
+        while part:
+            made.write(decoder.decode(part).encode("utf-8", "surrogatepass"))
+            part = file.read1(CHUNK_BYTES)
+    made.seek(0)
+    return made
+
+
+class _Escaped(str):
+    """A cell that begins with ' before what a spreadsheet would run: it stands for a text with it, or without."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        """Say whether it stands for a text."""
+        return str(self) == str(other) or str(self)[1:] == other
+
+
+def _unescaped(text: str | None) -> str | None:
+    """Return a cell of a table whose formulas are escaped; one that should be is no text of a record."""
+    is_escaped = text is not None and text.startswith("'")
+    plain = text[1:] if text and is_escaped else text
+    if not plain or not FORMULA.match(plain) or NUMBER.fullmatch(plain):
+        return text
+    return _Escaped(text) if is_escaped else f"{text}, which is not escaped"
+
+
+# With these codes, what a line has is not known.
+OF_SIZE = {"record_too_large", "truncated", "too_many_fields"}
 
 
 class _Ahead(deque[Item]):
@@ -251,27 +322,20 @@ class _Text:
             if not self.more():
                 _refuse(self.text[self.at :])
 
-    def lines(self, blanks: re.Pattern[str]) -> Iterator[tuple[BadRecord | None, Cells]]:
+    def lines(self, blanks: re.Pattern[str], csv: _Csv) -> Iterator[tuple[BadRecord | None, Cells]]:
         """Yield the cells of each line of CSV, by RFC 4180: null where nothing stands; none of a line that is not."""
         while char := self.char(blanks):
             if char == BAD:
-                bad, line = self.bad_record(LINE.fullmatch)
-                yield bad, _cells(line[1]) if line else []
+                bad, line = self.bad_record(csv.line.fullmatch)
+                yield bad, csv.cells(line[1]) if line else []
                 continue
-            while not (line := LINE.match(self.text, self.at)) or not line[0].endswith("\n"):
+            while not (line := csv.line.match(self.text, self.at)) or not line[0].endswith("\n"):
                 if not self.more():
                     break
             if not line:
                 _refuse(self.text[self.at :])
             self.at = line.end()
-            yield None, _cells(line[1])
-
-
-def _cells(line: str) -> Cells:
-    """Return the cells of a line of CSV."""
-    if '"' not in line:
-        return [cell or None for cell in line.split(",")]
-    return [text.replace('""', '"') if quote else plain or None for quote, text, plain in CELLS.findall(line)]
+            yield None, csv.cells(line[1])
 
 
 # --- records
@@ -296,15 +360,21 @@ def _records(
     Raises:
         ValueError: something is neither a good record nor one in quarantine: the file cannot be followed.
     """
-    given = _given(settings, name)
-    with _opened(path) as file, _opened(path) as same:
-        most, is_parquet = 2 * settings.max_record_bytes, input_format(name) == "parquet"
+    given, is_parquet, csv = _given(settings, name), input_format(name) == "parquet", _Csv.of(settings.csv)
+    most, encoding = 2 * settings.max_record_bytes, "utf-8" if is_parquet else settings.encoding
+    with (
+        _opened(path) as packed,
+        _opened(path) as other,
+        contextlib.closing(_as_utf8(packed, encoding)) as file,
+        contextlib.closing(_as_utf8(other, encoding)) as same,
+    ):
         text, way, ahead = _Text(file, most, name, bad), _steps(settings.records_at), _Text(same, most, name, again)
         if input_format(name) == "json":
             around = [way_of(path) for path in settings.envelope]
             found = _json_records(text, way, _envelopes(ahead, way, around) if around else repeat({}))
         else:
-            found = _of_lines(((None, row) for row in _parquet_rows(path)) if is_parquet else text.lines(LINE_ENDS))
+            lines = ((None, row) for row in _parquet_rows(path)) if is_parquet else text.lines(LINE_ENDS, csv)
+            found = _of_lines(lines, has_header=is_parquet or settings.csv.header)
         ways = {way_of(path) for path in settings.parse}
         for number, (entry, value) in enumerate(found):
             is_bad = is_parquet and bad.fill() and (bad[0].file, bad[0].record) == (name, number)
@@ -333,11 +403,16 @@ def _of_url(text: str) -> str:
     return text
 
 
-def _of_lines(lines: Iterator[tuple[BadRecord | None, list[Any]]]) -> Iterator[Found]:
-    """Yield a record for each line, by the names in the first one."""
-    _, names = next(lines, (None, []))
-    yield None, dict.fromkeys(names)
+def _of_lines(lines: Iterator[tuple[BadRecord | None, list[Any]]], *, has_header: bool) -> Iterator[Found]:
+    """Yield a record for each line, by the names in the first one, or as many as the first that can be read has."""
+    held, names = list[tuple[BadRecord | None, list[Any]]](), list[str]()
     for bad, cells in lines:
+        held.append((bad, cells))
+        if has_header or (cells and (not bad or bad.code not in OF_SIZE)):
+            names = cells if has_header else [f"column_{number}" for number, _ in enumerate(cells, start=1)]
+            break
+    yield None, dict.fromkeys(names)
+    for bad, cells in chain(held[has_header:], lines):
         yield bad, dict(zip(names, cells, strict=True)) if len(cells) == len(names) else None
 
 
@@ -615,14 +690,14 @@ def _value_at(value: Any, steps: Iterable[str]) -> Any:
     return None
 
 
-def _elements(value: Any, way: Way, *, is_element: bool = True) -> Iterator[Any]:
-    """Yield a record, or the elements of the array at the end of a way, through arrays."""
+def _elements(value: Any, way: Way, *, single: bool, is_element: bool = True) -> Iterator[Any]:
+    """Yield a record, or the elements of the array at the end of a way, through arrays; `single` as in the spec."""
     if isinstance(value, list):
         for one in value:
-            yield from _elements(one, way)
+            yield from _elements(one, way, single=single)
     elif way and isinstance(value, dict):
-        yield from _elements(value.get(way[0]), way[1:], is_element=False)
-    elif not way and is_element:
+        yield from _elements(value.get(way[0]), way[1:], single=single, is_element=False)
+    elif not way and (is_element or (single and value is not None)):
         yield value
 
 
@@ -735,9 +810,10 @@ class _References:
         """Read them."""
         self._spec, self.names, self.matches = run.feed.spec, dict[str, list[str]](), dict[str, Match]()
         self.arrays = [tuple(way) for table in committed.each_table.values() for way in table.explode]
-        settings = self._spec.input.model_copy(update={"records_at": "", "parse": [], "envelope": []})
         for merge, frozen in zip(self._spec.merge, committed.summary.references, strict=True):
             path = run.feed.kept_reference_path(frozen.path, frozen.sha256)
+            read_by = {"records_at": "", "parse": [], "envelope": [], "encoding": merge.encoding, "csv": merge.csv}
+            settings = self._spec.input.model_copy(update=read_by)
             is_intact = path.is_file() and _content(path)[1] == frozen.sha256
             self._read(merge, _records(path, path.name, settings, _Ahead()) if is_intact else ())
             if not is_intact:
@@ -776,13 +852,11 @@ class _References:
 
     def lacking(self, record: Any) -> list[Merge]:
         """Return the references that a record, or one of its elements, has no match in."""
-        return [
-            merge
-            for merge in self._spec.merge
-            if any(
-                self.match(merge, one) is None for one in _elements(record, self.level(way_of(merge.record_keys[0])))
-            )
-        ]
+        found, single = [], self._spec.denormalize.single
+        for merge in self._spec.merge:
+            elements = _elements(record, self.level(way_of(merge.record_keys[0])), single=single)
+            found += [merge] if any(self.match(merge, one) is None for one in elements) else []
+        return found
 
 
 class _Rows:
@@ -937,8 +1011,17 @@ class _Rows:
 ROWS_AHEAD, MOST_FINDINGS, MOST_SHAPES = 1000, 50, 10_000
 # With these codes, a record that can be read is in quarantine by mistake.
 UNREADABLE = {
-    "json": {"syntax", "nan", "trailing_comma", "duplicate_key", "lone_surrogate", "bad_utf8", "control_character"},
-    "csv": {"ragged_line", "bad_quote", "bad_utf8"},
+    "json": {
+        "syntax",
+        "nan",
+        "trailing_comma",
+        "duplicate_key",
+        "lone_surrogate",
+        "bad_utf8",
+        "wrong_encoding",
+        "control_character",
+    },
+    "csv": {"ragged_line", "bad_quote", "bad_utf8", "wrong_encoding"},
     "parquet": {"bad_utf8"},
 }
 # What else can be wrong with a record that cannot be read.
@@ -1074,30 +1157,41 @@ class _Auditor:
         if number:
             self.found.not_audited["records outside of the sample"] += not is_sampled
             self.found.scalars += _leaves(record) if is_sampled else 0
-            self._check_trace(trace, self._references.lacking(record))
+            self._check_trace(trace)
+            if self._rows is self._tables[0]:
+                self._check_match(trace.place, self._references.lacking(record))
 
-    def _check_trace(self, trace: _Trace, lacking: list[Merge]) -> None:
+    def _check_trace(self, trace: _Trace) -> None:
         """Count what a good record brings beside its rows, and name what it has no place for."""
-        self._unmatched += bool(lacking) and self._rows is self._tables[0]
         for path, amount in trace.amounts:
             self._rows.sums[path] += _number(str(amount or 0))
-        for merge in lacking:
-            if merge.on_missing != "keep":
-                self.found.add("extra", trace.place, f"it has rows, and no match in {merge.reference!r}")
         key = f"{f'tables.{self._rows.name}' if self._rows.name else 'denormalize'}.columns"
         self.found.not_audited[f"values left out by {key}"] += _leaves(trace.left_out)
         for value in filter(_leaves, trace.lost):
             self.found.add("missing", trace.place, f"{str(value)[:80]!r} is in no column")
+
+    def _check_match(self, place: tuple[str, int], lacking: list[Merge]) -> None:
+        self._unmatched += bool(lacking)
+        for merge in lacking:
+            if merge.on_missing != "keep":
+                self.found.add("extra", place, f"it has rows, and no match in {merge.reference!r}")
 
     def _table(self, path: str) -> Iterator[Cells]:
         """Yield the rows of a table as texts, once its columns are those of the manifest."""
         place, names = self._run.feed.data_dir / path, [column.name for column in self._rows.columns]
         try:
             with place.open("rb") as file:
-                lines = (cells for _, cells in _Text(file, MOST_LINE_BYTES).lines(NOTHING))
+                form, mark = self._spec.output.csv, file.read(3)
+                file.seek(0)
+                csv = _Csv(form.delimiter, '"', [form.null])
+                lines = (cells for _, cells in _Text(file, MOST_LINE_BYTES).lines(NOTHING, csv))
+                if form.escape_formulas:
+                    lines = ([_unescaped(cell) for cell in cells] for cells in lines)
                 if path.endswith(".parquet"):
                     names = [name or "_" for name in names]
                     lines = ([_text_of(value) for value in row] for row in _parquet_rows(place))
+                elif mark and (mark == codecs.BOM_UTF8) != form.bom:
+                    self.found.add("changed", (path, 0), f"it begins with {mark!r}, and output.csv.bom is {form.bom}")
                 if (found := next(lines, [])) != names:
                     self.found.add("changed", (path, 0), f"found the columns {found}, expected {names}")
                 yield from lines

@@ -3,10 +3,11 @@
 import contextlib
 import ctypes
 import hashlib
+import itertools
 import os
 import shutil
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -54,6 +55,17 @@ def write(path: Path, content: bytes) -> None:
             return
     with writing(path) as file:
         file.write(content)
+
+
+def write_all(contents: Mapping[Path, bytes]) -> None:
+    """Write small files, each atomically, and all durably when this returns: faster than one after the other."""
+    make_all_dirs({path.parent for path in contents})
+    for path, content in contents.items():
+        fresh(path).write_bytes(content)
+    sync_files([temporary(path) for path in contents])
+    for path in contents:
+        temporary(path).replace(path)
+    sync_dirs({path.parent for path in contents})
 
 
 def rewrite(path: Path, content: bytes) -> None:
@@ -113,6 +125,16 @@ def make_dirs(path: Path) -> None:
         sync_dirs({path.parent})
 
 
+def make_all_dirs(paths: Collection[Path]) -> None:
+    """Make directories and their parents, durably when this returns: of many, faster than one after the other."""
+    made = set[Path]()
+    for path in paths:
+        made.update(itertools.takewhile(lambda one: one not in made and not one.is_dir(), (path, *path.parents)))
+    for directory in sorted(made):
+        directory.mkdir(exist_ok=True)
+    sync_dirs({directory.parent for directory in made})
+
+
 def discard(path: Path) -> None:
     """Remove what a group that is given up has published, and what was written for it; its directories, when empty."""
     path.unlink(missing_ok=True)
@@ -153,26 +175,37 @@ def sync_file(path: Path) -> None:
 
 
 def sync_files(paths: Collection[AnyPath]) -> None:
-    """Put the bytes of files on disk: of many, by one call for all of their file system, where Linux has it.
-
-    A call for each file waits for the disk each time. Since Linux 5.8 syncfs reports what could not be written.
-    """
-    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None) if len(paths) >= MANY_FILES else None
-    if syncfs is None:
+    """Put the bytes of files on disk: of many, by one call for all of their file system, where Linux has it."""
+    if not _sync_many(paths):
         for path in paths:
             sync_file(Path(path))
-        return
-    for path in {os.lstat(path).st_dev: path for path in paths}.values():
-        with Path(path).open("rb") as file:
-            if syncfs(file.fileno()):
-                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(path))
 
 
 def sync_dirs(directories: Collection[AnyPath]) -> None:
-    """Put the names in directories on disk."""
+    """Put the names in directories on disk; of many, as `sync_files` does."""
+    if _sync_many({str(directory) for directory in directories}):
+        return
     for directory in sorted({str(directory) for directory in directories}):
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _sync_many(paths: Collection[AnyPath]) -> bool:
+    """Put all that is on the file systems of many paths on disk; say whether that was done.
+
+    A call for each path waits for the disk each time. Since Linux 5.8 syncfs reports what could not be written.
+    """
+    syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None) if len(paths) >= MANY_FILES else None
+    if syncfs is None:
+        return False
+    for path in {os.lstat(path).st_dev: path for path in paths}.values():
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            if syncfs(descriptor):
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(path))
+        finally:
+            os.close(descriptor)
+    return True

@@ -9,6 +9,7 @@ _OF_SYNTAX = {
     "duplicate_key": "An object has one key twice.",
     "lone_surrogate": r"Half of a surrogate pair (\ud800): not a character.",
     "bad_utf8": "Bytes that are not UTF-8.",
+    "wrong_encoding": "Bytes that input.encoding does not have. File: its byte order mark is of another encoding.",
     "control_character": "A control character inside of a text that is not escaped.",
     "truncated": "The file, or the line, ends before the record does.",
     "too_deep": "Brackets nested deeper than 128 levels.",

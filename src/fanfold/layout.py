@@ -93,6 +93,8 @@ class Feed:
         self.references_dir = own_dir / "references"
         # What was decided about bad records and bad files.
         self.resolutions_dir = own_dir / "quarantine"
+        # What was purged of each run.
+        self.purged_dir = own_dir / "purged"
         # Which feed the data_dir holds.
         self.identity_path = own_dir / "feed.json"
         # The folders that may themselves be links to other allowed places.
@@ -151,6 +153,8 @@ class Run:
         self.manifest_path = self.output_dir / "_manifest.json"
         # The same manifest: its appearance commits the run.
         self.commit_path = feed.commits_dir / f"{ts}.json"
+        # What was purged of it.
+        self.purged_path = feed.purged_dir / f"{ts}.json"
         self._groups: dict[int, Group] = {}
 
     @property

@@ -19,6 +19,10 @@ from fanfold.layout import format_ts, parse_ts
 Document = TypeVar("Document", bound=msgspec.Struct)
 Value = TypeVar("Value", int, str)
 
+# The form of what is written down. A new key, or a new meaning, is a new number: what was written stays readable, and
+# tests/format_samples.py keeps a feed of each. Documents without a number are of format 0.
+FORMAT = 1
+
 
 class BadRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """A line of records.jsonl. Lines count from 1, bytes from 0, both in the decompressed file.
@@ -175,13 +179,14 @@ class TableOfRun(msgspec.Struct, frozen=True):
     totals: dict[str, str]
 
 
-class Manifest(msgspec.Struct, frozen=True):
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """The final record of a run. `totals` are the exact sums of `verify.totals`, by path.
 
     What there is of each table stands in `tables` where the feed has those; then columns, explode, outputs and totals
     at the top are empty. `each_table` has either.
     """
 
+    format: int = 0
     fanfold: str
     duckdb: str
     spec: dict[str, Any]
@@ -220,6 +225,19 @@ def encode(document: msgspec.Struct) -> bytes:
     return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
 
 
+class _Head(msgspec.Struct, frozen=True):
+    """The keys that every format has."""
+
+    format: int = 0
+    fanfold: str = "of a later version"
+
+
+def as_written(document: Manifest, content: bytes) -> bytes:
+    """Return the bytes that Fanfold writes for a manifest; in an older format, for the keys that `content` has."""
+    known = document if document.format == FORMAT else msgspec.json.decode(content)
+    return msgspec.json.format(msgspec.json.encode(known), indent=1) + b"\n"
+
+
 _decoding = threading.Lock()
 
 
@@ -239,22 +257,19 @@ def read(path: Path, kind: type[Document]) -> Document:
 
     Raises:
         FileNotFoundError: it is not there (yet).
-        DataError: somebody changed it: it is not what Fanfold writes.
+        DataError: a later version wrote it; or somebody changed it: it is not what Fanfold writes.
         PathError: it is a link.
     """
+    content = links.read(path)
     try:
-        return decode(links.read(path), kind)
+        if (head := decode(content, _Head)).format > FORMAT:
+            msg = f"{str(path)!r} was written by fanfold {head.fanfold}, in format {head.format}"
+            msg += f"; this version reads formats up to {FORMAT}: install fanfold {head.fanfold} or later"
+            raise DataError(msg)
+        return decode(content, kind)
     except (ValueError, RecursionError) as error:
         msg = f"{str(path)!r} was changed ({error}), expected the {kind.__name__} that Fanfold wrote"
         raise DataError(msg) from None
-
-
-def is_as_written(content: bytes, kind: type[msgspec.Struct]) -> bool:
-    """Say whether bytes are those that Fanfold writes for a document."""
-    try:
-        return encode(decode(content, kind)) == content
-    except (ValueError, RecursionError, OverflowError):
-        return False
 
 
 def read_if_there(path: Path, kind: type[Document]) -> Document | None:

@@ -11,9 +11,11 @@ import msgspec
 from fanfold.manifest import BadFile, Column, FrozenReference, Published
 
 
-class Identity(msgspec.Struct, frozen=True):
-    """feed.json: which feed a `data_dir` holds."""
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """feed.json: which feed a `data_dir` holds, and the version that staged a run in it last, with its format."""
 
+    format: int = 0
+    fanfold: str | None = None
     name: str
 
 
@@ -28,12 +30,14 @@ class StagedFile(msgspec.Struct, frozen=True, omit_defaults=True):
     replay_of: str | None = None
 
 
-class Files(msgspec.Struct, frozen=True):
+class Files(msgspec.Struct, frozen=True, kw_only=True):
     """files.json: the intent of a run, then its inventory.
 
-    While `claimed` is false, files may still be in landing. Sorted by subdirectory and name.
+    While `claimed` is false, files may still be in landing. Sorted by subdirectory and name. `format` is that of all
+    working files of the run.
     """
 
+    format: int = 0
     claimed: bool
     files: list[StagedFile]
 

@@ -84,6 +84,10 @@ static const char *const words[] = {
     ".",
     "e",
     "\"a\"\"b\"",
+    ";",
+    "'",
+    "''",
+    "|",
     "#",
     "2026-01-02",
     "x",
@@ -245,7 +249,8 @@ static void check_faults(const Answer *answer) {
 
 static fanfold_rows *open_rows(const fanfold_options *options, const fanfold_level *chain, size_t chain_size,
                                const fanfold_column *columns, size_t column_count, int as_arrow) {
-    fanfold_wanted wanted = {options->schema, options->others == FANFOLD_RESCUE, (uint32_t)as_arrow, options->joins,
+    fanfold_wanted wanted = {options->schema, options->others == FANFOLD_RESCUE, (uint32_t)as_arrow,
+                             options->delimiter, options->headless, options->nulls, options->joins,
                              options->join_count, chain, chain_size, columns, column_count};
     return fanfold_rows_open(&wanted);
 }
@@ -423,6 +428,11 @@ static void try_one(const Text *schema) {
     options.max_record_bytes = caps[draw(4)];
     options.max_fields = draw(2) ? 10 : 10000;
     options.csv = draw(3) == 0;
+    static const char delimiters[] = ",,;\t|:", quotes[] = "\"\"'";
+    options.delimiter = (uint8_t)delimiters[draw(sizeof delimiters - 1)];
+    options.quote = (uint8_t)quotes[draw(sizeof quotes)];
+    options.headless = draw(4) == 0;
+    if (draw(2)) options.nulls = (fanfold_bytes){(const uint8_t *)"\1\0\0\0001\0\0\0\0\2\0\0\0\"\"", 15};
     options.others = modes[draw(4)];
     static const fanfold_excluded forms[] = {
         {{(const uint8_t *)"\1\0\0\0n", 5}, 0, 0, FANFOLD_CASE_CONFLICT},

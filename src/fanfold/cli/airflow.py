@@ -97,5 +97,6 @@ def _run_once(server: "Airflow", spec: "Spec", conf: Mapping[str, Any]) -> int:
     if outcome.state != "success":
         click.secho(f"run {ts} failed; `fanfold status` shows how far it is", err=True, fg="red")
         return 1
-    display.print_summary(verify_run(data_dir, ts, spec.subdirs), subdir_seconds(outcome.tasks), data_dir)
+    summary = verify_run(data_dir, ts, spec.subdirs)
+    display.print_summary(summary, subdir_seconds(outcome.tasks), data_dir, spec.output.csv)
     return 0

@@ -5,6 +5,7 @@ import click
 from fanfold.cli.airflow import airflow
 from fanfold.cli.init import init
 from fanfold.cli.plan import plan
+from fanfold.cli.purge import purge
 from fanfold.cli.quarantine import quarantine
 from fanfold.cli.run import run
 from fanfold.cli.runs import release, restore, status
@@ -21,5 +22,5 @@ def cli() -> None:
     """
 
 
-for command in (init, run, plan, status, release, restore, verify, quarantine, lint, schema, airflow):
+for command in (init, run, plan, status, release, restore, purge, verify, quarantine, lint, schema, airflow):
     cli.add_command(command)

@@ -17,6 +17,7 @@ from fanfold import interrupt
 from fanfold.errors import count
 from fanfold.manifest import Summary, of_table
 from fanfold.proof import output_dir, sentence
+from fanfold.spec.texts import CsvOutput
 
 STEPS = ("merge_data", "denormalize_data", "archive_files")
 MARKS = {"running": ("…", "yellow"), "done": ("✔", "green"), "skipped": ("-", "dim"), "failed": ("✘", "bold red")}
@@ -102,7 +103,7 @@ def _cell(value: object) -> Text:
     return Text("" if value is None else f"{value:,}" if isinstance(value, int) else str(value))
 
 
-def print_summary(summary: Summary, seconds: Mapping[str, float], data_dir: Path) -> None:
+def print_summary(summary: Summary, seconds: Mapping[str, float], data_dir: Path, form: CsvOutput) -> None:
     """Print what went where, what is unmatched or bad, which files made no rows, and the sentence of proof."""
     from fanfold.steps.verify_run import without_rows
 
@@ -128,7 +129,7 @@ def print_summary(summary: Summary, seconds: Mapping[str, float], data_dir: Path
     if published_dir := output_dir(summary, data_dir):
         to.print(f"outputs: {published_dir}")
         for name in out:
-            _print_preview(to, sorted((published_dir / name).glob("*.csv"))[:1], published_dir)
+            _print_preview(to, sorted((published_dir / name).glob("*.csv"))[:1], published_dir, form)
     if summary.records_unmatched:
         names = ", ".join(reference.path for reference in summary.references)
         unmatched = f"{summary.records_unmatched:,} of {summary.records_in:,} records have no match in {names}"
@@ -147,12 +148,12 @@ def _seconds(seconds: float | None) -> str:
     return "" if seconds is None else f"{seconds:.1f}"
 
 
-def _print_preview(to: Console, tables: Iterable[Path], above: Path) -> None:
+def _print_preview(to: Console, tables: Iterable[Path], above: Path, form: CsvOutput) -> None:
     """Print the first rows of tables of CSV, a line for each column: as many rows and columns as fit the terminal."""
     lines = min(SHOWN_COLUMNS, max(1, to.height - OTHER_LINES)) if to.is_terminal else SHOWN_COLUMNS
     for path in tables:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(itertools.islice(csv.reader(file), SHOWN_ROWS + 1))
+        with path.open(encoding="utf-8-sig" if form.bom else "utf-8", newline="") as file:
+            rows = list(itertools.islice(csv.reader(file, delimiter=form.delimiter), SHOWN_ROWS + 1))
         columns = list(zip(*rows, strict=False)) if rows[1:] else []
         shown = [[name, *map(_shortened, cells)] for name, *cells in columns[:lines]]
         # A name is never cut or wrapped: it is there to be copied. Each further cell has its frame.

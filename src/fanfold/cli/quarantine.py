@@ -9,12 +9,13 @@ if TYPE_CHECKING:
     from fanfold.layout import Feed
 
 from fanfold.cli.options import JSON, print_json, with_feed
-from fanfold.errors import count
+
+CODES = click.option("--code", "codes", multiple=True, help="Only what is bad for this reason; may be repeated.")
 
 
 @click.group()
 def quarantine() -> None:
-    """See what is in quarantine, send it again, or say that it is not needed.
+    """See what is in quarantine, correct it, send it again, or say that it is not needed.
 
     An ITEM is TS/N:K, the K-th bad record of subdirectory N, or TS/N/NAME, a bad file: list shows them.
     """
@@ -23,12 +24,15 @@ def quarantine() -> None:
 @quarantine.command("list")
 @with_feed
 @click.option("--all", "decided", is_flag=True, help="Also what was replayed or discarded.")
+@CODES
 @JSON
-def list_quarantine(feed: "Feed", *, decided: bool, as_json: bool) -> None:
+def list_quarantine(feed: "Feed", codes: tuple[str, ...], *, decided: bool, as_json: bool) -> None:
     """List bad records and files, the oldest first."""
     from fanfold.feed import quarantine as kept
 
-    found = [item for item in kept.items(feed) if decided or item.state == "open"]
+    found = [
+        item for item in kept.items(feed) if (decided or item.state == "open") and (not codes or item.bad.code in codes)
+    ]
     if as_json:
         print_json(found)
         return
@@ -50,6 +54,21 @@ def show_quarantine(feed: "Feed", item: str) -> None:
     print_json(kept.find(feed, item))
 
 
+@quarantine.command("export")
+@with_feed
+@CODES
+def export_quarantine(feed: "Feed", codes: tuple[str, ...]) -> None:
+    """Print the open items to be corrected: one line of JSON each, with the record, or its raw text.
+
+    Correct record or raw in each line, remove the lines that are not to be sent again, and give the file to replay
+    (--with).
+    """
+    from fanfold.feed import corrections
+
+    for correction in corrections.export(feed, codes):
+        print_json(correction)
+
+
 @quarantine.command("replay")
 @with_feed
 @click.argument("items", metavar="[ITEM]...", nargs=-1)
@@ -57,33 +76,44 @@ def show_quarantine(feed: "Feed", item: str) -> None:
     "--with",
     "corrected",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The corrected record (JSON; of CSV with its header), or the corrected file, for one ITEM.",
+    help="For one ITEM: the corrected record (JSON; of CSV with its header), or the corrected file. Without ITEM: what "
+    "export has printed, corrected.",
 )
-def replay_quarantine(feed: "Feed", items: tuple[str, ...], corrected: Path | None) -> None:
+@CODES
+def replay_quarantine(feed: "Feed", items: tuple[str, ...], corrected: Path | None, codes: tuple[str, ...]) -> None:
     """Land bad records and files again, as they were or corrected; the next run takes them. Without ITEM all open ones.
 
-    As they were helps when the spec or a reference was corrected. Twice changes nothing.
+    As they were helps when the spec or a reference was corrected. If one of them cannot be landed, none is. Twice
+    changes nothing.
     """
+    from fanfold.feed import corrections, replay
     from fanfold.feed import quarantine as kept
-    from fanfold.feed.replay import replay
 
-    if corrected and len(items) != 1:
-        msg = f"found {count(len(items), 'item')}, expected one --with a corrected text"
+    if (corrected and len(items) > 1) or (codes and (items or corrected)):
+        msg = "expected ITEMs, or --code, or --with a file that export has printed; or one ITEM --with its text"
         raise click.UsageError(msg)
-    content = corrected.read_bytes() if corrected else None
-    opened = [item for item in kept.items(feed) if item.state == "open"] if not items else []
-    for item in [*opened, *(kept.find(feed, name) for name in items)]:
-        click.echo(f"{item.item}: landed as {replay(feed, item, content).landed_as}")
+    if corrected and not items:
+        landed = corrections.replay_file(feed, corrected)
+    else:
+        content = corrected.read_bytes() if corrected else None
+        found = [kept.find(feed, name) for name in items] if items else kept.opened(feed, codes)
+        landed = replay.replay_all(feed, [(item, content, repr(item.item)) for item in found])
+    for decision in landed:
+        click.echo(f"{decision.item}: landed as {decision.landed_as}")
 
 
 @quarantine.command("discard")
 @with_feed
-@click.argument("items", metavar="ITEM...", nargs=-1, required=True)
+@click.argument("items", metavar="[ITEM]...", nargs=-1)
+@CODES
 @click.option("--reason", help="Why; it is kept.")
-def discard_quarantine(feed: "Feed", items: tuple[str, ...], reason: str | None) -> None:
+def discard_quarantine(feed: "Feed", items: tuple[str, ...], codes: tuple[str, ...], reason: str | None) -> None:
     """Decide that bad records or files are not needed. They stay in quarantine, and are not listed any more."""
     from fanfold.feed import quarantine as kept
 
-    for name in items:
-        kept.discard(feed, kept.find(feed, name), reason)
-        click.echo(f"{name}: discarded")
+    if bool(items) == bool(codes):
+        msg = "expected either ITEMs or --code"
+        raise click.UsageError(msg)
+    for item in [kept.find(feed, name) for name in items] if items else kept.opened(feed, codes):
+        kept.discard(feed, item, reason)
+        click.echo(f"{item.item}: discarded")

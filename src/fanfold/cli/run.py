@@ -55,7 +55,7 @@ def run(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str | N
             more = {"files_ignored": len(found.ignored), "files_waiting": len(found.ready) + found.waiting}
             print_json({**msgspec.to_builtins(done.summary), **more, "seconds": round(done.seconds, 3)})
         else:
-            display.print_summary(done.summary, done.subdir_seconds, feed.data_dir)
+            display.print_summary(done.summary, done.subdir_seconds, feed.data_dir, feed.spec.output.csv)
     stay = left.told(found, [file.name for file in found.ready])
     if not done.summary.files_in:
         click.echo(nothing_ready(feed, found), err=True)

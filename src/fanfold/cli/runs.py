@@ -49,6 +49,8 @@ def _row(run: "RunStatus") -> "Row":
     state = run.state + (", failed" if run.failed else "")
     if run.released:
         state += f", {count(run.released, 'file')} released"
+    if run.purged:
+        state += f", purged: {', '.join(run.purged)}"
     groups = ", ".join(f"{n} {state}" for n, state in run.groups.items()) if run.state == "unfinished" else ""
     rows = sum(run.rows.values()) if isinstance(run.rows, dict) else run.rows
     return (run.ts, state, run.files, run.records, rows, groups)

@@ -57,7 +57,7 @@ def _print(found: "Recount", report: "Audit | None") -> None:
     click.echo(
         f"run {found.ts}: recounted {count(found.files, 'original')}, {count(found.bytes, 'byte')}, "
         f"{count(found.records, 'record')}, {rows_in_words(found.rows)}{sums}: "
-        + (f"gaps: {len(found.gaps)}" if found.gaps else "nothing lost, nothing twice")
+        + (f"gaps: {len(found.gaps)}" if found.gaps else found.lost or "nothing lost, nothing twice")
     )
     if found.failed:
         click.echo(found.failed)

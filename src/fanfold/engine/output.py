@@ -6,17 +6,18 @@ from typing import NamedTuple
 
 import duckdb
 
+from fanfold.engine import csv_form
 from fanfold.engine.session import chunk_bytes, connect, identifier, pattern, text
 from fanfold.errors import DataError
 from fanfold.manifest import Column
 from fanfold.native import Rows
 from fanfold.native.arrow import Stream
-from fanfold.schema.columns import header, sql_names
+from fanfold.schema.columns import sql_names
+from fanfold.spec.model import Output
 
 # Of a group of Parquet: enough for its encodings, few enough for the memory of a task.
 ROW_GROUP_ROWS, ROW_GROUP_BYTES = 61_440, 16 * 1024 * 1024
 FEWEST_ROWS, FETCHED_ROWS = 16, 1000
-CSV = "FORMAT csv, HEADER false, DELIMITER ',', QUOTE '\"', ESCAPE '\"', NULLSTR '', USE_TMP_FILE false"
 PARQUET = "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {rows}, USE_TMP_FILE false"
 STREAM = "merged_rows"
 POINTS = {f"DECIMAL({scale},{scale})" for scale in range(1, 39)}
@@ -46,7 +47,7 @@ class Source(NamedTuple):
     key: str = "denormalize.columns"
 
 
-def write(target: Path, form: str, columns: Sequence[Column], source: Source, spill_dir: Path | None = None) -> int:
+def write(target: Path, to: Output, columns: Sequence[Column], source: Source, spill_dir: Path | None = None) -> int:
     r"""Write rows in their order; the same input gives the same bytes. What `target` has is overwritten.
 
     CSV is by RFC 4180 (UTF-8, `\n`, null as nothing, an empty text as `""`), with a header. A column has its values as
@@ -54,7 +55,7 @@ def write(target: Path, form: str, columns: Sequence[Column], source: Source, sp
 
     Args:
         target: the file to write; its folder is there.
-        form: `csv` or `parquet`.
+        to: the format, and the form of CSV.
         columns: those of the table, in order: each of `source.flat`, by its name, or by an expression over all of them.
         source: the rows.
         spill_dir: where DuckDB puts what does not fit in its memory.
@@ -67,13 +68,18 @@ def write(target: Path, form: str, columns: Sequence[Column], source: Source, sp
         ValueError: the merged records are damaged, or a column's type does not hold a value.
         OSError: the merged records could not be read, or the table not be written.
     """
-    query = _query(form, columns, source)
+    query = _query(to.format, columns, source)
     stream = Stream(query.carried, lambda columns: source.rows(query.places, columns), source.windows)
     buffers = chunk_bytes(source.record_bytes)
     with connect(target.parent, spill_dir, buffers=buffers, columns=len(query.carried)) as connection:
         try:
             connection.register(STREAM, stream.__arrow_c_stream__())
-            copied = connection.execute(f"COPY ({query.sql}) TO {text(str(target))} ({query.options})").fetchall()
+            if to.format == "csv":
+                table = csv_form.Target(target, [column.name for column in columns], to.csv, source.record_bytes)
+                made = csv_form.write(connection, query.sql, table)
+            else:
+                copied = connection.execute(f"COPY ({query.sql}) TO {text(str(target))} ({query.options})").fetchall()
+                made = int(copied[0][0])
         except duckdb.Error as error:
             if stream.error:
                 raise stream.error from None
@@ -81,17 +87,14 @@ def write(target: Path, form: str, columns: Sequence[Column], source: Source, sp
                 raise
             msg = f"{source.key}: {' '.join(str(error).splitlines()[0].split())}"
             raise DataError(msg) from None
-    made = int(copied[0][0])
     if made != stream.rows:
         msg = f"{target.name!r}: found {made} rows, expected {stream.rows}: the output is not published"
         raise DataError(msg)
-    if not made and form == "csv":
-        target.write_bytes(header([column.name for column in columns]))
     return made
 
 
 class _Query(NamedTuple):
-    """How DuckDB makes the columns of a table: by which SQL, written how, from which columns of a stream."""
+    """How DuckDB makes the columns of a table: by which SQL, written to Parquet how, from which columns of a stream."""
 
     sql: str
     options: str
@@ -123,16 +126,17 @@ def _query(form: str, columns: Sequence[Column], source: Source) -> _Query:
     carried = carried or {names[-1]: ("VARCHAR", (Rows.NUMBER, 0, 0))}
     called = sql_names([column.name for column in columns])
     chosen = [
-        _form(f"column_{number}", column) if form == "csv" else f"column_{number} AS {identifier(called[number])}"
+        f"{_form(f'column_{number}', column)} AS column_{number}"
+        if form == "csv"
+        else f"column_{number} AS {identifier(called[number])}"
         for number, column in enumerate(columns)
     ]
     rows = max(FEWEST_ROWS, min(ROW_GROUP_ROWS, ROW_GROUP_BYTES // max(1, source.record_bytes)))
     # The core gives each value as the text that its type has; here it becomes what its type is.
     cast = ", ".join(f"{identifier(name)}::{kind} AS {identifier(name)}" for name, (kind, _) in carried.items())
-    ends = f"PREFIX {text(header([column.name for column in columns]).decode())}, SUFFIX {text(chr(10))}"
     return _Query(
         f"SELECT {', '.join(chosen)} FROM (SELECT {', '.join(made)} FROM (SELECT {cast} FROM {STREAM}) AS {STREAM})",
-        f"{CSV}, {ends}" if form == "csv" else PARQUET.format(rows=rows),
+        PARQUET.format(rows=rows),
         [(name, kind) for name, (kind, _) in carried.items()],
         [place for _, place in carried.values()],
     )

@@ -16,7 +16,17 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fanfold import links
-from fanfold.durable import discard_temporary, fresh, make_dirs, sha256, size, sync_dirs, sync_files, temporary, writing
+from fanfold.durable import (
+    discard_temporary,
+    fresh,
+    make_all_dirs,
+    sha256,
+    size,
+    sync_dirs,
+    sync_files,
+    temporary,
+    writing,
+)
 from fanfold.errors import DataError
 from fanfold.feed.originals import original, original_sha256, packed, unpacked
 from fanfold.layout import Group, packing
@@ -80,8 +90,7 @@ def archive(places: Mapping[str, str]) -> None:
     """
     left = not_archived(places)
     directories = set(map(os.path.dirname, places.values()))
-    for directory in sorted(directories):
-        make_dirs(Path(directory))
+    make_all_dirs({Path(directory) for directory in directories})
     sync_files(left)
     copied = {source: place for source, place in left.items() if packing(source, place) or not _named(source, place)}
     sync_files([_copy(Path(source), Path(place)) for source, place in copied.items()])

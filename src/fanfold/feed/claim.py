@@ -38,12 +38,12 @@ def claim(run: Run, files: Iterable[tuple[str, int]]) -> set[str]:
     marker = run.feed.spec.input.done_suffix
     # The marker first: a file without one is not ready.
     suffixes = [marker, ""] if marker else [""]
-    for name, n in files:
+    places = [*files]
+    durable.make_all_dirs({Path(run.group(n).staged_path(name)).parent for name, n in places})
+    for name, n in places:
         landed, staged = f"{run.feed.landing_dir}/{name}", run.group(n).staged_path(name)
         folders = {landed.rpartition("/")[0], staged.rpartition("/")[0]}
-        if not folders <= touched:
-            durable.make_dirs(Path(staged).parent)
-            touched |= folders
+        touched |= folders
         try:
             for suffix in suffixes:
                 if not os.path.lexists(staged + suffix):

@@ -1,14 +1,17 @@
 """The index of a ledger: which files the complete runs have published, found without reading all manifests.
 
 It is derived: a database in the user's cache directory, outside of the feed. It is compared with the manifests that
-there are each time it is opened; gone, damaged or stale, it is made again from them.
+there are each time it is opened; gone, damaged or stale, it is made again from them. Whenever a new one is made, those
+of feeds that are gone, or that were not opened for long, are removed.
 """
 
+import contextlib
 import functools
 import hashlib
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,7 @@ from fanfold.manifest import ArchivedFile
 
 WAIT_SECONDS = 60
 KEPT_MANIFESTS = 16
+KEPT_INDEXES, KEPT_SECONDS = 100, 90 * 86400
 # The name of the database says the version of its tables.
 NAME = "{}.2.sqlite"
 TABLES = """
@@ -55,7 +59,11 @@ class Index:
         self._contents = functools.lru_cache(KEPT_MANIFESTS)(functools.partial(_contents, self._feed))
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
+            is_new = not self._path.exists()
             self._connection = _opened(self._path, self._feed)
+            os.utime(self._path)
+            if is_new:
+                _prune(self._path, self._feed)
         except (sqlite3.OperationalError, OSError):
             # There is no place for it, or another process keeps it: it is made for this once.
             self._connection = _opened(":memory:", self._feed)
@@ -121,6 +129,20 @@ def _opened(database: Path | str, feed: Feed) -> sqlite3.Connection:
         )
     connection.execute("COMMIT")
     return connection
+
+
+def _prune(new: Path, feed: Feed) -> None:
+    """Say beside a new index which feed it is of, and remove those that nobody needs."""
+    # Another process may do the same.
+    with contextlib.suppress(OSError):
+        new.with_suffix(".feed").unlink(missing_ok=True)
+        new.with_suffix(".feed").symlink_to(feed.data_dir)
+        used = {path: path.stat().st_mtime for path in new.parent.glob("*.sqlite")}
+        for number, path in enumerate(sorted(used, key=lambda path: -used[path])):
+            of, is_old = path.with_suffix(".feed"), used[path] < time.time() - KEPT_SECONDS
+            if number >= KEPT_INDEXES or is_old or (of.is_symlink() and not of.exists()):
+                for one in (path, path.with_name(f"{path.name}-journal"), of):
+                    one.unlink(missing_ok=True)
 
 
 def _contents(feed: Feed, ts: str) -> set[tuple[str, int, str]]:

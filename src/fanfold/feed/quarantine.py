@@ -5,7 +5,7 @@ is decided once, for good: the decision is a file in `.fanfold/quarantine`. What
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -13,18 +13,22 @@ import msgspec
 
 from fanfold import durable, manifest
 from fanfold.errors import DataError, MissingError, nearest
-from fanfold.feed import access, runs
-from fanfold.layout import Feed, Group, format_ts, parse_ts
+from fanfold.feed import access, purged, runs
+from fanfold.layout import Feed, Group
 from fanfold.manifest import BadFile, BadRecord, Manifest
 
 
 class Resolution(msgspec.Struct, frozen=True):
-    """What was decided about an item: replayed, as the landed file `landed_as`, or discarded, for a `reason`."""
+    """What was decided about an item: replayed, as the landed file `landed_as`, or discarded, for a `reason`.
+
+    `sha256` is that of the landed file.
+    """
 
     item: str
     decision: Literal["replayed", "discarded"]
     landed_as: str | None = None
     reason: str | None = None
+    sha256: str | None = None
 
 
 class Item(msgspec.Struct, frozen=True):
@@ -38,23 +42,40 @@ class Item(msgspec.Struct, frozen=True):
 def items(feed: Feed) -> Iterator[Item]:
     """Yield everything that is in quarantine, by run, subdirectory and place, the oldest first."""
     for ts in runs.complete(feed):
-        yield from _items(feed, ts)
+        yield from items_of(feed, ts)
 
 
 def find(feed: Feed, name: str) -> Item:
     """Return one item.
 
     Raises:
-        MissingError: there is none of this name.
+        MissingError: there is none of this name, or the quarantine of its run was purged.
     """
-    known = {item.item: item for item in _items(feed, format_ts(parse_ts(name.split("/", maxsplit=1)[0])))}
+    run = feed.run(name.split("/", maxsplit=1)[0])
+    known = {item.item: item for item in items_of(feed, run.ts)}
     if name not in known:
+        purged.check_left(run, ["quarantine"])
         msg = f"{name!r} is not in quarantine, {nearest(name, list(known)[:1000])}"
         raise MissingError(msg)
     return known[name]
 
 
-def _items(feed: Feed, ts: str) -> Iterator[Item]:
+def opened(feed: Feed, codes: Collection[str] = ()) -> Iterator[Item]:
+    """Yield the items that are open, of some codes where they are given, the oldest first."""
+    return (item for item in items(feed) if item.state == "open" and (not codes or item.bad.code in codes))
+
+
+def find_all(feed: Feed, names: Iterable[str]) -> dict[str, Item]:
+    """Return those of the items that there are, by their names."""
+    wanted = set(names)
+    known = set(runs.complete(feed)) & {name.partition("/")[0] for name in wanted}
+    return {item.item: item for ts in sorted(known) for item in items_of(feed, ts) if item.item in wanted}
+
+
+def items_of(feed: Feed, ts: str) -> Iterator[Item]:
+    """Yield everything that is in quarantine of one run; nothing where that was purged."""
+    if "quarantine" in purged.kinds(feed.run(ts)):
+        return
     if (run := runs.open_run(feed.data_dir, ts)) and (committed := manifest.read_if_there(run.commit_path, Manifest)):
         for n in sorted({file.subdir for file in committed.files}):
             for name, bad in _bad(run.group(n), committed):

@@ -1,72 +1,132 @@
 """A bad record or file is landed again, as it was or corrected: the next run takes it like any other file, once."""
 
+import codecs
 import csv
+import functools
+import hashlib
 import io
 import os
 import re
-from pathlib import PurePosixPath
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Literal
 
 import msgspec
 
 from fanfold import durable, manifest
 from fanfold.errors import DataError
-from fanfold.faults import steps
+from fanfold.faults import UnreadableError, steps
 from fanfold.feed import access, archive, runs
 from fanfold.feed.landing import taken_by
 from fanfold.feed.quarantine import Item, Resolution, resolution_path
 from fanfold.formats import compression, input_format
 from fanfold.landed import path_columns
-from fanfold.layout import Feed
+from fanfold.layout import Feed, Run
 from fanfold.manifest import BadFile, BadRecord, Manifest
 from fanfold.records.content import windows
+from fanfold.records.encodings import as_it_was, as_utf8
 from fanfold.records.envelope import document_of, envelope_at
 from fanfold.records.read import fields_of_csv
+from fanfold.spec.model import Input
 from fanfold.spec.paths import Way
+
+# An item, what to land in its place (None: what it was), and how messages name it.
+Wanted = tuple[Item, bytes | None, str]
+AT_ONCE = 1000
 
 
 def replay(feed: Feed, item: Item, corrected: bytes | None = None) -> Resolution:
-    """Land a bad record or file again.
+    """Land one bad record or file again, as `replay_all` does."""
+    (decision,) = replay_all(feed, [(item, corrected, repr(item.item))])
+    return decision
 
-    The decision is on disk before the file is in landing. A second call completes a first one, and changes nothing
-    else.
+
+def replay_all(feed: Feed, wanted: Sequence[Wanted]) -> list[Resolution]:
+    """Land bad records or files again.
+
+    All are checked before the first is written. The decision about each is on disk before its file is in landing. A
+    second call completes a first one, and changes nothing else.
 
     Args:
         feed: the feed.
-        item: what to land again.
-        corrected: what to land in its place: a record of JSON, else a whole file of the format that it came in.
+        wanted: what to land again; what to land in its place, if that is corrected: a record of JSON, else a whole file
+            of the format that it came in; and how messages name it.
+
+    Returns:
+        The decisions, in the same order.
 
     Raises:
-        DataError: it was discarded, or replayed with another text; its text was not kept; no pattern of the feed takes
-            the file.
+        DataError: an item was discarded, or replayed with another text; its text was not kept; no pattern of the feed
+            takes the file.
     """
-    path, landed_as = resolution_path(feed, item.item), PurePosixPath(_landed_as(feed, item))
-    # With the same suffix of compression, it moves as it is.
-    waiting = path.with_suffix(f".landing{compression(landed_as.name)}")
-    access.check_targets([path.parent, (feed.landing_dir / landed_as).parent], feed.folders)
+    folders = {path.parent for item, _, _ in wanted for path in _paths(feed, item)}
+    access.check_targets(folders, feed.folders)
+    for item, corrected, place in wanted:
+        _check(feed, item, corrected, place)
+    done = list[Resolution]()
+    for at in range(0, len(wanted), AT_ONCE):
+        done += _land(feed, wanted[at : at + AT_ONCE])
+    return done
+
+
+def _check(feed: Feed, item: Item, corrected: bytes | None, place: str) -> None:
+    """Check that an item can be landed with this text, or was; what was decided before is completed all the same.
+
+    Raises:
+        DataError: as `replay_all`.
+    """
+    path, _, landed = _paths(feed, item)
     decision = manifest.read_if_there(path, Resolution)
-    is_first = decision is None
     if decision is None:
-        if not taken_by(feed.spec.input.patterns).match(landed_as.name):
-            msg = f"{str(landed_as)!r} is taken by none of input.patterns"
+        if not taken_by(feed.spec.input.patterns).match(landed.name):
+            msg = f"{place}: {_landed_as(feed, item)!r} is taken by none of input.patterns"
             msg += ": land the corrected file yourself, and discard this"
             raise DataError(msg)
-        durable.write(waiting, _content(feed, item, corrected))
-        decision = Resolution(item.item, "replayed", str(landed_as))
-        durable.write(path, manifest.encode(decision))
-    if decision.landed_as is None:
-        msg = f"{item.item!r} was discarded, expected an item that is open"
+        if not _content(feed, item, corrected):
+            msg = f"{place} has no text ({item.bad.code}), expected the corrected one (--with)"
+            raise DataError(msg)
+    elif decision.landed_as is None:
+        msg = f"{place}: {item.item!r} was discarded, expected an item that is open"
         raise DataError(msg)
-    landed = feed.landing_dir / decision.landed_as
-    if os.path.lexists(waiting):
-        archive.archive({str(waiting): str(landed)})
-    if (marker := feed.marker(landed.name)) and landed.exists():
-        durable.write(landed.with_name(marker), b"")
-    is_late = not is_first and corrected is not None and landed.exists()
-    if is_late and landed.read_bytes() != _content(feed, item, corrected):
-        msg = f"{item.item!r} was replayed before, with another text, and waits in landing as "
-        msg += f"{decision.landed_as!r}: correct that file there"
-        raise DataError(msg)
-    return decision
+    elif corrected is not None:
+        _land(feed, [(item, None, place)])
+        landed = feed.landing_dir / decision.landed_as
+        before = decision.sha256 or (durable.sha256(landed) if landed.exists() else None)
+        if before not in {None, hashlib.sha256(_content(feed, item, corrected)).hexdigest()}:
+            where = "and waits in landing as" if landed.exists() else "as"
+            msg = f"{place}: {item.item!r} was replayed before, with another text, {where} {decision.landed_as!r}"
+            raise DataError(msg + (": correct that file there" if landed.exists() else ""))
+
+
+def _land(feed: Feed, wanted: Sequence[Wanted]) -> list[Resolution]:
+    """Decide what is not decided, then put into landing what waits to be there."""
+    contents, decisions = dict[Path, bytes](), dict[Path, bytes]()
+    for item, corrected, _ in wanted:
+        path, waiting, _ = _paths(feed, item)
+        if not path.exists():
+            contents[waiting] = content = _content(feed, item, corrected)
+            sha256 = hashlib.sha256(content).hexdigest()
+            decisions[path] = manifest.encode(Resolution(item.item, "replayed", _landed_as(feed, item), sha256=sha256))
+    durable.write_all(contents)
+    durable.write_all(decisions)
+    moves, done = dict[str, str](), list[Resolution]()
+    for item, _, _ in wanted:
+        path, waiting, _ = _paths(feed, item)
+        done.append(manifest.read(path, Resolution))
+        if os.path.lexists(waiting):
+            moves[str(waiting)] = str(feed.landing_dir / (done[-1].landed_as or ""))
+    archive.archive(moves)
+    for landed in (feed.landing_dir / (one.landed_as or "") for one in done):
+        if (marker := feed.marker(landed.name)) and landed.exists():
+            durable.write(landed.with_name(marker), b"")
+    return done
+
+
+def _paths(feed: Feed, item: Item) -> tuple[Path, Path, Path]:
+    """Return where the decision about an item is, where what is landed waits for it, and where in landing that goes."""
+    path, landed = resolution_path(feed, item.item), feed.landing_dir / _landed_as(feed, item)
+    # With the same suffix of compression, it moves as it is.
+    return path, path.with_suffix(f".landing{compression(landed.name)}"), landed
 
 
 def _landed_as(feed: Feed, item: Item) -> str:
@@ -83,33 +143,74 @@ def _landed_as(feed: Feed, item: Item) -> str:
 
 def _content(feed: Feed, item: Item, corrected: bytes | None) -> bytes:
     bad, (ts, n) = item.bad, re.split("[/:]", item.item)[:2]
-    run, committed = runs.open_complete(feed, ts)
+    run, committed = _opened(feed, ts)
     if isinstance(bad, BadFile):
         return corrected or (feed.data_dir / run.group(int(n)).quarantined_name(bad.file)).read_bytes()
-    content = corrected if corrected is not None else _text(feed, committed, bad)
-    if not content:
-        msg = f"{item.item!r} has no text ({bad.code}), expected the corrected one (--with)"
-        raise DataError(msg)
-    match input_format(bad.file):
-        case "csv" if corrected is None:
-            header = io.StringIO()
-            csv.writer(header, lineterminator="\n").writerow(fields_of_csv(_archived_path(feed, committed, bad)))
-            return header.getvalue().encode() + content.rstrip(b"\r\n") + b"\n"
+    settings, kind = run.feed.spec.input, input_format(bad.file)
+    # What comes from the original is landed in its bytes, whatever the spec says of them now.
+    encoding = settings.encoding if corrected is None and kind != "parquet" else feed.spec.input.encoding
+    if corrected is None:
+        content = _text(feed, committed, bad, settings.encoding)
+    else:
+        content = _decoded(corrected, encoding) if kind != "csv" else corrected
+    match kind if content else None:
+        case "csv":
+            return content if corrected is not None else with_header(feed, item, content, encoding)
         case "json":
-            settings, around = run.feed.spec.input, dict[Way, msgspec.Raw]()
+            around, keys = dict[Way, msgspec.Raw](), steps(settings.records_at)
             if settings.envelope:
                 around = envelope_at(_archived_path(feed, committed, bad), settings, bad.record_offset)
-            keys = steps(settings.records_at)
-            return msgspec.json.encode(document_of(keys, content, around)) if keys else content
-    return content
+            content = msgspec.json.encode(document_of(keys, content, around)) if keys else content
+    return as_it_was(content, encoding)
 
 
-def _text(feed: Feed, committed: Manifest, bad: BadRecord) -> bytes:
-    """Return the bytes of a bad record as they lie in its original; a row of Parquet has been made JSON."""
-    if not bad.size:
+def _decoded(corrected: bytes, encoding: str) -> bytes:
+    """Return a corrected text as UTF-8, without a byte order mark."""
+    try:
+        return b"".join(as_utf8(iter([corrected]), encoding)).removeprefix(codecs.BOM_UTF8)
+    except UnreadableError as error:
+        msg = f"the corrected text: {error}"
+        raise DataError(msg) from None
+
+
+# Many items of one run are replayed together; what is complete does not change.
+@functools.lru_cache(4)
+def _opened(feed: Feed, ts: str) -> tuple[Run, Manifest]:
+    return runs.open_complete(feed, ts)
+
+
+@functools.lru_cache(64)
+def _header(path: str, settings: str) -> bytes:
+    """Return the header of an original, as UTF-8; nothing where its files have none."""
+    read_by = Input.model_validate_json(settings)
+    header, quote = io.StringIO(), read_by.csv.quote
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
+    if read_by.csv.header:
+        written = csv.writer(
+            header, delimiter=read_by.csv.delimiter, quotechar=quote or None, quoting=quoting, lineterminator="\n"
+        )
+        written.writerow(fields_of_csv(path, read_by))
+    return header.getvalue().encode()
+
+
+def with_header(feed: Feed, item: Item, line: bytes, encoding: str) -> bytes:
+    """Return a line of CSV, which is UTF-8, as a file in an encoding: behind the header of the file that it is from."""
+    run, committed = _opened(feed, item.item.partition("/")[0])
+    header = _header(_archived_path(feed, committed, item.bad), run.feed.spec.input.model_dump_json())
+    return as_it_was(header + line.rstrip(b"\r\n") + b"\n", encoding)
+
+
+def is_whole(bad: BadRecord) -> bool:
+    """Say whether quarantine has the whole text of a record."""
+    return bad.raw is not None and len(bad.raw.encode()) == (bad.size or len(bad.raw.encode()))
+
+
+def _text(feed: Feed, committed: Manifest, bad: BadRecord, encoding: str) -> bytes:
+    """Return a bad record as it lies in its original, as UTF-8; a row of Parquet has been made JSON."""
+    if not bad.size or is_whole(bad):
         return (bad.raw or "").encode()
     found, at, end = bytearray(), 0, bad.record_offset + bad.size
-    for window in windows(_archived_path(feed, committed, bad), lambda _: None):
+    for window in windows(_archived_path(feed, committed, bad), lambda _: None, encoding):
         found += window[max(0, bad.record_offset - at) : max(0, end - at)]
         at += len(window)
         if at >= end:
@@ -117,6 +218,6 @@ def _text(feed: Feed, committed: Manifest, bad: BadRecord) -> bytes:
     return bytes(found)
 
 
-def _archived_path(feed: Feed, committed: Manifest, bad: BadRecord) -> str:
+def _archived_path(feed: Feed, committed: Manifest, bad: BadRecord | BadFile) -> str:
     (original,) = (file for file in committed.files if file.name == bad.file)
     return feed.place(original.archived_as)

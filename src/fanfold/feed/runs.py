@@ -1,6 +1,7 @@
 """A feed and its runs: how they are opened, which there are, and who may work on them."""
 
 import contextlib
+import importlib.metadata
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def open_feed(spec_path: AnyPath, data_dir: AnyPath | None = None) -> Feed:
     feed = Feed(root, spec)
     for folder in [*feed.folders, *(root / merged.reference for merged in spec.merge)]:
         check_allowed(folder, roots, "path")
-    links.check_inside([feed.references_dir, feed.resolutions_dir], feed.folders)
+    links.check_inside([feed.references_dir, feed.resolutions_dir, feed.purged_dir], feed.folders)
     check_identity(feed)
     return feed
 
@@ -44,6 +45,7 @@ def check_identity(feed: Feed) -> None:
 
     Raises:
         SpecError: it does.
+        DataError: a later version of Fanfold has staged a run there.
     """
     # The file is empty between the first lock and the first word.
     if not durable.size(feed.identity_path):
@@ -66,7 +68,8 @@ def claim_data_dir(feed: Feed) -> None:
     durable.make_dirs(feed.identity_path.parent)
     with one_by_one(feed):
         check_identity(feed)
-        durable.write(feed.identity_path, manifest.encode(Identity(feed.spec.name)))
+        identity = Identity(format=manifest.FORMAT, fanfold=importlib.metadata.version("fanfold"), name=feed.spec.name)
+        durable.write(feed.identity_path, manifest.encode(identity))
 
 
 def one_by_one(feed: Feed) -> AbstractContextManager[object]:
@@ -95,7 +98,7 @@ def open_run(data_dir: AnyPath, ts: str) -> Run | None:
     """Return a run with the spec that it began with; None where nothing was staged under `ts`.
 
     Raises:
-        DataError: the spec that it began with was changed.
+        DataError: the spec that it began with was changed; or a later version has staged a run in the feed.
         PathError: a link leads out of the feed, or lies among Fanfold's own files of the run.
     """
     bare = Feed(Path(data_dir).resolve(), Spec(version=1, name="run")).run(format_ts(parse_ts(ts)))
@@ -104,6 +107,8 @@ def open_run(data_dir: AnyPath, ts: str) -> Run | None:
     links.check_plain([bare.staging_dir, bare.work_dir])
     if not bare.files_path.exists():
         return None
+    if durable.size(bare.feed.identity_path):
+        manifest.read(bare.feed.identity_path, Identity)
     return Feed(bare.feed.data_dir, Spec.model_validate_json(links.read(bare.spec_path))).run(bare.ts)
 
 

@@ -6,6 +6,7 @@ import msgspec
 
 from fanfold import manifest
 from fanfold.feed import failures, groups, runs
+from fanfold.feed import purged as purging
 from fanfold.feed.verdict import verdict
 from fanfold.layout import Feed
 from fanfold.manifest import Manifest
@@ -27,6 +28,7 @@ class RunStatus(msgspec.Struct, frozen=True):
     groups: dict[str, str]
     released: int = 0
     failed: list[Reason] = []
+    purged: list[purging.Kind] = []
 
 
 def status(feed: Feed) -> list[RunStatus]:
@@ -50,4 +52,4 @@ def _complete(feed: Feed, ts: str) -> RunStatus:
     reached = {n: "archived" for n, subdir in summary.subdirs.items() if subdir.files}
     failed = [Reason("verify_run", None, message)] if message else []
     counts = summary.files_in, summary.records_in, summary.rows_out
-    return RunStatus(ts, "complete", *counts, reached, len(committed.released), failed)
+    return RunStatus(ts, "complete", *counts, reached, len(committed.released), failed, purging.kinds(feed.run(ts)))

@@ -2,10 +2,13 @@
 
 import logging
 
-from fanfold import durable
+import msgspec
+
+from fanfold import durable, manifest
 from fanfold.feed import failures, runs
 from fanfold.layout import Feed, Run
 from fanfold.spec.changes import KEPT_KEYS, changes, with_kept
+from fanfold.working_files import Files
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +53,8 @@ def what_next(feed: Feed, ts: str) -> str:
 def take_up(feed: Feed, ts: str) -> None:
     """Prepare a run anew where its spec, or what made it fail, has changed, as long as nothing of it is published.
 
-    What was derived is gone before the new spec is there: a call that was cut short is completed by the next.
+    So is a run that a version with an older format has begun. What was derived is gone before the new spec is there: a
+    call that was cut short is completed by the next.
 
     Raises:
         SpecError: the changed spec does not fit what a run keeps.
@@ -64,10 +68,15 @@ def take_up(feed: Feed, ts: str) -> None:
             log.warning("%s", keeps)
         return
     changed = changes(run.feed.spec, feed.spec)
+    is_older = manifest.read(run.files_path, Files).format < manifest.FORMAT
     stays = "; ".join([changed.pop(key) for key in KEPT_KEYS if key in changed])
     if stays:
         log.warning("run %s keeps what it began with: %s (to give it up: fanfold release SPEC %s)", ts, stays, ts)
-    if not changed and {failure.subdir for failure in failures.of_run(run)} == failures.unchanged(feed, run):
+    if (
+        not changed
+        and not is_older
+        and {failure.subdir for failure in failures.of_run(run)} == failures.unchanged(feed, run)
+    ):
         return
     spec = with_kept(run.feed.spec, feed.spec) if changed else run.feed.spec
     with runs.owned(run, "stage_files", run.driver_path):
@@ -77,6 +86,8 @@ def take_up(feed: Feed, ts: str) -> None:
             log.warning("run %s goes on with the spec as it is now: %s", ts, "; ".join(changed.values()))
         forget(run)
         durable.write(run.spec_path, runs.encode_spec(spec))
+        staged = msgspec.structs.replace(manifest.read(run.files_path, Files), format=manifest.FORMAT)
+        durable.write(run.files_path, manifest.encode(staged))
 
 
 def forget(run: Run) -> None:

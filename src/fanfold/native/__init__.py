@@ -14,6 +14,8 @@ from fanfold.native import forms, library
 from fanfold.native.fields import Field as Field
 from fanfold.native.fields import Seen as Seen
 from fanfold.native.fields import schema, type_of
+from fanfold.native.forms import Csv as Csv
+from fanfold.native.forms import Dialect as Dialect
 from fanfold.native.forms import Excluded as Excluded
 from fanfold.native.forms import Form as Form
 from fanfold.native.library import Bytes, Column, Level, Options, Wanted, checked, core, opened, run, unpacked
@@ -127,9 +129,12 @@ class Reader:
         """
         declared, way = schema(record) if record is not None else b"", form.records_at.encode()
         tables, unwanted, marked = joined(joins), forms.excluded(excluded), forms.marked(form)
-        self._kept = (declared, way, joins, tables, unwanted, marked)
+        delimiter, quote, named, header = form.dialect
+        nulls = forms.packed(named)
+        self._kept = (declared, way, joins, tables, unwanted, marked, nulls)
         options = Options(
-            *(Bytes.of(declared), Bytes.of(way), form.max_record_bytes, form.max_fields, form.csv, others, frozen),
+            *(Bytes.of(declared), Bytes.of(way), form.max_record_bytes, form.max_fields, Bytes.of(nulls), form.csv),
+            *(ord(delimiter), ord(quote or "\0"), not header, others, frozen),
             *(ctypes.addressof(tables[0]), len(joins), ctypes.addressof(unwanted[0]), len(excluded)),
             *(ctypes.addressof(marked[0]), len(marked[1]), bool(form.around), form.looks),
         )
@@ -226,7 +231,7 @@ class Rows:
         *,
         joins: Sequence[Joined] = (),
         rescue: bool = False,
-        arrow: Sequence[tuple[str, str]] | None = None,
+        form: Csv | Sequence[tuple[str, str]] = Csv(),  # noqa: B008 - it never changes
     ) -> None:
         """Begin.
 
@@ -237,17 +242,20 @@ class Rows:
                 last one has a row; one of another has a row where it has none inside of it, and its values stand here.
             joins: those that the records were read with.
             rescue: whether other fields were kept.
-            arrow: name and type of each column, where they are for a Stream.
+            form: how rows are written; or name and type of each column, where they are for a Stream.
 
         Raises:
             ValueError: what is asked for does not fit the schema.
         """
+        csv, arrow = (form, None) if isinstance(form, Csv) else (Csv(), form)
         declared, tables, scopes = schema(record), joined(joins), (Level * len(chain))(*(Level(*one) for one in chain))
         named = [(name.encode(), type_of(kind)) for name, kind in arrow or [("", "VARCHAR")] * len(columns)]
         made = [Column(*place, Bytes.of(name), *kind) for place, (name, kind) in zip(columns, named, strict=True)]
         listed = (Column * len(columns))(*made)
+        null = csv.null.encode()
         wanted = Wanted(
-            *(Bytes.of(declared), rescue, arrow is not None, ctypes.addressof(tables[0]), len(joins)),
+            *(Bytes.of(declared), rescue, arrow is not None, ord(csv.delimiter), csv.escape_formulas, Bytes.of(null)),
+            *(ctypes.addressof(tables[0]), len(joins)),
             *(ctypes.addressof(scopes), len(chain), ctypes.addressof(listed), len(columns)),
         )
         self._joins = joins

@@ -1,73 +1,10 @@
 /* The lines of a CSV file (RFC 4180): the rules are in fanfold.h. */
-#include "inside.h"
-#include "reader.h"
+#include <stdio.h>
 
-typedef struct {
-    Outcome outcome;
-    const uint8_t *end;  /* of a good line: its line break, or the end of the file */
-    const uint8_t *at;   /* of a bad one: the field that is at fault */
-    const uint8_t *stop; /* of a bad one: where that is seen */
-    const uint8_t *flaw; /* the first byte that is not UTF-8; NULL: none */
-    size_t flawed, cells;
-} Line;
+#include "csv_line.h"
+#include "inside.h"
 
 static const char size_expected[] = "at most input.max_record_bytes";
-
-static int is_break(const uint8_t *p) { return *p == '\n' || (*p == '\r' && p[1] == '\n'); }
-
-/* Passes a field, in quotes or not; returns what follows it, or NULL where one does not end, or a quote is in the
- * other: `cell->size` is then before it. */
-static const uint8_t *pass_cell(const uint8_t *p, const uint8_t *end, Token *cell, Line *line) {
-    int quoted = *p == '"' && p < end;
-    p += quoted;
-    *cell = (Token){p, 0, 0};
-    for (;;) {
-        p = plain_run(p);
-        uint8_t c = *p;
-        if (p >= end || (!quoted && (c == ',' || c == '"' || is_break(p))) || (c == '"' && p[1] != '"')) break;
-        if (c == '"' || c == ',' || c == '#' || c == '\r' || c == '\n') cell->marks |= QUOTED;
-        if (c == '"') cell->marks |= ESCAPED;
-        size_t size = c == '"' ? 2 : c < 0x80 ? 1 : utf8_size(p);
-        if (!size && !line->flaw) {
-            line->flaw = p;
-            line->flawed = line->cells;
-        }
-        p += size ? size : 1;
-    }
-    cell->size = (size_t)(p - cell->at);
-    if (quoted && !cell->size) cell->marks |= QUOTED;
-    int ends_quoted = p < end && *p == '"';
-    return quoted != ends_quoted ? NULL : p + quoted;
-}
-
-/* Reads the line at `p`. Its cells are kept, as far as the header has names for them. */
-static Line read_line(fanfold_reader *reader, const uint8_t *p, size_t most) {
-    const Input *input = &reader->input;
-    const uint8_t *end = input_stop(input);
-    Line line = {.outcome = VALUE_GOOD};
-    for (reader->cells.count = 0;; p++) {
-        Token cell;
-        line.at = p;
-        const uint8_t *behind = pass_cell(p, end, &cell, &line);
-        /* A quote, or a CR, right at the end may mean another thing with what follows. */
-        if (!input->last && (!behind || behind >= end || behind + 1 == end)) {
-            line.outcome = VALUE_INCOMPLETE;
-            if (behind || *p == '"' || cell.size + 1 >= (size_t)(end - p)) return line;
-        }
-        int ends = behind && (behind >= end || is_break(behind));
-        if (!behind || (!ends && *behind != ',')) {
-            line.outcome = VALUE_BAD;
-            line.stop = behind ? behind : *p == '"' ? end : cell.at + cell.size;
-            return line;
-        }
-        if (line.cells < most) ADD(reader->cells, cell);
-        line.cells++;
-        p = behind;
-        if (ends) break;
-    }
-    line.end = p;
-    return line;
-}
 
 static const uint8_t *line_break(const uint8_t *p, const uint8_t *end) { return memchr(p, '\n', (size_t)(end - p)); }
 
@@ -103,19 +40,10 @@ static void blame(Bad *bad, int code, const char *expected) {
 
 /* The header. */
 
-/* Copies a field in quotes without its quotes; returns its end. */
-static uint8_t *undouble(const Token *cell, uint8_t *to) {
-    for (size_t i = 0; i < cell->size; i++) {
-        *to++ = cell->at[i];
-        i += cell->at[i] == '"';
-    }
-    return to;
-}
-
 /* Takes a name of the header, for which there is room; returns the code of what is wrong with it, or 0. */
 static int take_name(fanfold_reader *reader, const Token *cell) {
     uint8_t *begin = reader->header.data + reader->header.size;
-    Token name = {begin, (size_t)(undouble(cell, begin) - begin), 0};
+    Token name = {begin, (size_t)(undouble(cell, dialect_of(reader).quote, begin) - begin), 0};
     uint32_t node = shape_find(&reader->shape, RECORD, &name);
     int code = 0, is_new = !keys_find(&reader->keys, 0, name.at, name.size);
     if (!node && reader->mode == WALK_LEARN) node = shape_add(&reader->shape, RECORD, &name, &code);
@@ -124,6 +52,23 @@ static int take_name(fanfold_reader *reader, const Token *cell) {
     ADD(reader->columns, (CsvColumn){name, node});
     if (!name.size || !is_new) return FANFOLD_BAD_HEADER;
     return utf8_count(name.at, name.size) > MAX_KEY_CHARACTERS ? FANFOLD_KEY_TOO_LONG : code;
+}
+
+/* Names the columns of a file without a header by the cells of a line; returns the code of what is wrong, or 0. */
+static int number_columns(fanfold_reader *reader, size_t count) {
+    int code = count > reader->options.max_fields ? FANFOLD_TOO_MANY_FIELDS : 0;
+    keys_cut(&reader->keys, 0);
+    reader->header.size = 0;
+    bytes_room(&reader->header, code ? 0 : count * LONGEST_FORM);
+    for (size_t i = 1; i <= count && !code; i++) {
+        uint8_t text[LONGEST_FORM];
+        int size = snprintf((char *)text, sizeof text, "column_%zu", i);
+        code = take_name(reader, &(Token){text, (size_t)size, 0});
+    }
+    if (!code) shape_keep(&reader->shape);
+    shape_forget(&reader->shape);
+    if (code) reader->columns.count = 0;
+    return code;
 }
 
 static int step_header(fanfold_reader *reader) {
@@ -160,6 +105,17 @@ static int step_header(fanfold_reader *reader) {
 
 /* The lines. */
 
+/* Says whether a text is one of those that mean null. */
+static int means_null(fanfold_bytes nulls, const Token *text) {
+    for (size_t at = 0; at < nulls.size;) {
+        size_t size = (size_t)read_integer(nulls.data + at, 4);
+        at += 4;
+        if (size == text->size && !memcmp(nulls.data + at, text->at, size)) return 1;
+        at += size;
+    }
+    return 0;
+}
+
 static void take_cell(fanfold_reader *reader, size_t column) {
     Walk *walk = &reader->walk;
     Token cell = reader->cells.items[column];
@@ -167,9 +123,9 @@ static void take_cell(fanfold_reader *reader, size_t column) {
     const Given *given = walk_given(walk, &found->name);
     uint32_t number = found->node;
     const uint8_t *at = cell.at;
-    int is_null = !cell.size && !(cell.marks & QUOTED);
+    int is_null = !(cell.marks & IN_QUOTES) && (!cell.size || means_null(reader->options.nulls, &cell));
     if (cell.marks & ESCAPED) {
-        uint8_t *to = arena_take(&reader->merged.texts, cell.size), *end = undouble(&cell, to);
+        uint8_t *to = arena_take(&reader->merged.texts, cell.size), *end = undouble(&cell, reader->options.quote, to);
         cell = (Token){to, (size_t)(end - to), cell.marks & ~(unsigned)ESCAPED};
     }
     walk->levels[0].key = found->name;
@@ -249,7 +205,8 @@ static int end_bad_line(fanfold_reader *reader, const uint8_t *begin, const Line
 static int step_line(fanfold_reader *reader) {
     Input *input = &reader->input;
     const uint8_t *begin = input_byte(input, input->at);
-    Line line = read_line(reader, begin, reader->columns.count);
+    int is_first = !reader->columns.count;
+    Line line = read_line(reader, begin, is_first ? (size_t)reader->options.max_fields + 1 : reader->columns.count);
     uint64_t most = 2 * reader->options.max_record_bytes;
     if (line.outcome == VALUE_INCOMPLETE && input_end(input) - input->at <= most + 2)
         return input_hungry(input, input->at, most + 3);
@@ -257,6 +214,10 @@ static int step_line(fanfold_reader *reader) {
     Bad bad = {.size = (uint64_t)(line.end - begin)};
     if (bad.size > reader->options.max_record_bytes)
         blame(&bad, FANFOLD_RECORD_TOO_LARGE, size_expected);
+    else if (is_first && line.flaw)
+        blame(&bad, FANFOLD_BAD_UTF8, "UTF-8");
+    else if (is_first && number_columns(reader, line.cells))
+        blame(&bad, FANFOLD_TOO_MANY_FIELDS, "no more columns than a run has fields");
     else if (line.cells != reader->columns.count)
         blame(&bad, FANFOLD_RAGGED_LINE, "as many fields as the header has");
     else if (line.flaw)
@@ -279,9 +240,11 @@ int csv_step(fanfold_reader *reader) {
     while (p < end && is_break(p)) p++;
     input->at = input_offset(input, p);
     if (!input->last && (p == end || (*p == '\r' && p + 1 == end))) return FANFOLD_HUNGRY;
+    if (p < end && reader->options.headless) reader->file.state = AT_LINE;
     if (p < end) return reader->file.state == AT_HEADER ? step_header(reader) : step_line(reader);
+    const char *expected = reader->options.headless ? "a line" : "a header line";
     if (reader->file.state == AT_HEADER)
-        reader_bad(reader, &(Bad){.code = FANFOLD_EMPTY_FILE, .line = 1, .expected = "a header line", .of_file = 1});
+        reader_bad(reader, &(Bad){.code = FANFOLD_EMPTY_FILE, .line = 1, .expected = expected, .of_file = 1});
     reader->file.state = AT_END;
     return FANFOLD_FULL;
 }

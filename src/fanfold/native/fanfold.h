@@ -43,9 +43,11 @@
  *
  * RECORDS OF CSV (RFC 4180, UTF-8, a byte order mark at the start is passed over)
  *
- * The first line that is not blank is the header. Lines end in LF or CRLF; a CR alone is a character; blank lines are
+ * Another `delimiter` and `quote` stand in place of `,` and `"`; where there is no quote (0), every field is as it
+ * stands. The first line that is not blank is the header; of a file that is `headless` it is a record, and the first
+ * line that can be read names the columns column_1, column_2, … Lines end in LF or CRLF; a CR alone is a character; blank lines are
  * passed over. A field is in quotes as a whole or has none in it: anything else is `bad_quote`. A field of nothing is
- * null, `""` is an empty text. A line that is not CSV ends at its first line break, whatever quotes are open; so does
+ * null, and so is one of `nulls` that is not in quotes; `""` is an empty text. A line that is not CSV ends at its first line break, whatever quotes are open; so does
  * one whose quotes are not closed within twice `max_record_bytes`, or before the end of the file.
  *
  *
@@ -199,7 +201,9 @@ typedef struct {
     fanfold_bytes schema;     /* may be empty where fields are learnt */
     fanfold_bytes records_at; /* RFC 6901; empty: the records stand alone */
     uint64_t max_record_bytes, max_fields;
-    uint32_t csv;    /* 1: CSV, 0: JSON */
+    fanfold_bytes nulls; /* of CSV: texts that mean null, each with its size before it (u32) */
+    uint32_t csv;        /* 1: CSV, 0: JSON */
+    uint32_t delimiter, quote, headless; /* of CSV: bytes of ASCII; whether there is no header */
     uint32_t others; /* FANFOLD_LEARN … */
     uint32_t
         frozen; /* 1: the records become the rows of a frozen table, which is there to take instead of merged ones */
@@ -295,6 +299,8 @@ typedef struct {
 typedef struct {
     fanfold_bytes schema;
     uint32_t rescue, as_arrow;
+    uint32_t delimiter, escape_formulas; /* of CSV: a byte of ASCII; see below */
+    fanfold_bytes null;                  /* of CSV: the text for null, without quotes and line breaks */
     const fanfold_join *joins;
     size_t join_count;
     const fanfold_level *chain;
@@ -307,9 +313,13 @@ typedef struct {
 struct ArrowSchema;
 struct ArrowArray;
 
-/* Writes rows as CSV (RFC 4180, LF), or as columns of utf8 in Arrow's C data interface, each value in the form of its
+/* Writes rows as CSV (RFC 4180, LF; another delimiter stands in place of `,`), or as columns of utf8 in Arrow's C data interface, each value in the form of its
  * column's type; one that its type does not hold is FANFOLD_WRONG_CALL. Returns NULL where there is no memory, or what
- * is wanted does not fit the schema. */
+ * is wanted does not fit the schema.
+ *
+ * In CSV a value stands in quotes if it is empty, the text for null, or has a quote, a line break, CR, `#` or the
+ * delimiter in it. With `escape_formulas` a `'` is put before texts that begin with `=`, `+`, `-`, `@`, a tab or CR,
+ * unless they are written like numbers. */
 FANFOLD_API fanfold_rows *fanfold_rows_open(const fanfold_wanted *);
 FANFOLD_API int fanfold_rows_feed(fanfold_rows *, const uint8_t *window, size_t size, int last);
 /* Writes on, as `fanfold_reader_next` reads. Columns are taken by `fanfold_rows_array`, once each time it returns; the

@@ -13,13 +13,22 @@ Path = tuple[str, ...]
 _PARSED, _SINGLE, _AROUND = 1, 2, 4
 
 
+class Dialect(NamedTuple):
+    """How CSV is written: bytes of ASCII, the texts that mean null, whether there is a header; a quote may be none."""
+
+    delimiter: str = ","
+    quote: str = '"'
+    nulls: tuple[str, ...] = ()
+    header: bool = True
+
+
 class Form(NamedTuple):
     """How files are written, and what a record may have.
 
-    `csv` says that they are CSV, else they are JSON. `records_at` is an RFC 6901 pointer to the array of records in
-    each document. A record of more bytes, or one that brings more fields, is bad. Texts at `parsed` hold JSON; a value
-    at `single` that is not an array is an array of one; each record takes the fields at `around` from its document.
-    With `looks`, nothing is merged but these fields, for a reader that has to know them before the records.
+    `csv` says that they are CSV, of a `dialect`; else they are JSON. `records_at` is an RFC 6901 pointer to the array
+    of records in each document. A record of more bytes, or one that brings more fields, is bad. Texts at `parsed` hold
+    JSON; a value at `single` that is not an array is an array of one; each record takes the fields at `around` from its
+    document. With `looks`, nothing is merged but these fields, for a reader that has to know them before the records.
     """
 
     csv: bool = False
@@ -30,6 +39,15 @@ class Form(NamedTuple):
     single: Sequence[Path] = ()
     around: Sequence[Path] = ()
     looks: bool = False
+    dialect: Dialect = Dialect()
+
+
+class Csv(NamedTuple):
+    """How CSV is written: what stands between fields, the text for null, whether formulas are escaped."""
+
+    delimiter: str = ","
+    null: str = ""
+    escape_formulas: bool = False
 
 
 class Excluded(NamedTuple):
@@ -45,9 +63,9 @@ class Excluded(NamedTuple):
     code: str = "case_conflict"
 
 
-def packed(way: Path) -> bytes:
-    """Return a path as the core takes it."""
-    return b"".join(struct.pack("<I", len(step)) + step for step in map(str.encode, way))
+def packed(texts: Sequence[str]) -> bytes:
+    """Return a path, or other texts, as the core takes it: each with its size before it."""
+    return b"".join(struct.pack("<I", len(text)) + text for text in map(str.encode, texts))
 
 
 def excluded(forms: Sequence[Excluded]) -> tuple[ctypes.Array[library.Excluded], list[bytes]]:

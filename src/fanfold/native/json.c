@@ -4,22 +4,27 @@
 #define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
 #define HIGH EACH(0x80)
 
+#define ZERO(v) (((v) - EACH(1)) & ~(v))
+
 /* Eight bytes at a time: the lowest bit set is that of the first byte that stops. Bits above it may be wrong. */
-const uint8_t *plain_run(const uint8_t *p) {
+static inline const uint8_t *run_with(const uint8_t *p, uint8_t one, uint8_t other) {
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-    for (;; p += 8) {
+    for (uint64_t first = EACH(one), second = EACH(other);; p += 8) {
         uint64_t v;
         memcpy(&v, p, 8);
-        uint64_t quote = v ^ EACH('"'), slash = v ^ EACH('\\'), comma = v ^ EACH(','), sharp = v ^ EACH('#');
-        uint64_t found = ((quote - EACH(1)) & ~quote) | ((slash - EACH(1)) & ~slash) | ((comma - EACH(1)) & ~comma) |
-                         ((sharp - EACH(1)) & ~sharp) | ((v - EACH(0x20)) & ~v) | v;
+        uint64_t found = ((v - EACH(0x20)) & ~v) | v;
+        found |= ZERO(v ^ EACH('"')) | ZERO(v ^ EACH('\\')) | ZERO(v ^ EACH(',')) | ZERO(v ^ EACH('#'));
+        found |= ZERO(v ^ first) | ZERO(v ^ second);
         if (found & HIGH) return p + (__builtin_ctzll(found & HIGH) >> 3);
     }
 #else
-    while (*p >= 0x20 && *p < 0x80 && !strchr("\"\\,#", *p)) p++;
+    while (*p >= 0x20 && *p < 0x80 && !strchr("\"\\,#", *p) && *p != one && *p != other) p++;
     return p;
 #endif
 }
+
+const uint8_t *plain_run(const uint8_t *p) { return run_with(p, '"', ','); }
+const uint8_t *plain_run_with(const uint8_t *p, uint8_t one, uint8_t other) { return run_with(p, one, other); }
 
 size_t utf8_size(const uint8_t *p) {
     uint8_t c = p[0], lowest = 0x80, highest = 0xbf;

@@ -62,7 +62,8 @@ class Options(ctypes.Structure):
     _fields_ = (
         *_of(Bytes, "schema records_at"),
         *_of(_u64, "max_record_bytes max_fields"),
-        *_of(_u32, "csv others frozen"),
+        ("nulls", Bytes),
+        *_of(_u32, "csv delimiter quote headless others frozen"),
         *(("joins", _pointer), ("join_count", _size), ("excluded", _pointer), ("excluded_count", _size)),
         *(("marked", _pointer), ("marked_count", _size), *_of(_u32, "has_envelope looks")),
     )
@@ -102,7 +103,8 @@ class Wanted(ctypes.Structure):
     """fanfold_wanted."""
 
     _fields_ = (
-        *(("schema", Bytes), *_of(_u32, "rescue as_arrow"), ("joins", _pointer), ("join_count", _size)),
+        *(("schema", Bytes), *_of(_u32, "rescue as_arrow delimiter escape_formulas"), ("null", Bytes)),
+        *(("joins", _pointer), ("join_count", _size)),
         *(("chain", _pointer), ("chain_size", _size), ("columns", _pointer), ("column_count", _size)),
     )
 

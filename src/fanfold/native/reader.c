@@ -91,6 +91,7 @@ static int open_reader(fanfold_reader *reader) { return CALL_WAS_LEFT(reader) ? 
 
 fanfold_reader *fanfold_reader_open(const fanfold_options *options) {
     if (options->frozen && options->others == FANFOLD_LEARN) return NULL;
+    if (options->csv && (!options->delimiter || (options->delimiter | options->quote) > 0x7f)) return NULL;
     if (options->max_record_bytes > 1u << 30 || options->others < FANFOLD_LEARN || options->others > FANFOLD_LEAVE)
         return NULL;
     fanfold_reader *reader = memory_open(sizeof *reader);

@@ -73,6 +73,7 @@ static int is_ready(fanfold_rows *rows, const fanfold_wanted *wanted) {
         bytes_put(&rows->columns[i].name, column->name.data, rows->as_arrow ? column->name.size : 0);
         bytes_byte(&rows->columns[i].name, 0);
     }
+    bytes_put(&rows->null, wanted->null.data, wanted->null.size);
     bytes_room(&rows->input, 1);
     bytes_room(&rows->file, 1);
     rows->own[FROM_FILE] = (Cell){rows->file.data, 0, 1};
@@ -88,6 +89,9 @@ fanfold_rows *fanfold_rows_open(const fanfold_wanted *wanted) {
     if (!rows) return NULL;
     rows->rescue = wanted->rescue != 0;
     rows->as_arrow = wanted->as_arrow != 0;
+    rows->delimiter = (uint8_t)wanted->delimiter;
+    rows->escape_formulas = wanted->escape_formulas != 0;
+    rows->is_plain = rows->delimiter == ',' && !wanted->null.size && !rows->escape_formulas;
     rows->join_count = wanted->join_count;
     rows->depth = wanted->chain_size;
     rows->column_count = wanted->column_count;
@@ -100,14 +104,44 @@ void fanfold_rows_close(fanfold_rows *rows) { memory_close(rows); }
 
 /* Writing. */
 
+/* Says whether a spreadsheet would run a text. */
+static int is_formula(const Cell *cell) {
+    Token text = {cell->at, cell->size, 0};
+    int is_infinity = text.size == 9 && !memcmp(text.at, "-Infinity", 9);
+    return text.size && text.at[0] && strchr("=+-@\t\r", text.at[0]) && !is_infinity && !is_number(&text);
+}
+
+/* Returns a cell as a form of CSV has it that is not the plain one; `escaped` says whether a ' stands before it. */
+static Cell cell_in_form(const fanfold_rows *rows, const Cell *cell, int *escaped) {
+    *escaped = 0;
+    if (!cell->at) return (Cell){rows->null.data, rows->null.size, 0};
+    Cell made = {cell->at, cell->size, !cell->size};
+    *escaped = rows->escape_formulas && is_formula(cell);
+    for (size_t i = 0; i < made.size && !made.quoted; i++) {
+        uint8_t c = made.at[i];
+        made.quoted = c == rows->delimiter || c == '"' || c == '\n' || c == '\r' || c == '#';
+    }
+    size_t begin = (size_t)*escaped;
+    if (rows->null.size == made.size + begin && (!begin || rows->null.data[0] == '\'') &&
+        !memcmp(rows->null.data + begin, made.at, made.size))
+        made.quoted = 1;
+    return made;
+}
+
 /* Writes a cell, and what stands behind it. */
-static void put_cell(Bytes *to, const Cell *cell, uint8_t behind) {
+static void put_cell(fanfold_rows *rows, const Cell *of, uint8_t behind) {
+    Bytes *to = &rows->output;
+    int escaped = 0;
+    Cell made, *cell = &made;
+    made = rows->is_plain ? *of : cell_in_form(rows, of, &escaped);
     size_t size = cell->at ? cell->size : 0;
-    bytes_room(to, 2 * size + 3);
+    bytes_room(to, 2 * size + 4);
     uint8_t *p = to->data + to->size;
+    if (escaped && !cell->quoted) *p++ = '\'';
     if (size && !cell->quoted) p = copy(p, cell->at, size);
     if (cell->at && cell->quoted) {
         *p++ = '"';
+        if (escaped) *p++ = '\'';
         for (size_t i = 0; i < size; i++) {
             if (cell->at[i] == '"') *p++ = '"';
             *p++ = cell->at[i];
@@ -128,7 +162,7 @@ static void write_row(fanfold_rows *rows) {
         i = rows->prefix_columns;
     }
     for (; i < rows->column_count; i++) {
-        put_cell(output, rows->columns[i].cell, i + 1 < rows->column_count ? ',' : '\n');
+        put_cell(rows, rows->columns[i].cell, i + 1 < rows->column_count ? rows->delimiter : '\n');
         if (i + 1 == rows->prefix_columns) rows->prefix_size = output->size - begin;
     }
     rows->prefix_begin = begin;

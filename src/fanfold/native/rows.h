@@ -54,6 +54,9 @@ struct fanfold_rows {
     /* The first columns are above the innermost scope: from one of its elements to the next, their text is the same. */
     size_t prefix_columns, prefix_begin, prefix_size; /* in the row before; size 0: not known */
     int is_sibling;                                   /* only the innermost element is another one */
+    int is_plain, escape_formulas;                    /* is_plain: CSV is written as records are merged */
+    uint8_t delimiter;
+    Bytes null;
     int has_row;                                      /* what is open has a row */
     int rescue, as_arrow, counts_items;               /* counts_items: a column has the number of the element */
     uint64_t arrow_rows, arrow_bytes;

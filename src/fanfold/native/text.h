@@ -9,7 +9,8 @@
 enum {
     ESCAPED = 1, /* a text has escapes, so its characters are not its bytes */
     QUOTED = 2,  /* as CSV it stands in quotes */
-    FRACTION = 4 /* a number has a point or an exponent */
+    FRACTION = 4, /* a number has a point or an exponent */
+    IN_QUOTES = 8 /* a field of CSV was in quotes */
 };
 
 /* A scalar as it is written; a text without its quotes. */
@@ -37,6 +38,9 @@ static inline const uint8_t *skip_blanks(const uint8_t *p) {
 
 /* Returns the first byte from `p` on that is a quote, a backslash, a comma, a number sign, a control, or not ASCII. */
 const uint8_t *plain_run(const uint8_t *p);
+
+/* The same, with two bytes more to stop at. */
+const uint8_t *plain_run_with(const uint8_t *p, uint8_t one, uint8_t other);
 
 /* Reads the text whose first character is at `p`, behind its quote.
  *

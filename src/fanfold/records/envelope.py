@@ -22,7 +22,7 @@ def envelope_at(path: str, settings: Input, offset: int) -> dict[Way, msgspec.Ra
     """
     ways, found = [way_of(one) for one in settings.envelope], b""
     form = Form(records_at=settings.records_at, max_record_bytes=settings.max_record_bytes, around=ways, looks=True)
-    for piece in Reader(form=form).read(b"", windows(path, lambda _: None)):
+    for piece in Reader(form=form).read(b"", windows(path, lambda _: None, settings.encoding)):
         at = 0
         while at < len(piece.merged):
             begins, size = _ENTRY.unpack_from(piece.merged, at)

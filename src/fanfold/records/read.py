@@ -12,16 +12,21 @@ from fanfold.faults import OF_SIZE, OF_VALUES, UnreadableError, shortened, steps
 from fanfold.formats import compression, input_format
 from fanfold.landed import path_columns
 from fanfold.manifest import BadFile, BadRecord
+from fanfold.native import Dialect, Field, Form, Joined, Others, Piece, Reader, Wrong
 from fanfold.native import Excluded as Unwanted
-from fanfold.native import Field, Form, Joined, Others, Piece, Reader, Wrong
 from fanfold.native.tables import key_parts
 from fanfold.records.content import windows
+from fanfold.records.encodings import UTF_8, as_it_was
 from fanfold.spec.merge import Merge
-from fanfold.spec.model import Spec
+from fanfold.spec.model import Input, Spec
 from fanfold.spec.paths import way_of, written
+from fanfold.spec.texts import CsvInput
 from fanfold.working_files import Excluded
 
 MAX_FIELDS = 10_000
+# More of a header is not looked at for other delimiters.
+MOST_HEAD_BYTES = 4096
+DELIMITERS = ";\t|,"
 
 
 class FileRead(NamedTuple):
@@ -34,6 +39,7 @@ class FileRead(NamedTuple):
         is_bad: whether no record of the file can be read: it is bad as a whole, and `first` says why.
         sha256: of its bytes on disk; empty where it is too large to be read.
         unmatched: good records without a match in some reference.
+        hint: what to ask the spec, where it looks as if the delimiter of CSV were another one.
     """
 
     records: int = 0
@@ -42,6 +48,7 @@ class FileRead(NamedTuple):
     is_bad: bool = False
     sha256: str = ""
     unmatched: int = 0
+    hint: str = ""
 
 
 class Rules(NamedTuple):
@@ -83,6 +90,7 @@ class Door:
                 parsed=[*map(way_of, settings.parse)],
                 single=[*map(tuple, rules.arrays)] if self._spec.denormalize.single else [],
                 around=[*map(way_of, around)],
+                dialect=dialect_of(settings.csv),
             )
             unwanted = [Unwanted(one.form.path, one.form.kinds, one.form.inside, one.code) for one in rules.excluded]
             self._readers[kind] = Reader(
@@ -100,14 +108,15 @@ class Door:
             path: where it lies.
             sha256: of its bytes on disk, where it is known.
         """
-        digest, damage, held, lines = hashlib.sha256(), list[BadFile](), bytearray(), 1
-        is_packed = compression(name) != ""
+        digest, damage, held, lines, head = hashlib.sha256(), list[BadFile](), bytearray(), 1, b""
+        may_be_cut = self._may_be_cut(name)
 
         def content() -> Iterator[bytes]:
-            nonlocal lines
+            nonlocal lines, head
             try:
                 for window in self._windows(name, path, digest.update if not sha256 else _ignore, held):
-                    lines += window.count(b"\n") if is_packed else 0
+                    lines += window.count(b"\n") if may_be_cut else 0
+                    head = head or window[:MOST_HEAD_BYTES]
                     yield window
             except UnreadableError as error:
                 # The error itself would keep what was decompressed.
@@ -115,8 +124,9 @@ class Door:
 
         reader, first, last, readable = self.reader(name), None, "", False
         given = path_columns(self._spec.input, name)
-        for piece in reader.read(name.encode(), content(), given, _ahead(path)):
+        for piece in reader.read(name.encode(), content(), given, _ahead(path, self._spec.input.encoding)):
             if piece.wrong:
+                piece.wrong[:] = [self._named(name, one) for one in piece.wrong]
                 first, last = first or piece.wrong[0], piece.wrong[-1].code
                 readable = readable or any(one.record and one.code in OF_VALUES for one in piece.wrong)
             yield piece
@@ -129,27 +139,50 @@ class Door:
                 self.found = FileRead(first=fault, is_bad=True, sha256=sha256)
                 return
             if last != "truncated":
-                place = (lines, size, lines, size)
+                place, is_packed = (lines, size, lines, size), compression(name) != ""
+                rest = "more compressed data" if is_packed else "the rest of a character"
                 records, bad = records + 1, bad + 1
-                cut = Wrong(fault.code, records, *place, len(held), "", b"", "more compressed data", bytes(held))
+                cut = Wrong(fault.code, records, *place, len(held), "", b"", rest, bytes(held))
                 # Where the end came before any record, that is what is wrong, not that there is none.
                 first = first if first and records > 1 else cut
                 yield Piece(b"", [cut])
         is_bad = first is not None and bad == records and not readable
-        self.found = FileRead(records, bad, self.bad_file(name, first) if first else None, is_bad, sha256, unmatched)
+        said, hint = self.bad_file(name, first) if first else None, self._hint(name, head)
+        self.found = FileRead(records, bad, said, is_bad, sha256, unmatched, hint)
 
     def _windows(self, name: str, path: str, update: Callable[[bytes], object], held: bytearray) -> Iterator[bytes]:
-        found = windows(path, update)
         if input_format(name) == "parquet":
             from fanfold import parquet
 
-            for _ in found:
+            for _ in windows(path, update):
                 pass
             # A file without rows is not at fault: it is an array without elements.
             lines = parquet.windows(Path(path))
             return itertools.chain([next(lines, b"[]")], lines)
-        is_packed = input_format(name) == "csv" and compression(name)
-        return _whole_lines(found, held, self._spec.input.max_record_bytes) if is_packed else found
+        found = windows(path, update, self._spec.input.encoding)
+        has_lines = input_format(name) == "csv" and self._may_be_cut(name)
+        return _whole_lines(found, held, self._spec.input.max_record_bytes) if has_lines else found
+
+    def _may_be_cut(self, name: str) -> bool:
+        """Say whether a file may end in half of what it is made of, so that its last line may not be a record."""
+        return compression(name) != "" or self._spec.input.encoding != UTF_8
+
+    def _named(self, name: str, wrong: Wrong) -> Wrong:
+        """Return a fault with its name in the encoding of the file."""
+        encoding = self._spec.input.encoding
+        if wrong.code != "bad_utf8" or input_format(name) == "parquet":
+            return wrong
+        if encoding == UTF_8:
+            return wrong._replace(expected="UTF-8, or the name of another encoding, as in input.encoding: latin-1")
+        return wrong._replace(code="wrong_encoding", found=as_it_was(wrong.found, encoding), expected=encoding)
+
+    def _hint(self, name: str, head: bytes) -> str:
+        """Say where the beginning of a file looks as if its delimiter were another one; else nothing."""
+        settings = self._spec.input.csv
+        if input_format(name) != "csv" or not settings.header:
+            return ""
+        lines = head.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n").splitlines() or [b""]
+        return other_delimiter(lines[0].decode(errors="replace"), settings.delimiter)
 
     def bad_file(self, name: str, wrong: Wrong) -> BadFile:
         """Describe a file by the fault of one of its records."""
@@ -201,10 +234,10 @@ def key_text(merge: Merge, key: bytes) -> str:
     return ", ".join(repr(part.decode(errors="replace")) for part in parts)
 
 
-def _ahead(path: str) -> Iterator[bytes]:
+def _ahead(path: str, encoding: str) -> Iterator[bytes]:
     """Yield a file once more, as far as it can be decompressed."""
     with contextlib.suppress(UnreadableError):
-        yield from windows(path, _ignore)
+        yield from windows(path, _ignore, encoding)
 
 
 def _ignore(_window: bytes) -> None:
@@ -240,26 +273,37 @@ def _leads_to(pointer: str, path: Sequence[str], *, inside: bool = False) -> boo
     return not names and is_element == inside
 
 
-def _head(path: str) -> Iterator[bytes]:
+def dialect_of(settings: CsvInput) -> Dialect:
+    """Return how CSV is written, as the core takes it."""
+    return Dialect(settings.delimiter, settings.quote, tuple(settings.nulls), settings.header)
+
+
+def other_delimiter(header: str, delimiter: str) -> str:
+    """Say that a header is one column that holds what often is a delimiter; nothing where it is not."""
+    other = next((one for one in DELIMITERS if one in header and delimiter not in header), None)
+    return f"its header {shortened(header)!r} is one column: is {other!r} its input.csv.delimiter?" if other else ""
+
+
+def _head(path: str, settings: Input) -> Iterator[bytes]:
     """Yield a file up to its first window that has a line break outside of quotes, behind something."""
-    quotes, begun = 0, False
-    for window in windows(path, _ignore):
+    quotes, begun, quote = 0, False, settings.csv.quote.encode()
+    for window in windows(path, _ignore, settings.encoding):
         yield window
         for line in window.splitlines(keepends=True):
-            quotes += line.count(b'"')
+            quotes += line.count(quote) if quote else 0
             begun = begun or bool(line.strip(b"\xef\xbb\xbf\r\n"))
             if begun and line.endswith(b"\n") and quotes % 2 == 0:
                 return
 
 
-def fields_of_csv(path: str) -> list[str]:
-    """Return the names in the header of a CSV file.
+def fields_of_csv(path: str, settings: Input) -> list[str]:
+    """Return the names in the header of a CSV file; where it has none, those of its columns.
 
     Raises:
         UnreadableError: it has no header.
     """
-    reader = Reader(form=Form(csv=True))
-    wrong = [one for piece in reader.read(b"", _head(path)) for one in piece.wrong if not one.record]
+    reader = Reader(form=Form(csv=True, dialect=dialect_of(settings.csv)))
+    wrong = [one for piece in reader.read(b"", _head(path, settings)) for one in piece.wrong if not one.record]
     if wrong:
         raise UnreadableError(wrong[0].code, wrong[0].message)
     return list(reader.seen.fields)

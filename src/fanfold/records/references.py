@@ -1,5 +1,7 @@
 """References: read, and frozen for a run before any group starts."""
 
+import logging
+import re
 import tempfile
 import threading
 import weakref
@@ -13,7 +15,7 @@ from fanfold.layout import Place, Run
 from fanfold.manifest import BadFile, Column
 from fanfold.native import Field, Others, Seen, Table
 from fanfold.records.places import places_of
-from fanfold.records.read import Door, Rules, fields_of_csv, key_text
+from fanfold.records.read import Door, Rules, fields_of_csv, key_text, other_delimiter
 from fanfold.records.scan import scan
 from fanfold.schema.columns import RECORD, leaves
 from fanfold.schema.declared import Declared
@@ -22,6 +24,7 @@ from fanfold.spec.merge import Merge
 from fanfold.spec.model import Input, Spec
 from fanfold.working_files import Node
 
+log = logging.getLogger(__name__)
 _OPENING = threading.Lock()
 _OPEN: weakref.WeakValueDictionary[tuple[str | int, ...], Table] = weakref.WeakValueDictionary()
 SHOWN_KEYS = 3
@@ -47,11 +50,14 @@ class Reference:
         """
         self._source, self._merge = source, merge
         # A reference is read by the rules of any other file, but for what the spec says of those.
-        self._spec = Spec(version=1, name="reference", input=Input(max_record_bytes=max_record_bytes))
+        settings = _settings(merge).model_copy(update={"max_record_bytes": max_record_bytes})
+        self._spec = Spec(version=1, name="reference", input=settings)
         name, keys = merge.reference, merge.reference_keys
         # One file is read by one thread, whatever its size.
         found = scan(source.parent, {name: Place(str(source), 0)}, self._spec)
         self._check_good(found.files[name].first)
+        if hint := found.files[name].hint:
+            log.warning("%s: %s", name, _of_merge(hint))
         fields = found.seen.fields
         if fields or input_format(name) == "csv":
             _check_there(merge, list(fields))
@@ -110,7 +116,7 @@ class Reference:
     def _check_good(self, fault: BadFile | None) -> None:
         if fault:
             place = f"{self._merge.reference}:{fault.line}" if fault.line else self._merge.reference
-            msg = f"{place}: {fault.message} ({fault.code}), expected every record to be good"
+            msg = f"{place}: {_of_merge(fault.message)} ({fault.code}), expected every record to be good"
             raise DataError(msg)
 
     def _check_apart(self, seen: Seen) -> None:
@@ -174,15 +180,27 @@ def check_header(source: Path, merge: Merge) -> None:
     if input_format(merge.reference) != "csv":
         return
     try:
-        names = fields_of_csv(str(source))
+        names = fields_of_csv(str(source), _settings(merge))
     except UnreadableError as error:
         msg = f"{merge.reference}:1: {error}"
         raise DataError(msg) from None
     _check_there(merge, names)
 
 
+def _settings(merge: Merge) -> Input:
+    """Return what a reference is read by."""
+    return Input(encoding=merge.encoding, csv=merge.csv)
+
+
+def _of_merge(message: str) -> str:
+    """Name the keys that a reference is read by."""
+    return re.sub(r"\binput\.(csv|encoding)", r"merge.\1", message)
+
+
 def _check_there(merge: Merge, names: list[str]) -> None:
     for wanted in [*merge.reference_keys, *(merge.columns or [])]:
         if wanted not in names:
-            msg = f"{merge.reference}:1: column {wanted!r} is not there, {nearest(wanted, names)}"
+            hint = other_delimiter(names[0], merge.csv.delimiter) if len(names) == 1 else ""
+            told = _of_merge(hint) if hint else nearest(wanted, names)
+            msg = f"{merge.reference}:1: column {wanted!r} is not there, {told}"
             raise MissingError(msg)

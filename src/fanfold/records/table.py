@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fanfold.layout import Group, Run
-from fanfold.native import Rows, Table
+from fanfold.native import Csv, Rows, Table
 from fanfold.records.content import WINDOW_BYTES
 from fanfold.records.places import Source, columns, joins, places
 from fanfold.schema.checks import place_of
@@ -55,12 +55,15 @@ def write(merged: Merged, wanted: TableSchema, target: Path) -> Written:
     flat = list(columns(found, schema.joined, wanted.flat, spec))
     joined, chain = joins(found, tables, spec.merge), found.chain(wanted)
 
-    def rows(sources: Sequence[Source], arrow: Sequence[tuple[str, str]] | None = None) -> Rows:
-        return Rows(found.record, sources, chain, joins=joined, rescue=schema.rescued, arrow=arrow)
+    said = spec.output.csv
+    csv = Csv(said.delimiter, said.null, said.escape_formulas)
+
+    def rows(sources: Sequence[Source], form: Csv | Sequence[tuple[str, str]] = csv) -> Rows:
+        return Rows(found.record, sources, chain, joins=joined, rescue=schema.rescued, form=form)
 
     if spec.output.format == "csv" and not any(column.expression for column in wanted.columns):
         by_name = {column.name: place for column, place in flat}
-        head = header(column.name for column in wanted.columns)
+        head = header((column.name for column in wanted.columns), said)
         return _write_csv(rows([by_name[column.name] for column in wanted.columns]), head, windows(path), target)
     from fanfold.engine import output
 
@@ -69,7 +72,7 @@ def write(merged: Merged, wanted: TableSchema, target: Path) -> Written:
     known, of = [column for column, _ in flat], [place for _, place in flat]
     key = next(place_of(name) for name, one in schema.each_table.items() if one == wanted)
     source = output.Source(rows, lambda: windows(path), known, of, size, f"{key}.columns")
-    made = output.write(target, spec.output.format, wanted.columns, source, group.spill_dir)
+    made = output.write(target, spec.output, wanted.columns, source, group.spill_dir)
     with target.open("rb") as file:
         return Written(made, hashlib.file_digest(file, "sha256").hexdigest())
 

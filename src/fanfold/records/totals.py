@@ -16,9 +16,10 @@ from fanfold.manifest import TableOfRun
 from fanfold.native import Rows
 from fanfold.records import places, references, table
 from fanfold.records.places import Places, Source
-from fanfold.schema.columns import RECORD
+from fanfold.schema.columns import RECORD, name_in
 from fanfold.spec.model import Spec
 from fanfold.spec.paths import way_of, written
+from fanfold.spec.texts import CsvOutput
 from fanfold.working_files import RunSchema, TableSchema
 
 # It has more digits than any sum: nothing is rounded.
@@ -91,9 +92,9 @@ class Tally:
         for path in self.sums:
             self.sums[path] = EXACT.add(self.sums[path], Decimal(totals.get(path, 0)))
 
-    def add_table(self, path: Path, places: "Iterator[Place]") -> None:
+    def add_table(self, path: Path, places: "Iterator[Place]", form: CsvOutput) -> None:
         """Add the rows of a published table; `places` says for each of them which record and element it is from."""
-        rows = _values(path, [total.column for total in self._wanted])
+        rows = _values(path, [total.column for total in self._wanted], form)
         for values, place in zip(rows, itertools.chain(places, itertools.repeat(())), strict=False):
             self.add(place, values)
 
@@ -142,17 +143,18 @@ def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
             yield line.decode() + "\n"
 
 
-def _values(path: Path, columns: list[str]) -> Iterator[Sequence[str | None]]:
+def _values(path: Path, columns: list[str], form: CsvOutput) -> Iterator[Sequence[str | None]]:
     """Yield the values of some columns, row by row, by another reading than the one that wrote them."""
     if path.suffix == ".parquet":
         from fanfold.engine import output
 
         yield from output.values(path, columns)
         return
-    with path.open(encoding="utf-8", newline="") as file:
-        lines = csv.reader(file)
+    with path.open(encoding="utf-8-sig" if form.bom else "utf-8", newline="") as file:
+        lines = csv.reader(file, delimiter=form.delimiter)
         names = next(lines, [])
-        chosen = [names.index(name) for name in columns]
+        chosen = [names.index(name_in(form, name)) for name in columns]
         for line in lines:
             # A line of nothing is a row of one column that is null.
-            yield [line[index] for index in chosen] if line else [""] * len(chosen)
+            # The text for null is not that of a number.
+            yield ["" if line[index] == form.null else line[index] for index in chosen] if line else [""] * len(chosen)

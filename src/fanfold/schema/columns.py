@@ -11,6 +11,7 @@ from fanfold.native.fields import Seen
 from fanfold.schema.rivals import Conflict, named
 from fanfold.spec.model import Spec
 from fanfold.spec.paths import Way, written
+from fanfold.spec.texts import CsvOutput
 from fanfold.working_files import Node
 
 RECORD = "record"
@@ -19,7 +20,11 @@ RESCUED_COLUMN = "_rescued"
 # A column of a key without a character, where it must have a name: in SQL and in Parquet.
 NAMELESS = "_"
 LINEAGE = {"_source_file": "VARCHAR", "_source_record": "BIGINT", "_source_item": "VARCHAR"}
-SPECIAL = re.compile('[",#\r\n]')
+SPECIAL = re.compile('["#\r\n]')
+# What a spreadsheet would run: not a number.
+FORMULA_BEGINS, NO_FORMULA = r"[=+\-@\t\r]", r"[-+]?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?|-Infinity"
+FORMULA = re.compile(rf"(?!({NO_FORMULA})\Z){FORMULA_BEGINS}")
+BOM = "\ufeff"
 # No key of a record begins with this character in SQL.
 ESCAPE = "\ue000"
 
@@ -73,10 +78,21 @@ def lineage() -> list[Column]:
     return [Column(name, kind, FANFOLD, []) for name, kind in LINEAGE.items()]
 
 
-def header(names: Iterable[str]) -> bytes:
-    """Return the line of a CSV that names its columns, quoted as the core quotes values."""
-    quoted = ('"' + name.replace('"', '""') + '"' if SPECIAL.search(name) or not name else name for name in names)
-    return (",".join(quoted) + "\n").encode()
+def name_in(form: CsvOutput, name: str) -> str:
+    """Return the name of a column as its header has it."""
+    return "'" + name if form.escape_formulas and FORMULA.match(name) else name
+
+
+def header(names: Iterable[str], form: CsvOutput) -> bytes:
+    """Return the line of a CSV that names its columns, in the form that the core gives values; with the mark if any."""
+    told = (name_in(form, name) for name in names)
+    quoted = (
+        '"' + name.replace('"', '""') + '"'
+        if SPECIAL.search(name) or form.delimiter in name or name in {"", form.null}
+        else name
+        for name in told
+    )
+    return (BOM * form.bom + form.delimiter.join(quoted) + "\n").encode()
 
 
 def sql_names(names: list[str]) -> list[str]:

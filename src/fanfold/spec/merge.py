@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from fanfold.spec.paths import way_of
 from fanfold.spec.section import Section
+from fanfold.spec.texts import CsvInput, Encoding
 from fanfold.spec.values import FieldPath, InsidePath, expected
 
 
@@ -35,6 +36,9 @@ class Merge(Section):
     """The reference's columns nest under this new object of the record."""
     columns: list[str] | None = None
     """Columns to take; null takes all but the key."""
+    encoding: Encoding = "utf-8"
+    """Of the reference, where it is CSV or JSON."""
+    csv: CsvInput = CsvInput()
     on_missing: Literal["keep", "quarantine", "fail"] = "keep"
     """A record without a match: keep it (counted), quarantine it, or fail its group."""
     on_duplicate: Literal["fail", "first"] = "fail"

@@ -16,6 +16,7 @@ from fanfold.spec.messages import faults
 from fanfold.spec.paths import way_of
 from fanfold.spec.section import Section
 from fanfold.spec.tables import Columns, FlatTable, Tables, check_one_line, level_of
+from fanfold.spec.texts import CsvInput, CsvOutput, Encoding
 from fanfold.spec.values import (
     ArchiveName,
     Count,
@@ -50,6 +51,9 @@ class Input(Section):
     schema_mode: Literal["infer", "declared"] = Field("infer", alias="schema")
     """infer: all files are scanned, every field is a column. declared: no scan, only `fields` are columns, what else a
     record has goes to the column _rescued, as JSON."""
+    encoding: Encoding = "utf-8"
+    """Of JSON and CSV. utf-16 needs a byte order mark. A record with bytes that the encoding does not have is bad."""
+    csv: CsvInput = CsvInput()
     parse: list[FieldPath] = []
     """Fields whose text holds JSON, also inside of arrays: what is in the text is read as if it stood in its place. A
     text that is not JSON, an empty one too, makes its record bad."""
@@ -123,6 +127,7 @@ class Output(Section):
     """Output directory, inside data_dir."""
     format: Literal["csv", "parquet"] = "csv"
     """Format of the tables."""
+    csv: CsvOutput = CsvOutput()
     lineage: bool = False
     """Add the columns _source_file, _source_record, _source_item: where each row comes from."""
 

@@ -139,7 +139,8 @@ def parse(text: str, source: str) -> Document:
         for key_node, inner in node.value:
             if not isinstance(key_node, yaml.ScalarNode):
                 raise _wrong(source, key_node, "found a list or a mapping as a key", "a text")
-            key = value(key_node, ())
+            # As a key, `null` is the name of one.
+            key = "null" if key_node.value == "null" else value(key_node, ())
             if key in mapping:
                 twice.append((*place, key))
             mapping[key] = entry((*place, key), key_node, inner)

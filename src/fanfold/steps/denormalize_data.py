@@ -5,7 +5,7 @@ import msgspec
 from fanfold import durable, manifest
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError, MissingError
-from fanfold.feed import groups, runs
+from fanfold.feed import groups, purged, runs
 from fanfold.layout import Group
 from fanfold.manifest import Published
 from fanfold.records import references, table, totals
@@ -36,7 +36,7 @@ def denormalize_data(subdir: str, data_dir: AnyPath) -> dict[str, int]:
             outputs = publish(group, progress)
         else:
             outputs = progress.outputs
-            for published in outputs.values():
+            for published in outputs.values() if "output" not in purged.kinds(group.run) else ():
                 path = group.run.feed.data_dir / published.path
                 if durable.size(path) is None or durable.sha256(path) != published.sha256:
                     msg = f"{published.path!r} is not as it was published, expected sha256 {published.sha256}"

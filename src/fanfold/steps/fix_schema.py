@@ -68,7 +68,7 @@ def _table(spec: Spec, name: str, draft: DraftTable, found: Found) -> TableSchem
         lost = next(key for key in wanted.keys if key not in known[: draft.keys])
         msg = f"{place_of(name)}.keys {lost!r} is not a column"
         raise lacking(msg, nearest(lost, known), found.files)
-    if wanted.columns is None or not flat:
+    if wanted.columns is None or (wanted.keys and not flat):
         return TableSchema(draft.explode, draft.elsewhere, flat, flat)
     chosen = flat[: draft.keys]
     for one in wanted.columns:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from fanfold import durable, manifest
 from fanfold.errors import count
+from fanfold.feed import purged
 from fanfold.feed.index import Index
 from fanfold.landed import told_apart_by
 from fanfold.layout import Run
@@ -24,7 +25,10 @@ class Expected(NamedTuple):
 
 
 def expected(run: Run, committed: Manifest, *, hash_originals: bool = False) -> Iterator[Expected]:
-    """Yield every file that a run has left but for the manifest; originals have a hash where that is asked for."""
+    """Yield every file that a run has left but for the manifest, also what was purged since.
+
+    Originals have a hash where that is asked for.
+    """
     for file in committed.files:
         stored = file.packed or file
         sha256 = stored.sha256 if hash_originals else None
@@ -43,9 +47,11 @@ def expected(run: Run, committed: Manifest, *, hash_originals: bool = False) -> 
 
 
 def damages(run: Run, files: list[Expected]) -> dict[str, str]:
-    """Return a sentence for each file that is missing or changed, by its path."""
-    found, left = dict[str, str](), list[Expected]()
+    """Return a sentence for each file that is missing or changed, and was not purged, by its path."""
+    found, left, gone = dict[str, str](), list[Expected](), purged.kinds(run)
     for file in files:
+        if gone and purged.kind_of(run.feed, file.path) in gone:
+            continue
         size = durable.size(run.feed.place(file.path))
         if size is None:
             found[file.path] = f"{file.path!r} is missing: expected {file.what}"
@@ -114,10 +120,14 @@ def doubles(run: Run, committed: Manifest) -> Iterator[str]:
 def manifest_gaps(run: Run, committed: Manifest) -> Iterator[str]:
     """Compare both copies of the manifest, byte for byte, with each other and with what Fanfold writes."""
     beside, commit = relative(run, run.manifest_path), relative(run, run.commit_path)
-    written = manifest.encode(committed)
-    if not run.manifest_path.is_file():
+    content = run.commit_path.read_bytes()
+    is_written = manifest.as_written(committed, content) == content
+    if "output" in purged.kinds(run):
+        if not is_written:
+            yield f"{commit!r} is changed: expected the manifest of the run, byte for byte"
+    elif not run.manifest_path.is_file():
         yield f"{beside!r} is missing: expected the manifest of the run, as in {commit!r}"
-    elif not run.manifest_path.read_bytes() == run.commit_path.read_bytes() == written:
+    elif not (is_written and run.manifest_path.read_bytes() == content):
         yield f"{beside!r} or {commit!r} is changed: expected the manifest of the run in both, byte for byte"
 
 

@@ -108,7 +108,7 @@ def _alone(run: Run) -> Iterator[None]:
         if isinstance(error, ExceptionGroup) and error.split((BusyError, FileNotFoundError))[1]:
             raise
         if runs.is_complete(run) and not was_complete:
-            msg = f"run {run.ts} is complete: another process has just ended it; run again for what has landed since"
+            msg = f"another process has just finished run {run.ts}: run again to take what has landed since"
         elif isinstance(error, BusyError):
             msg = f"run {run.ts} is in work in another process: {error}"
         else:

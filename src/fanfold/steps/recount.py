@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 import msgspec
 
 from fanfold.errors import count
+from fanfold.feed import purged
 from fanfold.feed.verdict import verdict
 from fanfold.layout import Run
 from fanfold.manifest import ArchivedFile, BadRecord, Manifest, by_table, of_table
@@ -19,13 +20,16 @@ from fanfold.steps.gaps import damages, doubles, expected, extra, manifest_gaps
 from fanfold.types import JSON, VARCHAR
 from fanfold.working_files import Node, TableSchema
 
+# What records and rows are counted in.
+COUNTED = {"archive", "output", "quarantine"}
+
 
 class Recount(msgspec.Struct, frozen=True):
     """What a recount found. `gaps` are sentences, one for each file that is missing, extra or changed.
 
     `totals` are the exact sums of `verify.totals`, by path. `failed` says why the run is reported as failed, though
-    nothing of it is lost. With `tables`, `rows` is an object by table, and the paths of `totals` begin with the table's
-    name.
+    nothing of it is lost; `lost` what can no longer be proved, since something of the run was purged. With `tables`,
+    `rows` is an object by table, and the paths of `totals` begin with the table's name.
     """
 
     ts: str
@@ -36,6 +40,7 @@ class Recount(msgspec.Struct, frozen=True):
     totals: dict[str, str]
     gaps: list[str]
     failed: str | None = None
+    lost: str | None = None
 
 
 def recount(run: Run, committed: Manifest) -> Recount:
@@ -47,7 +52,7 @@ def recount(run: Run, committed: Manifest) -> Recount:
     if gaps := list(manifest_gaps(run, committed)):
         # All that follows rests on it.
         return Recount(run.ts, 0, 0, 0, 0, {}, gaps)
-    files, feed = list(expected(run, committed, hash_originals=True)), run.feed
+    files, feed, gone = list(expected(run, committed, hash_originals=True)), run.feed, set(purged.kinds(run))
     damaged = damages(run, files)
     gaps = [
         *damaged.values(),
@@ -55,9 +60,16 @@ def recount(run: Run, committed: Manifest) -> Recount:
         *extra(run, files, feed.archive_dir, may_be=run.is_of_run),
         *doubles(run, committed),
     ]
-    whole = [file for file in committed.files if file.archived_as not in damaged]
-    bad, records, counted = _quarantined_records(run, committed, damaged), 0, dict[str, Tally]()
-    for name, table in committed.each_table.items():
+    whole = [
+        file
+        for file in committed.files
+        if file.archived_as not in damaged and not (gone and purged.kind_of(feed, file.archived_as) in gone)
+    ]
+    # Records and rows tell something together only: what is left without the others is compared by its hash alone.
+    is_counted = not gone & COUNTED
+    bad = _quarantined_records(run, committed, damaged) if is_counted else {}
+    records, counted = 0, {name: Tally([]) for name in committed.each_table}
+    for name, table in committed.each_table.items() if is_counted else ():
         wanted = totals.totalled(feed.spec, table)
         by_archive, counted[name] = Tally(wanted), Tally(wanted)
         originals = _Originals(run, committed, name, by_archive)
@@ -65,13 +77,13 @@ def recount(run: Run, committed: Manifest) -> Recount:
             of_group = [file for file in whole if file.subdir == n and not file.code and not file.duplicate_of]
             rows = originals.places(of_group, bad)
             if (published := table.outputs.get(str(n))) and published.path not in damaged:
-                counted[name].add_table(feed.data_dir / published.path, rows)
+                counted[name].add_table(feed.data_dir / published.path, rows, feed.spec.output.csv)
             for _ in rows:
                 pass
         records = originals.records
         if not gaps:
             gaps += _count_gaps(committed, name, by_archive, counted[name])
-    if not gaps and records != committed.summary.records_in:
+    if is_counted and not gaps and records != committed.summary.records_in:
         gaps.append(f"found {count(records, 'record')} in the archive, expected {committed.summary.records_in:,}")
     return Recount(
         ts=run.ts,
@@ -82,6 +94,7 @@ def recount(run: Run, committed: Manifest) -> Recount:
         totals=committed.named_totals,
         gaps=gaps,
         failed=verdict(committed),
+        lost=purged.lost(run),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fanfold import durable, interrupt, manifest
-from fanfold.feed import access, archive, lease, runs
+from fanfold.feed import access, archive, lease, purged, runs
 from fanfold.feed.balance import balance
 from fanfold.layout import Feed, Run
 from fanfold.manifest import ArchivedFile, Manifest, Published
@@ -24,8 +24,10 @@ def restore(run: Run, committed: Manifest, target_dir: Path) -> list[str]:
 
     Raises:
         DataError: an original is missing or changed, or another file has its name in `target_dir`.
+        MissingError: originals of the run were purged.
         PathError: a link below `target_dir` leads out of it, or this process may not write into it.
     """
+    purged.check_left(run, ["archive", "quarantine"])
     places = {target_dir / file.name: file for file in committed.files}
     access.check_targets({target.parent for target in places}, [target_dir])
     for target, file in places.items():
@@ -51,10 +53,12 @@ def stage_again(run: Run, committed: Manifest, feed: Feed) -> None:
 
     Raises:
         DataError: an original or a reference is missing or changed.
+        MissingError: something of the run was purged that it takes.
         SpecError: the `data_dir` holds another feed.
         BusyError: another process does the same.
     """
     again = feed.run(run.ts)
+    purged.check_left(run, ["archive", "quarantine", "references"])
     runs.claim_data_dir(feed)
     if runs.is_complete(again) or again.files_path.exists():
         return
@@ -75,7 +79,7 @@ def stage_again(run: Run, committed: Manifest, feed: Feed) -> None:
             staged.append(StagedFile(file.name, file.size_bytes, n, file.decision, file.duplicate_of, file.replay_of))
         staged.sort(key=lambda file: (file.subdir, file.name))
         durable.write(again.spec_path, runs.encode_spec(feed.spec))
-        durable.write(again.files_path, manifest.encode(Files(claimed=True, files=staged)))
+        durable.write(again.files_path, manifest.encode(Files(format=manifest.FORMAT, claimed=True, files=staged)))
 
 
 def _subdirs(run: Run, committed: Manifest, feed: Feed) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """Looking at files before groups read them: what is in each, the fields of all, and which files are duplicates."""
 
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -19,6 +20,8 @@ from fanfold.schema.record import check_covers, misfits
 from fanfold.schema.rivals import exclude
 from fanfold.spec.paths import way_of
 from fanfold.working_files import Excluded, Files, Input, Inputs, RunSchema, StagedFile
+
+log = logging.getLogger(__name__)
 
 
 class Found(NamedTuple):
@@ -73,6 +76,9 @@ def scan_files(feed: Feed, ts: str, places: Mapping[str, Place], taken: list[lis
         # Two tables may say the same.
         lost = [*dict.fromkeys(lost)]
         if not lost and known_fields(spec, chain) == known:
+            for name, one in sorted(files.items()):
+                if one.hint:
+                    log.warning("%r: %s", name, one.hint)
             return Found(files, scanned.seen, excluded, made)
         if lost and len(counted) == len(places):
             decisions = decide(feed, ts, places, files)

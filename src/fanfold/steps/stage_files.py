@@ -1,5 +1,7 @@
 """The step that claims the files that are ready into the subdirectories of a run."""
 
+import msgspec
+
 from fanfold import durable, links, manifest
 from fanfold.feed import access, claim, lease, runs, unfinished
 from fanfold.feed.balance import balance
@@ -63,7 +65,8 @@ def _stage(run: Run, ready: list[LandedFile]) -> int:
             return 0
         sizes = {file.name: file.size_bytes for file in ready}
         parts = balance(sizes.items(), run.feed.spec.subdirs)
-        intent = Files(claimed=False, files=[StagedFile(name, sizes[name], n) for n in parts for name in parts[n]])
+        staged = [StagedFile(name, sizes[name], n) for n in parts for name in parts[n]]
+        intent = Files(format=manifest.FORMAT, claimed=False, files=staged)
         access.check_places(run, intent.places)
         durable.write(run.spec_path, runs.encode_spec(run.feed.spec))
         durable.write(run.files_path, manifest.encode(intent))
@@ -79,7 +82,7 @@ def _claim(run: Run, intent: Files) -> int:
     missed = claim.claim(run, intent.places)
     claimed = [file for file in intent.files if file.name not in missed]
     if claimed:
-        durable.write(run.files_path, manifest.encode(Files(claimed=True, files=claimed)))
+        durable.write(run.files_path, manifest.encode(msgspec.structs.replace(intent, claimed=True, files=claimed)))
     else:
         claim.remove_run(run)
     return len(claimed)

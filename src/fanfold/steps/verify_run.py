@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+import logging
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -9,7 +10,7 @@ import msgspec
 from fanfold import durable, manifest
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError
-from fanfold.feed import access, claim, groups, originals, runs
+from fanfold.feed import access, claim, groups, originals, purged, runs
 from fanfold.feed.verdict import verdict
 from fanfold.layout import Group, Run, packing
 from fanfold.manifest import ArchivedFile, Manifest, SubdirSummary, Summary, TableOfRun, by_table, of_table
@@ -17,6 +18,8 @@ from fanfold.records import totals
 from fanfold.steps.gaps import gaps, manifest_gaps, relative
 from fanfold.steps.working import on_run
 from fanfold.working_files import Files, Input, Progress, Release, TableSchema
+
+log = logging.getLogger(__name__)
 
 SHOWN_GAPS = 5
 
@@ -82,6 +85,8 @@ def commit(run: Run) -> Summary:
         durable.write(run.manifest_path, manifest.encode(committed))
         durable.write(run.commit_path, manifest.encode(committed))
     else:
+        if lost := purged.lost(run):
+            log.warning("run %s was %s", run.ts, lost)
         _fail_on([*gaps(run, committed), *manifest_gaps(run, committed)])
     claim.remove_run(run)
     return committed.summary
@@ -107,6 +112,7 @@ def account(run: Run, staged: Files) -> Manifest:
     schema = runs.schema_of(run)
     tables = {name: _table(run, table, name, done) for name, table in schema.each_table.items()}
     committed = Manifest(
+        format=manifest.FORMAT,
         fanfold=importlib.metadata.version("fanfold"),
         duckdb=importlib.metadata.version("duckdb"),
         spec=run.feed.spec.model_dump(mode="json", exclude={"data_dir"}),
@@ -129,7 +135,7 @@ def account(run: Run, staged: Files) -> Manifest:
         in_tables = totals.Tally(totals.totalled(run.feed.spec, table))
         for number, published in tables[name].outputs.items() if in_tables.sums else ():
             places = totals.places_in(run.group(int(number)), schema, table)
-            in_tables.add_table(run.feed.data_dir / published.path, places)
+            in_tables.add_table(run.feed.data_dir / published.path, places, run.feed.spec.output.csv)
         if in_tables.totals != tables[name].totals:
             of = f"table {name!r}" if name else "tables"
             found.append(f"the sums of the {of} are {in_tables.totals}, expected {tables[name].totals}")
