@@ -538,7 +538,8 @@ def test_duplicate_keys_of_any_reference_are_named(
     with pytest.raises(DataError) as caught:
         feed.stage()
     numbers = ("1, 4", "2, 5") if lines else ("2, 4", "3, 7") if name == "r.json" else ("1, 3", "2, 5")
-    expected = f"{name}: k '1' in lines {numbers[0]}; '2' in lines {numbers[1]}, expected every key once"
+    kind = "records" if name.endswith(".parquet") else "lines"
+    expected = f"{name}: k '1' in {kind} {numbers[0]}; '2' in {kind} {numbers[1]}, expected every key once"
     assert str(caught.value) == expected
     feed.write_spec(**FLAT | {"merge": [{**merge, "on_duplicate": "first", "columns": ["v"]}]})
     other = "20260103T000000Z"

@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from docs.generate.words import NOTE, TYPES, joined, table
 from fanfold.spec.model import Spec, load_spec
 from fanfold.spec.tables import TableName
-from fanfold.spec.values import FieldPath, FieldType, InsidePath, OutputColumn, Pointer
+from fanfold.spec.values import ArchiveName, FieldPath, FieldType, InsidePath, OutputColumn, Pointer
 
 # The example: keys without a default, and keys that show a form. Every other key has its default there.
 EXAMPLE = {
@@ -41,6 +41,7 @@ MARKED = {
         (InsidePath, "path inside `data_dir`"),
         (FieldPath, "field path"),
         (Pointer, "JSON pointer"),
+        (ArchiveName, "text with `{name}` and `{ts}` in it"),
         (FieldType, "type"),
         (TableName, "name of a table"),
         (OutputColumn, "column name, or `{name: SQL expression}`"),

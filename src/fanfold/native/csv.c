@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "csv_line.h"
+#include "inside.h"
 
 static const char size_expected[] = "at most input.max_record_bytes";
 

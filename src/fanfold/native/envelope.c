@@ -1,5 +1,6 @@
 /* What stands around the records of a document, as far as each of them takes it along: kept by a reader that looks
  * ahead, and handed to the one that reads the records. */
+#include "inside.h"
 #include "reader.h"
 
 enum { ENTRY_BYTES = 12 };

@@ -266,24 +266,12 @@ void walk_give(Walk *, const uint8_t *at);
 Given *walk_given(Walk *, const Token *key);
 void walk_own(Walk *, const Given *, const Token *text, const uint8_t *at);
 
-/* Whether a text at `walk->way` holds JSON, which `walk_text` reads; `at` is where it stands, `behind` what follows it.
- */
-int walk_is_parsed(const Walk *);
-void walk_text(Walk *, uint32_t node, const Token *, const uint8_t *at, const uint8_t *behind);
-/* A value at `walk->way`, which is not null, may be an array of one: returns the node of its element, else `node`. */
-uint32_t walk_only(Walk *, uint32_t node);
-
 /* What a value means to its field: of a text the characters; the node for the members of the array or object at `p`;
  * the end of a value that is one text to the caller. */
 Token walk_decoded(Walk *, const Token *text);
 uint32_t walk_enter(Walk *, uint32_t node, int is_object, const uint8_t *p);
 void walk_capture(Walk *, uint32_t node, const uint8_t *p);
 void walk_end_capture(Walk *, const uint8_t *end);
-/* What is one text goes on elsewhere: up to `end`, then from `next` on. */
-void walk_move_capture(Walk *, const uint8_t *end, const uint8_t *next);
-/* Keeps a value that stands around the records, at a way. */
-void walk_keep_around(Walk *, uint32_t way, const uint8_t *from, const uint8_t *end);
-
 /* Where forms are excluded: the key (at `at`) of an object at a way, and the value at `walk->way`, of such a kind
  * (IS_OBJECT …). */
 void walk_exclude_key(Walk *, uint32_t way, const Token *key, const uint8_t *at);

@@ -1,5 +1,5 @@
 /* What a value means to its field: it is learnt, checked, kept. */
-#include "record.h"
+#include "inside.h"
 
 static const char *const expected_of_type[FANFOLD_TYPES] = {
     "a scalar",

@@ -1,5 +1,5 @@
 /* One record of JSON: its grammar, its keys, and a loop over all its values. */
-#include "record.h"
+#include "inside.h"
 
 /* Texts and scalars. */
 
@@ -197,11 +197,6 @@ static const uint8_t *close_levels(Walk *walk, const uint8_t *p, size_t base, in
     }
 }
 
-int walk_is_parsed(const Walk *walk) {
-    return walk->way && walk->excluded->marks[walk->way] & FANFOLD_PARSED && walk->mode != WALK_JUDGE &&
-           walk->way != walk->inside.way && walk->way_is != WAY_DEEPER && walk->values <= MAX_VALUES && !walk->own;
-}
-
 /* Reads the scalar at `p`, and takes it. */
 static const uint8_t *take_value(Walk *walk, const uint8_t *p, uint32_t number) {
     const uint8_t *at = p;
@@ -226,9 +221,7 @@ static const uint8_t *take_value(Walk *walk, const uint8_t *p, uint32_t number) 
     return p;
 }
 
-/* Reads a value, which is at `walk->way`, with all that is in it; returns what follows, or NULL. The depth of this
- * recursion, by way of `walk_text`, is that of the paths whose texts hold JSON. */
-static const uint8_t *walk_members(Walk *walk, const uint8_t *p, uint32_t number) {
+const uint8_t *walk_members(Walk *walk, const uint8_t *p, uint32_t number) {
     const size_t base = walk->depth;
     int done = 0;
     for (;;) {
@@ -272,44 +265,11 @@ void walk_begin(Walk *walk, const uint8_t *end, uint64_t record) {
     merged_clear(walk->merged);
 }
 
-void walk_text(Walk *walk, uint32_t number, const Token *text, const uint8_t *at, const uint8_t *behind) {
-    const Inside around = walk->inside;
-    const uint8_t *end_around = walk->end, *captured = walk->captured;
-    /* The end of what is read is known by the zeros behind it. */
-    uint8_t *to = arena_take(&walk->merged->texts, text->size + PAD);
-    uint8_t *end = text->marks & ESCAPED ? decode_text(text, to) : copy(to, text->at, text->size);
-    memset(end, 0, PAD);
-    walk->inside = (Inside){around.at ? around.at : at, walk->way, walk->depth, 0};
-    walk->end = end;
-    if (captured) walk_move_capture(walk, at, to);
-    const uint8_t *p = walk_members(walk, skip_blanks(to), number);
-    if (p && (p = skip_blanks(p)) < end) walk_stop(walk, FANFOLD_TRAILING_GARBAGE, p, "the end of the value");
-    if (captured) walk_move_capture(walk, p ? p : walk->captured, behind);
-    if (!captured) walk->captured = NULL;
-    if (!captured) walk->rescue = OPAQUE;
-    walk->depth = walk->inside.depth;
-    walk->inside = around;
-    walk->end = end_around;
-}
-
-/* Begins to read at the ways of a record, or of what stands around records. */
-static const uint8_t *walk_whole(Walk *walk, const uint8_t *p) {
+const uint8_t *walk_whole(Walk *walk, const uint8_t *p) {
     int judges = walk->mode == WALK_JUDGE;
     walk->way = judges ? walk->around : walk->excluded ? RECORD : OPAQUE;
     walk->way_is = WAY_DEEPER;
     return walk_members(walk, p, judges ? OPAQUE : RECORD);
-}
-
-/* Reads the fields around the records as if they stood at the end of this one. */
-static void walk_envelope(Walk *walk, const uint8_t *at) {
-    const uint8_t *p = walk->envelope.data, *end = p + walk->envelope.size;
-    walk->own_code = walk->fault.code;
-    if (walk->mode == WALK_JUDGE || !walk->envelope.size) return;
-    walk->inside = (Inside){at, OPAQUE, 0, 1};
-    walk->end = end;
-    while (p && p < end)
-        if ((p = walk_whole(walk, p))) p = skip_blanks(p);
-    walk->inside = (Inside){0};
 }
 
 const uint8_t *walk_value(Walk *walk, const uint8_t *p, const uint8_t *end, uint64_t record) {
