@@ -35,6 +35,8 @@ SUMMARY_KEYS = [
     "rows_out",
     "subdirs",
     "references",
+    "files_ignored",
+    "files_waiting",
     "seconds",
 ]
 RECORDS = [{"customer_id": "1", "items": [1, 2]}, {"customer_id": "9", "items": []}]
@@ -99,7 +101,7 @@ def test_no_files_are_no_fault(make_feed: MakeFeed) -> None:
     feed = make_feed()
     before = tree(feed.data_dir)
     done = fanfold("run", feed.spec_path, "--json")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, f"no file is ready in '{feed.landing_dir}': it is empty\n")
     summary = json.loads(done.stdout)
     assert (list(summary), summary["files_in"], summary["rows_out"]) == (SUMMARY_KEYS, 0, 0)
     assert list(summary["subdirs"]) == ["1", "2", "3"]

@@ -1,6 +1,7 @@
 """One owner at a time: real processes that hold a part of a run, stop in its middle, or die there."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -189,7 +190,7 @@ def test_a_lock_before_the_first_name_is_no_other_feed(feed: FeedDir) -> None:
     path.parent.mkdir()
     path.touch()
     feed.run()
-    assert path.read_text() == '{\n "name": "feed"\n}\n'
+    assert json.loads(path.read_text())["name"] == "feed"
 
 
 def run(feed: FeedDir, *options: str) -> subprocess.Popen[str]:

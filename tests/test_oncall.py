@@ -105,7 +105,7 @@ def ts_of(outcome: RunOutcome) -> str:
 
 def told(slack: Slack, word: str) -> list[str]:
     """Wait until Slack was told something; return all that it was told."""
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while not any(word in one["text"] for one in slack.received) and time.monotonic() < until:
         time.sleep(0.1)
     return [one["text"] for one in slack.received]
