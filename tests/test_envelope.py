@@ -224,6 +224,26 @@ def test_keys_types_arrays_and_texts_work_in_what_stands_around(make_feed: MakeF
 
 
 @pytest.mark.parametrize(
+    ("document", "columns"),
+    [
+        ('{"o":[{"id":1}],"c":1,"m":{"z":2,"y":3},"a":4}', "id,c,m_z,m_y,a"),
+        ('{"m":{"y":3,"z":2},"o":[{"id":1}],"a":4,"c":1}', "id,m_y,m_z,a,c"),
+        ('{"c":1,"o":[{"id":1,"m":{"x":5}}],"m":{"z":2},"a":null}', "id,m_x,m_z,m_y,c,a"),
+        ('{"a":4,"o":[{"id":1}]}\n{"m":{"y":3},"c":1,"o":[{"id":2}],"a":5}', "id,a,m_y,m_z,c"),
+    ],
+)
+def test_what_stands_around_records_has_columns_in_the_order_of_the_document(
+    make_feed: MakeFeed, document: str, columns: str
+) -> None:
+    """Whatever the order in the spec is, columns stand in that of their first appearance: run and audit agree."""
+    input_ = {"records_at": "/o", "envelope": ["a", "m.y", "c", "m.z"]}
+    feed = ran(make_feed, {"a.json": document, "b.json": '{"o":[],"m":{"y":1,"z":2},"a":1,"c":1}'}, input=input_)
+    assert set(feed.read().splitlines()[0].split(",")) <= set(columns.split(","))
+    named = feed.read().splitlines()[0].split(",")
+    assert named == [name for name in columns.split(",") if name in named]
+
+
+@pytest.mark.parametrize(
     ("content", "rows", "codes"),
     [
         ('{"a":1,"r":[{"id":1}] x\n{"a":2,"r":[{"id":2}]}', ["1,1", "2,2"], ["syntax"]),

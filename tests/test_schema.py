@@ -202,6 +202,31 @@ def test_similar_names_may_both_be_declared(make_feed: MakeFeed) -> None:
     assert feed.read() == "price_1,price_2,elsewhere\n1,,\n"
 
 
+@pytest.mark.parametrize(
+    ("declared", "record"),
+    [
+        ("payload.items.at", {"payload": {"items": {"arr": 1}}}),
+        ("order.items.discounts.code", {"order": {"items": {"price": 1}}}),
+        ("home.postal_code", {"work": {"postal_code": 1}}),
+        ("billing.address.street_name", {"shipping": {"address": {"street_name": 1}}}),
+        ('"a.long.key".x', {"a.long.key": {"y": 1}}),
+    ],
+)
+def test_fields_of_other_names_are_not_misspelled(make_feed: MakeFeed, declared: str, record: dict[str, object]) -> None:
+    """A declared field may be absent, however long the path is that it has in common with another field."""
+    feed = make_feed({"a.json": [record]}, **FLAT | {"input": {"fields": {declared: "BIGINT"}}})
+    feed.run()
+
+
+@pytest.mark.parametrize("declared", ["order.itmes.sku", "odrer.items.sku", "order.items.skuu"])
+def test_a_key_of_a_path_that_is_misspelled_is_an_error(make_feed: MakeFeed, declared: str) -> None:
+    """Whichever key of the path it is."""
+    record = {"order": {"items": {"sku": 1}}}
+    feed = make_feed({"a.json": [record]}, **FLAT | {"input": {"fields": {declared: "BIGINT"}}})
+    with pytest.raises(FanfoldError, match=r"did you mean 'order\.items\.sku'"):
+        feed.stage()
+
+
 # Only what is declared.
 
 RESCUED: dict[str, tuple[str, dict[str, str], list[str], str]] = {

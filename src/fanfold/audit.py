@@ -475,6 +475,17 @@ def _reached(value: Any, way: Way) -> Any:
     return value
 
 
+def _spots(value: Any, way: Way) -> list[int]:
+    """Return at which place in its object each key of a way stands, as far as it leads."""
+    found = list[int]()
+    for name in way:
+        if not isinstance(value, dict) or name not in value:
+            break
+        found.append([*value].index(name))
+        value = value[name]
+    return found
+
+
 def _parsed(value: Any, ways: set[Way], way: Way = (), depth: int = 0) -> Any:
     """Return a value with what its texts at some ways hold in their place: none in arrays of arrays, `depth` counts."""
     if isinstance(value, dict):
@@ -530,7 +541,10 @@ def _members(text: _Text, way: list[str] | None, around: dict[Way, Any] | None, 
             inner = way[1:] if way and key == way[0] else None
             if inner is None and around is not None and kept:
                 value = text.value()
-                around |= {path: _reached(value, path[len(here) :]) for path in kept}
+                # They stand in the order of the document.
+                for path in sorted(kept, key=lambda path: _spots(value, path[len(here) :])):  # noqa: B023
+                    del around[path]
+                    around[path] = _reached(value, path[len(here) :])
             else:
                 yield from _items(text, inner, around, here)
         before = char if char in {BAD, ","} else "value"

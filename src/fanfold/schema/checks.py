@@ -1,5 +1,6 @@
 """Pure: whether what the spec names is in the records of a run."""
 
+import difflib
 from collections.abc import Collection, Iterable
 
 from fanfold import types
@@ -7,7 +8,7 @@ from fanfold.errors import DataError, FanfoldError, MissingError, nearest
 from fanfold.native.fields import Seen
 from fanfold.schema.declared import known_ways, starts
 from fanfold.spec.model import Spec
-from fanfold.spec.paths import way_of
+from fanfold.spec.paths import way_of, written
 from fanfold.working_files import Excluded
 
 
@@ -61,9 +62,25 @@ def check(root: Seen, excluded: Iterable[Excluded], spec: Spec, files: Collectio
     # What is around a declared field is known by it, also where it is empty or null in each record.
     undeclared = [path for path in root.paths() if way_of(path) not in known]
     for path in spec.input.fields:
-        if root.find(way_of(path)) is None and (hint := nearest(path, undeclared, cutoff=0.8)).startswith("did"):
-            msg = f"input.fields {path!r} is in no record, {hint} (declare that one too, if both are meant)"
+        if root.find(way_of(path)) is None and (near := _misspelled(path, undeclared)):
+            hint = f"did you mean {near[0]!r}? (declare that one too, if both are meant)"
+            msg = f"input.fields {path!r} is in no record, {hint}"
             raise MissingError(msg)
+
+
+def _misspelled(path: str, others: list[str]) -> list[str]:
+    """Return the paths that a path is nearly the same as, the nearest first: what is around both says nothing."""
+    found = difflib.get_close_matches(path, others, n=max(1, len(others)), cutoff=0.8)
+    return [one for one in found if difflib.get_close_matches(*_apart(path, one), cutoff=0.8)]
+
+
+def _apart(path: str, other: str) -> tuple[str, list[str]]:
+    """Return where two paths differ, without the keys that both begin and end with."""
+    one, two = list(way_of(path)), list(way_of(other))
+    for end in (0, -1):
+        while one and two and one[end] == two[end]:
+            del one[end], two[end]
+    return written(one), [written(two)]
 
 
 def _check_field(what: str, path: str, wanted: str, root: Seen, files: Collection[str]) -> None:
