@@ -24,6 +24,7 @@ from fanfold.steps.merge_data import merge_data
 from fanfold.steps.recount import recount
 from fanfold.steps.release import release
 from tests.conftest import GROUP_STEPS, TS, FeedDir, MakeFeed, new_feed, tree
+from tests.test_packed import CODES as ARCHIVES
 
 # Of a record that is too large no text is kept.
 NOT_KEPT = {"record_too_large", "too_many_values"}
@@ -179,7 +180,9 @@ BAD_FILES: list[tuple[str, str, bytes, dict[str, Any], int | None, int | None]] 
 
 def test_every_code_is_tried() -> None:
     """Every code of the list is one that a record, a line or a file has; duplicates and full disks have their own."""
-    assert {*BAD_RECORDS, *BAD_LINES, *(code for code, *_ in BAD_FILES), "duplicate", "too_large"} == set(CODES)
+    assert {*BAD_RECORDS, *BAD_LINES, *(code for code, *_ in BAD_FILES), *ARCHIVES, "duplicate", "too_large"} == set(
+        CODES
+    )
 
 
 @pytest.mark.parametrize(("code", "name", "content", "keys", "line", "offset"), BAD_FILES)

@@ -19,7 +19,8 @@ from fanfold.faults import CODES, UnreadableError
 from fanfold.manifest import BadFile, BadRecord
 from fanfold.native import Field, Form, Others, Piece, Reader, Wrong
 from fanfold.records.content import WINDOW_BYTES
-from fanfold.records.read import Door, FileRead, Rules, fields_of_csv
+from fanfold.records.header import fields_of_csv
+from fanfold.records.read import Door, FileRead, Rules
 from fanfold.schema.declared import known_fields
 from fanfold.spec.model import Input, Spec
 from tests import hostile

@@ -13,7 +13,7 @@ import pytest
 
 from fanfold.errors import DataError, FanfoldError, MissingError
 from fanfold.native import Field, Joined, Others, Reader, Rows
-from fanfold.records.read import fields_of_csv
+from fanfold.records.header import fields_of_csv
 from fanfold.records.references import Reference, check_header, opened
 from fanfold.spec.merge import Merge
 from fanfold.spec.model import Input

@@ -18,16 +18,19 @@ import hashlib
 import json
 import pickle
 import re
+import shutil
 import sqlite3
 import sys
+import tarfile
 import tempfile
+import zipfile
 import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Context, Decimal, Inexact, InvalidOperation, localcontext
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain, count, islice, repeat, zip_longest
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, NoReturn, TypeVar
@@ -38,7 +41,7 @@ import zstandard
 
 from fanfold import manifest
 from fanfold.errors import MissingError
-from fanfold.formats import input_format
+from fanfold.formats import input_format, is_archive
 from fanfold.layout import Run, packing
 from fanfold.manifest import ArchivedFile, BadRecord, Column, Manifest, SubdirSummary, by_table, of_table
 from fanfold.spec.merge import Merge
@@ -140,9 +143,13 @@ def audit(run: Run, committed: Manifest, sample_percent: float = 100) -> Audit:
 # --- text
 
 CHUNK_BYTES, MOST_LINE_BYTES, BATCH_ROWS = 1 << 20, 1 << 28, 1000
-DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError)
+DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError, tarfile.TarError, zipfile.BadZipFile)
 # What is read where a bad record begins: no UTF-8 has this character.
 BAD = "\udc00"
+OUTSIDE, HIDDEN = (
+    re.compile(r"^[/\\]|(^|[/\\])\.\.([/\\]|$)"),
+    re.compile(r"(^|[/\\])(\.[^/\\]|__MACOSX([/\\]|$))|(\.part|\.tmp|\.crdownload|~)$"),
+)
 FORMULA = re.compile(r"(?!-Infinity\Z)[=+\-@\t\r]")
 BLANKS, LINE_ENDS, NOTHING = re.compile(r"[ \t\r\n]*"), re.compile(r"(?:\r?\n)*"), re.compile("")
 
@@ -242,11 +249,32 @@ class _Ahead(deque[Item]):
 
 def _opened(path: Path) -> Any:
     """Open a file to read what is in it, unpacked."""
-    if path.suffix.lower() == ".gz":
+    if path.suffix.lower() in {".gz", ".tgz"}:
         return gzip.open(path)
     file = path.open("rb")
     is_packed = path.suffix.lower() == ".zst"
     return zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) if is_packed else file
+
+
+def _packed(path: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Yield the names of the members of an archive, in their order, each with what opens it; not the hidden ones."""
+    with contextlib.ExitStack() as stack:
+        found = list[tuple[str, Callable[[], Any]]]()
+        if path.suffix == ".zip":
+            archive = stack.enter_context(zipfile.ZipFile(path))
+            found += [(one.filename, partial(archive.open, one)) for one in archive.infolist() if not one.is_dir()]
+        else:
+            content = stack.enter_context(tempfile.TemporaryFile())
+            with contextlib.suppress(*DAMAGE), _opened(path) as packed:
+                content.writelines(iter(partial(packed.read1, CHUNK_BYTES), b""))
+            content.seek(0)
+            tar = tarfile.TarFile(fileobj=content)
+            with contextlib.suppress(*DAMAGE):
+                found.extend((m.name, partial(tar.extractfile, m)) for m in iter(tar.next, None) if not m.isdir())
+        named = [(name.removeprefix("./").encode(errors="backslashreplace").decode(), opened) for name, opened in found]
+        yield from (
+            one for one in sorted(named, key=lambda one: one[0]) if OUTSIDE.search(one[0]) or not HIDDEN.search(one[0])
+        )
 
 
 def _content(path: Path, *, is_packed: bool = False) -> tuple[int, str]:
@@ -273,7 +301,7 @@ class _Text:
 
     def _distance(self) -> int:
         """Return the number of bytes up to the next bad record, or up to nothing."""
-        is_near = self._bad.fill() and self._bad[0].file == self._name
+        is_near = self._bad.fill() and self._bad[0].source == self._name
         return max(0, self._bad[0].record_offset - self._file.tell()) if is_near else sys.maxsize
 
     def more(self) -> bool:
@@ -377,7 +405,7 @@ def _records(
             found = _of_lines(lines, has_header=is_parquet or settings.csv.header)
         ways = {way_of(path) for path in settings.parse}
         for number, (entry, value) in enumerate(found):
-            is_bad = is_parquet and bad.fill() and (bad[0].file, bad[0].record) == (name, number)
+            is_bad = is_parquet and bad.fill() and (bad[0].source, bad[0].record) == (name, number)
             of = bad.popleft() if is_bad else entry
             # What is bad may be so by such a text.
             record = _parsed(value, ways) if ways and not of else value
@@ -392,7 +420,8 @@ def _records(
 
 def _given(settings: Input, name: str) -> dict[str, Any]:
     """Return the fields that the folders of a path give to the records below them."""
-    pairs = [folder.split("=", 1) for folder in name.split("/")[:-1] if folder.find("=") > 0]
+    folders = [folder for folder in name.split("/")[:-1] if not is_archive(folder)]
+    pairs = [folder.split("=", 1) for folder in folders if folder.find("=") > 0]
     given = {_of_url(key): None if text == "__HIVE_DEFAULT_PARTITION__" else _of_url(text) for key, text in pairs}
     return given if settings.path_columns else {}
 
@@ -899,6 +928,8 @@ class _Rows:
         self.sums = dict.fromkeys(self.table.totals, Decimal(0))
         # Where each field of an object was first, by file, record and place; the keys that objects have together.
         self._first, self._shapes, self._counter = dict[tuple[int, str], Any](), set[tuple[Any, ...]](), count()
+        # The one that is read: the members of an archive stand with it.
+        self.file = ""
 
     def _level(self, way: Way, end: int) -> int:
         """Return the innermost of the first arrays that a way leads into."""
@@ -987,7 +1018,7 @@ class _Rows:
         if not self._is_declared and len(self._shapes) < MOST_SHAPES:
             self._shapes.add(shape)
         for key in shape[1:] if not self._is_declared else ():
-            here = (*place, next(self._counter))
+            here = (self.file, *place, next(self._counter))
             self._first[shape[0], key] = min(self._first.get((shape[0], key), here), here)
 
     def rank(self, column: "_Column") -> list[tuple[Any, ...]]:
@@ -1080,7 +1111,7 @@ class _Auditor:
 
     def _check_bad(self, bad: BadRecord, record: Any) -> None:
         """Check that a record is in quarantine for a reason; None: it cannot be read, which is one."""
-        place, unreadable, is_wrong = (bad.file, bad.record), UNREADABLE[input_format(bad.file)], None
+        place, unreadable, is_wrong = (bad.source, bad.record), UNREADABLE[input_format(bad.source)], None
         is_json, ways = False, {way_of(path) for path in self._spec.input.parse}
         with contextlib.suppress(ValueError):
             record, is_json = _parsed(record, ways), True
@@ -1110,27 +1141,65 @@ class _Auditor:
 
     def _expected(self, file: ArchivedFile, bad: _Ahead[BadRecord]) -> Iterator[_Row]:
         """Yield the rows that an original must make, and check its bytes, and what of it is in quarantine."""
-        path, number, passed = self._run.feed.data_dir / file.archived_as, 0, 0
+        path, records, passed = self._run.feed.data_dir / file.archived_as, 0, 0
         if not path.is_file():
             self.found.add("missing", (file.name, 0), f"{file.archived_as!r} is not there")
             return
         try:
-            of_subdir = self._bad_records(str(file.subdir)) if self._spec.input.envelope else iter(())
-            again = _Ahead(one for one in of_subdir if one.file == file.name)
-            found = _records(path, file.name, self._spec.input, bad, again) if _makes_rows(file) else ()
-            for number, (entry, record) in enumerate(found):
-                if entry:
-                    passed += 1
-                    self._check_bad(entry, record)
-                else:
-                    yield from self._of_record(file.name, number, record)
-        except ValueError as lost:
-            self.found.add("changed", (file.name, number + 1), f"{lost}; the rest is not audited")
+            for source, found in self._sources(file, path, bad) if _makes_rows(file) else ():
+                for number, (entry, record) in enumerate(found):
+                    records += bool(number or entry)
+                    passed += entry is not None
+                    if entry and number:
+                        self._check_bad(entry, record)
+                    elif not entry:
+                        yield from self._of_record(source, number, record)
+        except (ValueError, *DAMAGE) as lost:
+            self.found.add("changed", (file.name, records + 1), f"{lost}; the rest is not audited")
         self._pass_others(bad, file.name)
         self._check_file(file, path)
-        self.found.records += number
-        counted = (f"{number} records, {passed} bad", f"{file.records} records, {file.records_quarantined} bad")
+        self.found.records += records
+        counted = (f"{records} records, {passed} bad", f"{file.records} records, {file.records_quarantined} bad")
         self.found.check(file.name, *counted)
+
+    def _sources(
+        self, file: ArchivedFile, path: Path, bad: _Ahead[BadRecord]
+    ) -> Iterator[tuple[str, Iterable[tuple[BadRecord | None, Any]]]]:
+        """Yield the name of a file, or of each member of an archive, with its records; 0 is one that is bad as such."""
+        self._rows.file = file.name
+        if not is_archive(file.name):
+            yield file.name, self._records(file, path, file.name, bad)
+            return
+        for name, opened in chain([("", Path)], _packed(path)):
+            source = manifest.source_file(file.name, name)
+            is_bad = bad.fill() and (bad[0].source, bad[0].record) == (source, 0)
+            code = bad[0].code if is_bad else ""
+            if is_bad:
+                is_first = self._rows is self._tables[0]
+                self.found.not_audited["members of archives in quarantine (only their places)"] += is_first
+                yield source, [(bad.popleft(), None)]
+            if name and (not is_bad or code in UNREADABLE[input_format(name)]):
+                with tempfile.TemporaryDirectory() as folder:
+                    place = Path(folder, f"member{Path(name).suffix}")
+                    with opened() as content, place.open("wb") as target:
+                        shutil.copyfileobj(content, target)
+                    if is_bad:
+                        self._check_unreadable(code, place, source)
+                    else:
+                        yield source, self._records(file, place, source, bad)
+
+    def _records(self, file: ArchivedFile, path: Path, source: str, bad: _Ahead[BadRecord]) -> Iterator[Found]:
+        """Yield the records of a file, or of a member."""
+        of_subdir = self._bad_records(str(file.subdir)) if self._spec.input.envelope else iter(())
+        again = _Ahead(one for one in of_subdir if one.source == source)
+        return _records(path, source, self._spec.input, bad, again)
+
+    def _check_unreadable(self, code: str | None, path: Path, name: str) -> None:
+        """See whether a file, or a member, that is bad as a whole can be read all the same."""
+        if code in UNREADABLE[input_format(name)]:
+            with contextlib.suppress(ValueError):
+                if len([*islice(_records(path, name, self._spec.input, _Ahead()), 2)]) > 1:
+                    self.found.add("extra", (name, 1), f"it can be read, and is bad as {code}")
 
     def _check_file(self, file: ArchivedFile, path: Path) -> None:
         """Compare an original with its size and hash, and see whether a bad one can be read all the same."""
@@ -1140,10 +1209,8 @@ class _Auditor:
         if file.sha256 and content != (file.size_bytes, file.sha256):
             self.found.add("changed", (file.name, 0), f"found size and sha256 {content}, not those of the manifest")
         self.found.not_audited["files in quarantine (only their bytes are compared)"] += bool(file.code)
-        if file.code in UNREADABLE[input_format(file.name)]:
-            with contextlib.suppress(ValueError):
-                if len([*islice(_records(path, file.name, self._spec.input, _Ahead()), 2)]) > 1:
-                    self.found.add("extra", (file.name, 1), f"it can be read, and the file is bad as {file.code}")
+        if not is_archive(file.name):
+            self._check_unreadable(file.code, path, file.name)
 
     def _of_record(self, file: str, number: int, record: dict[str, Any]) -> Iterator[_Row]:
         """Yield the rows of a good record; the fields of a file, which stand before its records, have none."""

@@ -12,13 +12,23 @@ FORMATS: dict[str, Literal["json", "csv", "parquet"]] = {
     ".parquet": "parquet",
 }
 COMPRESSIONS = (".gz", ".zst")
+# Files with other files in them.
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.zst")
+# Nobody is done with these.
+UNFINISHED = (".part", ".tmp", ".crdownload", "~")
 # Every form that can be read; Parquet is compressed inside.
 PATTERNS = [f"*{e}{packed}" for e in FORMATS for packed in ("", *COMPRESSIONS) if not (packed and e == ".parquet")]
+PATTERNS += [f"*{e}" for e in ARCHIVES]
 
 
 def compression(name: str) -> str:
     """Return the suffix of the compression that a file has: `.gz`, `.zst`, or nothing."""
     return next((suffix for suffix in COMPRESSIONS if name[-len(suffix) :].lower() == suffix), "")
+
+
+def is_archive(name: str) -> bool:
+    """Say whether a file has other files in it: a zip or a tar."""
+    return name.lower().endswith(ARCHIVES)
 
 
 def input_format(name: str) -> Literal["json", "csv", "parquet"]:

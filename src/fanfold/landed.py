@@ -2,6 +2,7 @@
 
 from urllib.parse import unquote
 
+from fanfold.formats import is_archive
 from fanfold.spec.model import Input
 
 # What Hive calls the folder of the rows that have no value.
@@ -12,12 +13,12 @@ def path_columns(settings: Input, name: str) -> dict[str, str | None]:
     """Return the columns that the folders of a path name, from the outermost; none where `path_columns` is off.
 
     `date=2026-01-02/store=A%3A1/d.json` has `date` and `store`, whose value is `A:1`. Of a name that comes twice, the
-    innermost value counts.
+    innermost value counts. An archive is not a folder.
     """
-    pairs = (folder.partition("=") for folder in name.split("/")[:-1]) if settings.path_columns else ()
+    folders = [one for one in name.split("/")[:-1] if not is_archive(one)] if settings.path_columns else []
     return {
         _decoded(key): None if value == NO_VALUE else _decoded(value)
-        for key, is_column, value in pairs
+        for key, is_column, value in (folder.partition("=") for folder in folders)
         if is_column and key
     }
 

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from fanfold.errors import MissingError
-from fanfold.formats import compression, input_format
+from fanfold.formats import compression, input_format, is_archive
 from fanfold.spec.model import Spec
 
 RECORDS_NAME = "records.jsonl"
@@ -51,7 +51,7 @@ def archived_name(name: str, ts: str, packed: str = "", template: str = "{name}_
     """
     plain = name[: len(name) - len(compression(name))]
     stem, suffix = os.path.splitext(plain)  # noqa: PTH122 - as a Path it takes twice as long
-    is_packed = plain != name or input_format(name) == "parquet"
+    is_packed = plain != name or input_format(name) == "parquet" or is_archive(name)
     folder, slash, own = stem.rpartition("/")
     made = template.format(name=own, ts=ts, date=f"{ts[:4]}-{ts[4:6]}-{ts[6:8]}")
     return f"{folder}{slash}{made}{suffix}{name[len(plain) :]}{'' if is_packed else packed}"

@@ -24,6 +24,11 @@ Value = TypeVar("Value", int, str)
 FORMAT = 1
 
 
+def source_file(file: str, member: str | None) -> str:
+    """Return how rows and messages name a file, and a member of it where it is an archive."""
+    return f"{file}/{member}" if member else file
+
+
 class BadRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """A line of records.jsonl. Lines count from 1, bytes from 0, both in the decompressed file.
 
@@ -31,6 +36,9 @@ class BadRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     `record` is its number in the file, from 1; `size` its bytes there; `pointer` (RFC 6901) leads to the fault inside
     of the record. `raw` is the record's text, `raw_base64` its bytes where they are not UTF-8. A row of Parquet has no
     place but its number, which is its line.
+
+    `member` is the name of the file in an archive (zip, tar) that the record is in: numbers and places count in it. The
+    record 0 stands for a member, or without one for an archive, that cannot be read.
     """
 
     file: str
@@ -45,6 +53,12 @@ class BadRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     size: int = 0
     raw: str | None = None
     raw_base64: str | None = None
+    member: str | None = None
+
+    @property
+    def source(self) -> str:
+        """The file that the record is in, as `_source_file` has it."""
+        return source_file(self.file, self.member)
 
 
 class BadFile(msgspec.Struct, frozen=True):
@@ -56,6 +70,11 @@ class BadFile(msgspec.Struct, frozen=True):
     line: int | None = None
     offset: int | None = None
     pointer: str | None = None
+
+    @property
+    def source(self) -> str:
+        """The file, as in a bad record."""
+        return self.file
 
 
 class Column(msgspec.Struct, frozen=True):

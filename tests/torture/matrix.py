@@ -3,10 +3,12 @@
 import contextlib
 import errno
 import gzip
+import io
 import json
 import queue
 import random
 import shutil
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -66,6 +68,11 @@ def make_feed(root: Path, **keys: Any) -> Path:
     made.land("sub/f.json", '{"id": 7, "customer_id": "1", "price": 0.12345678901234567890}\n{"id": 8,}\n{"id": 9}\n')
     made.land("g.json", "no JSON")
     made.land("h.csv", "id,customer_id\n10,007\n11,1\n")
+    members = io.BytesIO()
+    with zipfile.ZipFile(members, "w") as packed:
+        for name, content in {"b.json": '[{"id": 13}]', "a.csv": "id,customer_id\n12,1\n", "c.json": "{"}.items():
+            packed.writestr(zipfile.ZipInfo(name), content)
+    made.land("k.zip", members.getvalue())
     with duckdb.connect() as connection:
         table = "SELECT * FROM (VALUES (20, '1'), (21, '2')) AS records(id, customer_id)"
         connection.execute(f"COPY ({table}) TO '{made.landing_dir}/i.parquet'")

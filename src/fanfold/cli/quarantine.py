@@ -41,7 +41,7 @@ def list_quarantine(feed: "Feed", codes: tuple[str, ...], *, decided: bool, as_j
         return
     for item in found:
         # One line each, in full: names are there to be copied.
-        place = f"{item.bad.file!r}{place_in(item.bad.file, item.bad.line)}"
+        place = f"{item.bad.source!r}{place_in(item.bad.source, item.bad.line)}"
         click.echo(f"{item.item} {item.state}: {place}: {item.bad.message} ({item.bad.code})")
     waiting = [run for run in status.status(feed) if run.state == "unfinished"]
     for run in waiting:

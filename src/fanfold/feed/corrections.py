@@ -41,9 +41,9 @@ def export(feed: Feed, codes: Collection[str] = ()) -> Iterator[Correction]:
     for item in quarantine.opened(feed, codes):
         bad, record = item.bad, None
         text = bad.raw if isinstance(bad, BadRecord) and replay.is_whole(bad) else None
-        if text is not None and input_format(bad.file) != "csv":
+        if text is not None and input_format(bad.source) != "csv":
             record = _as_json(text)
-        found = Correction(item.item, bad.file, bad.line, bad.code, bad.message)
+        found = Correction(item.item, bad.source, bad.line, bad.code, bad.message)
         yield msgspec.structs.replace(found, **({"record": record} if record else {"raw": text}))
 
 
@@ -100,7 +100,8 @@ def _read(path: Path) -> Iterator[tuple[str, Correction]]:
 
 def _corrected(feed: Feed, item: Item, correction: Correction, place: str) -> bytes | None:
     """Return what is landed in place of an item; None where that is what it was."""
-    is_csv = isinstance(item.bad, BadRecord) and input_format(item.bad.file) == "csv"
+    is_record = isinstance(item.bad, BadRecord) and item.bad.record > 0
+    is_csv = is_record and input_format(item.bad.source) == "csv"
     if correction.record is not msgspec.UNSET:
         if is_csv or correction.raw is not None:
             msg = f"{place}: found a record, expected {'raw, a line of CSV' if is_csv else 'it or raw, not both'}"

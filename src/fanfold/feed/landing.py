@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from fanfold.errors import MissingError
 from fanfold.feed.access import is_writable, who_am_i
+from fanfold.formats import UNFINISHED
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +24,6 @@ SHOWN_NAMES = 3
 SHOWN_REASONS = 10
 NOT_A_FILE = "not a regular file, but a link or a pipe: land the file itself"
 CHANGED_IN_FUTURE = "it changed at a time that is still to come: set the clock right"
-UNFINISHED = (".part", ".tmp", ".crdownload", "~")
 
 
 class LandedFile(NamedTuple):

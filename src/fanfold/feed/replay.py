@@ -1,13 +1,14 @@
 """A bad record or file is landed again, as it was or corrected: the next run takes it like any other file, once."""
 
 import codecs
+import contextlib
 import csv
 import functools
 import hashlib
 import io
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -26,8 +27,8 @@ from fanfold.manifest import BadFile, BadRecord, Manifest
 from fanfold.records.content import windows
 from fanfold.records.encodings import as_it_was, as_utf8
 from fanfold.records.envelope import document_of, envelope_at
-from fanfold.records.read import fields_of_csv
-from fanfold.spec.model import Input
+from fanfold.records.header import fields_of_csv
+from fanfold.records.members import Member, members
 from fanfold.spec.paths import Way
 
 # An item, what to land in its place (None: what it was), and how messages name it.
@@ -130,15 +131,18 @@ def _paths(feed: Feed, item: Item) -> tuple[Path, Path, Path]:
 
 
 def _landed_as(feed: Feed, item: Item) -> str:
-    place, name = f"replay/{item.item.replace(':', '/')}", PurePosixPath(item.bad.file)
+    place = f"replay/{item.item.replace(':', '/')}"
     if isinstance(item.bad, BadFile):
         return place
+    path = PurePosixPath(item.bad.source)
     # What its path gave to a record, it gives it again.
-    named = [folder for folder in name.parts[:-1] if path_columns(feed.spec.input, f"{folder}/")]
+    named = [folder for folder in path.parts[:-1] if path_columns(feed.spec.input, f"{folder}/")]
     place = "/".join([place, *named])
+    # Of a member, nothing leads elsewhere.
+    name = PurePosixPath(path.name.lstrip("."))
     plain = name.stem if compression(name.name) else name.name
     # A row of Parquet was made JSON.
-    return f"{place}/{plain}" + (".json" if input_format(name.name) == "parquet" else "")
+    return f"{place}/{plain}" + (".json" if item.bad.record and input_format(name.name) == "parquet" else "")
 
 
 def _content(feed: Feed, item: Item, corrected: bytes | None) -> bytes:
@@ -146,7 +150,10 @@ def _content(feed: Feed, item: Item, corrected: bytes | None) -> bytes:
     run, committed = _opened(feed, ts)
     if isinstance(bad, BadFile):
         return corrected or (feed.data_dir / run.group(int(n)).quarantined_name(bad.file)).read_bytes()
-    settings, kind = run.feed.spec.input, input_format(bad.file)
+    settings, kind = run.feed.spec.input, input_format(bad.source)
+    if not bad.record:
+        # It stands for a member of an archive: for the file that it is.
+        return _member(feed, committed, bad) if corrected is None else corrected
     # What comes from the original is landed in its bytes, whatever the spec says of them now.
     encoding = settings.encoding if corrected is None and kind != "parquet" else feed.spec.input.encoding
     if corrected is None:
@@ -159,7 +166,8 @@ def _content(feed: Feed, item: Item, corrected: bytes | None) -> bytes:
         case "json":
             around, keys = dict[Way, msgspec.Raw](), steps(settings.records_at)
             if settings.envelope:
-                around = envelope_at(_archived_path(feed, committed, bad), settings, bad.record_offset)
+                with _place(feed, committed, bad.file, bad.member) as path:
+                    around = envelope_at(path, settings, bad.record_offset)
             content = msgspec.json.encode(document_of(keys, content, around)) if keys else content
     return as_it_was(content, encoding)
 
@@ -180,23 +188,25 @@ def _opened(feed: Feed, ts: str) -> tuple[Run, Manifest]:
 
 
 @functools.lru_cache(64)
-def _header(path: str, settings: str) -> bytes:
+def _header(feed: Feed, ts: str, file: str, member: str | None) -> bytes:
     """Return the header of an original, as UTF-8; nothing where its files have none."""
-    read_by = Input.model_validate_json(settings)
-    header, quote = io.StringIO(), read_by.csv.quote
+    run, committed = _opened(feed, ts)
+    read_by, header = run.feed.spec.input, io.StringIO()
+    quote = read_by.csv.quote
     quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE
     if read_by.csv.header:
         written = csv.writer(
             header, delimiter=read_by.csv.delimiter, quotechar=quote or None, quoting=quoting, lineterminator="\n"
         )
-        written.writerow(fields_of_csv(path, read_by))
+        with _place(feed, committed, file, member) as path:
+            written.writerow(fields_of_csv(path, read_by))
     return header.getvalue().encode()
 
 
 def with_header(feed: Feed, item: Item, line: bytes, encoding: str) -> bytes:
     """Return a line of CSV, which is UTF-8, as a file in an encoding: behind the header of the file that it is from."""
-    run, committed = _opened(feed, item.item.partition("/")[0])
-    header = _header(_archived_path(feed, committed, item.bad), run.feed.spec.input.model_dump_json())
+    member = item.bad.member if isinstance(item.bad, BadRecord) else None
+    header = _header(feed, item.item.partition("/")[0], item.bad.file, member)
     return as_it_was(header + line.rstrip(b"\r\n") + b"\n", encoding)
 
 
@@ -210,14 +220,28 @@ def _text(feed: Feed, committed: Manifest, bad: BadRecord, encoding: str) -> byt
     if not bad.size or is_whole(bad):
         return (bad.raw or "").encode()
     found, at, end = bytearray(), 0, bad.record_offset + bad.size
-    for window in windows(_archived_path(feed, committed, bad), lambda _: None, encoding):
-        found += window[max(0, bad.record_offset - at) : max(0, end - at)]
-        at += len(window)
-        if at >= end:
-            break
+    with _place(feed, committed, bad.file, bad.member) as path:
+        for window in windows(path, len, encoding):
+            found += window[max(0, bad.record_offset - at) : max(0, end - at)]
+            at += len(window)
+            if at >= end:
+                break
     return bytes(found)
 
 
-def _archived_path(feed: Feed, committed: Manifest, bad: BadRecord | BadFile) -> str:
-    (original,) = (file for file in committed.files if file.name == bad.file)
-    return feed.place(original.archived_as)
+def _member(feed: Feed, committed: Manifest, bad: BadRecord) -> bytes:
+    """Return all of a member of an archive, decompressed; nothing where it cannot be unpacked."""
+    with _place(feed, committed, bad.file, bad.member) as path:
+        return Path(path).read_bytes() if bad.member and path else b""
+
+
+@contextlib.contextmanager
+def _place(feed: Feed, committed: Manifest, file: str, member: str | None) -> Iterator[str]:
+    """Say where an original lies; a member of an archive lies there for as long as this lasts."""
+    (original,) = (one for one in committed.files if one.name == file)
+    path = feed.place(original.archived_as)
+    if not member:
+        yield path
+        return
+    with contextlib.closing(members(path, feed.data_dir, member)) as found:
+        yield next(found, Member("")).path

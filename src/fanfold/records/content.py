@@ -4,7 +4,6 @@ import os
 import shutil
 import zlib
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from fanfold.faults import UnreadableError
@@ -40,24 +39,28 @@ def windows(path: str, update: Hash, encoding: str = UTF_8) -> Iterator[bytes]:
 def _content(path: str, update: Hash) -> Iterator[bytes]:
     file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        if compression(path) == ".gz":
-            # 16: with the header and the checksum of gzip.
-            yield from _unpacked(file, path, update, lambda: zlib.decompressobj(16 + zlib.MAX_WBITS), zlib.error)
-        elif compression(path) == ".zst":
-            import zstandard
-
-            frame = zstandard.ZstdDecompressor().decompressobj
-            yield from _unpacked(file, path, update, frame, zstandard.ZstdError)
-        else:
-            yield from _plain(file, update)
+        yield from contents(file, path, update)
     finally:
         os.close(file)
+
+
+def contents(file: int, name: str, update: Hash = len) -> Iterator[bytes]:
+    """Yield what is in an open file, by what its name ends in, as `windows` does."""
+    if compression(name) == ".gz":
+        # 16: with the header and the checksum of gzip.
+        yield from _unpacked(file, update, lambda: zlib.decompressobj(16 + zlib.MAX_WBITS), zlib.error)
+    elif compression(name) == ".zst":
+        import zstandard
+
+        yield from _unpacked(file, update, zstandard.ZstdDecompressor().decompressobj, zstandard.ZstdError)
+    else:
+        yield from _plain(file, update)
 
 
 def _plain(file: int, update: Hash) -> Iterator[bytes]:
     size = os.fstat(file).st_size
     if size > BOMB_BYTES:
-        _check_ratio(size, _written_bytes(file, size // BOMB_RATIO))
+        check_ratio(size, _written_bytes(file, size // BOMB_RATIO))
         os.lseek(file, 0, os.SEEK_SET)
     # A file may grow while it is read.
     while window := os.read(file, min(WINDOW_BYTES, max(size, 1))):
@@ -65,7 +68,7 @@ def _plain(file: int, update: Hash) -> Iterator[bytes]:
         yield window
 
 
-def _unpacked(file: int, path: str, update: Hash, begin: Callable[[], Any], error: type[Exception]) -> Iterator[bytes]:
+def _unpacked(file: int, update: Hash, begin: Callable[[], Any], error: type[Exception]) -> Iterator[bytes]:
     """Yield what is compressed in a file, one member of gzip (or frame of zstd) after the other."""
     taken, given, size, member, is_padding = 0, 0, FEWEST_BYTES, None, False
     try:
@@ -81,8 +84,8 @@ def _unpacked(file: int, path: str, update: Hash, begin: Callable[[], Any], erro
                 member = member or begin()
                 content = member.decompress(packed)
                 taken, given = taken + len(packed) - len(member.unused_data), given + len(content)
-                _check_ratio(given, taken)
-                _check_room(path, given)
+                check_ratio(given, taken)
+                check_room(file, given)
                 # Little data may give much.
                 for start in range(0, len(content), WINDOW_BYTES):
                     yield content[start : start + WINDOW_BYTES]
@@ -99,14 +102,24 @@ def _unpacked(file: int, path: str, update: Hash, begin: Callable[[], Any], erro
         raise UnreadableError("truncated", msg)
 
 
-def _check_ratio(content_bytes: int, written_bytes: int) -> None:
+def check_ratio(content_bytes: int, written_bytes: int) -> None:
+    """Check that there is not more in so many bytes on disk than in any file of data.
+
+    Raises:
+        UnreadableError: it is a `bomb`.
+    """
     if content_bytes > max(BOMB_BYTES, BOMB_RATIO * written_bytes):
         msg = f"found {content_bytes} bytes of content or more, expected at most {BOMB_RATIO} for each byte on disk"
         raise UnreadableError("bomb", msg)
 
 
-def _check_room(path: str, content_bytes: int) -> None:
-    if content_bytes > BOMB_BYTES and content_bytes > (free := shutil.disk_usage(Path(path).parent).free):
+def check_room(file: int, content_bytes: int) -> None:
+    """Check that the disk of an open file has room for what is in it.
+
+    Raises:
+        UnreadableError: it is `too_large`.
+    """
+    if content_bytes > BOMB_BYTES and content_bytes > (free := shutil.disk_usage(file).free):
         msg = f"found {content_bytes} bytes of content or more, expected at most the {free} that the disk has free"
         raise UnreadableError("too_large", msg)
 

@@ -9,24 +9,23 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fanfold.faults import OF_SIZE, OF_VALUES, UnreadableError, shortened, steps
-from fanfold.formats import compression, input_format
+from fanfold.formats import compression, input_format, is_archive
 from fanfold.landed import path_columns
-from fanfold.manifest import BadFile, BadRecord
-from fanfold.native import Dialect, Field, Form, Joined, Others, Piece, Reader, Wrong
+from fanfold.manifest import BadFile, BadRecord, source_file
 from fanfold.native import Excluded as Unwanted
+from fanfold.native import Field, Form, Joined, Others, Piece, Reader, Wrong
 from fanfold.native.tables import key_parts
 from fanfold.records.content import windows
 from fanfold.records.encodings import UTF_8, as_it_was
+from fanfold.records.header import dialect_of, other_delimiter
 from fanfold.spec.merge import Merge
-from fanfold.spec.model import Input, Spec
+from fanfold.spec.model import Spec
 from fanfold.spec.paths import way_of, written
-from fanfold.spec.texts import CsvInput
 from fanfold.working_files import Excluded
 
 MAX_FIELDS = 10_000
 # More of a header is not looked at for other delimiters.
 MOST_HEAD_BYTES = 4096
-DELIMITERS = ";\t|,"
 
 
 class FileRead(NamedTuple):
@@ -79,6 +78,9 @@ class Door:
         self._data_dir, self._spec, self._rules = data_dir, spec, rules
         self._readers: dict[str, Reader] = {}
         self.found = FileRead()
+        # Where the file is an archive: the member that the last piece is of, and why that cannot be read.
+        self.member: str | None = None
+        self.fault: BadFile | None = None
 
     def reader(self, name: str) -> Reader:
         """Return what reads files of a format."""
@@ -108,6 +110,16 @@ class Door:
             path: where it lies.
             sha256: of its bytes on disk, where it is known.
         """
+        self.member = self.fault = None
+        if is_archive(name):
+            from fanfold.records import packed
+
+            yield from packed.read(self, packed.Packed(self._data_dir, self._spec, name, path, sha256))
+        else:
+            yield from self.read_file(name, path, sha256)
+
+    def read_file(self, name: str, path: str, sha256: str | None = None) -> Iterator[Piece]:
+        """Yield what comes of a file that is not an archive, as `read` does."""
         digest, damage, held, lines, head = hashlib.sha256(), list[BadFile](), bytearray(), 1, b""
         may_be_cut = self._may_be_cut(name)
 
@@ -190,16 +202,16 @@ class Door:
         return BadFile(name, wrong.code, self._message(wrong), line, offset, wrong.pointer)
 
     def bad_record(self, name: str, wrong: Wrong) -> BadRecord:
-        """Describe a bad record of a file."""
-        raw, packed = None, None
+        """Describe a bad record of the file that is read, or a member of it that is bad as a whole."""
+        raw, packed, source = None, None, source_file(name, self.member)
         if self._spec.quarantine.raw and wrong.raw:
             try:
                 raw = wrong.raw.decode()
             except UnicodeDecodeError:
                 packed = base64.b64encode(wrong.raw).decode()
-        size = 0 if input_format(name) == "parquet" else wrong.size
-        place, message = _place(name, wrong), self._message(wrong)
-        return BadRecord(name, wrong.record, *place, wrong.pointer, wrong.code, message, size, raw, packed)
+        size = 0 if input_format(source) == "parquet" else wrong.size
+        place, message = _place(source, wrong), self.fault.message if self.fault else self._message(wrong)
+        return BadRecord(name, wrong.record, *place, wrong.pointer, wrong.code, message, size, raw, packed, self.member)
 
     def _message(self, wrong: Wrong) -> str:
         for one in self._rules.excluded:
@@ -271,39 +283,3 @@ def _leads_to(pointer: str, path: Sequence[str], *, inside: bool = False) -> boo
         if not is_element and (not names or names.pop(0) != step):
             return False
     return not names and is_element == inside
-
-
-def dialect_of(settings: CsvInput) -> Dialect:
-    """Return how CSV is written, as the core takes it."""
-    return Dialect(settings.delimiter, settings.quote, tuple(settings.nulls), settings.header)
-
-
-def other_delimiter(header: str, delimiter: str) -> str:
-    """Say that a header is one column that holds what often is a delimiter; nothing where it is not."""
-    other = next((one for one in DELIMITERS if one in header and delimiter not in header), None)
-    return f"its header {shortened(header)!r} is one column: is {other!r} its input.csv.delimiter?" if other else ""
-
-
-def _head(path: str, settings: Input) -> Iterator[bytes]:
-    """Yield a file up to its first window that has a line break outside of quotes, behind something."""
-    quotes, begun, quote = 0, False, settings.csv.quote.encode()
-    for window in windows(path, _ignore, settings.encoding):
-        yield window
-        for line in window.splitlines(keepends=True):
-            quotes += line.count(quote) if quote else 0
-            begun = begun or bool(line.strip(b"\xef\xbb\xbf\r\n"))
-            if begun and line.endswith(b"\n") and quotes % 2 == 0:
-                return
-
-
-def fields_of_csv(path: str, settings: Input) -> list[str]:
-    """Return the names in the header of a CSV file; where it has none, those of its columns.
-
-    Raises:
-        UnreadableError: it has no header.
-    """
-    reader = Reader(form=Form(csv=True, dialect=dialect_of(settings.csv)))
-    wrong = [one for piece in reader.read(b"", _head(path, settings)) for one in piece.wrong if not one.record]
-    if wrong:
-        raise UnreadableError(wrong[0].code, wrong[0].message)
-    return list(reader.seen.fields)

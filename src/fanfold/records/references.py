@@ -10,12 +10,13 @@ from pathlib import Path
 from fanfold import types
 from fanfold.errors import DataError, MissingError, nearest
 from fanfold.faults import UnreadableError
-from fanfold.formats import input_format
+from fanfold.formats import input_format, is_archive
 from fanfold.layout import Place, Run
 from fanfold.manifest import BadFile, Column
 from fanfold.native import Field, Others, Seen, Table
+from fanfold.records.header import fields_of_csv, other_delimiter
 from fanfold.records.places import places_of
-from fanfold.records.read import Door, Rules, fields_of_csv, key_text, other_delimiter
+from fanfold.records.read import Door, Rules, key_text
 from fanfold.records.scan import scan
 from fanfold.schema.columns import RECORD, leaves
 from fanfold.schema.declared import Declared
@@ -178,6 +179,9 @@ def check_header(source: Path, merge: Merge) -> None:
         MissingError: the key, or one of `columns`, is not in the header.
         DataError: there is no header, or a name is empty or used twice.
     """
+    if is_archive(merge.reference):
+        msg = f"{merge.reference} is an archive, expected a file of CSV, Parquet or JSON: unpack it (merge.reference)"
+        raise DataError(msg)
     if input_format(merge.reference) != "csv":
         return
     try:

@@ -6,12 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from fanfold.formats import compression, input_format
+from fanfold.formats import compression, input_format, is_archive
 from fanfold.landed import path_columns
 from fanfold.layout import Place
+from fanfold.manifest import source_file
 from fanfold.native import Field, Others, Seen
 from fanfold.native.fields import merged
 from fanfold.records.footer import add_footer, footer_of, with_maps
+from fanfold.records.packed import Packed
 from fanfold.records.read import MAX_FIELDS, Door, FileRead, Rules
 from fanfold.spec.model import Spec
 from fanfold.working_files import Excluded
@@ -78,13 +80,15 @@ def _forget(seen: Seen, path: tuple[str, ...]) -> None:
 def _parts(places: Mapping[str, Place], work: int) -> list[list[str]]:
     """Return the names of files, in their order, in parts of one format that are read by one reader each.
 
-    A compressed file, and one of Parquet, may turn out to be damaged behind records that were good: each is a part.
+    A compressed file, and one of Parquet, may turn out to be damaged behind records that were good: each is a part. So
+    is an archive: it has files of all formats.
     """
     most = max(PARALLEL_BYTES, work // ((os.cpu_count() or 1) * PARTS_OF_A_THREAD))
     parts: list[list[str]] = []
     last, size = "", 0
     for name in sorted(places):
-        form = "" if compression(name) or input_format(name) == "parquet" else input_format(name)
+        is_alone = is_archive(name) or compression(name) or input_format(name) == "parquet"
+        form = "" if is_alone else input_format(name)
         work = places[name].size_bytes + FILE_BYTES
         size += work
         if not form or form != last or size > most:
@@ -99,9 +103,11 @@ class _Scanner:
     def __init__(self, data_dir: Path, places: Mapping[str, Place], spec: Spec, known: Known) -> None:
         self._data_dir, self._places, self._spec, self._known = data_dir, places, spec, known
 
-    def read(self, names: list[str], before: Field | None = None) -> Scan:
-        """Read files of one format by one reader; `before` are the fields of the files before them."""
-        record, footer = before or self._known.record, None
+    def read(self, names: list[str], before: Seen | None = None) -> Scan:
+        """Read files of one format by one reader, or an archive; `before` are the fields of the files before them."""
+        if is_archive(names[0]):
+            return self._read_archive(names[0], before)
+        record, footer = _as_known("", before) if before and before.fields else self._known.record, None
         if input_format(names[0]) == "parquet" and (footer := footer_of(names[0], self._places[names[0]].path)):
             record = with_maps(record, footer.seen, footer.maps) if footer.maps else record
         rules = Rules(record, Others.LEARN, excluded=self._known.excluded, arrays=self._known.arrays)
@@ -129,11 +135,23 @@ class _Scanner:
             seen.fields = first | seen.fields
         return Scan(files, seen)
 
+    def _read_archive(self, name: str, before: Seen | None) -> Scan:
+        """Read the members of an archive that can be read, each as a file."""
+        packed, seen = Packed(self._data_dir, self._spec, name, self._places[name].path), Seen()
+        for member, fault in packed:
+            if not fault:
+                source = source_file(name, member.name)
+                scanner = _Scanner(self._data_dir, {source: Place(member.path, 0)}, self._spec, self._known)
+                one = scanner.read([source], merged([before, seen]) if before else None)
+                packed.add(member, one.files[source])
+                seen.add(one.seen)
+        return Scan({name: packed.found}, Seen() if packed.found.is_bad else seen)
+
     def read_in_order(self, parts: list[list[str]]) -> list[Scan]:
         """Read all files one after the other: a record that brings more fields than a run may have is bad."""
         found, seen = list[Scan](), Seen()
         for part in parts:
-            found.append(self.read(part, _as_known("", seen) if found else None))
+            found.append(self.read(part, seen))
             seen.add(found[-1].seen)
         return found
 

@@ -41,7 +41,8 @@ class Input(Section):
     """Landing directory, inside data_dir."""
     patterns: Annotated[list[str], Field(min_length=1)] = PATTERNS
     """File names to take: shell patterns, letter case does not count. Others stay where they are, counted and named. A
-    name that ends in .csv or .parquet is read as such, any other as JSON; .gz and .zst are decompressed."""
+    name that ends in .csv or .parquet is read as such, any other as JSON; .gz and .zst are decompressed; the files in a
+    .zip, .tar, .tar.gz, .tgz or .tar.zst are read by their own names."""
     records_at: Pointer = ""
     """JSON pointer to the array of records in a wrapped document, as in /data/orders. Of what is around it,
     `envelope` alone is in the tables."""

@@ -112,8 +112,9 @@ def check_match(door: Door, name: str, wrong: Wrong) -> None:
     if wrong.code == "no_match":
         index, merge = door.reference_of(wrong)
         if merge.on_missing == "fail":
+            source = manifest.source_file(name, door.member)
             msg = (
-                f"{name!r}{place_in(name, wrong.record_line)}: {', '.join(merge.record_keys)} "
+                f"{source!r}{place_in(source, wrong.record_line)}: {', '.join(merge.record_keys)} "
                 f"{key_text(merge, wrong.found)} is not in {merge.reference!r}, expected a match "
                 f"(merge.{index}.on_missing: fail)"
             )
@@ -184,10 +185,10 @@ def _check_share(group: Group, progress: Progress) -> None:
     if not quarantine.allows(bad, progress.records + bad):
         with group.bad_records_path.open("rb") as lines:
             first = manifest.decode(lines.readline(), BadRecord)
-        byte = "" if input_format(first.file) == "parquet" else f", byte {first.offset}"
+        byte = "" if input_format(first.source) == "parquet" else f", byte {first.offset}"
         msg = (
             f"{group.subdir}: {too_many_bad(quarantine, bad, progress.records + bad)}; the first: "
-            f"{first.file!r}{place_in(first.file, first.line)}{byte}: {first.message} ({first.code}); all are in "
+            f"{first.source!r}{place_in(first.source, first.line)}{byte}: {first.message} ({first.code}); all are in "
             f"{str(group.bad_records_path)!r}, the files are in {str(group.subdir_dir)!r}"
         )
         raise DataError(msg)

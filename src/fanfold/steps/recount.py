@@ -167,5 +167,5 @@ def _quarantined_records(run: Run, committed: Manifest, damaged: Collection[str]
         if listed.path not in damaged:
             with (run.feed.data_dir / listed.path).open("rb") as lines:
                 for record in map(msgspec.json.Decoder(BadRecord).decode, lines):
-                    numbers[record.file].add(record.record)
+                    numbers[record.source].add(record.record)
     return numbers
