@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 from fanfold.formats import input_format
 from fanfold.layout import Feed, Place
 from fanfold.native import Others, Rows, Seen
+from fanfold.records.header import DELIMITERS
 from fanfold.records.places import places_of
-from fanfold.records.read import DELIMITERS, Door, Rules
+from fanfold.records.read import Door, Rules
 from fanfold.schema.columns import leaves
 from fanfold.schema.infer import draft
 from fanfold.spec.model import Denormalize, Spec
