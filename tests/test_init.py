@@ -84,6 +84,7 @@ def test_what_is_written_runs_at_once(tmp_path: Path) -> None:
     assert spec.input.records_at == "/data/orders"
     assert spec.input.fields == {
         "sold_at": "TIMESTAMPTZ", "day": "DATE", "total": "DECIMAL(18,2)", "items.price": "DECIMAL(18,2)",
+        "customer_id": "VARCHAR", "items.sku": "VARCHAR",
     }  # fmt: skip
     assert [(one.reference, one.record_keys, one.reference_keys) for one in spec.merge] == [
         ("customers.csv", ["customer_id"], ["customer_id"]),
@@ -167,6 +168,87 @@ def test_a_reference_with_a_key_twice_is_only_proposed(tmp_path: Path) -> None:
     assert spec["name"] == "far"
 
 
+def test_a_reference_without_a_match_is_named(tmp_path: Path) -> None:
+    """A reference whose keys no field has is a line of comment, alone and beside one that is joined."""
+    write(tmp_path / "shop/in/a.json", [{"customer_id": "c01"}, {"customer_id": "c02"}])
+    write(tmp_path / "shop/customers.csv", "customer_id,name\nc01,Ann\n")
+    write(tmp_path / "shop/weather.csv", "station,celsius\nBern,7\n")
+    alone = init(tmp_path, "shop/in", references=["shop/weather.csv"], name="alone")
+    both = init(tmp_path, "shop/in", references=["shop/weather.csv", "shop/customers.csv"], name="both")
+    for made, joined in ((alone, []), (both, ["customers.csv"])):
+        assert "reference weather.csv: no field has its keys" in made.findings
+        assert "# No field of the samples has values that are keys of weather.csv." in made.spec_path.read_text()
+        assert [one.reference for one in load_spec(made.spec_path).merge] == joined
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_key_of_two_columns_is_found(tmp_path: Path, *, inside: bool) -> None:
+    """Where no column of a reference alone is a key, two of them are, in records and in the elements of an array."""
+    lines = [{"country": c, "shop_id": n, "sum": 1} for c in ("CH", "DE") for n in ("s01", "s02", "s03")]
+    write(tmp_path / "feed/in/a.json", [{"id": 1, "visits": lines}, {"id": 2, "visits": []}] if inside else lines)
+    write(
+        tmp_path / "feed/shops.csv",
+        "country,shop_id,city\nCH,s01,Bern\nCH,s02,Chur\nDE,s01,Bonn\nDE,s02,Kiel\nDE,s03,Ulm\n",
+    )
+    made = init(tmp_path, "feed/in", references=["feed/shops.csv"])
+    above = "visits." if inside else ""
+    paths = f"{above}country, {above}shop_id"
+    assert any(line.startswith(f"reference shops.csv: {paths}: 83% of the ") for line in made.findings)
+    cities = [row["shop_city"] for row in rows(run(made)) if row[f"{above.replace('.', '_')}country"]]
+    assert sorted(cities) == ["", "Bern", "Bonn", "Chur", "Kiel", "Ulm"]
+
+
+@pytest.mark.parametrize("delimiter", [";", "\t", "|", ","])
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "latin-1"])
+def test_csv_of_another_form_runs_at_once(tmp_path: Path, delimiter: str, encoding: str) -> None:
+    """Delimiter and encoding of samples and of references are found; what needs neither has no line of it."""
+    name = "Zürich" + ("\x81" if encoding == "latin-1" else "")
+    for path, head, line in (("in/a.csv", "nr", "0{0}"), ("in/b.csv", "nr", "1{0}"), ("towns.csv", "mayor", "Ann")):
+        text = "".join(f"{line.format(n)}{delimiter}{name} {n}\n" for n in range(3 if head == "nr" else 1))
+        file = write(tmp_path / "erp" / path, "")
+        file.write_bytes(f"{head}{delimiter}town\n{text}".encode(encoding))
+        os.utime(file, (0, 0))
+    made = init(tmp_path, "erp/in", references=["erp/towns.csv"])
+    assert not [line for line in made.findings if "WARNING" in line]
+    spec = load_spec(made.spec_path)
+    assert spec.merge
+    written: list[Any] = [spec.input, *spec.merge]
+    for one in written:
+        assert (one.encoding, one.csv.delimiter) == (encoding, delimiter)
+    assert ("encoding" in made.spec_path.read_text(encoding="utf-8")) == (encoding != "utf-8")
+    found = rows(run(made))
+    assert sorted((row["nr"], row["town"]) for row in found) == [
+        (f"{file}{n}", f"{name} {n}") for file in "01" for n in range(3)
+    ]
+    assert [row["nr"] for row in found if row["town_ref_mayor"] == "Ann"] == ["00", "10"]
+
+
+def test_the_size_of_packed_samples_is_told_as_it_is(tmp_path: Path) -> None:
+    """What is read of compressed files is larger than they are: both sizes are named."""
+    content = b'{"id": 1}\n' * 1000
+    write(tmp_path / "in/a.json.gz", "")
+    size = (tmp_path / "in/a.json.gz").write_bytes(gzip.compress(content))
+    assert init(tmp_path, "in").findings[0] == f"read 1 of 1 file, 10,000 bytes unpacked of {size} bytes on disk"
+
+
+def test_a_delivery_may_lack_what_the_samples_had(tmp_path: Path) -> None:
+    """No array and no key of a reference has to be in each delivery: the next one may have none of them."""
+    order = {
+        "order_id": "o1",
+        "cust": "c1",
+        "items": [{"sku": "a", "n": 1, "cuts": [{"of": 1}]}],
+        "notes": [{"by": "x"}],
+    }
+    write(tmp_path / "shop/in/a.json", [order])
+    write(tmp_path / "shop/custs.csv", "cust,name\nc1,Ann\n")
+    write(tmp_path / "shop/goods.csv", "sku,title\na,Apple\n")
+    made = init(tmp_path, "shop/in", references=["shop/custs.csv", "shop/goods.csv"])
+    write(tmp_path / "shop/in/a.json", [{"order_id": "o2"}])
+    tables = {path.parent.name: rows([path]) for path in run(made) if path.name == "1.csv"}
+    assert [row["order_id"] for row in tables["in"]] == ["o2"]
+    assert tables["items"] == tables["items_cuts"] == tables["notes"] == []
+
+
 def test_references_beside_samples_are_not_taken_for_them(tmp_path: Path) -> None:
     """Where samples and references lie in one folder, patterns take the samples alone."""
     for day in (1, 2):
@@ -208,7 +290,7 @@ def test_arrays_side_by_side_and_below_each_other_are_tables(tmp_path: Path) -> 
     }
     assert spec.input.fields == dict.fromkeys(
         ["items.price", "items.Taxes & more.rate", "payments.paid"], "DECIMAL(18,2)"
-    )
+    ) | {"items.sku": "VARCHAR"}
     text = made.spec_path.read_text(encoding="utf-8")
     assert "one row per element: 10 in 5 records" in text
     assert "tags is an array of 15 values" in text

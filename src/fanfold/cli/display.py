@@ -112,17 +112,17 @@ def print_summary(summary: Summary, seconds: Mapping[str, float], data_dir: Path
     heading = ("no rows",) if empty else ()
     print_table(
         to,
-        ("subdirectory", "files", *heading, "records", *(name or "rows" for name in out), "bytes", "seconds"),
+        ("subdirectory", "files", *heading, "records", "rows", "bytes", "seconds"),
         (
             (
                 *(n, one.files, *(of_subdir[n] for _ in heading), one.records),
-                *(*of_table(one.rows).values(), one.bytes, _seconds(seconds.get(n))),
+                *(sum(of_table(one.rows).values()), one.bytes, _seconds(seconds.get(n))),
             )
             for n, one in summary.subdirs.items()
         ),
         total=(
             *("all", summary.files_in, *(len(empty) for _ in heading)),
-            *(summary.records_in, *out.values(), summary.bytes_in, ""),
+            *(summary.records_in, sum(out.values()), summary.bytes_in, ""),
         ),
         title=f"run {summary.ts}",
     )
@@ -132,6 +132,7 @@ def print_summary(summary: Summary, seconds: Mapping[str, float], data_dir: Path
             _print_preview(to, sorted((published_dir / name).glob("*.csv"))[:1], published_dir, form)
     if summary.records_unmatched:
         names = ", ".join(reference.path for reference in summary.references)
+        names = f"one of {names}" if len(summary.references) > 1 else names
         unmatched = f"{summary.records_unmatched:,} of {summary.records_in:,} records have no match in {names}"
         to.print(f"WARNING: {unmatched}; they are kept", style="yellow")
     if summary.records_quarantined or summary.files_quarantined:

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from fanfold.formats import input_format
 from fanfold.layout import Feed, Place
 from fanfold.native import Others, Rows, Seen
+from fanfold.records.header import DELIMITERS
 from fanfold.records.places import places_of
 from fanfold.records.read import Door, Rules
 from fanfold.schema.columns import leaves
@@ -38,6 +40,11 @@ class Look(NamedTuple):
     found: Found
 
     @property
+    def keys(self) -> dict[str, Any]:
+        """How the samples are written, as `look` takes it."""
+        return self.spec.input.model_dump(include={"encoding", "csv"}, exclude_defaults=True)
+
+    @property
     def records(self) -> int:
         """How many good records there are."""
         return sum(one.records - one.bad for one in self.found.files.values())
@@ -53,6 +60,33 @@ def look(folder: Path, places: Mapping[str, Place], explode: Way = (), **keys: A
     chain = [written(explode)] if explode else []
     spec = Spec.model_validate({"version": 1, "name": "samples", "input": keys, "denormalize": {"explode": chain}})
     return Look(folder, spec, places, scan_files(Feed(folder, spec), "landing", places, []))
+
+
+def written_as(places: Mapping[str, Place]) -> dict[str, Any]:
+    """Return the keys `encoding` and `csv` by which files of CSV can be read; none where the usual ones do.
+
+    It is no more than likely: the bytes of a file do not say what its encoding is.
+    """
+    contents = [Path(one.path).read_bytes() for name, one in places.items() if input_format(name) != "parquet"]
+    heads = [content.lstrip().partition(b"\n")[0].decode("latin-1") for content in contents]
+    if any(input_format(name) != "csv" for name in places) or any(b"\0" in content for content in contents):
+        return {}
+    keys: dict[str, Any] = {}
+    foreign = [content for content in contents if not content.isascii()]
+    if foreign and not any(_is_in(content, "utf-8") for content in foreign):
+        keys["encoding"] = "cp1252" if all(_is_in(content, "cp1252") for content in foreign) else "latin-1"
+    likely = [max(DELIMITERS, key=head.count) for head in heads]
+    if heads and not any("," in head for head in heads) and len({*likely}) == 1 and likely[0] in heads[0]:
+        keys["csv"] = {"delimiter": likely[0]}
+    return keys
+
+
+def _is_in(content: bytes, encoding: str) -> bool:
+    try:
+        content.decode(encoding)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 class Array(NamedTuple):
@@ -104,7 +138,7 @@ def records_at(at: Look) -> dict[str, int]:
     # Through objects alone: a pointer does not lead into the elements of another array.
     ways = [way for way, of_objects in array_ways(seen) if of_objects and not _in_array(seen, way)]
     pointers = ["".join(f"/{name.replace('~', '~0').replace('/', '~1')}" for name in way) for way in ways]
-    found = {pointer: look(at.folder, at.places, records_at=pointer).records for pointer in pointers}
+    found = {pointer: look(at.folder, at.places, **at.keys, records_at=pointer).records for pointer in pointers}
     return dict(sorted(found.items(), key=lambda one: -one[1]))
 
 

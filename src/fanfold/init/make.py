@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from fanfold.errors import MissingError, PathError, count
 from fanfold.feed.access import check_writable
+from fanfold.formats import compression
 from fanfold.init.place import home_of
 from fanfold.init.propose import propose
 from fanfold.init.samples import REFERENCE_BYTES, part_of, take
@@ -63,7 +64,13 @@ def make(samples: Sequence[Path], references: Sequence[Path], name: str | None, 
         parts = dict(part_of(path, known_as, REFERENCE_BYTES, scratch) for known_as, path in known.items())
         proposal = propose(nothing, taken.places, parts)
     chosen = f"{len(taken.places):,} of {count(len(taken.names), 'file')}"
-    read = f"{chosen}, {taken.read_bytes:,} of {count(taken.total_bytes, 'byte')}"
+    # What is packed is read unpacked: of one and the other there is no share.
+    is_packed = any(map(compression, taken.names))
+    total = count(taken.total_bytes, "byte")
+    size = (
+        f"{taken.read_bytes:,} bytes unpacked of {total} on disk" if is_packed else f"{taken.read_bytes:,} of {total}"
+    )
+    read = f"{chosen}, {size}"
     text = spec_text(name, home, proposal, read)
     spec = parse_spec(text, str(spec_path))
     to_dir.mkdir(parents=True, exist_ok=True)

@@ -2,16 +2,17 @@
 
 import contextlib
 import difflib
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
 from fanfold.formats import input_format
-from fanfold.init.look import Array, Look, array_ways, data_objects, look, read_array, records_at
+from fanfold.init.look import Array, Look, array_ways, data_objects, look, read_array, records_at, written_as
 from fanfold.layout import Place
 from fanfold.spec.paths import Way, written
 from fanfold.spec.values import FieldType
@@ -45,6 +46,7 @@ class Match(NamedTuple):
         share: of the values that are there, from 0 to 1.
         score: how likely it is meant.
         twice: a key that the reference has twice.
+        more: the other parts of a key of several, each a field and its column.
     """
 
     way: Way
@@ -52,6 +54,7 @@ class Match(NamedTuple):
     share: float
     score: float
     twice: str
+    more: tuple[tuple[Way, str], ...] = ()
 
 
 class Proposal(NamedTuple):
@@ -66,6 +69,7 @@ class Proposal(NamedTuple):
         arrays: the arrays in them.
         keys: paths of fields that are in each record, and in no two of them the same.
         matches: for each reference, by its name, the fields that match, the best one first.
+        dialects: of the references that are written unusually, by name, the keys `encoding` and `csv`.
     """
 
     at: Look
@@ -76,6 +80,7 @@ class Proposal(NamedTuple):
     arrays: list[Array]
     keys: list[str]
     matches: dict[str, list[Match]]
+    dialects: dict[str, dict[str, Any]]
 
     @property
     def records_at(self) -> str:
@@ -91,20 +96,23 @@ def propose(folder: Path, places: Mapping[str, Place], references: Mapping[str, 
         places: where each sample lies, by its name.
         references: where each reference lies, by its name.
     """
-    at = look(folder, places)
+    at = look(folder, places, **written_as(places))
     pointers = records_at(at) if _are_documents(at) else {}
     if pointers and _is_wrapped(at, *next(iter(pointers.items()))):
-        at = look(folder, places, records_at=next(iter(pointers)))
+        at = look(folder, places, **at.keys, records_at=next(iter(pointers)))
     data = {written(way): keys for way, keys in data_objects(at.found.seen)}
     ideas = {path: ("JSON", f"{keys:,} different keys: they look like data") for path, keys in data.items()}
     if data:
-        at = look(folder, places, records_at=at.spec.input.records_at, fields=dict.fromkeys(data, "JSON"))
+        pointer = at.spec.input.records_at
+        at = look(folder, places, **at.keys, records_at=pointer, fields=dict.fromkeys(data, "JSON"))
     records = read_array(at, ())
     ways = [*array_ways(at.found.seen)][:MAX_ARRAYS]
     arrays = [read_array(at, way, of_objects=of_objects) for way, of_objects in ways]
     values = {way: column for one in (records, *arrays) for way, column in one.values.items()}
-    matches = {name: _matches(folder, name, place, values) for name, place in references.items()}
-    joined = {written(found[0].way) for found in matches.values() if found}
+    dialects = {name: written_as({name: place}) for name, place in references.items()}
+    matches = {name: _matches(folder, name, place, values, dialects[name]) for name, place in references.items()}
+    best = [found[0] for found in matches.values() if found]
+    joined = {written(way) for match in best for way in (match.way, *(way for way, _ in match.more))}
     typed = {
         written(way): (kind, next(filter(None, column)))
         for way, column in values.items()
@@ -115,7 +123,23 @@ def propose(folder: Path, places: Mapping[str, Place], references: Mapping[str, 
     keys = [way for way, column in records.values.items() if written(way) not in typed and _is_key(column)]
     named = [way for way in keys if NAMES_OF_KEYS.search(way[-1])] or keys[: records.elements > MANY]
     named = [way for way in named if written(way) not in joined] or named
-    return Proposal(at, pointers, fields, ideas, records, arrays, [*map(written, named)], matches)
+    fields |= _needed(values, to_explode(arrays), [match for match in best if not match.twice], fields)
+    return Proposal(at, pointers, fields, ideas, records, arrays, [*map(written, named)], matches, dialects)
+
+
+def _needed(
+    values: Mapping[Way, list[str]], arrays: list[Array], joined: list[Match], fields: Mapping[str, tuple[str, str]]
+) -> dict[str, tuple[str, str]]:
+    """Return what a delivery may lack only if it is declared: keys of references, and a field of each array."""
+    ways = [way for match in joined for way in (match.way, *(way for way, _ in match.more))]
+    # An array inside comes first: what is declared in it lies in the outer one, too.
+    for one in sorted(arrays, key=lambda one: -len(one.way)):
+        if not any(written(way) in fields or way in ways for way in values if way[: len(one.way)] == one.way):
+            own = [way for way, column in one.values.items() if any(column)] or [*one.values]
+            ways.append(next((way for way in own if NAMES_OF_KEYS.search(way[-1])), own[0]))
+    # As texts they take every value.
+    texts = {written(way): ("VARCHAR", next(filter(None, values[way]), "")) for way in ways}
+    return {path: one for path, one in texts.items() if path not in fields}
 
 
 def _are_documents(at: Look) -> bool:
@@ -167,7 +191,8 @@ def _fitting(at: Look, typed: Mapping[str, tuple[str, str]], scopes: list[Array]
         def fits(*paths: str, way: Way = scope.way, of: Mapping[str, tuple[str, str]] = fields) -> bool:
             settings = at.spec.input
             known = {**settings.fields, **{path: of[path][0] for path in paths}}
-            return look(at.folder, at.places, way, records_at=settings.records_at, fields=known).bad <= at.bad
+            again = look(at.folder, at.places, way, **at.keys, records_at=settings.records_at, fields=known)
+            return again.bad <= at.bad
 
         fitting |= fields if not fields or fits(*fields) else {path: fields[path] for path in fields if fits(path)}
     return fitting
@@ -177,9 +202,11 @@ def _is_key(column: list[str]) -> bool:
     return bool(column) and all(column) and len({*column}) == len(column)
 
 
-def _matches(folder: Path, name: str, place: Place, values: Mapping[Way, list[str]]) -> list[Match]:
+def _matches(
+    folder: Path, name: str, place: Place, values: Mapping[Way, list[str]], dialect: dict[str, Any]
+) -> list[Match]:
     """Return the fields whose values are keys of a reference, the best one first."""
-    columns = read_array(look(folder, {name: place}), ()).values
+    columns = read_array(look(folder, {name: place}, **dialect), ()).values
     counted = {way: Counter(value for value in column if value) for way, column in values.items()}
     found = [
         match
@@ -187,7 +214,24 @@ def _matches(folder: Path, name: str, place: Place, values: Mapping[Way, list[st
         if not deeper and any(keys)
         for match in _of_column(Path(name).name.partition(".")[0], column, keys, counted)
     ]
-    return sorted(found, key=lambda match: -match.score)
+    found.sort(key=lambda match: -match.score)
+    return [*_of_two(found, columns, values), *found] if found and found[0].twice else found
+
+
+def _of_two(found: list[Match], columns: Mapping[Way, list[str]], values: Mapping[Way, list[str]]) -> list[Match]:
+    """Return the best key of two columns that the reference has under the names of fields, and no two rows share."""
+    named = [match for match in found if match.way[-1] == match.column]
+    made = []
+    for one, other in itertools.combinations(sorted(named, key=lambda match: [*columns].index((match.column,))), 2):
+        rows = [*zip(columns[one.column,], columns[other.column,], strict=True)]
+        if one.way[:-1] != other.way[:-1] or one.column == other.column or len({*rows}) < len(rows):
+            continue
+        known = {*rows}
+        pairs = [pair for pair in zip(values[one.way], values[other.way], strict=True) if all(pair)]
+        share = sum(pair in known for pair in pairs) / (len(pairs) or 1)
+        if share:
+            made.append(Match(one.way, one.column, share, share + 1, "", ((other.way, other.column),)))
+    return sorted(made, key=lambda match: -match.score)[:1]
 
 
 def _of_column(stem: str, column: str, keys: list[str], values: Mapping[Way, Counter[str]]) -> Iterator[Match]:

@@ -1,8 +1,10 @@
 """The text of a first spec: what was proposed, each line with its reason, and what might be instead as comments."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from fanfold.errors import count
 from fanfold.formats import input_format
@@ -42,6 +44,7 @@ def spec_text(name: str, home: Home, proposal: Proposal, read: str) -> str:
         "input:",
         _line(f"  path: {quoted(home.path)}", drop),
         *([f"  patterns: {_flow(home.patterns)}"] if home.patterns else []),
+        *_dialect(proposal.at.keys, "  "),
         *_records_at(proposal),
         *_fields(proposal),
         *_merges(home, proposal),
@@ -60,6 +63,13 @@ def _flow(names: list[str]) -> str:
     return "[" + ", ".join(map(quoted, names)) + "]"
 
 
+def _dialect(keys: dict[str, Any], indent: str) -> Iterator[str]:
+    if encoding := keys.get("encoding"):
+        yield _line(f"{indent}encoding: {encoding}", "the bytes are not UTF-8; this encoding is a guess")
+    if delimiter := keys.get("csv", {}).get("delimiter"):
+        yield f"{indent}csv: {{delimiter: {json.dumps(delimiter)}}}"
+
+
 def _records_at(proposal: Proposal) -> Iterator[str]:
     for pointer, elements in [*proposal.pointers.items()][:SHOWN]:
         if pointer == proposal.records_at:
@@ -75,13 +85,14 @@ def _fields(proposal: Proposal) -> Iterator[str]:
     elif proposal.ideas:
         yield "  # fields:"
     for path, (kind, value) in proposal.fields.items():
-        yield _line(f"    {quoted(path)}: {kind}", f"as in {value}")
+        lacking = "; declared, so that a delivery may lack it" if kind == "VARCHAR" else ""
+        yield _line(f"    {quoted(path)}: {kind}", f"as in {value}{lacking}")
     for path, (kind, why) in proposal.ideas.items():
         yield _line(f"    # {quoted(path)}: {kind}", why)
 
 
 def _merges(home: Home, proposal: Proposal) -> Iterator[str]:
-    entries = {name: "\n".join(_merge(name, proposal)) for name in proposal.matches}
+    entries = {name: "\n".join(_merge(name, proposal)) for name, found in proposal.matches.items() if found}
     inside = home.references.values()
     if any(found and not found[0].twice and name in inside for name, found in proposal.matches.items()):
         yield "merge:"
@@ -102,20 +113,31 @@ def _merges(home: Home, proposal: Proposal) -> Iterator[str]:
 def _merge(name: str, proposal: Proposal) -> Iterator[str]:
     best, *others = proposal.matches[name]
     into = singular(Path(name).name.partition(".")[0]).replace(" ", "_")
+    keys = [best.way, *(way for way, _ in best.more)]
     taken = [way for one in (proposal.records, *proposal.arrays) for way in one.values]
     # A column of the records may have the name already.
-    if any(way[0] == into or ("_".join(way).startswith(f"{into}_") and way != best.way) for way in taken):
+    if any(way[0] == into or ("_".join(way).startswith(f"{into}_") and way not in keys) for way in taken):
         into += "_ref"
     yield f"  - reference: {quoted(name)}"
     yield _line(f"    key: {_key(best)}", _share(best, proposal))
     yield _line(f"    into: {quoted(into)}", f"its columns become {into}_…")
-    for other in others[:SHOWN]:
+    yield from _dialect(proposal.dialects.get(name, {}), "    ")
+    # A key that the reference has twice needs a decision, which nobody has to take where another is at hand.
+    for other in [one for one in others if best.twice or not one.twice][:SHOWN]:
         yield _line(f"    # key: {_key(other)}", _share(other, proposal))
 
 
 def _key(match: Match) -> str:
     path = written(match.way)
+    if match.more:
+        ways, columns = zip((match.way, match.column), *match.more, strict=True)
+        paths, names = _flow([*map(written, ways)]), _flow([*columns])
+        return names if paths == names else f"{{record: {paths}, reference: {names}}}"
     return quoted(path) if path == match.column else f"{{record: {quoted(path)}, reference: {quoted(match.column)}}}"
+
+
+def _paths(match: Match) -> str:
+    return ", ".join(written(way) for way in (match.way, *(way for way, _ in match.more)))
 
 
 def _share(match: Match, proposal: Proposal) -> str:
@@ -142,7 +164,8 @@ def _rows(name: str, proposal: Proposal) -> Iterator[str]:
             yield _line(text, _elements(one, records))
     for one in proposal.arrays:
         if one not in arrays:
-            yield f"# {written(one.way)} is an array of {count(one.elements, 'value')}: it stays one column, as JSON."
+            what = f"an array of {count(one.elements, 'value')}" if one.elements else "an array without elements"
+            yield f"# {written(one.way)} is {what}: it stays one column, as JSON."
 
 
 def _elements(one: Array, records: str) -> str:
@@ -167,7 +190,7 @@ def findings(proposal: Proposal) -> Iterator[str]:
     if proposal.keys:
         yield "keys: " + ", ".join(proposal.keys[:SHOWN])
     for name, found in proposal.matches.items():
-        best = f"{written(found[0].way)}: {_share(found[0], proposal)}" if found else "no field has its keys"
+        best = f"{_paths(found[0])}: {_share(found[0], proposal)}" if found else "no field has its keys"
         yield f"reference {name}: {best}"
     hashes: dict[str, str] = {}
     for name, read in files.items():

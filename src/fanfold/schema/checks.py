@@ -87,7 +87,10 @@ def _check_field(what: str, path: str, wanted: str, root: Seen, files: Collectio
     field = root.find(way_of(path))
     if field is None:
         msg = f"{what} is in no record"
-        raise lacking(msg, nearest(path, root.paths()), files)
+        paths = root.paths()
+        if wanted == "array":
+            paths = (one for one in paths if (known := root.find(way_of(one))) and "array" in known.kinds)
+        raise lacking(msg, nearest(path, paths), files)
     if field.kinds and wanted not in field.kinds:
         found = "an object" if field.objects else "an array" if field.arrays else types.of_seen(field)
         expected = "an array" if wanted == "array" else "a text or a number"
