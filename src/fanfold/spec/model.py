@@ -44,8 +44,8 @@ class Input(Section):
     name that ends in .csv or .parquet is read as such, any other as JSON; .gz and .zst are decompressed; the files in a
     .zip, .tar, .tar.gz, .tgz or .tar.zst are read by their own names."""
     records_at: Pointer = ""
-    """JSON pointer to the array of records in a wrapped document, as in /data/orders. Of what is around it,
-    `envelope` alone is in the tables."""
+    """JSON pointer to the array of records in a wrapped document, as in /data/orders. What is around it is
+    in no table, unless `envelope` names it."""
     fields: dict[FieldPath, FieldType] = Field({}, json_schema_extra={"additionalProperties": False})
     """Declared types by path, as in {items.price: DECIMAL(18,4)}. Each is a column whether it occurs or not, in this
     order, before all others; a value that its type does not hold exactly makes its record bad."""
