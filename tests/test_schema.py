@@ -212,7 +212,9 @@ def test_similar_names_may_both_be_declared(make_feed: MakeFeed) -> None:
         ('"a.long.key".x', {"a.long.key": {"y": 1}}),
     ],
 )
-def test_fields_of_other_names_are_not_misspelled(make_feed: MakeFeed, declared: str, record: dict[str, object]) -> None:
+def test_fields_of_other_names_are_not_misspelled(
+    make_feed: MakeFeed, declared: str, record: dict[str, object]
+) -> None:
     """A declared field may be absent, however long the path is that it has in common with another field."""
     feed = make_feed({"a.json": [record]}, **FLAT | {"input": {"fields": {declared: "BIGINT"}}})
     feed.run()

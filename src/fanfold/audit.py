@@ -513,7 +513,7 @@ def _members(text: _Text, way: list[str] | None, around: dict[Way, Any] | None, 
             if inner is None and around is not None and kept:
                 value = text.value()
                 # They stand in the order of the document.
-                for path in sorted(kept, key=lambda path: _spots(value, path[len(here) :])):  # noqa: B023
+                for path in sorted(kept, key=lambda path: _spots(value, path[len(here) :])):
                     del around[path]
                     around[path] = _reached(value, path[len(here) :])
             else:
