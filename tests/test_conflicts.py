@@ -622,3 +622,65 @@ def test_an_array_that_only_bad_records_show_does_not_hold_up_a_run(make_feed: M
     assert feed.read(1) == "items_sub_w,id\n,2\n"
     assert [one[:2] for one in bad(feed)] == [("a.json", 1)]
     counted(feed)
+
+
+# What a Parquet file says of columns that no good record has a value in.
+
+TEXT, STRUCT, LIST = pa.string(), pa.struct([("x", pa.list_(pa.struct([("a", pa.int64())])))]), pa.list_(pa.string())
+
+
+@pytest.mark.parametrize("kind", [TEXT, STRUCT, LIST, pa.float64()], ids=["text", "struct", "list", "double"])
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {"denormalize": {"explode": ["p.x"]}},
+        {"denormalize": {"explode": ["p.x"]}, "input": {"parse": ["p"]}},
+        {"denormalize": {"explode": ["p"]}},
+        {"input": {"fields": {"p.x": "BIGINT"}}},
+        {"input": {"fields": {"p.x": "BIGINT"}, "parse": ["p"]}},
+        {"input": {"fields": {"p": "VARCHAR"}}},
+        {"merge": [{"reference": "customers.csv", "key": {"record": "p", "reference": "customer_id"}, "into": "c"}]},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("beside", [None, {"p": {"x": []}}, {"p": []}, {"p": "1"}], ids=str)
+def test_a_column_of_nulls_has_no_form_that_excludes_others(
+    make_feed: MakeFeed, kind: pa.DataType, keys: dict[str, Any], beside: dict[str, Any] | None
+) -> None:
+    """Whatever its type is, and whatever the spec calls for: its records are good, and the scan comes to an end."""
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"id": [1, 2], "p": pa.array([None, None], kind)}), sink)
+    files: dict[str, Any] = {"a.parquet": sink.getvalue()} | ({"b.json": [{"id": 3} | beside]} if beside else {})
+    feed = make_feed(files, **FLAT | keys)
+    faults, refused = list[Any](), ""
+    try:
+        faults = plan(feed.open()).faults
+    except DataError as error:
+        refused = str(error)
+    assert "a.parquet" not in {fault.file for fault in faults}
+    if refused:
+        # No file has what the spec names, or all of them have another form.
+        assert "'p" in refused
+    else:
+        feed.run()
+
+
+@pytest.mark.parametrize("text", ['{"x":[{"a":"z"}]}', '{"x":[{"a":[]}]}', "7", "{"])
+def test_a_parsed_column_of_bad_texts_ends(make_feed: MakeFeed, text: str) -> None:
+    """Where no record of a file is good, its columns say nothing of the texts that are parsed."""
+    keys = {"input": {"parse": ["p"], "fields": {"p.x.a": "BIGINT"}}, "denormalize": {"explode": ["p.x"]}}
+    feed = make_feed({"a.parquet": parquet(id=[1], p=[text])}, **FLAT | keys)
+    assert [fault.file for fault in plan(feed.open()).faults] == ["a.parquet"]
+
+
+@pytest.mark.parametrize("names", [("id", "ID"), ("ID", "id")])
+def test_names_in_structs_of_nulls_exclude_each_other_once(make_feed: MakeFeed, names: tuple[str, str]) -> None:
+    """A field that is excluded, inside of an object, is not found again by each look at the columns."""
+    tables = []
+    for name in names:
+        sink = io.BytesIO()
+        pq.write_table(pa.table({"s": pa.array([{name: None}, None], pa.struct([(name, pa.int64())]))}), sink)
+        tables.append(sink.getvalue())
+    feed = make_feed({"a.parquet": tables[0], "b.parquet": tables[1], "c.json": [{"s": {"id": 1}}]}, **FLAT)
+    feed.run()
+    assert feed.read().splitlines()[0] == "s_id"

@@ -172,6 +172,28 @@ class Seen:
             at = at.through_arrays.fields.get(name) if at else None
         return at
 
+    def reached(self, way: Way) -> Iterator[Self]:
+        """Yield the fields at a way, in objects and in the elements of arrays."""
+        if not way:
+            yield self
+            return
+        if way[0] in self.fields:
+            yield from self.fields[way[0]].reached(way[1:])
+        if self.element:
+            yield from self.element.reached(way)
+
+    def forget(self, kinds: Iterable[str]) -> None:
+        """Take values of some kinds for nulls: what a file has said of them, and no record has."""
+        for kind in kinds:
+            self.nulls += self.kinds.get(kind, 0)
+            if kind == "object":
+                self.objects, self.fields = 0, {}
+            elif kind == "array":
+                self.arrays, self.element = 0, None
+            else:
+                self.integers = self.numbers = self.booleans = self.texts = self.whole = self.scale = self.floats = 0
+                self.is_float = False
+
     def paths(self, above: Way = ()) -> Iterator[str]:
         """Yield the path of every field, through objects and arrays."""
         for name, inner in self.through_arrays.fields.items():

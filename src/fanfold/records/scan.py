@@ -16,7 +16,7 @@ from fanfold.records.footer import add_footer, footer_of, with_maps
 from fanfold.records.packed import Packed
 from fanfold.records.read import MAX_FIELDS, Door, FileRead, Rules
 from fanfold.spec.model import Spec
-from fanfold.working_files import Excluded
+from fanfold.working_files import Excluded, Form
 
 # With less than this, to start threads takes longer than they save.
 PARALLEL_BYTES, FILE_BYTES = 4 * 1024 * 1024, 8 * 1024
@@ -66,15 +66,19 @@ def scan(data_dir: Path, places: Mapping[str, Place], spec: Spec, known: Known =
         found = scanner.read_in_order(parts)
         seen = merged(one.seen for one in found)
     for one in known.excluded:
-        _forget(seen, one.form.path)
+        _forget(seen, one.form)
     return Scan({name: one for part in found for name, one in part.files.items()}, seen)
 
 
-def _forget(seen: Seen, path: tuple[str, ...]) -> None:
-    """Forget a field that is in the header of a CSV, and in no good record."""
-    field = seen.fields.get(path[0]) if len(path) == 1 else None
-    if field is not None and not field.records:
-        del seen.fields[path[0]]
+def _forget(seen: Seen, form: Form) -> None:
+    """Forget a form that no good record has: the header of a CSV, or the footer of a Parquet file, names it still."""
+    if not form.kinds:
+        for around in seen.reached(form.path[:-1]):
+            around.fields.pop(form.path[-1], None)
+        return
+    for field in seen.reached(form.path):
+        if at := field.element if form.inside else field:
+            at.forget(form.kinds)
 
 
 def _parts(places: Mapping[str, Place], work: int) -> list[list[str]]:

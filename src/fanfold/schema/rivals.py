@@ -4,7 +4,7 @@ The spec's own forms win: what it declares, then what it names. Among the others
 the first. A record that has another form is bad.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from fanfold.native.fields import Seen
@@ -96,19 +96,8 @@ def _why(conflict: Conflict, winner: Rival, counts: Mapping[Form, int]) -> str:
 
 def _records_with(seen: Seen, form: Form) -> int:
     records = 0
-    for field in _reached(seen, form.path):
+    for field in seen.reached(form.path):
         at = field.element if form.inside else field
         if at is not None:
             records += sum(at.kinds.get(kind, 0) for kind in form.kinds) if form.kinds else at.records
     return records
-
-
-def _reached(field: Seen, way: Way) -> Iterator[Seen]:
-    """Yield the fields at a way, in objects and in the elements of arrays."""
-    if not way:
-        yield field
-        return
-    if way[0] in field.fields:
-        yield from _reached(field.fields[way[0]], way[1:])
-    if field.element:
-        yield from _reached(field.element, way)
