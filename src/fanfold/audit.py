@@ -423,11 +423,21 @@ def _json_records(text: _Text, way: list[str], envelopes: Iterator[dict[Way, Any
         with contextlib.suppress(_AbandonedError):
             for bad, record in _items(text, way):
                 for path, value in envelope.items() if isinstance(record, dict) else ():
-                    if not bad and _reached(record, path) is not ...:
+                    if not _taken_along(record, path, value) and not bad:
                         _refuse(path, "no field of this name in a record of its own")
-                    with contextlib.suppress(*[AttributeError] if bad else []):
-                        _reach(record, path[:-1]).setdefault(path[-1], value)
                 yield bad, record
+
+
+def _taken_along(record: dict[str, Any], way: Way, value: Any) -> bool:
+    """Give a record a field that stands around it; say whether there was room: null is no object yet."""
+    for name in way[:-1]:
+        if record.get(name) is None:
+            record[name] = {}
+        if not isinstance(record := record[name], dict):
+            return False
+    has_room = way[-1] not in record
+    record.setdefault(way[-1], value)
+    return has_room
 
 
 def _envelopes(text: _Text, way: list[str], around: list[Way]) -> Iterator[dict[Way, Any]]:
@@ -444,6 +454,17 @@ def _reached(value: Any, way: Way) -> Any:
     for name in way:
         value = value.get(name, ...) if isinstance(value, dict) else ...
     return value
+
+
+def _places(value: Any, way: Way) -> list[int]:
+    """Return the place of each key of a way in its object, as far as they are there."""
+    places = list[int]()
+    for name in way:
+        if not isinstance(value, dict) or name not in value:
+            break
+        places.append([*value].index(name))
+        value = value[name]
+    return places
 
 
 def _parsed(value: Any, ways: set[Way], way: Way = (), depth: int = 0) -> Any:
@@ -501,7 +522,10 @@ def _members(text: _Text, way: list[str] | None, around: dict[Way, Any] | None, 
             inner = way[1:] if way and key == way[0] else None
             if inner is None and around is not None and kept:
                 value = text.value()
-                around |= {path: _reached(value, path[len(here) :]) for path in kept}
+                for path in sorted(kept, key=lambda path: _places(value, path[len(here) :])):
+                    # As they stand in the document.
+                    del around[path]
+                    around[path] = _reached(value, path[len(here) :])
             else:
                 yield from _items(text, inner, around, here)
         before = char if char in {BAD, ","} else "value"
