@@ -288,6 +288,30 @@ def test_what_a_path_gives_is_compared_with_what_stands_around(make_feed: MakeFe
     assert bad(feed) == {2: ("name_conflict", "/day")}
 
 
+@pytest.mark.parametrize(
+    ("around", "beside", "record", "columns"),
+    [
+        (["b", "a"], '"a":1,"b":2', "{}", "id,a,b"),
+        (["a.y", "c", "a.x.z", "a.x.k"], '"a":{"x":{"k":1,"z":2},"y":3},"c":4', "{}", "id,a_x_k,a_x_z,a_y,c"),
+        (["m.s", "a"], '"a":1,"m":{"s":2}', '{"m":null}', "id,m_s,a"),
+        (["m.s.t"], '"m":{"s":{"t":2}}', '{"m":{"s":null,"u":3}}', "id,m_s_t,m_u"),
+        (["m.s"], '"m":{"s":null}', '{"m":null}', "id,m_s"),
+    ],
+)
+@pytest.mark.parametrize("is_behind", [False, True])
+def test_what_stands_around_has_the_order_of_the_document_and_room_in_a_null(
+    make_feed: MakeFeed, *, around: list[str], beside: str, record: str, columns: str, is_behind: bool
+) -> None:
+    """Columns stand as the document has them, whatever the order in the spec; null is no object yet."""
+    own = json.loads(record)
+    rows = f'"r":[{json.dumps({"id": 1, **own})},{json.dumps({"id": 2, **own})}]'
+    content = f"{{{rows},{beside}}}" if is_behind else f"{{{beside},{rows}}}"
+    feed = ran(make_feed, {"a.json": content}, input={"records_at": "/r", "envelope": around})
+    assert feed.read().splitlines()[0] == columns
+    assert bad(feed) == {}
+    assert feed.audit().findings == []
+
+
 def read(content: bytes, *cuts: int, ahead: tuple[int, ...] = (), others: Others = Others.LEARN) -> tuple[Any, ...]:
     """Read documents with one reader, ahead of which another one reads in windows of its own."""
     reader = Reader(None, others, Form(records_at="/data/rows", around=WAYS))

@@ -35,6 +35,13 @@ def test_a_path_of_another_form_is_an_error(path: str) -> None:
         parse_spec(f"version: 1\nname: f\ndenormalize: {{explode: ['{path}']}}\n", "f.yaml")
 
 
+@pytest.mark.parametrize("fields", ["a: BIGINT, '\"a\"': VARCHAR", "a.b: JSON, 'a.\"b\"': DATE"])
+def test_a_field_is_declared_once_in_whatever_form(fields: str) -> None:
+    """Two spellings of one path are two types for one field: an error, and not the last one of them."""
+    with pytest.raises(SpecError, match=r"f\.yaml:3: input\.fields: found .*, expected each path once"):
+        parse_spec(f"version: 1\nname: f\ninput: {{fields: {{{fields}}}}}\n", "f.yaml")
+
+
 RECORDS = [{"a.b": 7, "k.1": "z", "order.items": [{"x.y": 1.5, "s": {"id.": "q"}}, {"x.y": 2}], "": 3, '"': None}]
 SPEC = {
     "subdirs": 1,

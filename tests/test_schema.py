@@ -404,6 +404,13 @@ EXPRESSIONS = {
     "'it''s; fine'": "it's; fine",
     "list_transform([1, 2], lambda x: x + id)": "[8, 9]",
     "id % 4 = 3": "true",
+    "nullif(name, 'Ann')": "",
+    "split_part(name, 'n', 1)": "A",
+    "if(ok, 'yes', 'no')": "yes",
+    "date_add(CAST(day AS DATE), INTERVAL 1 DAY)": "2026-01-03T00:00:00",
+    "array_to_string(['a', name], '-')": "a-Ann",
+    "list_sum([id, 1])": "8",
+    "fdiv(id, 2)": "3.0",
 }
 
 
@@ -456,7 +463,9 @@ REFUSED = [
     "localtimestamp", "current_user", "session_user", "user", "current_schema", "current_database()", "pg_typeof(id)",
     "age(epoch_ms(id))", "AGE(epoch_ms(id))", "epoch_ms(id).age()", "list_transform([epoch_ms(id)], lambda x: age(x))",
     "current_localtime()", "current_localtimestamp()", "ago(INTERVAL 1 DAY)", "name::INET", "host(name)",
-    "stem(name, 'english')", "st_area(name)", "load_aws_credentials()",
+    "stem(name, 'english')", "st_area(name)", "load_aws_credentials()", "session_user()", "user()",
+    "nullif(random(), 1)", "geomean(id)", "json_group_array(name)", "generate_subscripts([1, 2], 1)",
+    "regexp_split_to_table(name, 'x')", "get_block_size('x')", "format_type(1, 2)",
 ]  # fmt: skip
 
 

@@ -452,11 +452,21 @@ def _json_records(text: _Text, way: list[str], envelopes: Iterator[dict[Way, Any
         with contextlib.suppress(_AbandonedError):
             for bad, record in _items(text, way):
                 for path, value in envelope.items() if isinstance(record, dict) else ():
-                    if not bad and _reached(record, path) is not ...:
+                    if not _taken_along(record, path, value) and not bad:
                         _refuse(path, "no field of this name in a record of its own")
-                    with contextlib.suppress(*[AttributeError] if bad else []):
-                        _reach(record, path[:-1]).setdefault(path[-1], value)
                 yield bad, record
+
+
+def _taken_along(record: dict[str, Any], way: Way, value: Any) -> bool:
+    """Give a record a field that stands around it; say whether there was room: null is no object yet."""
+    for name in way[:-1]:
+        if record.get(name) is None:
+            record[name] = {}
+        if not isinstance(record := record[name], dict):
+            return False
+    has_room = way[-1] not in record
+    record.setdefault(way[-1], value)
+    return has_room
 
 
 def _envelopes(text: _Text, way: list[str], around: list[Way]) -> Iterator[dict[Way, Any]]:

@@ -28,10 +28,22 @@ RESULT_TYPES = {
 # DuckDB goes on with the extension that has it; none is ever fetched.
 NOT_THERE = re.compile(r'Catalog Error: (?:Scalar )?(\w+) with name "?([^"\s]+)"? (?:is not|does not).*')
 # Functions that always answer the same, but look at the machine or the session.
-FOREIGN = ("current_", "getenv", "getvariable", "pg_", "duckdb_", "has_", "inet_", "in_search_path", "txid_", "version")
+FOREIGN = (
+    "current_",
+    "session_",
+    "getenv",
+    "getvariable",
+    "pg_",
+    "duckdb_",
+    "has_",
+    "inet_",
+    "in_search_path",
+    "txid_",
+    "version",
+)
 FUNCTIONS = """
-    SELECT function_name, bool_or(function_type <> 'scalar' OR stability <> 'CONSISTENT') FROM duckdb_functions()
-    WHERE function_name IN (SELECT unnest($1)) GROUP BY 1
+    SELECT function_name, function_type, stability, parameters, macro_definition FROM duckdb_functions()
+    WHERE function_name IN (SELECT unnest($1)) ORDER BY ALL
 """
 
 
@@ -121,6 +133,21 @@ def _check_functions(connection: duckdb.DuckDBPyConnection, nodes: list[dict[str
         msg = "found age() of one argument, which answers by today's date"
         raise ValueError(msg)
     rows = connection.execute(FUNCTIONS, [sorted({name for name, _ in called})]).fetchall()
-    if refused := sorted(name for name, is_refused in rows if is_refused or name.startswith(FOREIGN)):
+    refused = [name for name, *how in rows if name.startswith(FOREIGN) or not _is_of_one_row(connection, *how)]
+    if refused:
         msg = f"found {refused[0]}(), which is not a function of one row with one answer"
         raise ValueError(msg)
+
+
+def _is_of_one_row(
+    connection: duckdb.DuckDBPyConnection, kind: str, stability: str | None, parameters: list[str], macro: str | None
+) -> bool:
+    """Say whether a function answers by its arguments alone. A macro, as nullif() is, is what it stands for."""
+    if kind != "macro" or macro is None:
+        return (kind, stability) == ("scalar", "CONSISTENT")
+    try:
+        nodes = _parsed(connection, macro)
+        _check_functions(connection, nodes)
+    except ValueError:
+        return False
+    return all(node["column_names"][0] in parameters for node in nodes if node["class"] == "COLUMN_REF")

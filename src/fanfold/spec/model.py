@@ -2,6 +2,7 @@
 
 import functools
 import os
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
@@ -92,6 +93,15 @@ class Input(Section):
     """The sensor looks this long for a first file."""
     poll_seconds: Annotated[float, Field(gt=0, le=86_400)] = 5.0
     """Pause between two looks."""
+
+    @field_validator("fields", mode="wrap")
+    @classmethod
+    def _fields_are_named_once(cls, value: Any, handler: Callable[[Any], dict[str, str]]) -> dict[str, str]:
+        fields = handler(value)
+        if len(fields) < len(value):
+            msg = "each path once: a key has the same meaning with double quotes and without"
+            raise ValueError(msg)
+        return fields
 
     @field_validator("envelope")
     @classmethod
