@@ -559,6 +559,37 @@ def test_a_key_inside_of_an_array_is_looked_up_there(
     assert (summary.records_unmatched, summary.records_quarantined) == ((1, 0) if on_missing == "keep" else (0, 1))
 
 
+@pytest.mark.parametrize("on_missing", ["keep", "quarantine"])
+@pytest.mark.parametrize("keys", [["cid"], ["o.cid"], ["items.cid"], ["items.cid", "items.n"], ["id", "cid"]])
+def test_a_key_that_nothing_declares_is_joined_all_the_same(
+    make_feed: MakeFeed, keys: list[str], on_missing: str
+) -> None:
+    """With input.schema: declared a key of a reference is known, since the spec names it; the audit knows it, too."""
+    merge = {"reference": "p.csv", "key": {"record": keys, "reference": ["k", "n"][: len(keys)]}, "into": "p"}
+    spec = {"merge": [merge | {"on_missing": on_missing}], "denormalize": {"explode": ["items"]}, "subdirs": 1}
+    lenient = {"quarantine": {"max_bad_records_percent": 100}}
+    record = {"id": "a", "cid": "a", "o": {"cid": "a"}, "items": [{"cid": "a", "n": "a"}]}
+    settings = {"schema": "declared", "fields": {"id": "VARCHAR"}}
+    feed = make_feed({"a.json": [record, {"items": [{}]}]}, **spec | lenient, input=settings)
+    (feed.data_dir / "p.csv").write_text("k,n,name\na,a,Apple\n")
+    feed.run()
+    assert feed.audit().findings == []
+    assert "Apple" in feed.read()
+
+
+@pytest.mark.parametrize("nulls", [["id", "0"], ["id", "n", "name", "k"]])
+def test_a_column_may_have_the_name_of_what_means_null(make_feed: MakeFeed, nulls: list[str]) -> None:
+    """What input.csv.nulls names is null among values; a header has names, in a reference, too."""
+    key = {"record": "id", "reference": "k"}
+    merge = [{"reference": "p.csv", "key": key, "into": "p", "csv": {"nulls": [*nulls]}}]
+    spec = {"merge": merge, "denormalize": {}, "subdirs": 1, "input": {"csv": {"nulls": nulls}}}
+    feed = make_feed({"a.csv": 'id,n\n1,id\n"id",0\nid,7\n'}, **spec)
+    (feed.data_dir / "p.csv").write_text('k,name\n1,Apple\n"id",name\n')
+    feed.run()
+    assert feed.audit().findings == []
+    assert "1,,Apple" in feed.read()
+
+
 BARE: dict[str, Any] = {"merge": [], "denormalize": {"explode": ["b"]}}
 JOINED: dict[str, Any] = {
     "merge": [{"reference": "customers.csv", "key": "customer_id", "into": "customer", "on_missing": "quarantine"}],

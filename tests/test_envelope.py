@@ -405,6 +405,8 @@ def test_the_command_line_knows_all_of_it(make_feed: MakeFeed) -> None:
         ("{envelope: [a]}", "input.records_at to say what it stands around"),
         ("{records_at: /d/r, envelope: [d]}", "fields apart from each other, and beside the records at /d/r"),
         ("{records_at: /d/r, envelope: [d.r.x]}", "fields apart from each other, and beside the records at /d/r"),
+        ("{records_at: /0/r, envelope: ['0']}", "fields apart from each other, and beside the records at /0/r"),
+        ("{records_at: /0/r, envelope: [0.r.x]}", "fields apart from each other, and beside the records at /0/r"),
         ("{records_at: /r, envelope: [a, a.b]}", "fields apart from each other, and beside the records at /r"),
         ("{records_at: /r, envelope: [a.b], fields: {a: JSON}}", "no type in input.fields for what is around 'a.b'"),
         (

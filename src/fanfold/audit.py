@@ -177,13 +177,14 @@ class _Csv:
         """Return the dialect of files that come in: nothing stands for null, too."""
         return cls(given.delimiter, given.quote, ["", *given.nulls])
 
-    def cells(self, line: str) -> Cells:
-        """Return the cells of a line."""
+    def cells(self, line: str, *, is_header: bool = False) -> Cells:
+        """Return the cells of a line. What means null among values may be the name of a column."""
+        nulls = {""} if is_header else self._nulls
         if not self._quote or self._quote not in line:
-            return [None if cell in self._nulls else cell for cell in line.split(self._delimiter)]
+            return [None if cell in nulls else cell for cell in line.split(self._delimiter)]
         found, twice = self._cells.findall(line), self._quote * 2
         return [
-            text.replace(twice, self._quote) if quote else None if plain in self._nulls else plain
+            text.replace(twice, self._quote) if quote else None if plain in nulls else plain
             for quote, text, plain in found
         ]
 
@@ -350,7 +351,9 @@ class _Text:
             if not self.more():
                 _refuse(self.text[self.at :])
 
-    def lines(self, blanks: re.Pattern[str], csv: _Csv) -> Iterator[tuple[BadRecord | None, Cells]]:
+    def lines(
+        self, blanks: re.Pattern[str], csv: _Csv, *, has_header: bool = False
+    ) -> Iterator[tuple[BadRecord | None, Cells]]:
         """Yield the cells of each line of CSV, by RFC 4180: null where nothing stands; none of a line that is not."""
         while char := self.char(blanks):
             if char == BAD:
@@ -363,7 +366,8 @@ class _Text:
             if not line:
                 _refuse(self.text[self.at :])
             self.at = line.end()
-            yield None, csv.cells(line[1])
+            yield None, csv.cells(line[1], is_header=has_header)
+            has_header = False
 
 
 # --- records
@@ -401,8 +405,10 @@ def _records(
             around = [way_of(path) for path in settings.envelope]
             found = _json_records(text, way, _envelopes(ahead, way, around) if around else repeat({}))
         else:
-            lines = ((None, row) for row in _parquet_rows(path)) if is_parquet else text.lines(LINE_ENDS, csv)
-            found = _of_lines(lines, has_header=is_parquet or settings.csv.header)
+            has_header = is_parquet or settings.csv.header
+            rows = text.lines(LINE_ENDS, csv, has_header=has_header)
+            lines = ((None, row) for row in _parquet_rows(path)) if is_parquet else rows
+            found = _of_lines(lines, has_header=has_header)
         ways = {way_of(path) for path in settings.parse}
         for number, (entry, value) in enumerate(found):
             is_bad = is_parquet and bad.fill() and (bad[0].source, bad[0].record) == (name, number)
@@ -897,11 +903,9 @@ class _References:
 
     def match(self, merge: Merge, element: Any) -> Any:
         """Return the record of a reference that a record, or an element, is joined to; None where there is none."""
-        # A declared schema has no key but a declared one.
-        fields = self._spec.input.fields if self._spec.input.schema_mode == "declared" else merge.record_keys
-        ways = [way_of(path) for path in merge.record_keys if path in fields]
+        ways = [way_of(path) for path in merge.record_keys]
         key = tuple(_text_of(_value_at(element, way[len(self.level(way)) :])) for way in ways)
-        return self.matches[merge.into](key) if len(ways) == len(merge.record_keys) and None not in key else None
+        return self.matches[merge.into](key) if None not in key else None
 
     def lacking(self, record: Any) -> list[Merge]:
         """Return the references that a record, or one of its elements, has no match in."""

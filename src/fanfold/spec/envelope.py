@@ -18,11 +18,11 @@ def check_envelope(envelope: list[str], pointer: str, fields: Mapping[str, str],
         ValueError: one cannot be taken along; the message is what was expected.
     """
     keys = [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
-    # The index of an array is not a key.
+    # The index of an array is not a key; of an object it is one.
     records = tuple(key for key in keys if not key.isdecimal())
     declared, ways = [way_of(path) for path in fields], [way_of(path) for path in envelope]
     for index, way in enumerate(ways):
-        others = [records, *ways[:index], *ways[index + 1 :]]
+        others = [records, tuple(keys), *ways[:index], *ways[index + 1 :]]
         if not records:
             msg = "input.records_at to say what it stands around"
         elif any(way[: len(other)] == other or other[: len(way)] == way for other in others):
