@@ -778,7 +778,7 @@ def test_faults_of_hostile_files_lie_where_they_are_said_to(kind: str) -> None:
     cap = 1 << 20 if kind == "tables" else 8 << 20
     for case in hostile.corpus(kind).cases:
         # Which of the limits of a run a file meets depends on the others.
-        if case.left or not isinstance(case.content, bytes) or case.code == "too_many_fields":
+        if case.left or not isinstance(case.content, bytes) or case.code in {"too_many_fields", "wrong_encoding"}:
             continue
         content, is_parquet = case.content, str(case.name).endswith(".parquet")
         if is_parquet or case.records == ("case_conflict",) or case.name == "part_b.json":
