@@ -229,7 +229,7 @@ def test_the_preview_of_a_run_fits_on_a_screen(make_feed: MakeFeed) -> None:
     """The preview has as many rows and columns as a terminal shows, says how many more there are, and cuts no name."""
     name = "column_with_a_name_of_some_length"
     feed = make_feed({"a.json": [{f"{name}_{n}": f"value {n}" for n in range(30)}] * 3}, merge=[], denormalize={})
-    command = f"stty cols 60 rows 15; TERM=xterm {FANFOLD} run {feed.spec_path}"
+    command = f"TERM=xterm COLUMNS=60 LINES=15 {FANFOLD} run {feed.spec_path}"
     screen = subprocess.run(["script", "-qec", command, "/dev/null"], capture_output=True, text=True, check=True).stdout
     preview = [line for line in screen.splitlines() if name in line]
     assert len(preview) == 7
