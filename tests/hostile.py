@@ -169,6 +169,7 @@ def left() -> Iterator[Case]:
     yield stays("a.json.part", b'{"id":"h"}')
     yield stays("a.json.tmp", b'{"id":"h"}')
     yield stays("other.txt", b'{"id":"h"}')
+    yield accepted("UPPER.JSON", b'{"id":"h"}', {"id": "h"})
     yield stays(b"no\xffutf8.json", b'{"id":"h"}')
     yield stays(b"\xed\xa0\x80.json", b'{"id":"h"}')
     yield stays("l" * 250 + ".json", b'{"id":"h"}')

@@ -238,7 +238,9 @@ def test_times_of_files_and_of_runs_may_lie_anywhere(command_line: CommandLine, 
     assert originals(feed)["a.json"] == [f"processed/a_{TS}.json"]
     assert originals(feed)["sub/b.json"] == [f"processed/sub/b_{TS}.json"]
     (landing / "c.json").write_text('[{"customer_id": "1", "items": []}]')
-    assert command_line.run(feed, ts=EARLIER).code == 0
+    earlier = command_line.run(feed, ts=EARLIER)
+    assert (earlier.code, earlier.error.count("\n")) == (0, 1)
+    assert "the columns are not those of run" in earlier.error
     assert f"processed/c_{EARLIER}.json" in tree(data_dir(feed))
 
 

@@ -218,7 +218,7 @@ class _Escaped(str):
 
 
 def _unescaped(text: str | None) -> str | None:
-    """Return a cell of a table whose formulas are escaped; one that should be is no text of a record."""
+    """Return a cell of a table whose formulas are escaped; a formula that is not escaped matches no record."""
     is_escaped = text is not None and text.startswith("'")
     plain = text[1:] if text and is_escaped else text
     if not plain or not FORMULA.match(plain) or NUMBER.fullmatch(plain):
@@ -464,7 +464,7 @@ def _json_records(text: _Text, way: list[str], envelopes: Iterator[dict[Way, Any
 
 
 def _taken_along(record: dict[str, Any], way: Way, value: Any) -> bool:
-    """Give a record a field that stands around it; say whether there was room: null is no object yet."""
+    """Give a record a field that stands around it; say whether there was room. A null on the way becomes an object."""
     for name in way[:-1]:
         if record.get(name) is None:
             record[name] = {}
@@ -991,7 +991,7 @@ class _Rows:
             for position, element in enumerate(array, start=1):
                 item = f"{above.item}.{position}" if level else str(position)
                 for row in self._rows(trace, element, _Row(above.place, item, cells, rest), level + 1):
-                    # Of what has no row here, nothing counts.
+                    # What has no row here does not count.
                     trace.amounts += amounts
                     amounts = []
                     yield row

@@ -47,7 +47,7 @@ def archived_name(name: str, ts: str, packed: str = "", template: str = "{name}_
         name: in landing.
         ts: of the run.
         packed: the suffix of the compression of the archive, for files that are not compressed yet.
-        template: `archive.name`, of which the folder and the endings are no part.
+        template: `archive.name`, without the folder and the endings.
     """
     plain = name[: len(name) - len(compression(name))]
     stem, suffix = os.path.splitext(plain)  # noqa: PTH122 - as a Path it takes twice as long

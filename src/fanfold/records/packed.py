@@ -16,7 +16,7 @@ from fanfold.spec.model import Spec
 
 
 class Packed:
-    """An archive, of which `found` says what it holds once each member was added that can be read."""
+    """What an archive holds: `found` says it, once each member that can be read was added."""
 
     def __init__(self, data_dir: Path, spec: Spec, name: str, path: str, sha256: str | None = None) -> None:
         """Begin; `name` is that in landing, `sha256` that of its bytes, where it is known."""
