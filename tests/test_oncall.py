@@ -103,6 +103,15 @@ def ts_of(outcome: RunOutcome) -> str:
     return format_ts(parse_ts(outcome.execution_time))
 
 
+def parsed(airflow: Airflow, feed: FeedDir) -> None:
+    """Wait until Airflow's DAG is that of the spec: a DAG that was parsed with another one may have no callback."""
+    until, spec = time.monotonic() + 120, feed.spec_path.read_text(encoding="utf-8")
+    while spec not in (known := airflow.call("GET", "/dags/feed/details"))["doc_md"] and time.monotonic() < until:
+        airflow.call("PUT", f"/parseDagFile/{known['file_token']}")
+        time.sleep(2)
+    assert spec in known["doc_md"]
+
+
 def told(slack: Slack, word: str) -> list[str]:
     """Wait until Slack was told something; return all that it was told."""
     until = time.monotonic() + 120
@@ -113,6 +122,7 @@ def told(slack: Slack, word: str) -> list[str]:
 
 def test_the_message_alone_mends_a_bad_file(airflow: Airflow, feed: FeedDir, slack: Slack) -> None:
     """Short lines say what is wrong, where and what next; that, done in a shell and the browser, is enough."""
+    parsed(airflow, feed)
     feed.land("a.json", [GOOD, 7])
     outcome = run(airflow, feed.data_dir)
     lines, ts = errors(airflow, outcome, "subdir_1.merge_data"), ts_of(outcome)
@@ -309,6 +319,7 @@ def test_with_nobody_to_tell_the_branch_skips(
 
 def test_a_red_run_that_is_complete_is_told_with_its_reason(airflow: Airflow, feed: FeedDir, slack: Slack) -> None:
     """Where nothing could be read, Slack has the reason once, and the command in the log lists what it is."""
+    parsed(airflow, feed)
     feed.land("a.json", "Internal Server Error")
     outcome = run(airflow, feed.data_dir)
     assert outcome.state == "failed"
