@@ -122,7 +122,8 @@ static Cell cell_in_form(const fanfold_rows *rows, const Cell *cell, int *escape
         made.quoted = c == rows->delimiter || c == '"' || c == '\n' || c == '\r' || c == '#';
     }
     size_t begin = (size_t)*escaped;
-    if (rows->null.size == made.size + begin && (!begin || rows->null.data[0] == '\'') &&
+    /* An empty text has its quotes already; a text for null may have no bytes to point to. */
+    if (!made.quoted && rows->null.size == made.size + begin && (!begin || rows->null.data[0] == '\'') &&
         !memcmp(rows->null.data + begin, made.at, made.size))
         made.quoted = 1;
     return made;
