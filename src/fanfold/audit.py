@@ -44,6 +44,7 @@ from fanfold.errors import MissingError
 from fanfold.formats import input_format, is_archive
 from fanfold.layout import Run, packing
 from fanfold.manifest import ArchivedFile, BadRecord, Column, Manifest, SubdirSummary, by_table, of_table
+from fanfold.scratch import scratch_dir
 from fanfold.spec.merge import Merge
 from fanfold.spec.model import Input, Spec
 from fanfold.spec.paths import Way, way_of, written
@@ -1207,8 +1208,8 @@ class _Auditor:
                 self.found.not_audited["members of archives in quarantine (only their places)"] += is_first
                 yield source, [(bad.popleft(), None)]
             if name and (not is_bad or code in UNREADABLE[input_format(name)]):
-                with tempfile.TemporaryDirectory() as folder:
-                    place = Path(folder, f"member{Path(name).suffix}")
+                with scratch_dir() as folder:
+                    place = folder / f"member{Path(name).suffix}"
                     with opened() as content, place.open("wb") as target:
                         shutil.copyfileobj(content, target)
                     if is_bad:

@@ -1,8 +1,8 @@
 """Ctrl-C: one line, exit code 130, at any moment from the first line of the command line on.
 
 Every step survives `kill -9`, so the process ends where it is, with all its threads: nothing is unwound, and no
-traceback can come of it. Only what has to put something away (processes, a temporary directory) stands in a block of
-`unwinding`.
+traceback can come of it. What must not stay behind (a temporary directory) is named in `put_away`; what has to end
+first (other processes) stands in a block of `unwinding`.
 
 It is imported before everything else, and imports next to nothing: until it is there, Python answers by a traceback.
 """
@@ -15,11 +15,15 @@ from _signal import SIG_IGN, SIGINT, signal  # type: ignore[import-not-found]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType, TracebackType
     from typing import Any, NoReturn, Self
 
 INTERRUPTED = 130
 LINE = b"interrupted\n"
+
+# What is done before the process ends, wherever it is just then: also in the middle of one of these.
+put_away: "list[Callable[[], None]]" = []
 
 
 class _State:
@@ -58,6 +62,8 @@ def write_first(before: bytes) -> None:
 def end() -> "NoReturn":
     """Say that the process was interrupted, and end it."""
     try:
+        for step in put_away:
+            step()
         os.write(2, _State.first + LINE)
     finally:
         os._exit(INTERRUPTED)

@@ -1,13 +1,13 @@
 """A feed's DAG in an embedded Airflow, for trying it out."""
 
 import contextlib
-import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from fanfold import interrupt
 from fanfold.airflow.embedded.client import Airflow, TaskState
 from fanfold.airflow.embedded.server import embedded_airflow
+from fanfold.scratch import scratch_dir
 from fanfold.spec.model import load_spec
 
 MADE_DAG = "from fanfold.airflow import feed_dag\n\nfeed_dag({spec!r})\n"
@@ -41,8 +41,8 @@ def feed_airflow(
     spec_path = spec_path.resolve()
     slots = max(8, 2 * load_spec(spec_path).concurrent_tasks)
     written = spec_path.with_suffix(".py")
-    with interrupt.unwinding(), tempfile.TemporaryDirectory(prefix="fanfold-") as folder:
-        made = Path(folder, written.name)
+    with interrupt.unwinding(), scratch_dir() as folder:
+        made = folder / written.name
         made.write_text(MADE_DAG.format(spec=str(spec_path)), encoding="utf-8")
         dag_files = [written, spec_path] if written.is_file() else [made]
         environ = {"AIRFLOW__CORE__PARALLELISM": str(slots), **environ}

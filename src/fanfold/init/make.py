@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +14,7 @@ from fanfold.init.place import home_of
 from fanfold.init.propose import propose
 from fanfold.init.samples import REFERENCE_BYTES, part_of, take
 from fanfold.init.write import DAG, SCHEMA_NAME, findings, spec_text
+from fanfold.scratch import scratch_dir
 from fanfold.spec.model import json_schema, parse_spec
 
 
@@ -48,8 +48,8 @@ def make(samples: Sequence[Path], references: Sequence[Path], name: str | None, 
             msg = f"{str(path)!r} is not a file, expected a reference"
             raise MissingError(msg)
     to_dir = to_dir.resolve()
-    with tempfile.TemporaryDirectory() as folder:
-        scratch, nothing = Path(folder, "parts"), Path(folder, "nothing")
+    with scratch_dir() as folder:
+        scratch, nothing = folder / "parts", folder / "nothing"
         scratch.mkdir()
         taken = take(samples, tables, scratch)
         name = name or re.sub(r"[^A-Za-z0-9_.-]+", "_", taken.folder.name).strip("_.")[:100] or "feed"

@@ -1,17 +1,15 @@
 """Back from the archive: originals under their old names, and whole runs made again."""
 
-import contextlib
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-from fanfold import durable, interrupt, manifest
+from fanfold import durable, manifest
 from fanfold.feed import access, archive, lease, purged, runs
 from fanfold.feed.balance import balance
 from fanfold.layout import Feed, Run
 from fanfold.manifest import ArchivedFile, Manifest, Published
+from fanfold.scratch import scratch_dir
 from fanfold.spec.changes import changes
 from fanfold.steps import local
 from fanfold.working_files import Files, StagedFile
@@ -95,22 +93,6 @@ def _subdirs(run: Run, committed: Manifest, feed: Feed) -> dict[str, int]:
     return {name: n for n, names in parts.items() for name in names}
 
 
-@contextlib.contextmanager
-def _scratch_dir() -> Iterator[Path]:
-    """Make a temporary directory; after Ctrl-C it goes while steps still work in it."""
-    with tempfile.TemporaryDirectory(prefix="fanfold-", ignore_cleanup_errors=True) as folder:
-        scratch_dir = Path(folder).resolve() / "data"
-        scratch_dir.mkdir()
-        try:
-            yield scratch_dir
-        except KeyboardInterrupt:
-            # Steps that nobody waits for find nothing from now on, and put nothing where all is removed.
-            scratch_dir.rename(scratch_dir.with_name("gone"))
-            # They cannot make a folder again where a file lies.
-            scratch_dir.touch()
-            raise
-
-
 def differences(run: Run, committed: Manifest) -> list[str]:
     """Make a complete run again from its archive, in a temporary directory, and compare what comes out.
 
@@ -121,7 +103,7 @@ def differences(run: Run, committed: Manifest) -> list[str]:
         DataError: an original or a reference is missing or changed.
         FanfoldError, ExceptionGroup: the run does not come to its end again.
     """
-    with interrupt.unwinding(), _scratch_dir() as folder:
+    with scratch_dir() as folder:
         feed = Feed(folder, run.feed.spec)
         stage_again(run, committed, feed)
         local.run(feed, run.ts, lambda _n, _step, _state: None)
