@@ -31,7 +31,7 @@ TABLE = {
 }
 COLUMN = {
     "name": "Its name.",
-    "type": "Its type: that of Parquet and SQL. In CSV, [values](../data.md#values) says how it is written.",
+    "type": "Its type: that of Parquet and SQL. In CSV, [values](../data/values.md#values) says how it is written.",
     "source": "`record`, the `into` of a reference, `spec` for SQL, or `fanfold` for lineage and `_rescued`.",
     "path": "Path of the field in the record or reference.",
     "first_file": "The first file that has the field.",

@@ -47,7 +47,7 @@ _OF_FILES_AND_LINES = {
     "stray_bytes": "An archive has bytes before its first or behind its last member. They are not read.",
     "pointer_not_found": "There is nothing at input.records_at in a document.",
 }
-# The list is stable: a code keeps its meaning, new ones may come. docs/data.md is made from it.
+# The list is stable: a code keeps its meaning, new ones may come. docs/reference/quarantine.md is made from it.
 CODES = _OF_SYNTAX | _OF_VALUES | _OF_FILES_AND_LINES
 OF_VALUES = frozenset(_OF_VALUES)
 # A file with one of these is not read: it may have terabytes of nothing.
