@@ -1,4 +1,4 @@
-"""The error family: what a retry cannot mend, with the exit code each kind ends in.
+"""The error family: what a retry cannot mend, and the exit code of each kind.
 
 Everything that is not a `FanfoldError` (an `OSError`, a killed worker) may go away by itself: it travels untouched, is
 retried by Airflow, and ends the command line with exit code 3.

@@ -26,13 +26,13 @@ class FlatTable(Section):
     """One of several tables."""
 
     explode: list[FieldPath] = []
-    """The array whose elements are the rows, as in denormalize.explode; none: the records are."""
+    """The array whose elements are the rows, as in denormalize.explode. Without one, the records are the rows."""
     keys: list[FieldPath] = []
-    """Fields around the elements, as in order_id or items.sku: they come first, and tie the rows to those of the
-    tables above."""
+    """Fields of the levels above, as in order_id or items.sku. They come first, and tie the rows to those of the tables
+    above."""
     columns: Columns | None = None
-    """Columns behind the keys, in order, as in denormalize.columns; null: the fields that stand in this table. Fields
-    of the levels above can be named too."""
+    """Columns after the keys, in order, as in denormalize.columns. null: all fields of this table. Fields of the levels
+    above may be named, too."""
 
     @model_validator(mode="after")
     def _explode_is_one_line(self) -> Self:
