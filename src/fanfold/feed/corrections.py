@@ -89,7 +89,7 @@ def _read(path: Path) -> Iterator[tuple[str, Correction]]:
                 continue
             correction = msgspec.json.decode(line, type=Correction)
             if correction.item in places:
-                msg = f"{place}: {correction.item!r} stands in {places[correction.item]} too, expected each item once"
+                msg = f"{place}: {correction.item!r} is in {places[correction.item]}, too, expected each item once"
                 raise DataError(msg)
             places[correction.item] = place
             yield place, correction
