@@ -20,6 +20,8 @@ from fanfold.working_files import Excluded, Form
 
 # With less than this, to start threads takes longer than they save.
 PARALLEL_BYTES, FILE_BYTES = 4 * 1024 * 1024, 8 * 1024
+# In smaller files, threads wait for each other more than they work: Python runs one of them at a time.
+LARGE_FILE_BYTES = 32 * 1024
 PARTS_OF_A_THREAD = 4
 
 
@@ -53,10 +55,10 @@ def scan(data_dir: Path, places: Mapping[str, Place], spec: Spec, known: Known =
         spec: gives the largest record, and where records are.
         known: what is known of records before.
     """
-    work = sum(place.size_bytes + FILE_BYTES for place in places.values())
-    parts = _parts(places, work)
+    size = sum(place.size_bytes for place in places.values())
+    parts = _parts(places, size + FILE_BYTES * len(places))
     scanner = _Scanner(data_dir, places, spec, known)
-    if work < PARALLEL_BYTES or len(parts) == 1:
+    if size < max(PARALLEL_BYTES, LARGE_FILE_BYTES * len(places)) or len(parts) == 1:
         found = [scanner.read(part) for part in parts]
     else:
         with ThreadPoolExecutor(os.cpu_count()) as threads:
