@@ -64,10 +64,11 @@ def page() -> str:
                 "has the `uri` of the run's own folder, and its counts: "
                 + ", ".join(f"`{name}`" for name in counts)
                 + ". It also has the `proof` in a sentence, and the absolute paths `output` and `manifest`. If "
-                "something is in quarantine, it has that path and the counts `quarantined` by code; if the columns changed, "
-                "their `drift`. With `tables` it has a `rows_out.<table>` for each table instead of `rows_out`. "
-                "`verify_run` returns the same. `start` emits the events of the older runs that it finishes. [Consume "
-                "the output](../guides/output.md#when-a-run-is-complete) shows a DAG that waits for the Asset."
+                "something is in quarantine, it has that path and the counts `quarantined` by code; if the columns "
+                "changed, their `drift`. With `tables` it has a `rows_out.<table>` for each table instead of "
+                "`rows_out`. `verify_run` returns the same. `start` emits the events of the older runs that it "
+                "finishes. [Consume the output](../guides/output.md#when-a-run-is-complete) shows a DAG that "
+                "waits for the Asset."
             ),
         ]
     )
