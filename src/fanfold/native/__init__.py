@@ -10,6 +10,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from fanfold.faults import steps
 from fanfold.native import forms, library
 from fanfold.native.fields import Field as Field
 from fanfold.native.fields import Seen as Seen
@@ -127,7 +128,7 @@ class Reader:
         Raises:
             ValueError: what is asked for does not fit the schema.
         """
-        declared, way = schema(record) if record is not None else b"", form.records_at.encode()
+        declared, way = schema(record) if record is not None else b"", forms.packed(steps(form.records_at))
         tables, unwanted, marked = joined(joins), forms.excluded(excluded), forms.marked(form)
         delimiter, quote, named, header = form.dialect
         nulls = forms.packed(named)
@@ -258,7 +259,7 @@ class Rows:
             *(ctypes.addressof(tables[0]), len(joins)),
             *(ctypes.addressof(scopes), len(chain), ctypes.addressof(listed), len(columns)),
         )
-        self._joins = joins
+        self._kept = (joins, null)
         self.handle = opened(core().fanfold_rows_open(ctypes.byref(wanted)))
         weakref.finalize(self, core().fanfold_rows_close, self.handle)
 

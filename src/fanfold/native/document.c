@@ -15,9 +15,8 @@ static int give_up(fanfold_reader *reader, int code, const char *expected) {
 }
 
 /* Says whether a member is the next step of the way to the records. */
-static int is_on_way(fanfold_reader *reader, Around *around, const uint8_t *name, size_t size) {
-    const Bytes *step = &reader->steps[reader->file.way_depth ? reader->file.way_depth - 1 : 0];
-    int is_step = around->on_way && size == step->size && !memcmp(name, step->data, size);
+static int is_on_way(fanfold_reader *reader, Around *around, const Token *name) {
+    int is_step = around->on_way && is_same(name, &reader->steps[reader->file.way_depth - 1]);
     around->found |= (uint8_t)is_step;
     return is_step;
 }
@@ -107,7 +106,7 @@ static int take_key(fanfold_reader *reader, Around *around) {
         return give_up(reader, FANFOLD_DUPLICATE_KEY, "each key once in an object");
     keys_add(&reader->keys, around->number, name.at, name.size);
     reader->file.way = excluded_find(&reader->excluded, around->way, &name);
-    reader->file.on_way = is_on_way(reader, around, name.at, name.size);
+    reader->file.on_way = is_on_way(reader, around, &name);
     reader->file.state = AT_VALUE;
     input->at = input_offset(input, p + 1);
     return FANFOLD_FULL;
@@ -119,7 +118,7 @@ int member_step(fanfold_reader *reader, uint8_t c) {
     if (around->is_object) return take_key(reader, around);
     reader->row.size = 0;
     bytes_number(&reader->row, around->number++);
-    reader->file.on_way = is_on_way(reader, around, reader->row.data, reader->row.size);
+    reader->file.on_way = is_on_way(reader, around, &(Token){reader->row.data, reader->row.size, 0});
     reader->file.way = reader->file.on_way ? around->way : OPAQUE;
     reader->file.state = AT_VALUE;
     return value_step(reader, c);

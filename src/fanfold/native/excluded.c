@@ -1,15 +1,19 @@
 /* Forms that no good record has (a field at a path, or a value of some kind there), and fields that are marked. */
 #include "record.h"
 
+const uint8_t *read_step(const uint8_t *p, const uint8_t *end, Token *text) {
+    if (end - p < 4 || read_integer(p, 4) > (size_t)(end - p) - 4) return NULL;
+    *text = (Token){p + 4, (size_t)read_integer(p, 4), 0};
+    return text->at + text->size;
+}
+
 /* Returns the node of a path, which is made where there is none; 0 where it is not a path. */
 static uint32_t way_of(Excluded *excluded, fanfold_bytes path) {
     uint32_t way = RECORD;
-    const uint8_t *p = path.data, *end = p + path.size;
-    while (p < end) {
-        if (end - p < 4 || read_integer(p, 4) > (size_t)(end - p) - 4) return OPAQUE;
-        size_t size = (size_t)read_integer(p, 4);
-        way = keys_add(&excluded->ways, way, p + 4, size);
-        p += 4 + size;
+    Token key;
+    for (const uint8_t *p = path.data, *end = p + path.size; p < end;) {
+        if (!(p = read_step(p, end, &key))) return OPAQUE;
+        way = keys_add(&excluded->ways, way, key.at, key.size);
     }
     return way;
 }

@@ -98,7 +98,7 @@
 #include <stdint.h>
 
 #ifndef FANFOLD_ABI
-#define FANFOLD_ABI 4
+#define FANFOLD_ABI 5
 #endif
 
 #if defined(__GNUC__)
@@ -199,7 +199,7 @@ typedef struct {
 
 typedef struct {
     fanfold_bytes schema;     /* may be empty where fields are learnt */
-    fanfold_bytes records_at; /* RFC 6901; empty: the records stand alone */
+    fanfold_bytes records_at; /* the path to an array of records in a document; empty: they stand alone */
     uint64_t max_record_bytes, max_fields;
     fanfold_bytes nulls; /* of CSV: texts that mean null, each with its size before it (u32) */
     uint32_t csv;        /* 1: CSV, 0: JSON */
@@ -300,7 +300,7 @@ typedef struct {
     fanfold_bytes schema;
     uint32_t rescue, as_arrow;
     uint32_t delimiter, escape_formulas; /* of CSV: a byte of ASCII; see below */
-    fanfold_bytes null;                  /* of CSV: the text for null, without quotes and line breaks */
+    fanfold_bytes null; /* of CSV: the text for null, without quotes and line breaks; it must outlive the rows */
     const fanfold_join *joins;
     size_t join_count;
     const fanfold_level *chain;

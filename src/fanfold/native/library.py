@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fanfold.errors import MissingError
 
-ABI = 4
+ABI = 5
 PATH = Path(__file__).with_name("libfanfold.dylib" if sys.platform == "darwin" else "libfanfold.so")
 # What a call returns.
 END, HUNGRY, FULL, NO_MEMORY, WRONG_CALL, UNREADABLE = 0, 1, 2, -1, -2, -3

@@ -49,10 +49,8 @@ void merged_element(Merged *merged, uint32_t number) {
 void merged_rest(Merged *merged, uint32_t node, const Token *key, const Token *value) {
     Bytes *rest = &merged->scopes[merged->shape->nodes.items[node].scope].rest;
     bytes_varint(rest, node);
-    bytes_varint(rest, key->size);
-    bytes_put(rest, key->at, key->size);
-    bytes_varint(rest, value->size);
-    bytes_put(rest, value->at, value->size);
+    bytes_sized(rest, key->at, key->size);
+    bytes_sized(rest, value->at, value->size);
 }
 
 static uint32_t slot_of(const Value *value) { return value->slot & ~VALUE_QUOTED; }
@@ -131,8 +129,7 @@ static void put_joins(Merged *merged, uint32_t number, const Value *values, size
         join->is_lacking |= !row;
         if (row || !join->join.required || merged->missing) continue;
         merged->missing = join;
-        merged->lost.size = 0;
-        if (whole) bytes_put(&merged->lost, merged->key.data, merged->key.size);
+        bytes_set(&merged->lost, merged->key.data, whole ? merged->key.size : 0);
     }
 }
 

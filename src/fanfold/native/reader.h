@@ -108,13 +108,12 @@ struct fanfold_reader {
     Bytes ahead;     /* the envelopes of documents that were not begun when they came */
     size_t ahead_at; /* in them: the next one */
     Bytes output, faults, learnt, row, row_key, name, first_key;
-    Bytes steps[MAX_DEPTH]; /* of the pointer to the records */
+    Token steps[MAX_DEPTH]; /* of the way to the records */
     size_t step_count;
     Around around[MAX_DEPTH];
     Keys keys; /* of the objects around the records; of a header */
     LIST(CsvColumn) columns;
     LIST(Token) cells; /* of a line, as far as the header has names for them */
-    Bytes header;
 };
 
 /* A bad record, or what is wrong with the file. */
