@@ -188,7 +188,7 @@ class Reader:
         steps = run("reader", leader, ahead, found, Bytes())
         for window in windows:
             fed += len(window)
-            while core().fanfold_reader_settled(leader) < fed and next(steps, ...) is None:
+            while core().fanfold_reader_counts(leader).settled < fed and next(steps, ...) is None:
                 checked(core().fanfold_reader_envelopes(self.handle, found.data, found.size))
             yield window
 

@@ -9,26 +9,11 @@ static const char crowd_expected[] = "no more columns than a run has fields";
 
 static const uint8_t *line_break(const uint8_t *p, const uint8_t *end) { return memchr(p, '\n', (size_t)(end - p)); }
 
-/* The pointer of a fault is the name of a column, or empty. */
-static void point_to(fanfold_reader *reader, size_t column) {
-    Walk *walk = &reader->walk;
-    walk->depth = column < reader->columns.count;
-    walk->levels[0] = (Level){.is_object = 1, .begun = 1};
-    if (walk->depth) walk->levels[0].key = reader->columns.items[column].name;
-}
-
 /* Writes down that the line at the input's place is bad: at a field, or as a whole (SIZE_MAX). */
 static int refuse(fanfold_reader *reader, Bad bad, size_t column) {
-    Walk *walk = &reader->walk;
-    const uint8_t *begin = input_byte(&reader->input, reader->input.at);
     bad.start = reader->input.at;
     if (bad.offset > bad.size) bad.offset = bad.size;
-    walk_begin(walk, begin + bad.size, ++reader->serial);
-    walk->explain = 1;
-    point_to(reader, column);
-    walk_fault(walk, bad.code, begin + bad.offset, bad.expected);
-    walk->explain = 0;
-    bad.expected = NULL;
+    if (column < reader->columns.count) bad.key = &reader->columns.items[column].name;
     reader_bad(reader, &bad);
     return FANFOLD_FULL;
 }
@@ -121,20 +106,17 @@ static void take_cell(fanfold_reader *reader, size_t column) {
         cell = (Token){to, (size_t)(end - to), cell.marks & ~(unsigned)ESCAPED};
     }
     walk->levels[0].key = found->name;
-    if (walk->excluded) {
-        walk_exclude_key(walk, RECORD, &found->name, at);
-        if (!is_null && !given && walk_is_parsed(walk)) {
-            walk_parse_text(walk, number, &found->name, &cell, at);
-            return;
-        }
-        if (!is_null && walk->excluded->marks[walk->way] & FANFOLD_SINGLE) number = walk_only(walk, number);
-        if (walk->way && !is_null) walk_exclude_value(walk, IS_SCALAR, at);
-    }
     if (is_null) cell.at = NULL;
+    if (walk->excluded) walk_exclude_key(walk, RECORD, &found->name, at);
+    int is_parsed = !is_null && !given && walk_is_parsed(walk);
+    if (!is_null && !is_parsed && walk->way) {
+        if (walk->excluded->rules.items[walk->way].marks & FANFOLD_SINGLE) number = walk_only(walk, number);
+        walk_exclude_value(walk, IS_SCALAR, at);
+    }
     if (given)
         walk_own(walk, given, &cell, at);
     else
-        walk_take_text(walk, number, &found->name, &cell, at);
+        walk_take_text(walk, number, &cell, at, is_parsed);
 }
 
 /* Takes the line at the input's place. */
@@ -143,9 +125,9 @@ static void take_line(fanfold_reader *reader, const uint8_t *begin, size_t size)
     walk_begin(walk, begin + size, ++reader->serial);
     walk->mode = reader->mode;
     walk->explain = 1;
-    point_to(reader, 0);
-    if (walk->mode == WALK_LEARN && shape_unseen(&reader->shape, RECORD, KIND_OBJECT, walk->record))
-        shape_sight(&reader->shape, RECORD, KIND_OBJECT, 0, 0);
+    walk->depth = 1;
+    walk->levels[0] = (Level){.is_object = 1, .begun = 1};
+    if (walk->mode == WALK_LEARN) shape_hold(&reader->shape, RECORD, KIND_OBJECT, walk->record);
     walk_give(walk, begin);
     for (size_t i = 0; i < reader->columns.count; i++) take_cell(reader, i);
     walk->explain = 0;

@@ -79,7 +79,7 @@ int value_step(fanfold_reader *reader, uint8_t c) {
     int on_way = reader->file.on_way, is_there = on_way && reader->file.way_depth == reader->step_count;
     if (is_there) return c == '[' ? json_begin_array(reader) : whole_value(reader, c == '{');
     /* What records take along is kept as a whole. */
-    int is_around = reader->walk.excluded && reader->excluded.marks[reader->file.way] & FANFOLD_AROUND;
+    int is_around = reader->walk.excluded && reader->excluded.rules.items[reader->file.way].marks & FANFOLD_AROUND;
     return (c == '[' && !is_around) || (c == '{' && on_way) ? open_container(reader, c == '{') : whole_value(reader, 0);
 }
 

@@ -222,6 +222,7 @@ typedef struct {
     uint64_t bytes;        /* read so far */
     uint64_t nodes;        /* of `fanfold_reader_learnt`, over all files */
     uint64_t unmatched;    /* good records without a row in one of the joined tables at least */
+    uint64_t settled;      /* of a reader that `looks`: all documents that begin before here have an envelope */
 } fanfold_counts;
 
 FANFOLD_API uint32_t fanfold_abi(void);
@@ -255,9 +256,8 @@ FANFOLD_API fanfold_counts fanfold_reader_counts(const fanfold_reader *);
  * envelope: u64 its offset, u32 the size of what follows, little-endian; and objects of JSON, a line each: the keys that
  * lead to a field, and its value. Another one, of the same
  * options but for `looks`, is given these envelopes before the windows in which their documents begin. `settled` says of
- * the first up to which offset all documents that begin have an envelope. */
+ * the first how far it is. */
 FANFOLD_API int fanfold_reader_envelopes(fanfold_reader *, const uint8_t *envelopes, size_t size);
-FANFOLD_API uint64_t fanfold_reader_settled(const fanfold_reader *);
 FANFOLD_API void fanfold_reader_close(fanfold_reader *);
 
 /* Of a table: its rows. Of one with an index also: how many rows have a key that was there before; and of the first

@@ -37,7 +37,7 @@ void walk_give(Walk *walk, const uint8_t *at) {
             walk->inside.is_envelope = 0;
             if (walk->way && given->value.at) walk_exclude_value(walk, IS_SCALAR, at);
         }
-        walk_take_text(walk, given->node, &given->key, &given->value, at);
+        walk_take_text(walk, given->node, &given->value, at, 0);
         if (is_good && walk->fault.code && walk->explain)
             bytes_set(&walk->fault.found, given->value.at, given->value.size);
     }

@@ -58,6 +58,7 @@ void reader_bad(fanfold_reader *reader, const Bad *bad) {
     }
     if (bad->expected) {
         fault_begin(fault, bad->expected);
+        if (bad->key) fault_step(fault, bad->key);
         if (kept) fault_found(fault, text + bad->offset, text + bad->size);
     }
     uint64_t line = bad->line ? bad->line : input_line(input, bad->start);
@@ -90,7 +91,9 @@ void reader_judge(fanfold_reader *reader, uint64_t start, uint64_t size, uint64_
     memset(end, 0, PAD);
     walk->mode = reader->mode;
     shape_forget(&reader->shape);
-    walk_explain(walk, begin, end, ++reader->serial);
+    walk->explain = 1;
+    walk_value(walk, skip_blanks(begin), end, ++reader->serial);
+    walk->explain = 0;
     shape_forget(&reader->shape);
     bad.code = walk->fault.code ? walk->fault.code : FANFOLD_SYNTAX;
     bad.offset = walk->fault.code ? (uint64_t)(walk->fault.at - begin) : 0;

@@ -78,7 +78,7 @@ class Given(ctypes.Structure):
 class Counts(ctypes.Structure):
     """fanfold_counts."""
 
-    _fields_ = tuple(_of(_u64, "records bad bytes nodes unmatched"))
+    _fields_ = tuple(_of(_u64, "records bad bytes nodes unmatched settled"))
 
 
 class Facts(ctypes.Structure):
@@ -121,7 +121,6 @@ _CALLS: dict[str, tuple[object, ...]] = {
     "reader_learnt": (_int, _pointer, _BYTES),
     "reader_unmatched": (_u64, _pointer, _size),
     "reader_envelopes": (_int, _pointer, _pointer, _size),
-    "reader_settled": (_u64, _pointer),
     "reader_counts": (Counts, _pointer),
     "reader_close": (None, _pointer),
     "table_open": (_int, _int, _int, ctypes.POINTER(_pointer)),

@@ -183,5 +183,7 @@ fanfold_counts fanfold_reader_counts(const fanfold_reader *reader) {
     counts.bytes = input_end(&reader->input);
     counts.nodes = reader->shape.nodes.count - RECORD;
     counts.unmatched = reader->merged.file_unmatched;
+    counts.settled = reader->file.document == NO_DOCUMENT ? 0 : reader->file.document;
+    if (reader->file.state == AT_END) counts.settled = UINT64_MAX;
     return counts;
 }

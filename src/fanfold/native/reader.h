@@ -122,6 +122,7 @@ typedef struct {
     uint64_t start, size, line; /* the record; line 0: that of `start` */
     uint64_t offset;            /* of the fault, in the record */
     const char *expected;       /* NULL: what the fault of the walk says, of pointer and texts */
+    const Token *key;           /* that the pointer leads to; NULL: to the record */
     const char *raw;            /* the text of the record; NULL: it is in memory */
     int of_file;
 } Bad;

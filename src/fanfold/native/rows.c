@@ -3,33 +3,21 @@
 
 /* Opening. */
 
-/* Finds the level of a scope; NULL where it is not in the chain. */
-static RowLevel *level_of(fanfold_rows *rows, uint32_t scope) {
-    for (RowLevel *level = rows->levels; level < rows->levels + rows->wanted.chain_size; level++)
-        if (level->scope == scope) return level;
-    return NULL;
-}
-
-/* Returns the cell that a column has its value in; NULL where there is none. */
-static const Token *cell_of(fanfold_rows *rows, const fanfold_column *column) {
-    if (column->kind == FROM_SLOT) {
-        const RowLevel *level = level_of(rows, column->scope);
-        return level && column->slot < rows_slots(rows, column->scope) ? &level->cells[column->slot] : NULL;
+/* Returns the cell that a column has its value in, and the scope that it changes with; NULL where there is none. */
+static const Token *cell_of(fanfold_rows *rows, const fanfold_column *column, uint32_t *scope) {
+    const fanfold_wanted *wanted = &rows->wanted;
+    RowJoin *join = column->kind == FROM_JOIN && column->scope < wanted->join_count ? &rows->joins[column->scope] : NULL;
+    if (!join && column->kind != FROM_SLOT) {
+        int is_there = column->kind < OWN_CELLS && column->kind != FROM_JOIN;
+        *scope = 0;
+        rows->counts_items |= column->kind == FROM_ITEM;
+        return is_there && (column->kind != FROM_RESCUED || wanted->rescue) ? &rows->own[column->kind] : NULL;
     }
-    if (column->kind == FROM_JOIN) {
-        const RowJoin *join = column->scope < rows->wanted.join_count ? &rows->joins[column->scope] : NULL;
-        return join && level_of(rows, join->scope) && column->slot < join->count ? &join->cells[column->slot] : NULL;
-    }
-    rows->counts_items |= column->kind == FROM_ITEM;
-    return column->kind < OWN_CELLS && (column->kind != FROM_RESCUED || rows->wanted.rescue) ? &rows->own[column->kind] : NULL;
-}
-
-/* Says whether a column is the same in all elements of the innermost scope. */
-static int is_above(const fanfold_rows *rows, const fanfold_column *column) {
-    uint32_t scope = column->kind == FROM_SLOT   ? column->scope
-                     : column->kind == FROM_JOIN ? rows->joins[column->scope].scope
-                                                 : 0;
-    return column->kind != FROM_ITEM && column->kind != FROM_RESCUED && scope != rows->levels[rows->wanted.chain_size - 1].scope;
+    size_t level = 0;
+    *scope = join ? join->scope : column->scope;
+    while (level < wanted->chain_size && rows->levels[level].scope != *scope) level++;
+    if (level == wanted->chain_size || column->slot >= (join ? join->count : rows_slots(rows, *scope))) return NULL;
+    return &(join ? join->cells : rows->levels[level].cells)[column->slot];
 }
 
 /* Opens the joins: of the rows of each, the slots up to the last one that is asked for are read. */
@@ -69,13 +57,16 @@ static int is_ready(void *handle, const void *by) {
         level->cells = memory_take(rows_slots(rows, level->scope), sizeof *level->cells);
     }
     if (!open_joins(rows)) return 0;
+    uint32_t innermost = rows->levels[wanted->chain_size - 1].scope;
     rows->columns = memory_take(wanted->column_count, sizeof *rows->columns);
     for (size_t i = 0; i < wanted->column_count; i++) {
         const fanfold_column *column = &wanted->columns[i];
-        rows->columns[i] = (RowColumn){.cell = cell_of(rows, column)};
+        uint32_t scope;
+        rows->columns[i] = (RowColumn){.cell = cell_of(rows, column, &scope)};
         rows->columns[i].type = (Type){column->type, column->precision, column->scale};
         if (!rows->columns[i].cell || column->type >= FANFOLD_TYPES) return 0;
-        if (rows->prefix_columns == i) rows->prefix_columns += (size_t)is_above(rows, column);
+        int is_above = column->kind != FROM_ITEM && column->kind != FROM_RESCUED && scope != innermost;
+        if (rows->prefix_columns == i) rows->prefix_columns += (size_t)is_above;
         bytes_put(&rows->columns[i].name, column->name.data, wanted->as_arrow ? column->name.size : 0);
         bytes_byte(&rows->columns[i].name, 0);
     }
