@@ -77,7 +77,7 @@ class Seen:
     behind its point. `order` has the numbers of the kinds of values, from 0 for null, in the order of their first
     appearance. `element` is what the field's arrays have in them. `first_file` is the first file that has the
     field. `is_float` says that a file of Parquet has it as a float, `floats` in how many records such a file has
-    numbers in it.
+    numbers in it. `said` is what files of Parquet say of it that have nothing but nulls there; no record has more of it.
     """
 
     nulls: int = 0
@@ -95,6 +95,7 @@ class Seen:
     first_file: str = ""
     is_float: bool = False
     floats: int = 0
+    said: Self | None = None
 
     @classmethod
     def parse(cls, learnt: bytes, files: Sequence[tuple[int, str]] = (), declared: Field | None = None) -> Self:
@@ -138,6 +139,23 @@ class Seen:
         if later.element is not None:
             self.element = self.element or type(self)(first_file=later.element.first_file)
             self.element.add(later.element)
+        if later.said is not None:
+            self.said = self.said or type(self)()
+            self.said.add(later.said)
+
+    def settle(self) -> None:
+        """Take in what files say of fields that are null in all of their records, as far as no value says otherwise."""
+        said = self.said
+        if said and not self.kinds:
+            self.add(said)
+        elif said:
+            self.said = None
+            self.nulls += sum(said.kinds.values())
+            if self.kinds.keys() == said.kinds.keys() <= CONTAINERS:
+                inner = {key: type(self)(first_file=one.first_file, said=one) for key, one in said.fields.items()}
+                self.add(type(self)(fields=inner, element=said.element and type(self)(said=said.element)))
+        for one in (*self.fields.values(), *([self.element] if self.element else [])):
+            one.settle()
 
     @property
     def kinds(self) -> dict[str, int]:
@@ -215,4 +233,5 @@ def merged(shapes: Iterable[Seen]) -> Seen:
     whole = Seen()
     for shape in shapes:
         whole.add(shape)
+    whole.settle()
     return whole
