@@ -1,7 +1,8 @@
 """The thin Python face of the core in C, which reads and writes bytes: whole windows in, whole buffers out.
 
-fanfold.h says what is judged how, what a schema and merged records look like, and where reading goes on behind a bad
-record. The core knows no file, no spec and no policy. A handle serves one thread at a time; calls release the GIL.
+fanfold.h says what is judged how, what a schema looks like, and where reading goes on behind a bad record; rows.h what
+merged records look like. The core knows no file, no spec and no policy. A handle serves one thread at a time; calls
+release the GIL.
 """
 
 import ctypes

@@ -29,7 +29,7 @@ static void blame(Bad *bad, int code, const char *expected) {
 /* Names a column; returns the code of what is wrong with the name, or 0. */
 static int take_name(fanfold_reader *reader, const Token *cell) {
     uint8_t *begin = arena_take(&reader->walk.given_texts, cell->size);
-    Token name = {begin, (size_t)(undouble(cell, dialect_of(reader).quote, begin) - begin), 0};
+    Token name = {begin, (size_t)(undouble(cell, reader->options.quote, begin) - begin), 0};
     uint32_t node = shape_find(&reader->shape, RECORD, &name);
     int code = 0, is_new = !keys_find(&reader->keys, 0, name.at, name.size);
     if (!node && reader->mode == WALK_LEARN) node = shape_add(&reader->shape, RECORD, &name, &code);

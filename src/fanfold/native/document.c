@@ -5,6 +5,9 @@
  * values have to fit into max_record_bytes. */
 #include "reader.h"
 
+static const char way_expected[] = "input.records_at to lead to the records";
+static const char array_expected[] = "an array of records at input.records_at";
+
 /* The rest of the document, from the input's place on, is bad. */
 static int give_up(fanfold_reader *reader, int code, const char *expected) {
     search_begin(reader, reader->input.at, 0, AT_DOCUMENT);
@@ -35,7 +38,7 @@ static int open_container(fanfold_reader *reader, int is_object) {
 
 static int close_container(fanfold_reader *reader) {
     const Around *around = &reader->around[--reader->file.depth];
-    Bad bad = {FANFOLD_POINTER_NOT_FOUND, reader->input.at++, .expected = "input.records_at to lead to the records"};
+    Bad bad = {FANFOLD_POINTER_NOT_FOUND, reader->input.at++, .expected = way_expected};
     json_idle_comma(reader, "another member behind it");
     if (around->on_way && !around->found) reader_bad(reader, &bad);
     reader->file.way_depth -= around->on_way;
@@ -66,11 +69,9 @@ static int whole_value(fanfold_reader *reader, int is_record) {
     else if (fault && (is_record || fault != FANFOLD_NOT_AN_OBJECT))
         reader_judge(reader, start, size, 0);
     else if (on_way && reader->file.way_depth < reader->step_count)
-        reader_bad(reader, &(Bad){FANFOLD_POINTER_NOT_FOUND, start, size,
-                                  .expected = "input.records_at to lead to the records"});
+        reader_bad(reader, &(Bad){FANFOLD_POINTER_NOT_FOUND, start, size, .expected = way_expected});
     else if (on_way && !is_null)
-        reader_bad(reader,
-                   &(Bad){FANFOLD_NOT_AN_OBJECT, start, size, .expected = "an array of records at input.records_at"});
+        reader_bad(reader, &(Bad){FANFOLD_NOT_AN_OBJECT, start, size, .expected = array_expected});
     input->at = reading.end;
     return json_behind_value(reader);
 }

@@ -137,11 +137,6 @@ uint8_t *arena_take(Arena *arena, size_t size) {
     return arena->next - size;
 }
 
-void arena_give_back(Arena *arena, uint8_t *end) {
-    arena->left += (size_t)(arena->next - end);
-    arena->next = end;
-}
-
 uint8_t *arena_copy(Arena *arena, const uint8_t *from, size_t size) {
     uint8_t *taken = arena_take(arena, size);
     memcpy(taken, from, size);

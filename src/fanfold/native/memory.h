@@ -134,8 +134,6 @@ typedef struct {
 
 /* Returns `size` bytes with PAD behind them. */
 uint8_t *arena_take(Arena *, size_t size);
-/* Gives back what was taken last, from `end` on. */
-void arena_give_back(Arena *, uint8_t *end);
 uint8_t *arena_copy(Arena *, const uint8_t *from, size_t size);
 void arena_empty(Arena *);
 

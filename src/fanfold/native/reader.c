@@ -68,6 +68,8 @@ static int is_ready(void *handle, const void *by) {
     reader->file.state = AT_END;
     if (options->others < FANFOLD_LEARN || options->others > FANFOLD_LEAVE || (options->frozen && learns)) return 0;
     if (options->csv && (!options->delimiter || (options->delimiter | options->quote) > 0x7f)) return 0;
+    /* Where there is no quote, no byte is one. */
+    if (!options->quote) reader->options.quote = UINT8_MAX + 1;
     if (options->max_record_bytes > 1u << 30) return 0;
     if (!shape_open(&reader->shape, options->schema, learns, options->max_fields)) return 0;
     if (!merged_open(&reader->merged, &reader->shape, options)) return 0;

@@ -31,12 +31,10 @@ uint64_t input_line(Input *, uint64_t offset);
 int input_hungry(Input *, uint64_t start, uint64_t most);
 
 /* Of JSON; from AT_DOCUMENT to BEHIND_VALUE in a document around the records; from AT_HEADER on of CSV. */
-/* clang-format off */
 typedef enum {
     AT_START, AT_RECORDS, AT_ITEM, BEHIND_ARRAY, AT_ELEMENT, BEHIND_ELEMENT, AT_UNEXPECTED, AT_DOCUMENT, AT_MEMBER,
     AT_VALUE, BEHIND_VALUE, IN_SEARCH, AT_HEADER, AT_LINE, IN_LONG_LINE, AT_END
 } State;
-/* clang-format on */
 
 /* How far the search for the end of a bad record is: see the rules in fanfold.h. */
 typedef struct {

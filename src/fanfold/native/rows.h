@@ -1,4 +1,16 @@
-/* Rows of merged records: where each column has its value, and the element of each scope that is open. */
+/* Rows of merged records: where each column has its value, and the element of each scope that is open.
+ *
+ * MERGED RECORDS (what a reader writes with a schema, and `fanfold_rows` reads): entries of
+ *
+ *   u32 size of what follows, little-endian; a byte: 0, and the name of the file; or 1, the number of the record in it
+ *   as a varint (LEB128), and scope 0.
+ *
+ * A scope: its slots; for each table that is joined to it the place of the row as a varint, or 0 where none matches;
+ * for each scope inside of it, the number of its elements as a varint, and them. Slots are headers, varints h: h & 3 is
+ * 0: the next (h >> 2) slots are null; 1: a value whose text has (h >> 2) bytes, which follow; 2: the same, and as CSV
+ * it stands in quotes. With FANFOLD_RESCUE, each scope has one slot more, behind its values: for each field that the
+ * schema does not have the number of the object's node (from 1, the record) as a varint, and its key and its value as
+ * JSON, each with its size before it as a varint; the key without its quotes. */
 #pragma once
 
 #include "record.h"

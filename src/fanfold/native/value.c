@@ -27,7 +27,6 @@ static void refuse(Walk *walk, uint32_t number, const uint8_t *at) {
 Token walk_decoded(Walk *walk, const Token *text) {
     if (!(text->marks & ESCAPED)) return *text;
     uint8_t *to = arena_take(&walk->merged->texts, text->size), *end = decode_text(text, to);
-    arena_give_back(&walk->merged->texts, end);
     return (Token){to, (size_t)(end - to), text->marks & ~(unsigned)ESCAPED};
 }
 
@@ -130,7 +129,6 @@ void walk_end_capture(Walk *walk, const uint8_t *end) {
         uint8_t *to = arena_take(&walk->merged->texts, before + (size_t)(end - walk->captured));
         if (before) memcpy(to, walk->piece.data, before);
         Token text = {to, (size_t)(compact_json(walk->captured, end, to + before) - to), 0};
-        arena_give_back(&walk->merged->texts, to + text.size);
         if (needs_quotes(text.at, text.size)) text.marks = QUOTED;
         if (walk->rescue)
             merged_rest(walk->merged, walk->rescue, &walk->rescued, &text);

@@ -20,7 +20,7 @@ def footer_of(name: str, path: str) -> Seen | None:
 
 def _name(seen: Seen, name: str) -> None:
     seen.first_file = name
-    for inner in (*seen.fields.values(), *([seen.element] if seen.element else [])):
+    for inner in seen.inside:
         _name(inner, name)
 
 
