@@ -165,8 +165,7 @@ class Reader:
             given: fields that each record has before its own; with another value of its own it is bad (name_conflict).
             ahead: the same once more, where records take fields that stand around them: they may stand behind them.
 
-        Where the file before it was not read to its end, what is left of it is dropped; what its records brought so far
-        stays (fields, counts of matches).
+        Where the file before it was not read to its end, what is left of it is dropped; the fields of its records stay.
         """
         for one in (self, self._leader) if self._leader else (self,):
             one._begin(name, given)  # noqa: SLF001 - both read the same file
@@ -210,10 +209,6 @@ class Reader:
         """What there was in the file that was read last."""
         found = core().fanfold_reader_counts(self.handle)
         return Counts(*_NUMBERS(found))
-
-    def unmatched(self, join: int) -> int:
-        """Return how many records, of all files, have no match in a table."""
-        return int(core().fanfold_reader_unmatched(self.handle, join))
 
 
 def _wrong(faults: bytes) -> list[Wrong]:

@@ -200,8 +200,7 @@ FANFOLD_API const char *fanfold_codes(void);
  * must outlive it. */
 FANFOLD_API fanfold_reader *fanfold_reader_open(const fanfold_options *);
 /* Begins a file; its name is written into the merged records. What was learnt is kept. Where the file before it was not
- * read to its end, what is left of it is dropped; what its records brought so far stays: fields, and counts of matches.
- * */
+ * read to its end, what is left of it is dropped; the fields that its records brought so far stay. */
 FANFOLD_API int fanfold_reader_begin(fanfold_reader *, const uint8_t *name, size_t size);
 /* Gives fields to each record of the file that was begun, before its own; a value whose `data` is NULL is null. A
  * record that has such a field itself, with another value, is bad: name_conflict. The texts are copied. */
@@ -216,8 +215,6 @@ FANFOLD_API int fanfold_reader_next(fanfold_reader *, fanfold_bytes *merged, fan
  * behind the point, idle zeros not counted; order is a text of the numbers of these kinds, nulls are 0, in the order of
  * their first appearance. Node 0 is the record. Bad records left no trace. */
 FANFOLD_API int fanfold_reader_learnt(fanfold_reader *, fanfold_bytes *learnt);
-/* How many records had no row in each of the joined tables, in their order. */
-FANFOLD_API uint64_t fanfold_reader_unmatched(const fanfold_reader *, size_t join);
 FANFOLD_API fanfold_counts fanfold_reader_counts(const fanfold_reader *);
 /* Fields that stand around records may stand behind them. So one reader looks ahead, and writes for each document its
  * envelope: u64 its offset, u32 the size of what follows, little-endian; and objects of JSON, a line each: the keys

@@ -119,7 +119,6 @@ _CALLS: dict[str, tuple[object, ...]] = {
     "reader_feed": (_int, *_WINDOW),
     "reader_next": (_int, _pointer, _BYTES, _BYTES),
     "reader_learnt": (_int, _pointer, _BYTES),
-    "reader_unmatched": (_u64, _pointer, _size),
     "reader_envelopes": (_int, _pointer, _pointer, _size),
     "reader_counts": (Counts, _pointer),
     "reader_close": (None, _pointer),

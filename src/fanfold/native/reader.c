@@ -13,14 +13,12 @@ const char *fanfold_codes(void) {
 void reader_good(fanfold_reader *reader, uint64_t start, uint64_t size) {
     reader->file.last_code = 0;
     if (size > reader->file.largest) reader->file.largest = size;
-    if (reader->options.looks) {
-        if (reader->mode == WALK_LEARN) shape_keep(&reader->shape);
+    if (reader->mode == WALK_LEARN) {
+        shape_keep(&reader->shape);
     } else if (reader->options.frozen) {
         int whole = merged_row(&reader->merged, &reader->row, &reader->row_key);
         frozen_row(&reader->output, whole ? &reader->row_key : NULL, &reader->row, input_line(&reader->input, start));
-    } else if (reader->mode == WALK_LEARN) {
-        shape_keep(&reader->shape);
-    } else if (!merged_write(&reader->merged, reader->counts.records + 1, &reader->output)) {
+    } else if (!reader->options.looks && !merged_write(&reader->merged, reader->counts.records + 1, &reader->output)) {
         fault_no_match(&reader->walk.fault, &reader->shape, &reader->merged);
         reader_bad(reader, &(Bad){.code = FANFOLD_NO_MATCH, .start = start, .size = size});
         return;
@@ -174,10 +172,6 @@ int fanfold_reader_learnt(fanfold_reader *reader, fanfold_bytes *learnt) {
     shape_write(&reader->shape, &reader->learnt);
     *learnt = (fanfold_bytes){reader->learnt.data, reader->learnt.size};
     return FANFOLD_FULL;
-}
-
-uint64_t fanfold_reader_unmatched(const fanfold_reader *reader, size_t join) {
-    return join < reader->merged.join_count ? reader->merged.joins[join].unmatched : 0;
 }
 
 fanfold_counts fanfold_reader_counts(const fanfold_reader *reader) {

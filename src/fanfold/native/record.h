@@ -104,8 +104,6 @@ typedef struct {
 typedef struct {
     fanfold_join join; /* its parts are slots */
     TableView view;
-    uint64_t unmatched; /* records without a row */
-    int is_lacking;     /* an element of the record has no row */
 } MergedJoin;
 
 typedef struct {
@@ -114,6 +112,7 @@ typedef struct {
     MergedJoin *joins;
     size_t scope_count, join_count;
     uint64_t file_unmatched;   /* records of the file without a row in one join at least */
+    int is_lacking;            /* an element of the record has no row in some join */
     const MergedJoin *missing; /* the first join that is required and has no row */
     Arena texts;
     Bytes key, lost; /* lost: the key of the join that is missing */
