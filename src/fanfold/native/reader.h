@@ -164,7 +164,7 @@ int json_begin_array(fanfold_reader *);
 int json_behind_value(fanfold_reader *);
 
 /* Begins the search for the end of a bad record, and what is said of it: 0, what its text says. */
-int search_begin(fanfold_reader *, uint64_t start, int may_key, State then);
+void search_begin(fanfold_reader *, uint64_t start, int may_key, State then);
 int search_says(fanfold_reader *, int code, const char *expected);
 /* Goes on with it: FANFOLD_HUNGRY, or FANFOLD_END with `search.at` and `search.size`. */
 int search_end(fanfold_reader *);
