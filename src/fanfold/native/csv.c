@@ -108,8 +108,8 @@ static void take_cell(fanfold_reader *reader, size_t column) {
     walk->levels[0].key = found->name;
     if (is_null) cell.at = NULL;
     if (walk->excluded) walk_exclude_key(walk, RECORD, &found->name, at);
-    int is_parsed = !is_null && !given && walk_is_parsed(walk);
-    if (!is_null && !is_parsed && walk->way) {
+    int is_ruled = !is_null && walk->way, is_parsed = is_ruled && !given && walk_is_parsed(walk);
+    if (is_ruled && !is_parsed) {
         if (walk->excluded->rules.items[walk->way].marks & FANFOLD_SINGLE) number = walk_only(walk, number);
         walk_exclude_value(walk, IS_SCALAR, at);
     }

@@ -276,9 +276,9 @@ typedef struct {
 struct ArrowSchema;
 struct ArrowArray;
 
-/* Writes rows as CSV (RFC 4180, LF; another delimiter stands in place of `,`), or as columns of utf8 in Arrow's C data interface, each value in the form of its
- * column's type; one that its type does not hold is FANFOLD_WRONG_CALL. Returns NULL where there is no memory, or what
- * is wanted does not fit the schema.
+/* Writes rows as CSV (RFC 4180, LF; another delimiter stands in place of `,`), or as columns of utf8 in Arrow's C data
+ * interface, each value in the form of its column's type; one that its type does not hold is FANFOLD_WRONG_CALL.
+ * Returns NULL where there is no memory, or what is wanted does not fit the schema.
  *
  * In CSV a value stands in quotes if it is empty, the text for null, or has a quote, a line break, CR, `#` or the
  * delimiter in it. With `escape_formulas` a `'` is put before texts that begin with `=`, `+`, `-`, `@`, a tab or CR,

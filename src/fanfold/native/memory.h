@@ -29,8 +29,8 @@ extern _Thread_local Memory *memory;
 #define CALL_WAS_LEFT(handle) setjmp((memory = &(handle)->memory)->exit)
 _Noreturn void leave_call(int answer);
 
-/* Opens a handle, of zeros, whose first member is a Memory. `ready` takes what it is opened by, and returns 0 where that
- * does not fit. Returns NULL where it cannot be opened; `answer`, which may be NULL, says why. */
+/* Opens a handle, of zeros, whose first member is a Memory. `ready` takes what it is opened by, and returns 0 where
+ * that does not fit. Returns NULL where it cannot be opened; `answer`, which may be NULL, says why. */
 void *memory_open(size_t size, int (*ready)(void *handle, const void *by), const void *by, int *answer);
 void memory_close(void *handle);
 /* Makes an array of items larger; one that is new (NULL) is all zeros. */

@@ -6,7 +6,8 @@
 /* Returns the cell that a column has its value in, and the scope that it changes with; NULL where there is none. */
 static const Token *cell_of(fanfold_rows *rows, const fanfold_column *column, uint32_t *scope) {
     const fanfold_wanted *wanted = &rows->wanted;
-    RowJoin *join = column->kind == FROM_JOIN && column->scope < wanted->join_count ? &rows->joins[column->scope] : NULL;
+    int is_joined = column->kind == FROM_JOIN && column->scope < wanted->join_count;
+    RowJoin *join = is_joined ? &rows->joins[column->scope] : NULL;
     if (!join && column->kind != FROM_SLOT) {
         int is_there = column->kind < OWN_CELLS && column->kind != FROM_JOIN;
         *scope = 0;

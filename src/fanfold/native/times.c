@@ -46,7 +46,8 @@ static Day day_at(int64_t number) {
 
 /* Reads a day of a month, of a week or of a year; returns what follows, or NULL. */
 static const uint8_t *read_date(const uint8_t *p, const uint8_t *end, int64_t *number) {
-    static const char *const forms[] = {"yyyy-mm-dd", "yyyymmdd", "yyyy-Www-k", "yyyyWwwk", "yyyy-nnn", "yyyynnn", NULL};
+    static const char *const forms[] = {"yyyy-mm-dd", "yyyymmdd", "yyyy-Www-k", "yyyyWwwk",
+                                        "yyyy-nnn",   "yyyynnn",  NULL};
     Numbers found;
     if (!(p = read_form(p, end, forms, found)) || !found['y']) return NULL;
     int year = found['y'], month = found['m'], weekday = found['k'], is_day;
