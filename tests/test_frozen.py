@@ -64,7 +64,7 @@ joins = [Joined(Table(Path(sys.argv[1])))]
 reader = Reader(Field(kind="object", inside=(Field("id", key=1),)), Others.REFUSE, joins=joins)
 for number in range(0, 400_000, 4000):
     list(reader.read(b"f", [b"".join(b'{"id":%d}' % (number + n) for n in range(4000))]))
-assert reader.unmatched(0) == 0
+    assert reader.counts.unmatched == 0
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
 """
 

@@ -296,7 +296,7 @@ def test_windows_are_small(tmp_path: Path) -> None:
 def test_a_file_without_rows_has_none(tmp_path: Path, empty: pa.Table) -> None:
     """A file without rows gives nothing, and is not bad."""
     assert lines(tmp_path, empty) == []
-    assert parquet.fields(tmp_path / "a.parquet").records == 0
+    assert parquet.fields(tmp_path / "a.parquet").objects == 0
 
 
 WRITTEN = """
@@ -385,17 +385,16 @@ def test_fields_say_what_the_schema_says(tmp_path: Path) -> None:
         pa.table({name: pa.array([None, None], kind) for name, kind in kinds.items()}), tmp_path / "a.parquet"
     )
     found = parquet.fields(tmp_path / "a.parquet")
-    seen = found.seen.fields
-    assert found.records == found.seen.objects == 2
+    seen = found.fields
+    assert found.objects == 2
     assert list(seen) == list(kinds)
     assert (seen["z"].integers, seen["z"].whole) == (2, 19)
     assert (seen["n"].numbers, seen["n"].whole, seen["n"].scale) == (2, 16, 4)
     assert (seen["u"].numbers, seen["u"].whole, seen["d"].numbers, seen["b"].booleans) == (2, 20, 2, 2)
     assert (seen["t"].texts, seen["nothing"].nulls, seen["o"].objects) == (2, 2, 2)
-    inner = seen["o"].fields
-    assert (inner["l"].arrays, inner["l"].element, inner["m"]) == (2, native.Seen(numbers=2), native.Seen(arrays=2))
-    assert found.doubles == {("d",), ("o", "l")}
-    assert found.maps == {("o", "m")}
+    inner, a_float = seen["o"].fields, native.Seen(numbers=2, is_float=True, floats=2)
+    assert (inner["l"].arrays, inner["l"].element, inner["m"]) == (2, a_float, native.Seen(arrays=2))
+    assert {name: one.is_float for name, one in seen.items() if one.is_float} == {"d": True}
 
 
 # What lies.

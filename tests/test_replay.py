@@ -1,10 +1,14 @@
 """What a person can do about what is in quarantine: each item is decided once, and a replay makes its rows once."""
 
 import contextlib
+import io
 import json
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
 from fanfold import durable, manifest
@@ -216,6 +220,26 @@ def test_what_cannot_be_replayed_says_why(
     with pytest.raises(DataError, match=message):
         replay.replay(feed.open(), item(feed, f"{TS}/1:1"))
     assert listed(feed) == {f"{TS}/1:1": "open"}
+
+
+@pytest.mark.parametrize("name", ["a.parquet", "a.zip"])
+def test_a_row_of_parquet_is_replayed_from_its_original(make_feed: MakeFeed, name: str) -> None:
+    """Under `raw: false`, too, a bad row of Parquet is replayed as it was: it is read from the archived original."""
+    feed = make_feed(
+        subdirs=1, merge=[], denormalize={}, quarantine={"raw": False, "max_bad_records_percent": 60},
+        input={"fields": {"id": "BIGINT"}},
+    )  # fmt: skip
+    written = io.BytesIO()
+    pq.write_table(pa.table({"id": ["1", "x", "3"], "of": ["a", "\u2028\r\n", None]}), written)
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as members:
+        members.writestr("a.parquet", written.getvalue())
+    feed.land(name, (packed if name == "a.zip" else written).getvalue())
+    assert feed.run().records_quarantined == 1
+    decision = replay.replay(feed.open(), item(feed, f"{TS}/1:1"))
+    landed = (feed.open().landing_dir / str(decision.landed_as)).read_text()
+    assert json.loads(landed) == {"id": "x", "of": "\u2028\r\n"}
+    assert gaps(feed) == []
 
 
 @pytest.mark.slow

@@ -8,6 +8,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -66,6 +68,57 @@ TYPES = [
 def test_a_field_has_the_narrowest_type_that_holds_all_its_values(values: list[str], kind: str) -> None:
     """The type of a field is the narrowest that holds each value exactly, by value, whatever their order."""
     assert types.of_seen(seen_of(*values)) == types.of_seen(seen_of(*reversed(values))) == kind
+
+
+TYPED_NULLS = [
+    (pa.float64(), [], "DOUBLE"),
+    (pa.int64(), ["null"], "BIGINT"),
+    (pa.float64(), ["1"], "BIGINT"),
+    (pa.string(), ["null", "1.5"], "DECIMAL(18,1)"),
+    (pa.int64(), ['"x"'], "VARCHAR"),
+    (pa.bool_(), ["7"], "BIGINT"),
+    (pa.list_(pa.int64()), ["7"], "BIGINT"),
+    (pa.struct({"x": pa.int64()}), ["true"], "BOOLEAN"),
+    (pa.map_(pa.string(), pa.int64()), ["7"], "BIGINT"),
+    (pa.float64(), ["[1]"], "JSON"),
+]
+
+
+@pytest.mark.parametrize("name", ["a.json", "z.json"])
+@pytest.mark.parametrize(("kind", "values", "expected"), TYPED_NULLS)
+def test_a_parquet_column_of_nulls_has_no_say_where_there_are_values(
+    tmp_path: Path, name: str, kind: Any, values: list[str], expected: str
+) -> None:
+    """The type of a Parquet column with nothing but nulls counts only where no file has a value in that field."""
+    pq.write_table(pa.table({"v": pa.array([None, None, None], kind)}), tmp_path / "m.parquet")
+    files: dict[str, str | bytes] = {
+        "m.parquet": (tmp_path / "m.parquet").read_bytes(),
+        name: "".join(f'{{"v":{one}}}\n' for one in values),
+    }
+    field = scanned(tmp_path, {key: content for key, content in files.items() if content}).seen.fields["v"]
+    assert types.of_seen(field) == expected
+    assert (field.records, len(field)) == (3 + len(values), 0)
+
+
+def test_fields_in_a_parquet_column_of_nulls_are_there_and_have_no_say(tmp_path: Path) -> None:
+    """Such a column of objects has its fields beside those of other files, whose values alone say what they hold."""
+    kind = pa.struct({"x": pa.float64(), "y": pa.list_(pa.struct({"z": pa.string()})), "w": pa.int64()})
+    pq.write_table(pa.table({"v": pa.array([None], kind)}), tmp_path / "m.parquet")
+    files: dict[str, str | bytes] = {
+        "m.parquet": (tmp_path / "m.parquet").read_bytes(),
+        "a.json": '{"v":{"x":1,"y":[{"z":2}]}}',
+    }
+    seen = scanned(tmp_path, files).seen
+    found = {path: types.of_seen(one) for path in seen.paths() if (one := seen.find(path.split("."))) and not len(one)}
+    assert found == {"v.x": "BIGINT", "v.y.z": "BIGINT", "v.w": "BIGINT"}
+
+
+def test_parquet_columns_of_nulls_in_two_files_agree_on_a_type(tmp_path: Path) -> None:
+    """Where no file has a value, the types that all files say count together."""
+    for name, kind in (("a.parquet", pa.int64()), ("b.parquet", pa.string())):
+        pq.write_table(pa.table({"v": pa.array([None], kind)}), tmp_path / name)
+    files = {name: (tmp_path / name).read_bytes() for name in ("a.parquet", "b.parquet")}
+    assert types.of_seen(scanned(tmp_path, files).seen.fields["v"]) == "VARCHAR"
 
 
 NUMBERS = st.one_of(

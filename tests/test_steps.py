@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
 from fanfold import manifest
@@ -246,6 +248,17 @@ def test_a_changed_file_with_a_new_field_is_refused(feed: FeedDir) -> None:
     (feed.at().group(1).subdir_dir / "a.json").write_text('[{"id":1,"customer_id":"1","items":[],"new":1}]')
     with pytest.raises(DataError, match=r"'a\.json': found a field 'new' of type BIGINT, expected the fields"):
         CALLS["merge_data 1"](feed)
+
+
+def test_a_touched_parquet_with_a_column_of_nulls_is_taken(make_feed: MakeFeed) -> None:
+    """What a Parquet file says of a column of nothing but nulls is no reason to refuse it when it is read again."""
+    feed = make_feed({"b.json": '{"v": 1}\n{"v": 2}\n'}, subdirs=1, merge=[], denormalize={})
+    pq.write_table(pa.table({"v": pa.array([None, None], pa.float64())}), feed.landing_dir / "a.parquet")
+    feed.stage()
+    (feed.at().group(1).subdir_dir / "a.parquet").chmod(0o640)
+    feed.group(1)
+    feed.verify()
+    assert feed.read(1) == "v\n\n\n1\n2\n"
 
 
 @pytest.mark.parametrize("moment", ["before the schema", "after the schema"])

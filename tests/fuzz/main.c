@@ -419,12 +419,16 @@ static void make_schema(Text *schema) {
 }
 
 static void try_one(const Text *schema) {
-    static const char *const pointers[] = {"", "", "", "/data", "/a/0", "/id/~01", "/items"};
-    const char *pointer = pointers[draw(sizeof pointers / sizeof *pointers)];
+    static const fanfold_bytes ways[] = {
+        {(const uint8_t *)"\4\0\0\0data", 8},
+        {(const uint8_t *)"\1\0\0\0a\1\0\0\0" "0", 10},
+        {(const uint8_t *)"\2\0\0\0id\2\0\0\0~1", 12},
+        {(const uint8_t *)"\5\0\0\0items", 9},
+    };
     static const uint64_t caps[] = {8, 40, 200, 1 << 24};
     static const uint32_t modes[] = {FANFOLD_LEARN, FANFOLD_LEAVE, FANFOLD_REFUSE, FANFOLD_RESCUE};
     fanfold_options options = {0};
-    options.records_at = (fanfold_bytes){(const uint8_t *)pointer, strlen(pointer)};
+    if (draw(7) > 2) options.records_at = ways[draw(4)];
     options.max_record_bytes = caps[draw(4)];
     options.max_fields = draw(2) ? 10 : 10000;
     options.csv = draw(3) == 0;
@@ -454,7 +458,7 @@ static void try_one(const Text *schema) {
     };
     if (draw(2)) options.marked = marked;
     if (options.marked) options.marked_count = draw(10);
-    options.has_envelope = options.marked_count > 6 && !options.csv && *pointer;
+    options.has_envelope = options.marked_count > 6 && !options.csv && options.records_at.size;
     if (options.others != FANFOLD_LEARN || draw(2)) options.schema = (fanfold_bytes){schema->data, schema->size};
     read_all(&options, 0, &whole);
     check_faults(&whole);

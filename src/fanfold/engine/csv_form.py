@@ -33,11 +33,8 @@ def write(connection: duckdb.DuckDBPyConnection, sql: str, target: Target) -> in
         duckdb.Error: the query fails.
         OSError: the table cannot be written.
     """
-    form, head, cells = (
-        target.form,
-        header(target.names, target.form),
-        [f"column_{i}" for i in range(len(target.names))],
-    )
+    form, head = target.form, header(target.names, target.form)
+    cells = [f"column_{i}" for i in range(len(target.names))]
     sql = f"SELECT {', '.join(f'{_escaped(cell, form)} AS {cell}' for cell in cells)} FROM ({sql})"
     if form.null:
         return _write_lines(connection, sql, cells, target)

@@ -29,18 +29,9 @@ RESULT_TYPES = {
 NOT_THERE = re.compile(r'Catalog Error: (?:Scalar )?(\w+) with name "?([^"\s]+)"? (?:is not|does not).*')
 # Functions that always answer the same, but look at the machine or the session.
 FOREIGN = (
-    "current_",
-    "session_",
-    "getenv",
-    "getvariable",
-    "pg_",
-    "duckdb_",
-    "has_",
-    "inet_",
-    "in_search_path",
-    "txid_",
+    "current_", "session_", "getenv", "getvariable", "pg_", "duckdb_", "has_", "inet_", "in_search_path", "txid_",
     "version",
-)
+)  # fmt: skip
 FUNCTIONS = """
     SELECT function_name, function_type, stability, parameters, macro_definition FROM duckdb_functions()
     WHERE function_name IN (SELECT unnest($1)) ORDER BY ALL

@@ -6,6 +6,7 @@ import csv
 import functools
 import hashlib
 import io
+import itertools
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -216,11 +217,17 @@ def is_whole(bad: BadRecord) -> bool:
 
 
 def _text(feed: Feed, committed: Manifest, bad: BadRecord, encoding: str) -> bytes:
-    """Return a bad record as it lies in its original, as UTF-8; a row of Parquet has been made JSON."""
-    if not bad.size or is_whole(bad):
+    """Return a bad record as it lies in its original, as UTF-8; a row of Parquet is made JSON."""
+    if is_whole(bad):
         return (bad.raw or "").encode()
     found, at, end = bytearray(), 0, bad.record_offset + bad.size
     with _place(feed, committed, bad.file, bad.member) as path:
+        if input_format(bad.source) == "parquet":
+            from fanfold import parquet
+
+            rows = (row for window in parquet.windows(Path(path)) for row in window.splitlines())
+            # What is not UTF-8 cannot be a file of JSON.
+            return next(itertools.islice(rows, bad.record - 1, None), b"") if bad.code != "bad_utf8" else b""
         for window in windows(path, len, encoding):
             found += window[max(0, bad.record_offset - at) : max(0, end - at)]
             at += len(window)

@@ -1,7 +1,8 @@
 """The thin Python face of the core in C, which reads and writes bytes: whole windows in, whole buffers out.
 
-fanfold.h says what is judged how, what a schema and merged records look like, and where reading goes on behind a bad
-record. The core knows no file, no spec and no policy. A handle serves one thread at a time; calls release the GIL.
+fanfold.h says what is judged how, what a schema looks like, and where reading goes on behind a bad record; rows.h what
+merged records look like. The core knows no file, no spec and no policy. A handle serves one thread at a time; calls
+release the GIL.
 """
 
 import ctypes
@@ -11,6 +12,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from fanfold.faults import steps
 from fanfold.native import forms, library
 from fanfold.native.fields import Field as Field
 from fanfold.native.fields import Seen as Seen
@@ -131,7 +133,7 @@ class Reader:
         Raises:
             ValueError: what is asked for does not fit the schema.
         """
-        declared, way = schema(record) if record is not None else b"", form.records_at.encode()
+        declared, way = schema(record) if record is not None else b"", forms.packed(steps(form.records_at))
         tables, unwanted, marked = joined(joins), forms.excluded(excluded), forms.marked(form)
         delimiter, quote, named, header = form.dialect
         nulls = forms.packed(named)
@@ -163,8 +165,7 @@ class Reader:
             given: fields that each record has before its own; with another value of its own it is bad (name_conflict).
             ahead: the same once more, where records take fields that stand around them: they may stand behind them.
 
-        Where the file before it was not read to its end, what is left of it is dropped; what its records brought so far
-        stays (fields, counts of matches).
+        Where the file before it was not read to its end, what is left of it is dropped; the fields of its records stay.
         """
         for one in (self, self._leader) if self._leader else (self,):
             one._begin(name, given)  # noqa: SLF001 - both read the same file
@@ -187,7 +188,7 @@ class Reader:
         steps = run("reader", leader, ahead, found, Bytes())
         for window in windows:
             fed += len(window)
-            while core().fanfold_reader_settled(leader) < fed and next(steps, ...) is None:
+            while core().fanfold_reader_counts(leader).settled < fed and next(steps, ...) is None:
                 checked(core().fanfold_reader_envelopes(self.handle, found.data, found.size))
             yield window
 
@@ -208,10 +209,6 @@ class Reader:
         """What there was in the file that was read last."""
         found = core().fanfold_reader_counts(self.handle)
         return Counts(*_NUMBERS(found))
-
-    def unmatched(self, join: int) -> int:
-        """Return how many records, of all files, have no match in a table."""
-        return int(core().fanfold_reader_unmatched(self.handle, join))
 
 
 def _wrong(faults: bytes) -> list[Wrong]:
@@ -262,7 +259,7 @@ class Rows:
             *(ctypes.addressof(tables[0]), len(joins)),
             *(ctypes.addressof(scopes), len(chain), ctypes.addressof(listed), len(columns)),
         )
-        self._joins = joins
+        self._kept = (joins, null)
         self.handle = opened(core().fanfold_rows_open(ctypes.byref(wanted)))
         weakref.finalize(self, core().fanfold_rows_close, self.handle)
 

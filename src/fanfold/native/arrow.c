@@ -10,12 +10,12 @@ static void put_offset(RowColumn *column) {
 }
 
 int arrow_put(fanfold_rows *rows) {
-    for (size_t i = 0; i < rows->column_count; i++) {
+    for (size_t i = 0; i < rows->wanted.column_count; i++) {
         RowColumn *column = &rows->columns[i];
-        const Cell *cell = column->cell;
+        const Token *cell = column->cell;
         uint8_t room[LONGEST_FORM];
         Token form = {cell->at, cell->at ? cell->size : 0, 0};
-        if (cell->at && type_check(column->type, KIND_TEXT, &(Token){cell->at, cell->size, 0}, room, &form)) return 0;
+        if (cell->at && type_check(column->type, KIND_TEXT, cell, room, &form)) return 0;
         if (form.size > INT32_MAX - column->values.size) return 0;
         if (!rows->arrow_rows) put_offset(column);
         if (rows->arrow_rows % 8 == 0) bytes_byte(&column->valid, 0);
@@ -52,7 +52,7 @@ static void release_schema(struct ArrowSchema *schema) {
 /* Nothing leaves the handle before all is there. */
 int fanfold_rows_array(fanfold_rows *rows, struct ArrowArray *array) {
     if (CALL_WAS_LEFT(rows)) return rows->memory.answer;
-    size_t count = rows->column_count;
+    size_t count = rows->wanted.column_count;
     struct ArrowArray *children = memory_take(count, sizeof *children),
                       **pointers = memory_take(count, sizeof *pointers);
     const void **buffers = memory_take(1, sizeof *buffers);
@@ -85,7 +85,7 @@ int fanfold_rows_array(fanfold_rows *rows, struct ArrowArray *array) {
 
 int fanfold_rows_schema(fanfold_rows *rows, struct ArrowSchema *schema) {
     if (CALL_WAS_LEFT(rows)) return rows->memory.answer;
-    size_t count = rows->column_count;
+    size_t count = rows->wanted.column_count;
     struct ArrowSchema *children = memory_take(count, sizeof *children);
     struct ArrowSchema **pointers = memory_take(count, sizeof *pointers);
     for (size_t i = 0; i < count; i++) {

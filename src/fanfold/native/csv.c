@@ -5,29 +5,15 @@
 #include "inside.h"
 
 static const char size_expected[] = "at most input.max_record_bytes";
+static const char crowd_expected[] = "no more columns than a run has fields";
 
 static const uint8_t *line_break(const uint8_t *p, const uint8_t *end) { return memchr(p, '\n', (size_t)(end - p)); }
 
-/* The pointer of a fault is the name of a column, or empty. */
-static void point_to(fanfold_reader *reader, size_t column) {
-    Walk *walk = &reader->walk;
-    walk->depth = column < reader->columns.count;
-    walk->levels[0] = (Level){.is_object = 1, .begun = 1};
-    if (walk->depth) walk->levels[0].key = reader->columns.items[column].name;
-}
-
 /* Writes down that the line at the input's place is bad: at a field, or as a whole (SIZE_MAX). */
 static int refuse(fanfold_reader *reader, Bad bad, size_t column) {
-    Walk *walk = &reader->walk;
-    const uint8_t *begin = input_byte(&reader->input, reader->input.at);
     bad.start = reader->input.at;
     if (bad.offset > bad.size) bad.offset = bad.size;
-    walk_begin(walk, begin + bad.size, ++reader->serial);
-    walk->explain = 1;
-    point_to(reader, column);
-    walk_fault(walk, bad.code, begin + bad.offset, bad.expected);
-    walk->explain = 0;
-    bad.expected = NULL;
+    if (column < reader->columns.count) bad.key = &reader->columns.items[column].name;
     reader_bad(reader, &bad);
     return FANFOLD_FULL;
 }
@@ -40,30 +26,30 @@ static void blame(Bad *bad, int code, const char *expected) {
 
 /* The header. */
 
-/* Takes a name of the header, for which there is room; returns the code of what is wrong with it, or 0. */
+/* Names a column; returns the code of what is wrong with the name, or 0. */
 static int take_name(fanfold_reader *reader, const Token *cell) {
-    uint8_t *begin = reader->header.data + reader->header.size;
-    Token name = {begin, (size_t)(undouble(cell, dialect_of(reader).quote, begin) - begin), 0};
+    uint8_t *begin = arena_take(&reader->walk.given_texts, cell->size);
+    Token name = {begin, (size_t)(undouble(cell, reader->options.quote, begin) - begin), 0};
     uint32_t node = shape_find(&reader->shape, RECORD, &name);
     int code = 0, is_new = !keys_find(&reader->keys, 0, name.at, name.size);
     if (!node && reader->mode == WALK_LEARN) node = shape_add(&reader->shape, RECORD, &name, &code);
-    reader->header.size += name.size;
     keys_add(&reader->keys, 0, name.at, name.size);
     ADD(reader->columns, (CsvColumn){name, node});
     if (!name.size || !is_new) return FANFOLD_BAD_HEADER;
     return utf8_count(name.at, name.size) > MAX_KEY_CHARACTERS ? FANFOLD_KEY_TOO_LONG : code;
 }
 
-/* Names the columns of a file without a header by the cells of a line; returns the code of what is wrong, or 0. */
-static int number_columns(fanfold_reader *reader, size_t count) {
+/* Names the columns by the cells of a line, or where that is a record by their numbers; returns the code of what is
+ * wrong, or 0. */
+static int name_columns(fanfold_reader *reader, size_t count, int is_record) {
     int code = count > reader->options.max_fields ? FANFOLD_TOO_MANY_FIELDS : 0;
     keys_cut(&reader->keys, 0);
-    reader->header.size = 0;
-    bytes_room(&reader->header, code ? 0 : count * LONGEST_FORM);
-    for (size_t i = 1; i <= count && !code; i++) {
-        uint8_t text[LONGEST_FORM];
-        int size = snprintf((char *)text, sizeof text, "column_%zu", i);
-        code = take_name(reader, &(Token){text, (size_t)size, 0});
+    for (size_t i = 0; i < count && !code; i++) {
+        char number[LONGEST_FORM];
+        Token name = reader->cells.items[i];
+        if (is_record)
+            name = (Token){(uint8_t *)number, (size_t)snprintf(number, sizeof number, "column_%zu", i + 1), 0};
+        code = take_name(reader, &name);
     }
     if (!code) shape_keep(&reader->shape);
     shape_forget(&reader->shape);
@@ -78,28 +64,22 @@ static int step_header(fanfold_reader *reader) {
     Line line = read_line(reader, begin, (size_t)reader->options.max_fields + 1);
     if (line.outcome == VALUE_INCOMPLETE && left <= most + 2) return input_hungry(input, input->at, most + 3);
     Bad bad = {.size = (uint64_t)(line.end - begin), .expected = "a name for each column, each once", .of_file = 1};
-    int is_line = line.outcome == VALUE_GOOD && bad.size <= most;
-    if (!is_line) bad.size = 0;
-    if (!is_line)
+    if (line.outcome != VALUE_GOOD || bad.size > most) {
         bad.code = FANFOLD_BAD_HEADER;
-    else if (line.cells > reader->options.max_fields)
-        blame(&bad, FANFOLD_TOO_MANY_FIELDS, "no more columns than a run has fields");
-    else if (line.flaw)
+        bad.size = 0;
+    } else if (line.cells > reader->options.max_fields) {
+        blame(&bad, FANFOLD_TOO_MANY_FIELDS, crowd_expected);
+    } else if (line.flaw) {
         blame(&bad, FANFOLD_BAD_UTF8, "UTF-8");
-    keys_cut(&reader->keys, 0);
-    reader->header.size = 0;
-    bytes_room(&reader->header, (size_t)bad.size);
-    for (size_t i = 0; i < line.cells && !bad.code; i++) bad.code = take_name(reader, &reader->cells.items[i]);
+    } else {
+        bad.code = name_columns(reader, line.cells, 0);
+    }
+    reader->file.state = bad.code ? AT_END : AT_LINE;
     if (!bad.code) {
-        shape_keep(&reader->shape);
         input->at += bad.size;
-        reader->file.state = AT_LINE;
         return FANFOLD_FULL;
     }
     if (bad.size > MAX_KEY_CHARACTERS) bad.size = MAX_KEY_CHARACTERS;
-    shape_forget(&reader->shape);
-    reader->columns.count = 0;
-    reader->file.state = AT_END;
     return refuse(reader, bad, SIZE_MAX);
 }
 
@@ -107,12 +87,9 @@ static int step_header(fanfold_reader *reader) {
 
 /* Says whether a text is one of those that mean null. */
 static int means_null(fanfold_bytes nulls, const Token *text) {
-    for (size_t at = 0; at < nulls.size;) {
-        size_t size = (size_t)read_integer(nulls.data + at, 4);
-        at += 4;
-        if (size == text->size && !memcmp(nulls.data + at, text->at, size)) return 1;
-        at += size;
-    }
+    Token null;
+    for (const uint8_t *p = nulls.data, *end = p + nulls.size; p < end && (p = read_step(p, end, &null));)
+        if (is_same(&null, text)) return 1;
     return 0;
 }
 
@@ -129,20 +106,17 @@ static void take_cell(fanfold_reader *reader, size_t column) {
         cell = (Token){to, (size_t)(end - to), cell.marks & ~(unsigned)ESCAPED};
     }
     walk->levels[0].key = found->name;
-    if (walk->excluded) {
-        walk_exclude_key(walk, RECORD, &found->name, at);
-        if (!is_null && !given && walk_is_parsed(walk)) {
-            walk_parse_text(walk, number, &found->name, &cell, at);
-            return;
-        }
-        if (!is_null && walk->excluded->marks[walk->way] & FANFOLD_SINGLE) number = walk_only(walk, number);
-        if (walk->way && !is_null) walk_exclude_value(walk, IS_SCALAR, at);
-    }
     if (is_null) cell.at = NULL;
+    if (walk->excluded) walk_exclude_key(walk, RECORD, &found->name, at);
+    int is_ruled = !is_null && walk->way, is_parsed = is_ruled && !given && walk_is_parsed(walk);
+    if (is_ruled && !is_parsed) {
+        if (walk->excluded->rules.items[walk->way].marks & FANFOLD_SINGLE) number = walk_only(walk, number);
+        walk_exclude_value(walk, IS_SCALAR, at);
+    }
     if (given)
         walk_own(walk, given, &cell, at);
     else
-        walk_take_text(walk, number, &found->name, &cell, at);
+        walk_take_text(walk, number, &cell, at, is_parsed);
 }
 
 /* Takes the line at the input's place. */
@@ -151,9 +125,9 @@ static void take_line(fanfold_reader *reader, const uint8_t *begin, size_t size)
     walk_begin(walk, begin + size, ++reader->serial);
     walk->mode = reader->mode;
     walk->explain = 1;
-    point_to(reader, 0);
-    if (walk->mode == WALK_LEARN && shape_unseen(&reader->shape, RECORD, KIND_OBJECT, walk->record))
-        shape_sight(&reader->shape, RECORD, KIND_OBJECT, 0, 0);
+    walk->depth = 1;
+    walk->levels[0] = (Level){.is_object = 1, .begun = 1};
+    if (walk->mode == WALK_LEARN) shape_hold(&reader->shape, RECORD, KIND_OBJECT, walk->record);
     walk_give(walk, begin);
     for (size_t i = 0; i < reader->columns.count; i++) take_cell(reader, i);
     walk->explain = 0;
@@ -214,11 +188,9 @@ static int step_line(fanfold_reader *reader) {
     Bad bad = {.size = (uint64_t)(line.end - begin)};
     if (bad.size > reader->options.max_record_bytes)
         blame(&bad, FANFOLD_RECORD_TOO_LARGE, size_expected);
-    else if (is_first && line.flaw)
-        blame(&bad, FANFOLD_BAD_UTF8, "UTF-8");
-    else if (is_first && number_columns(reader, line.cells))
-        blame(&bad, FANFOLD_TOO_MANY_FIELDS, "no more columns than a run has fields");
-    else if (line.cells != reader->columns.count)
+    else if (is_first && !line.flaw && name_columns(reader, line.cells, 1))
+        blame(&bad, FANFOLD_TOO_MANY_FIELDS, crowd_expected);
+    else if (!is_first && line.cells != reader->columns.count)
         blame(&bad, FANFOLD_RAGGED_LINE, "as many fields as the header has");
     else if (line.flaw)
         blame(&bad, FANFOLD_BAD_UTF8, "UTF-8");

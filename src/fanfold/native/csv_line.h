@@ -13,18 +13,9 @@ typedef struct {
     size_t flawed, cells;
 } Line;
 
-/* What stands between fields, and around them; `quote` is no byte where none do. */
-typedef struct {
-    int delimiter, quote;
-} Dialect;
-
-static inline Dialect dialect_of(const fanfold_reader *reader) {
-    return (Dialect){reader->options.delimiter, reader->options.quote ? reader->options.quote : 256};
-}
-
 static inline int is_break(const uint8_t *p) { return *p == '\n' || (*p == '\r' && p[1] == '\n'); }
 
 /* Reads the line at `p`. Its cells are kept, as far as the header has names for them. */
 Line read_line(fanfold_reader *reader, const uint8_t *p, size_t most);
 /* Copies a field in quotes without its quotes; returns its end. */
-uint8_t *undouble(const Token *cell, int quote, uint8_t *to);
+uint8_t *undouble(const Token *cell, uint32_t quote, uint8_t *to);

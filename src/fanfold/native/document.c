@@ -5,6 +5,9 @@
  * values have to fit into max_record_bytes. */
 #include "reader.h"
 
+static const char way_expected[] = "input.records_at to lead to the records";
+static const char array_expected[] = "an array of records at input.records_at";
+
 /* The rest of the document, from the input's place on, is bad. */
 static int give_up(fanfold_reader *reader, int code, const char *expected) {
     search_begin(reader, reader->input.at, 0, AT_DOCUMENT);
@@ -15,9 +18,8 @@ static int give_up(fanfold_reader *reader, int code, const char *expected) {
 }
 
 /* Says whether a member is the next step of the way to the records. */
-static int is_on_way(fanfold_reader *reader, Around *around, const uint8_t *name, size_t size) {
-    const Bytes *step = &reader->steps[reader->file.way_depth ? reader->file.way_depth - 1 : 0];
-    int is_step = around->on_way && size == step->size && !memcmp(name, step->data, size);
+static int is_on_way(fanfold_reader *reader, Around *around, const Token *name) {
+    int is_step = around->on_way && is_same(name, &reader->steps[reader->file.way_depth - 1]);
     around->found |= (uint8_t)is_step;
     return is_step;
 }
@@ -36,7 +38,7 @@ static int open_container(fanfold_reader *reader, int is_object) {
 
 static int close_container(fanfold_reader *reader) {
     const Around *around = &reader->around[--reader->file.depth];
-    Bad bad = {FANFOLD_POINTER_NOT_FOUND, reader->input.at++, .expected = "input.records_at to lead to the records"};
+    Bad bad = {FANFOLD_POINTER_NOT_FOUND, reader->input.at++, .expected = way_expected};
     json_idle_comma(reader, "another member behind it");
     if (around->on_way && !around->found) reader_bad(reader, &bad);
     reader->file.way_depth -= around->on_way;
@@ -67,11 +69,9 @@ static int whole_value(fanfold_reader *reader, int is_record) {
     else if (fault && (is_record || fault != FANFOLD_NOT_AN_OBJECT))
         reader_judge(reader, start, size, 0);
     else if (on_way && reader->file.way_depth < reader->step_count)
-        reader_bad(reader, &(Bad){FANFOLD_POINTER_NOT_FOUND, start, size,
-                                  .expected = "input.records_at to lead to the records"});
+        reader_bad(reader, &(Bad){FANFOLD_POINTER_NOT_FOUND, start, size, .expected = way_expected});
     else if (on_way && !is_null)
-        reader_bad(reader,
-                   &(Bad){FANFOLD_NOT_AN_OBJECT, start, size, .expected = "an array of records at input.records_at"});
+        reader_bad(reader, &(Bad){FANFOLD_NOT_AN_OBJECT, start, size, .expected = array_expected});
     input->at = reading.end;
     return json_behind_value(reader);
 }
@@ -80,7 +80,7 @@ int value_step(fanfold_reader *reader, uint8_t c) {
     int on_way = reader->file.on_way, is_there = on_way && reader->file.way_depth == reader->step_count;
     if (is_there) return c == '[' ? json_begin_array(reader) : whole_value(reader, c == '{');
     /* What records take along is kept as a whole. */
-    int is_around = reader->walk.excluded && reader->excluded.marks[reader->file.way] & FANFOLD_AROUND;
+    int is_around = reader->walk.excluded && reader->excluded.rules.items[reader->file.way].marks & FANFOLD_AROUND;
     return (c == '[' && !is_around) || (c == '{' && on_way) ? open_container(reader, c == '{') : whole_value(reader, 0);
 }
 
@@ -107,7 +107,7 @@ static int take_key(fanfold_reader *reader, Around *around) {
         return give_up(reader, FANFOLD_DUPLICATE_KEY, "each key once in an object");
     keys_add(&reader->keys, around->number, name.at, name.size);
     reader->file.way = excluded_find(&reader->excluded, around->way, &name);
-    reader->file.on_way = is_on_way(reader, around, name.at, name.size);
+    reader->file.on_way = is_on_way(reader, around, &name);
     reader->file.state = AT_VALUE;
     input->at = input_offset(input, p + 1);
     return FANFOLD_FULL;
@@ -119,7 +119,7 @@ int member_step(fanfold_reader *reader, uint8_t c) {
     if (around->is_object) return take_key(reader, around);
     reader->row.size = 0;
     bytes_number(&reader->row, around->number++);
-    reader->file.on_way = is_on_way(reader, around, reader->row.data, reader->row.size);
+    reader->file.on_way = is_on_way(reader, around, &(Token){reader->row.data, reader->row.size, 0});
     reader->file.way = reader->file.on_way ? around->way : OPAQUE;
     reader->file.state = AT_VALUE;
     return value_step(reader, c);

@@ -2,7 +2,7 @@
 #include "rows.h"
 
 /* Reads slots into cells, or passes them (NULL); returns what follows, or NULL where they are damaged. */
-static const uint8_t *read_slots(const uint8_t *p, const uint8_t *end, Cell *cells, size_t count) {
+static const uint8_t *read_slots(const uint8_t *p, const uint8_t *end, Token *cells, size_t count) {
     for (size_t i = 0; i < count;) {
         uint64_t header;
         if (!(p = read_varint(p, end, &header))) return NULL;
@@ -14,7 +14,7 @@ static const uint8_t *read_slots(const uint8_t *p, const uint8_t *end, Cell *cel
             continue;
         }
         if (size > (size_t)(end - p)) return NULL;
-        if (cells) cells[i] = (Cell){p, (size_t)size, (header & 3) == HEADER_QUOTED};
+        if (cells) cells[i] = (Token){p, (size_t)size, (header & 3) == HEADER_QUOTED ? QUOTED : 0};
         i++;
         p += size;
     }
@@ -23,7 +23,7 @@ static const uint8_t *read_slots(const uint8_t *p, const uint8_t *end, Cell *cel
 
 /* Empties the cells of the joins of a scope, and reads their rows at `p`, or passes them. */
 static const uint8_t *read_joins(const fanfold_rows *rows, const uint8_t *p, uint32_t scope, int is_read) {
-    for (RowJoin *join = rows->joins; join < rows->joins + rows->join_count && p; join++) {
+    for (RowJoin *join = rows->joins; join < rows->joins + rows->wanted.join_count && p; join++) {
         uint64_t place;
         TableRow row;
         if (join->scope != scope) continue;
@@ -59,15 +59,15 @@ static void write_item(fanfold_rows *rows) {
         if (i > 1) bytes_byte(&rows->item, '.');
         bytes_number(&rows->item, rows->levels[i].index);
     }
-    rows->own[FROM_ITEM] = (Cell){rows->deepest ? rows->item.data : NULL, rows->item.size, 0};
+    rows->own[FROM_ITEM] = (Token){rows->deepest ? rows->item.data : NULL, rows->item.size, 0};
 }
 
 /* The levels below the deepest have no element. */
 static void empty_levels(fanfold_rows *rows) {
-    for (size_t i = rows->deepest + 1; i < rows->depth; i++) {
+    for (size_t i = rows->deepest + 1; i < rows->wanted.chain_size; i++) {
         uint32_t scope = rows->levels[i].scope;
         for (size_t cell = 0; cell < rows_slots(rows, scope); cell++) rows->levels[i].cells[cell].at = NULL;
-        for (RowJoin *join = rows->joins; join < rows->joins + rows->join_count; join++)
+        for (RowJoin *join = rows->joins; join < rows->joins + rows->wanted.join_count; join++)
             for (size_t cell = 0; cell < join->count && join->scope == scope; cell++) join->cells[cell].at = NULL;
     }
 }
@@ -75,16 +75,16 @@ static void empty_levels(fanfold_rows *rows) {
 /* Opens the element at `rows->p`, and the first ones inside of it; returns 0 where it is damaged. It has a row, but
  * where there is none inside of it, and its values stand elsewhere. */
 static int open_element(fanfold_rows *rows, size_t number) {
-    rows->is_sibling = number && number + 1 == rows->depth;
+    rows->is_sibling = number && number + 1 == rows->wanted.chain_size;
     for (;; number++) {
         RowLevel *level = &rows->levels[number], *below = level + 1;
         uint64_t count = 0;
         rows->p = read_slots(rows->p, rows->end, level->cells, rows_slots(rows, level->scope));
-        if (rows->p && rows->join_count) rows->p = read_joins(rows, rows->p, level->scope, 1);
+        if (rows->p && rows->wanted.join_count) rows->p = read_joins(rows, rows->p, level->scope, 1);
         level->index++;
         level->left--;
         level->child_read = 0;
-        if (!rows->p || number + 1 == rows->depth) break;
+        if (!rows->p || number + 1 == rows->wanted.chain_size) break;
         rows->p = skip_scopes(rows, rows->p, level->scope, level->scope + 1, below->scope);
         if (rows->p) rows->p = read_varint(rows->p, rows->end, &count);
         level->child_read = 1;
@@ -94,11 +94,11 @@ static int open_element(fanfold_rows *rows, size_t number) {
     }
     if (!rows->p) return 0;
     rows->deepest = number;
-    rows->has_row = number + 1 == rows->depth || !rows->levels[number].elsewhere;
+    rows->has_row = number + 1 == rows->wanted.chain_size || !rows->levels[number].elsewhere;
     if (!rows->has_row) return 1;
     empty_levels(rows);
     if (rows->counts_items) write_item(rows);
-    return !rows->rescue || write_rescued(rows);
+    return !rows->wanted.rescue || write_rescued(rows);
 }
 
 int next_element(fanfold_rows *rows) {
@@ -119,9 +119,8 @@ int open_entry(fanfold_rows *rows) {
     if (!size) return -1;
     rows->at += size + 4;
     if (p[4] == 0) {
-        rows->file.size = 0;
-        bytes_put(&rows->file, p + 5, size - 1);
-        rows->own[FROM_FILE] = (Cell){rows->file.data, size - 1, needs_quotes(rows->file.data, size - 1)};
+        bytes_set(&rows->file, p + 5, size - 1);
+        rows->own[FROM_FILE] = (Token){rows->file.data, size - 1, needs_quotes(p + 5, size - 1) ? QUOTED : 0};
         return 1;
     }
     uint64_t number;
@@ -129,7 +128,7 @@ int open_entry(fanfold_rows *rows) {
     if (!(rows->p = read_varint(p + 5, rows->end, &number))) return -1;
     rows->number.size = 0;
     bytes_number(&rows->number, number);
-    rows->own[FROM_NUMBER] = (Cell){rows->number.data, rows->number.size, 0};
+    rows->own[FROM_NUMBER] = (Token){rows->number.data, rows->number.size, 0};
     rows->levels[0].left = 1;
     rows->levels[0].index = 0;
     return open_element(rows, 0) ? 1 : -1;

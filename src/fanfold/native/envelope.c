@@ -66,8 +66,3 @@ int fanfold_reader_envelopes(fanfold_reader *reader, const uint8_t *envelopes, s
     bytes_put(ahead, envelopes, size);
     return FANFOLD_FULL;
 }
-
-uint64_t fanfold_reader_settled(const fanfold_reader *reader) {
-    if (reader->file.state == AT_END) return UINT64_MAX;
-    return reader->file.document == NO_DOCUMENT ? 0 : reader->file.document;
-}

@@ -1,17 +1,22 @@
 /* Forms that no good record has (a field at a path, or a value of some kind there), and fields that are marked. */
 #include "record.h"
 
-/* Returns the node of a path, which is made where there is none; 0 where it is not a path. */
+const uint8_t *read_step(const uint8_t *p, const uint8_t *end, Token *text) {
+    if (end - p < 4 || read_integer(p, 4) > (size_t)(end - p) - 4) return NULL;
+    *text = (Token){p + 4, (size_t)read_integer(p, 4), 0};
+    return text->at + text->size;
+}
+
+/* Returns the node of a path, which is made where there is none; 0 where it is not a path, or has no keys. */
 static uint32_t way_of(Excluded *excluded, fanfold_bytes path) {
     uint32_t way = RECORD;
-    const uint8_t *p = path.data, *end = p + path.size;
-    while (p < end) {
-        if (end - p < 4 || read_integer(p, 4) > (size_t)(end - p) - 4) return OPAQUE;
-        size_t size = (size_t)read_integer(p, 4);
-        way = keys_add(&excluded->ways, way, p + 4, size);
-        p += 4 + size;
+    Token key;
+    for (const uint8_t *p = path.data, *end = p + path.size; p < end;) {
+        if (!(p = read_step(p, end, &key))) return OPAQUE;
+        way = keys_add(&excluded->ways, way, key.at, key.size);
+        while (excluded->rules.count <= way) ADD(excluded->rules, (Rule){0});
     }
-    return way;
+    return path.size ? way : OPAQUE;
 }
 
 static void keep_first(uint8_t *code, uint32_t wanted) {
@@ -19,30 +24,27 @@ static void keep_first(uint8_t *code, uint32_t wanted) {
 }
 
 int excluded_open(Excluded *excluded, const fanfold_options *options) {
-    const fanfold_excluded *forms = options->excluded;
-    const fanfold_marked *marked = options->marked;
-    size_t count = options->excluded_count;
+    /* Of what is nowhere, and of the record. */
+    ADD(excluded->rules, (Rule){0});
+    ADD(excluded->rules, (Rule){0});
     keys_add(&excluded->ways, OPAQUE, (const uint8_t *)"", 0);
-    for (size_t i = 0; i < options->marked_count; i++)
-        if (!marked[i].path.size || !way_of(excluded, marked[i].path)) return 0;
-    for (size_t i = 0; i < count; i++)
-        if (!forms[i].path.size || !forms[i].code || forms[i].code >= FANFOLD_CODES || forms[i].kinds > 7 ||
-            !way_of(excluded, forms[i].path))
-            return 0;
-    excluded->codes = memory_take(excluded->ways.keys.count + 1, sizeof *excluded->codes);
-    for (size_t i = 0; i < count; i++) {
-        uint8_t *codes = excluded->codes[way_of(excluded, forms[i].path)];
-        if (!forms[i].kinds) keep_first(&codes[EXCLUDED_FIELD], forms[i].code);
-        for (unsigned kind = 0; kind < 3; kind++)
-            if (forms[i].kinds >> kind & 1)
-                keep_first(&codes[(forms[i].inside ? EXCLUDED_ELEMENT : EXCLUDED_KIND) + kind], forms[i].code);
-    }
-    excluded->marks = memory_take(excluded->ways.keys.count + 1, 1);
     for (size_t i = 0; i < options->marked_count; i++) {
-        uint32_t way = way_of(excluded, marked[i].path);
-        excluded->marks[way] |= (uint8_t)marked[i].mark;
-        while (marked[i].mark == FANFOLD_AROUND && (way = (uint32_t)excluded->ways.keys.items[way - 1].object) > RECORD)
-            excluded->marks[way] |= LEADS_AROUND;
+        const fanfold_marked *marked = &options->marked[i];
+        uint32_t way = way_of(excluded, marked->path);
+        if (!way) return 0;
+        excluded->rules.items[way].marks |= (uint8_t)marked->mark;
+        while (marked->mark == FANFOLD_AROUND && (way = (uint32_t)excluded->ways.keys.items[way - 1].object) > RECORD)
+            excluded->rules.items[way].marks |= LEADS_AROUND;
+    }
+    for (size_t i = 0; i < options->excluded_count; i++) {
+        const fanfold_excluded *form = &options->excluded[i];
+        uint32_t way = way_of(excluded, form->path);
+        if (!way || !form->code || form->code >= FANFOLD_CODES || form->kinds > 7) return 0;
+        uint8_t *codes = excluded->rules.items[way].codes;
+        if (!form->kinds) keep_first(&codes[EXCLUDED_FIELD], form->code);
+        for (unsigned kind = 0; kind < 3; kind++)
+            if (form->kinds >> kind & 1)
+                keep_first(&codes[(form->inside ? EXCLUDED_ELEMENT : EXCLUDED_KIND) + kind], form->code);
     }
     return 1;
 }
@@ -51,13 +53,13 @@ int excluded_open(Excluded *excluded, const fanfold_options *options) {
 
 static void refuse(Walk *walk, int place, const uint8_t *at) {
     if (walk->mode == WALK_JUDGE) return;
-    int code = walk->excluded->codes[walk->way][place];
+    int code = walk->excluded->rules.items[walk->way].codes[place];
     if (code) walk_fault(walk, code, at, "the form that holds over the run");
 }
 
 /* What stands around the records has its place in the record alone. */
 static void refuse_own(Walk *walk, int mark, const uint8_t *at) {
-    if (walk->mode != WALK_JUDGE && !walk->inside.is_envelope && walk->excluded->marks[walk->way] & mark)
+    if (walk->mode != WALK_JUDGE && !walk->inside.is_envelope && walk->excluded->rules.items[walk->way].marks & mark)
         walk_fault(walk, FANFOLD_NAME_CONFLICT, at, "this field around the records alone (input.envelope)");
 }
 

@@ -8,7 +8,6 @@
  * handle serves one thread at a time; different handles are independent. A table that is complete may be read by all of
  * them.
  *
- *
  * RECORDS OF JSON (RFC 8259, UTF-8, a byte order mark at the start is passed over)
  *
  * A file is a row of items, with blanks between them: records, or arrays of records where the first item begins with
@@ -16,40 +15,38 @@
  * are all read by one rule. With a pointer (`records_at`), each item is a document around an array of records.
  *
  * A record is good when it is one JSON object and what follows it belongs there: outside of an array a line break, the
- * next
- * `{`, or the end; in an array `,`, `]` or the end. Where more than 4,096 blanks follow a record, what comes
+ * next `{`, or the end; in an array `,`, `]` or the end. Where more than 4,096 blanks follow a record, what comes
  * behind them is not asked for. Outside of an array, a good value that is followed by something else on its line is bad
  * up to the line's end. In an array, a `{` that follows a record without a comma begins a bad record.
  *
  * Where a record is bad, reading goes on behind it. It ends at the first of these places:
  *
  *   1. where its brackets are closed: in an array before the next `,` or `]`, outside before the next line break or
- * `{`;
+ *      `{`;
  *   2. if nothing but blanks stands before it in its line: before the next line that begins with the same blanks and a
- * `{` (an array's comma there belongs to neither record), where its brackets do not close: there is such a line inside
- * of a text, another bracket closes in place of the right one, they are more than 1,024 deep, the file ends, or they go
- * on for long: eight times as far as the largest good record went, and at least 4 KiB;
+ *      `{` (an array's comma there belongs to neither record), where its brackets do not close: there is such a line
+ *      inside of a text, another bracket closes in place of the right one, they are more than 1,024 deep, the file
+ *      ends, or they go on for long: eight times as far as the largest good record went, and at least 4 KiB;
  *   3. if its brackets do not close (another closes in place of the right one, they are more than 1,024 deep, the file
- * ends, or they go on for long), it has a fault within `max_record_bytes`, and nothing but rule 1 would end it: before
- * the next `{` behind `,`, `}`, `]` or a blank that begins a good record whose first key is that of the first good
- * record (of the bad one itself, where there was none). For long: eight times as far as the largest good record went
- * and at least 32 KiB, then twice as far, up to `max_record_bytes`; less where the searches of the file have looked at
- * eight times as many bytes as it has so far, and four times `max_record_bytes`;
+ *      ends, or they go on for long), it has a fault within `max_record_bytes`, and nothing but rule 1 would end it:
+ *      before the next `{` behind `,`, `}`, `]` or a blank that begins a good record whose first key is that of the
+ *      first good record (of the bad one itself, where there was none). For long: eight times as far as the largest
+ *      good record went and at least 32 KiB, then twice as far, up to `max_record_bytes`; less where the searches of
+ *      the file have looked at eight times as many bytes as it has so far, and four times `max_record_bytes`;
  *   4. at the end of the file.
  *
  * What is bad about it is then found in its own text alone. A record of more than `max_record_bytes` is
  * `record_too_large` whatever else it is. Each byte is looked at a bounded number of times.
  *
- *
  * RECORDS OF CSV (RFC 4180, UTF-8, a byte order mark at the start is passed over)
  *
  * Another `delimiter` and `quote` stand in place of `,` and `"`; where there is no quote (0), every field is as it
  * stands. The first line that is not blank is the header; of a file that is `headless` it is a record, and the first
- * line that can be read names the columns column_1, column_2, … Lines end in LF or CRLF; a CR alone is a character; blank lines are
- * passed over. A field is in quotes as a whole or has none in it: anything else is `bad_quote`. A field of nothing is
- * null, and so is one of `nulls` that is not in quotes; `""` is an empty text. A line that is not CSV ends at its first line break, whatever quotes are open; so does
- * one whose quotes are not closed within twice `max_record_bytes`, or before the end of the file.
- *
+ * line that can be read names the columns column_1, column_2, … Lines end in LF or CRLF; a CR alone is a character;
+ * blank lines are passed over. A field is in quotes as a whole or has none in it: anything else is `bad_quote`. A field
+ * of nothing is null, and so is one of `nulls` that is not in quotes; `""` is an empty text. A line that is not CSV
+ * ends at its first line break, whatever quotes are open; so does one whose quotes are not closed within twice
+ * `max_record_bytes`, or before the end of the file.
  *
  * THE SCHEMA (a buffer, integers little-endian): the nodes of a tree, each before its children, the record first:
  *
@@ -62,35 +59,14 @@
  * are numbered in the order of their lists, the record's own is 0. The values of a scope are its slots, in the order of
  * the nodes.
  *
+ * MERGED RECORDS and FROZEN TABLES: what the core writes for itself alone; rows.h and table.h have their forms.
  *
- * MERGED RECORDS (what a reader writes with a schema, and `fanfold_rows` reads): entries of
- *
- *   u32 size of what follows, little-endian; a byte: 0, and the name of the file; or 1, the number of the record in it
- * as a varint (LEB128), and scope 0.
- *
- *   A scope: its slots; for each table that is joined to it the place of the row as a varint, or 0 where none
- *   matches; for each scope inside of it, the number of its elements as a varint, and them. Slots are headers, varints
- * h: h & 3 is 0: the next (h >> 2) slots are null; 1: a value whose text has (h >> 2) bytes, which follow; 2: the same,
- * and as CSV it stands in quotes. With FANFOLD_RESCUE, each scope has one slot more, behind its values: for each field
- * that the schema does not have the number of the object's node (from 1, the record) as a varint, and its key and its
- * value as JSON, each with its size before it as a varint; the key without its quotes.
- *
- *
- * FROZEN TABLES (what a reader writes with `frozen`, of one file; a join reads it):
- *
- *   "FANFOLD" and a byte 1; the rows; u64 their number, u64 the slots of each, u64 the size of the file, little-endian;
- * and again "FANFOLD" and a byte 1. A row: the size of what follows as a varint; its line in the file that it was read
- * from; 0 where a part of its key is null, else 1 plus the size of the key; the key; the slots of scope 0. Its place is
- * the offset of its first byte. The key is the text of the value with key 1, or where there are several, each with its
- *   size before it as a varint.
- *
- *
- * FAULTS: entries of nine u64 and two u32, little-endian, and texts:
+ * FAULTS: entries of eleven u64, little-endian, and texts:
  *
  *   code, record number from 1, line from 1 and offset from 0 of the fault, line, offset and size in bytes of the
- * record, size of the pointer, size of what was found, size of what was expected (u32), size of the raw text (u32);
- * these four. The raw text is shorter than the record where it is larger than `max_record_bytes`; it is then empty. The
- * pointer is RFC 6901, and a prefix of the way where the fault lies in a key.
+ *   record, size of the pointer, size of what was found, size of what was expected, size of the raw text; these four.
+ *   The raw text is shorter than the record where it is larger than `max_record_bytes`; it is then empty. The pointer
+ *   is RFC 6901, and a prefix of the way where the fault lies in a key.
  */
 #pragma once
 
@@ -98,14 +74,10 @@
 #include <stdint.h>
 
 #ifndef FANFOLD_ABI
-#define FANFOLD_ABI 4
+#define FANFOLD_ABI 5
 #endif
 
-#if defined(__GNUC__)
 #define FANFOLD_API __attribute__((visibility("default")))
-#else
-#define FANFOLD_API
-#endif
 
 /* What a call returns. */
 enum {
@@ -119,7 +91,6 @@ enum {
 
 /* Codes of faults, in the order of `fanfold_codes`. After EMPTY_FILE and BAD_HEADER reading of the file ends;
  * POINTER_NOT_FOUND is one document; CASE_CONFLICT is only a code of excluded forms. */
-/* clang-format off */
 enum {
     FANFOLD_SYNTAX = 1, FANFOLD_NAN, FANFOLD_TRAILING_COMMA, FANFOLD_TRAILING_GARBAGE, FANFOLD_DUPLICATE_KEY,
     FANFOLD_LONE_SURROGATE, FANFOLD_BAD_UTF8, FANFOLD_CONTROL_CHARACTER, FANFOLD_TRUNCATED, FANFOLD_TOO_DEEP,
@@ -128,16 +99,13 @@ enum {
     FANFOLD_BAD_QUOTE, FANFOLD_EMPTY_FILE, FANFOLD_BAD_HEADER, FANFOLD_POINTER_NOT_FOUND, FANFOLD_CASE_CONFLICT,
     FANFOLD_NAME_CONFLICT, FANFOLD_BAD_JSON_TEXT, FANFOLD_CODES
 };
-/* clang-format on */
 
-/* Types of values. VARCHAR is as written, numbers too; JSON is whatever it is, compact, its scalars as written. EPOCH_S and
- * EPOCH_MS are numbers, and become a TIMESTAMPTZ: seconds or milliseconds after 1970 in UTC. */
-/* clang-format off */
+/* Types of values. VARCHAR is as written, numbers too; JSON is whatever it is, compact, its scalars as written. EPOCH_S
+ * and EPOCH_MS are numbers, and become a TIMESTAMPTZ: seconds or milliseconds after 1970 in UTC. */
 enum {
     FANFOLD_VARCHAR, FANFOLD_BIGINT, FANFOLD_DECIMAL, FANFOLD_DOUBLE, FANFOLD_BOOLEAN, FANFOLD_DATE,
     FANFOLD_TIMESTAMP, FANFOLD_TIMESTAMPTZ, FANFOLD_JSON, FANFOLD_EPOCH_S, FANFOLD_EPOCH_MS, FANFOLD_TYPES
 };
-/* clang-format on */
 
 enum { FANFOLD_OBJECT, FANFOLD_LIST, FANFOLD_VALUE };
 
@@ -199,14 +167,13 @@ typedef struct {
 
 typedef struct {
     fanfold_bytes schema;     /* may be empty where fields are learnt */
-    fanfold_bytes records_at; /* RFC 6901; empty: the records stand alone */
+    fanfold_bytes records_at; /* the path to an array of records in a document; empty: they stand alone */
     uint64_t max_record_bytes, max_fields;
     fanfold_bytes nulls; /* of CSV: texts that mean null, each with its size before it (u32) */
     uint32_t csv;        /* 1: CSV, 0: JSON */
     uint32_t delimiter, quote, headless; /* of CSV: bytes of ASCII; whether there is no header */
-    uint32_t others; /* FANFOLD_LEARN … */
-    uint32_t
-        frozen; /* 1: the records become the rows of a frozen table, which is there to take instead of merged ones */
+    uint32_t others;                     /* FANFOLD_LEARN … */
+    uint32_t frozen; /* 1: the records become rows of a frozen table, which is there to take instead of merged ones */
     const fanfold_join *joins;
     size_t join_count;
     const fanfold_excluded *excluded;
@@ -222,6 +189,7 @@ typedef struct {
     uint64_t bytes;        /* read so far */
     uint64_t nodes;        /* of `fanfold_reader_learnt`, over all files */
     uint64_t unmatched;    /* good records without a row in one of the joined tables at least */
+    uint64_t settled;      /* of a reader that `looks`: all documents that begin before here have an envelope */
 } fanfold_counts;
 
 FANFOLD_API uint32_t fanfold_abi(void);
@@ -232,32 +200,27 @@ FANFOLD_API const char *fanfold_codes(void);
  * must outlive it. */
 FANFOLD_API fanfold_reader *fanfold_reader_open(const fanfold_options *);
 /* Begins a file; its name is written into the merged records. What was learnt is kept. Where the file before it was not
- * read to its end, what is left of it is dropped; what its records brought so far stays: fields, and counts of matches.
- */
+ * read to its end, what is left of it is dropped; the fields that its records brought so far stay. */
 FANFOLD_API int fanfold_reader_begin(fanfold_reader *, const uint8_t *name, size_t size);
-/* Gives fields to each record of the file that was begun, before its own; a value whose `data` is NULL is null. A record
- * that has such a field itself, with another value, is bad: name_conflict. The texts are copied. */
+/* Gives fields to each record of the file that was begun, before its own; a value whose `data` is NULL is null. A
+ * record that has such a field itself, with another value, is bad: name_conflict. The texts are copied. */
 FANFOLD_API int fanfold_reader_give(fanfold_reader *, const fanfold_given *, size_t count);
 /* Hands over the next window, which is copied; `last` where nothing follows. */
 FANFOLD_API int fanfold_reader_feed(fanfold_reader *, const uint8_t *window, size_t size, int last);
 /* Reads on: FANFOLD_HUNGRY, FANFOLD_FULL or FANFOLD_END. What there is to take stays until the next call. */
 FANFOLD_API int fanfold_reader_next(fanfold_reader *, fanfold_bytes *merged, fanfold_bytes *faults);
-/* What was learnt so far, as JSON: an array of nodes in the order of their first appearance, each
- * `[parent, name or null for an array's elements, nulls, integers, numbers, booleans, texts, objects, arrays, whole,
- * scale, order]`: the counts are of records; integers are those that 64 bits hold, by value; whole and scale are the
- * most digits before and behind the point, idle zeros not counted; order is a text of the numbers of these kinds, nulls
- * are 0, in the order of their first appearance. Node 0 is the record. Bad records left no trace. */
+/* What was learnt so far, as JSON: an array of nodes in the order of their first appearance, each `[parent, name or
+ * null for an array's elements, nulls, integers, numbers, booleans, texts, objects, arrays, whole, scale, order]`: the
+ * counts are of records; integers are those that 64 bits hold, by value; whole and scale are the most digits before and
+ * behind the point, idle zeros not counted; order is a text of the numbers of these kinds, nulls are 0, in the order of
+ * their first appearance. Node 0 is the record. Bad records left no trace. */
 FANFOLD_API int fanfold_reader_learnt(fanfold_reader *, fanfold_bytes *learnt);
-/* How many records had no row in each of the joined tables, in their order. */
-FANFOLD_API uint64_t fanfold_reader_unmatched(const fanfold_reader *, size_t join);
 FANFOLD_API fanfold_counts fanfold_reader_counts(const fanfold_reader *);
 /* Fields that stand around records may stand behind them. So one reader looks ahead, and writes for each document its
- * envelope: u64 its offset, u32 the size of what follows, little-endian; and objects of JSON, a line each: the keys that
- * lead to a field, and its value. Another one, of the same
- * options but for `looks`, is given these envelopes before the windows in which their documents begin. `settled` says of
- * the first up to which offset all documents that begin have an envelope. */
+ * envelope: u64 its offset, u32 the size of what follows, little-endian; and objects of JSON, a line each: the keys
+ * that lead to a field, and its value. Another one, of the same options but for `looks`, is given these envelopes
+ * before the windows in which their documents begin. `settled` says of the first how far it is. */
 FANFOLD_API int fanfold_reader_envelopes(fanfold_reader *, const uint8_t *envelopes, size_t size);
-FANFOLD_API uint64_t fanfold_reader_settled(const fanfold_reader *);
 FANFOLD_API void fanfold_reader_close(fanfold_reader *);
 
 /* Of a table: its rows. Of one with an index also: how many rows have a key that was there before; and of the first
@@ -300,7 +263,7 @@ typedef struct {
     fanfold_bytes schema;
     uint32_t rescue, as_arrow;
     uint32_t delimiter, escape_formulas; /* of CSV: a byte of ASCII; see below */
-    fanfold_bytes null;                  /* of CSV: the text for null, without quotes and line breaks */
+    fanfold_bytes null; /* of CSV: the text for null, without quotes and line breaks; it must outlive the rows */
     const fanfold_join *joins;
     size_t join_count;
     const fanfold_level *chain;
@@ -313,9 +276,9 @@ typedef struct {
 struct ArrowSchema;
 struct ArrowArray;
 
-/* Writes rows as CSV (RFC 4180, LF; another delimiter stands in place of `,`), or as columns of utf8 in Arrow's C data interface, each value in the form of its
- * column's type; one that its type does not hold is FANFOLD_WRONG_CALL. Returns NULL where there is no memory, or what
- * is wanted does not fit the schema.
+/* Writes rows as CSV (RFC 4180, LF; another delimiter stands in place of `,`), or as columns of utf8 in Arrow's C data
+ * interface, each value in the form of its column's type; one that its type does not hold is FANFOLD_WRONG_CALL.
+ * Returns NULL where there is no memory, or what is wanted does not fit the schema.
  *
  * In CSV a value stands in quotes if it is empty, the text for null, or has a quote, a line break, CR, `#` or the
  * delimiter in it. With `escape_formulas` a `'` is put before texts that begin with `=`, `+`, `-`, `@`, a tab or CR,

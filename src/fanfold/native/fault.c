@@ -6,8 +6,8 @@ void fault_begin(Fault *fault, const char *expected) {
     bytes_text(&fault->expected, expected);
 }
 
-/* Adds a key, without escapes, to an RFC 6901 pointer. */
-static void put_step(Bytes *pointer, const Token *key) {
+void fault_step(Fault *fault, const Token *key) {
+    Bytes *pointer = &fault->pointer;
     bytes_byte(pointer, '/');
     for (size_t i = 0; i < key->size; i++) {
         uint8_t c = key->at[i];
@@ -39,7 +39,7 @@ void walk_fault(Walk *walk, int code, const uint8_t *at, const char *expected) {
         if (!level->begun) continue;
         if (level->is_object) {
             Token key = walk_decoded(walk, &level->key);
-            put_step(&fault->pointer, &key);
+            fault_step(fault, &key);
         } else {
             bytes_byte(&fault->pointer, '/');
             bytes_number(&fault->pointer, level->number);
@@ -90,7 +90,7 @@ void fault_no_match(Fault *fault, const Shape *shape, const Merged *merged) {
     fault_begin(fault, "a match");
     while (steps) {
         Token name = shape_name(shape, way[--steps]);
-        put_step(&fault->pointer, &name);
+        fault_step(fault, &name);
     }
     bytes_put(&fault->found, merged->lost.data, merged->lost.size);
 }

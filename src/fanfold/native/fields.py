@@ -14,18 +14,10 @@ _KINDS = ("object", "list", "value")
 # The kinds of values that have values in them, as `Seen.kinds` calls them.
 CONTAINERS = {"object", "array"}
 TYPES = (
-    "VARCHAR",
-    "BIGINT",
-    "DECIMAL",
-    "DOUBLE",
-    "BOOLEAN",
-    "DATE",
-    "TIMESTAMP",
-    "TIMESTAMPTZ",
-    "JSON",
-    "EPOCH_S",
+    "VARCHAR", "BIGINT", "DECIMAL", "DOUBLE", "BOOLEAN", "DATE", "TIMESTAMP", "TIMESTAMPTZ", "JSON", "EPOCH_S",
     "EPOCH_MS",
-)
+)  # fmt: skip
+COUNTS = ("nulls", "integers", "numbers", "booleans", "texts", "objects", "arrays", "floats")
 
 
 class Field(NamedTuple):
@@ -77,7 +69,7 @@ class Seen:
     behind its point. `order` has the numbers of the kinds of values, from 0 for null, in the order of their first
     appearance. `element` is what the field's arrays have in them. `first_file` is the first file that has the
     field. `is_float` says that a file of Parquet has it as a float, `floats` in how many records such a file has
-    numbers in it.
+    numbers in it. `said` is what files of Parquet say of it that have nothing but nulls there.
     """
 
     nulls: int = 0
@@ -95,6 +87,7 @@ class Seen:
     first_file: str = ""
     is_float: bool = False
     floats: int = 0
+    said: Self | None = None
 
     @classmethod
     def parse(cls, learnt: bytes, files: Sequence[tuple[int, str]] = (), declared: Field | None = None) -> Self:
@@ -128,7 +121,7 @@ class Seen:
 
     def add(self, later: Self) -> None:
         """Take in what was seen in later files."""
-        for name in ("nulls", "integers", "numbers", "booleans", "texts", "objects", "arrays", "floats"):
+        for name in COUNTS:
             setattr(self, name, getattr(self, name) + getattr(later, name))
         self.whole, self.scale = max(self.whole, later.whole), max(self.scale, later.scale)
         self.is_float |= later.is_float
@@ -138,6 +131,30 @@ class Seen:
         if later.element is not None:
             self.element = self.element or type(self)(first_file=later.element.first_file)
             self.element.add(later.element)
+        if later.said is not None:
+            self.said = self.said or type(self)()
+            self.said.add(later.said)
+
+    def settle(self) -> None:
+        """Take in what files say of fields that are null in all of their records, as far as no value says otherwise."""
+        said = self.said
+        if said and not self.kinds:
+            self.add(said)
+        elif said:
+            self.said = None
+            self.nulls += sum(said.kinds.values())
+            if self.kinds.keys() == said.kinds.keys() <= CONTAINERS:
+                inner = {key: type(self)(first_file=one.first_file, said=one) for key, one in said.fields.items()}
+                self.add(type(self)(fields=inner, element=said.element and type(self)(said=said.element)))
+        for one in self.inside:
+            one.settle()
+
+    @property
+    def inside(self) -> Iterator[Self]:
+        """The fields in it, and what its arrays have in them."""
+        yield from self.fields.values()
+        if self.element:
+            yield self.element
 
     @property
     def kinds(self) -> dict[str, int]:
@@ -202,8 +219,7 @@ class Seen:
 
     def __len__(self) -> int:
         """Return how many fields there are in it, at any depth."""
-        inner = [*self.fields.values(), *([self.element] if self.element else [])]
-        return len(self.fields) + sum(map(len, inner))
+        return len(self.fields) + sum(map(len, self.inside))
 
     def __bool__(self) -> bool:
         """Say that it is there, whatever is in it."""
@@ -215,4 +231,5 @@ def merged(shapes: Iterable[Seen]) -> Seen:
     whole = Seen()
     for shape in shapes:
         whole.add(shape)
+    whole.settle()
     return whole

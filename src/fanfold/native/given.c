@@ -37,11 +37,9 @@ void walk_give(Walk *walk, const uint8_t *at) {
             walk->inside.is_envelope = 0;
             if (walk->way && given->value.at) walk_exclude_value(walk, IS_SCALAR, at);
         }
-        walk_take_text(walk, given->node, &given->key, &given->value, at);
-        if (is_good && walk->fault.code && walk->explain) {
-            walk->fault.found.size = 0;
-            bytes_put(&walk->fault.found, given->value.at, given->value.size);
-        }
+        walk_take_text(walk, given->node, &given->value, at, 0);
+        if (is_good && walk->fault.code && walk->explain)
+            bytes_set(&walk->fault.found, given->value.at, given->value.size);
     }
     level->begun = begun;
 }
@@ -49,14 +47,14 @@ void walk_give(Walk *walk, const uint8_t *at) {
 Given *walk_given(Walk *walk, const Token *key) {
     for (size_t i = 0; i < walk->given.count; i++) {
         Given *given = &walk->given.items[i];
-        if (given->key.size == key->size && !memcmp(given->key.at, key->at, key->size)) return given;
+        if (is_same(&given->key, key)) return given;
     }
     return NULL;
 }
 
 void walk_own(Walk *walk, const Given *given, const Token *text, const uint8_t *at) {
     Token own = walk_decoded(walk, text);
-    int is_same = given->value.at && own.size == given->value.size && !memcmp(own.at, given->value.at, own.size);
-    if (own.at && !is_same) walk_fault(walk, FANFOLD_NAME_CONFLICT, at, "the value that the path of the file gives");
+    if (own.at && !(given->value.at && is_same(&own, &given->value)))
+        walk_fault(walk, FANFOLD_NAME_CONFLICT, at, "the value that the path of the file gives");
     walk->own = NULL;
 }

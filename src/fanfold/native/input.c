@@ -58,27 +58,22 @@ void reader_bad(fanfold_reader *reader, const Bad *bad) {
     }
     if (bad->expected) {
         fault_begin(fault, bad->expected);
+        if (bad->key) fault_step(fault, bad->key);
         if (kept) fault_found(fault, text + bad->offset, text + bad->size);
     }
     uint64_t line = bad->line ? bad->line : input_line(input, bad->start);
     uint64_t fault_line = bad->offset ? input_line(input, bad->start + bad->offset) : line;
-    uint64_t number = bad->of_file ? 0 : reader->counts.records, raw = kept ? bad->size : 0;
-    const uint64_t numbers[] = {(uint64_t)bad->code,
-                                number,
-                                fault_line,
-                                bad->start + bad->offset,
-                                line,
-                                bad->start,
-                                bad->size,
-                                fault->pointer.size,
-                                fault->found.size,
-                                fault->expected.size,
-                                raw};
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) bytes_integer(&reader->faults, numbers[i], 8);
-    bytes_put(&reader->faults, fault->pointer.data, fault->pointer.size);
-    bytes_put(&reader->faults, fault->found.data, fault->found.size);
-    bytes_put(&reader->faults, fault->expected.data, fault->expected.size);
-    bytes_put(&reader->faults, text, (size_t)raw);
+    uint64_t raw = kept ? bad->size : 0;
+    const uint64_t places[] = {fault_line, bad->start + bad->offset, line, bad->start, bad->size};
+    const Bytes *texts[] = {&fault->pointer, &fault->found, &fault->expected};
+    Bytes *to = &reader->faults;
+    bytes_integer(to, (uint64_t)bad->code, 8);
+    bytes_integer(to, bad->of_file ? 0 : reader->counts.records, 8);
+    for (int i = 0; i < 5; i++) bytes_integer(to, places[i], 8);
+    for (int i = 0; i < 3; i++) bytes_integer(to, texts[i]->size, 8);
+    bytes_integer(to, raw, 8);
+    for (int i = 0; i < 3; i++) bytes_put(to, texts[i]->data, texts[i]->size);
+    bytes_put(to, text, (size_t)raw);
 }
 
 void reader_judge(fanfold_reader *reader, uint64_t start, uint64_t size, uint64_t line) {
@@ -96,7 +91,9 @@ void reader_judge(fanfold_reader *reader, uint64_t start, uint64_t size, uint64_
     memset(end, 0, PAD);
     walk->mode = reader->mode;
     shape_forget(&reader->shape);
-    walk_explain(walk, begin, end, ++reader->serial);
+    walk->explain = 1;
+    walk_value(walk, skip_blanks(begin), end, ++reader->serial);
+    walk->explain = 0;
     shape_forget(&reader->shape);
     bad.code = walk->fault.code ? walk->fault.code : FANFOLD_SYNTAX;
     bad.offset = walk->fault.code ? (uint64_t)(walk->fault.at - begin) : 0;

@@ -2,7 +2,7 @@
 #include "inside.h"
 
 int walk_is_parsed(const Walk *walk) {
-    return walk->way && walk->excluded->marks[walk->way] & FANFOLD_PARSED && walk->mode != WALK_JUDGE &&
+    return walk->way && walk->excluded->rules.items[walk->way].marks & FANFOLD_PARSED && walk->mode != WALK_JUDGE &&
            walk->way != walk->inside.way && walk->way_is != WAY_DEEPER && walk->values <= MAX_VALUES && !walk->own;
 }
 

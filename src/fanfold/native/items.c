@@ -45,8 +45,7 @@ static int step_search(fanfold_reader *reader) {
 static void keep_first_key(fanfold_reader *reader, int of) {
     const Token *key = &reader->walk.first_key;
     if (reader->file.first_key_of || !key->at || key->size > MAX_KEY_CHARACTERS) return;
-    reader->first_key.size = 0;
-    bytes_put(&reader->first_key, key->at, key->size);
+    bytes_set(&reader->first_key, key->at, key->size);
     reader->file.first_key_of = of;
 }
 

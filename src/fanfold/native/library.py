@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fanfold.errors import MissingError
 
-ABI = 4
+ABI = 5
 PATH = Path(__file__).with_name("libfanfold.dylib" if sys.platform == "darwin" else "libfanfold.so")
 # What a call returns.
 END, HUNGRY, FULL, NO_MEMORY, WRONG_CALL, UNREADABLE = 0, 1, 2, -1, -2, -3
@@ -78,7 +78,7 @@ class Given(ctypes.Structure):
 class Counts(ctypes.Structure):
     """fanfold_counts."""
 
-    _fields_ = tuple(_of(_u64, "records bad bytes nodes unmatched"))
+    _fields_ = tuple(_of(_u64, "records bad bytes nodes unmatched settled"))
 
 
 class Facts(ctypes.Structure):
@@ -119,9 +119,7 @@ _CALLS: dict[str, tuple[object, ...]] = {
     "reader_feed": (_int, *_WINDOW),
     "reader_next": (_int, _pointer, _BYTES, _BYTES),
     "reader_learnt": (_int, _pointer, _BYTES),
-    "reader_unmatched": (_u64, _pointer, _size),
     "reader_envelopes": (_int, _pointer, _pointer, _size),
-    "reader_settled": (_u64, _pointer),
     "reader_counts": (Counts, _pointer),
     "reader_close": (None, _pointer),
     "table_open": (_int, _int, _int, ctypes.POINTER(_pointer)),

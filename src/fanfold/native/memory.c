@@ -7,10 +7,19 @@
 
 _Thread_local Memory *memory;
 
-void *memory_open(size_t size) {
+static int make_ready(Memory *handle, int (*ready)(void *, const void *), const void *by) {
+    if (setjmp((memory = handle)->exit)) return handle->answer;
+    return ready(handle, by) ? FANFOLD_FULL : FANFOLD_WRONG_CALL;
+}
+
+void *memory_open(size_t size, int (*ready)(void *, const void *), const void *by, int *answer) {
     Memory *opened = calloc(1, size);
     if (opened) opened->ring = (Block){&opened->ring, &opened->ring};
-    return opened;
+    int made = opened ? make_ready(opened, ready, by) : FANFOLD_NO_MEMORY;
+    if (answer) *answer = made;
+    if (made == FANFOLD_FULL) return opened;
+    memory_close(opened);
+    return NULL;
 }
 
 void memory_close(void *handle) {
@@ -102,6 +111,11 @@ void bytes_varint(Bytes *bytes, uint64_t number) {
     bytes->size = (size_t)(write_varint(bytes->data + bytes->size, number) - bytes->data);
 }
 
+void bytes_sized(Bytes *bytes, const uint8_t *text, size_t size) {
+    bytes_varint(bytes, size);
+    bytes_put(bytes, text, size);
+}
+
 enum { CHUNK_BYTES = 1 << 16 };
 
 struct Chunk {
@@ -121,11 +135,6 @@ uint8_t *arena_take(Arena *arena, size_t size) {
     arena->next += size;
     arena->left -= size;
     return arena->next - size;
-}
-
-void arena_give_back(Arena *arena, uint8_t *end) {
-    arena->left += (size_t)(arena->next - end);
-    arena->next = end;
 }
 
 uint8_t *arena_copy(Arena *arena, const uint8_t *from, size_t size) {

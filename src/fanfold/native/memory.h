@@ -29,8 +29,9 @@ extern _Thread_local Memory *memory;
 #define CALL_WAS_LEFT(handle) setjmp((memory = &(handle)->memory)->exit)
 _Noreturn void leave_call(int answer);
 
-/* Returns a handle of zeros whose first member is a Memory; NULL where there is no memory. */
-void *memory_open(size_t size);
+/* Opens a handle, of zeros, whose first member is a Memory. `ready` takes what it is opened by, and returns 0 where
+ * that does not fit. Returns NULL where it cannot be opened; `answer`, which may be NULL, says why. */
+void *memory_open(size_t size, int (*ready)(void *handle, const void *by), const void *by, int *answer);
 void memory_close(void *handle);
 /* Makes an array of items larger; one that is new (NULL) is all zeros. */
 void *memory_resize(void *items, size_t count, size_t item_size);
@@ -73,6 +74,12 @@ static inline void bytes_put(Bytes *bytes, const void *from, size_t size) {
     bytes->size += size;
 }
 
+/* Puts bytes in place of those that are there. */
+static inline void bytes_set(Bytes *bytes, const void *from, size_t size) {
+    bytes->size = 0;
+    bytes_put(bytes, from, size);
+}
+
 static inline void bytes_byte(Bytes *bytes, uint8_t byte) {
     bytes_room(bytes, 1);
     bytes->data[bytes->size++] = byte;
@@ -95,6 +102,8 @@ uint64_t read_integer(const uint8_t *p, size_t size);
 
 /* Varints (LEB128) of at most 10 bytes. */
 void bytes_varint(Bytes *, uint64_t);
+/* A text with its size before it, as a varint. */
+void bytes_sized(Bytes *, const uint8_t *text, size_t size);
 
 static inline uint8_t *write_varint(uint8_t *to, uint64_t number) {
     while (number >= 0x80) {
@@ -125,8 +134,6 @@ typedef struct {
 
 /* Returns `size` bytes with PAD behind them. */
 uint8_t *arena_take(Arena *, size_t size);
-/* Gives back what was taken last, from `end` on. */
-void arena_give_back(Arena *, uint8_t *end);
 uint8_t *arena_copy(Arena *, const uint8_t *from, size_t size);
 void arena_empty(Arena *);
 

@@ -38,6 +38,7 @@ void merged_clear(Merged *merged) {
     merged_element(merged, 0);
     arena_empty(&merged->texts);
     merged->missing = NULL;
+    merged->is_lacking = 0;
 }
 
 void merged_element(Merged *merged, uint32_t number) {
@@ -49,10 +50,8 @@ void merged_element(Merged *merged, uint32_t number) {
 void merged_rest(Merged *merged, uint32_t node, const Token *key, const Token *value) {
     Bytes *rest = &merged->scopes[merged->shape->nodes.items[node].scope].rest;
     bytes_varint(rest, node);
-    bytes_varint(rest, key->size);
-    bytes_put(rest, key->at, key->size);
-    bytes_varint(rest, value->size);
-    bytes_put(rest, value->at, value->size);
+    bytes_sized(rest, key->at, key->size);
+    bytes_sized(rest, value->at, value->size);
 }
 
 static uint32_t slot_of(const Value *value) { return value->slot & ~VALUE_QUOTED; }
@@ -128,11 +127,10 @@ static void put_joins(Merged *merged, uint32_t number, const Value *values, size
         int whole = make_key(merged, values, count, &join->join);
         uint64_t row = whole ? table_find(&join->view, merged->key.data, merged->key.size) : 0;
         bytes_varint(to, row);
-        join->is_lacking |= !row;
+        merged->is_lacking |= !row;
         if (row || !join->join.required || merged->missing) continue;
         merged->missing = join;
-        merged->lost.size = 0;
-        if (whole) bytes_put(&merged->lost, merged->key.data, merged->key.size);
+        bytes_set(&merged->lost, merged->key.data, whole ? merged->key.size : 0);
     }
 }
 
@@ -167,14 +165,7 @@ int merged_write(Merged *merged, uint64_t record, Bytes *to) {
     to->size = begin;
     bytes_integer(to, size, 4);
     to->size = merged->missing ? begin : begin + 4 + size;
-    int is_lacking = 0;
-    for (MergedJoin *join = merged->joins; join < merged->joins + merged->join_count; join++) {
-        join->is_lacking &= !merged->missing;
-        join->unmatched += (uint64_t)join->is_lacking;
-        is_lacking |= join->is_lacking;
-        join->is_lacking = 0;
-    }
-    merged->file_unmatched += (uint64_t)is_lacking;
+    merged->file_unmatched += (uint64_t)(merged->is_lacking && !merged->missing);
     return !merged->missing;
 }
 

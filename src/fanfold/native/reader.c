@@ -13,14 +13,12 @@ const char *fanfold_codes(void) {
 void reader_good(fanfold_reader *reader, uint64_t start, uint64_t size) {
     reader->file.last_code = 0;
     if (size > reader->file.largest) reader->file.largest = size;
-    if (reader->options.looks) {
-        if (reader->mode == WALK_LEARN) shape_keep(&reader->shape);
+    if (reader->mode == WALK_LEARN) {
+        shape_keep(&reader->shape);
     } else if (reader->options.frozen) {
         int whole = merged_row(&reader->merged, &reader->row, &reader->row_key);
         frozen_row(&reader->output, whole ? &reader->row_key : NULL, &reader->row, input_line(&reader->input, start));
-    } else if (reader->mode == WALK_LEARN) {
-        shape_keep(&reader->shape);
-    } else if (!merged_write(&reader->merged, reader->counts.records + 1, &reader->output)) {
+    } else if (!reader->options.looks && !merged_write(&reader->merged, reader->counts.records + 1, &reader->output)) {
         fault_no_match(&reader->walk.fault, &reader->shape, &reader->merged);
         reader_bad(reader, &(Bad){.code = FANFOLD_NO_MATCH, .start = start, .size = size});
         return;
@@ -52,31 +50,26 @@ int reader_following(const fanfold_reader *reader, uint64_t offset, int in_array
 
 /* The interface. */
 
-/* Takes an RFC 6901 pointer apart; 0 where it is not one. */
-static int read_pointer(fanfold_reader *reader, fanfold_bytes pointer) {
-    Bytes *step = NULL;
-    for (size_t i = 0; i < pointer.size; i++) {
-        uint8_t c = pointer.data[i];
-        if (c == '/') {
-            if (reader->step_count == MAX_DEPTH) return 0;
-            step = &reader->steps[reader->step_count++];
-            bytes_room(step, 1);
-            continue;
-        }
-        if (c == '~') {
-            c = ++i < pointer.size ? pointer.data[i] : 0;
-            if (c != '0' && c != '1') return 0;
-            c = c == '0' ? '~' : '/';
-        }
-        if (!step) return 0;
-        bytes_byte(step, c);
-    }
-    return 1;
+static int read_steps(fanfold_reader *reader) {
+    const fanfold_bytes *path = &reader->options.records_at;
+    const uint8_t *p = path->data, *end = p + path->size;
+    while (p && p < end && reader->step_count < MAX_DEPTH) p = read_step(p, end, &reader->steps[reader->step_count++]);
+    return p == end;
 }
 
-static int is_ready(fanfold_reader *reader) {
-    const fanfold_options *options = &reader->options;
-    if (!shape_open(&reader->shape, options->schema, reader->mode == WALK_LEARN, options->max_fields)) return 0;
+static int is_ready(void *handle, const void *by) {
+    fanfold_reader *reader = handle;
+    const fanfold_options *options = by;
+    int learns = options->others == FANFOLD_LEARN;
+    reader->options = *options;
+    reader->mode = learns ? WALK_LEARN : WALK_READ;
+    reader->file.state = AT_END;
+    if (options->others < FANFOLD_LEARN || options->others > FANFOLD_LEAVE || (options->frozen && learns)) return 0;
+    if (options->csv && (!options->delimiter || (options->delimiter | options->quote) > 0x7f)) return 0;
+    /* Where there is no quote, no byte is one. */
+    if (!options->quote) reader->options.quote = UINT8_MAX + 1;
+    if (options->max_record_bytes > 1u << 30) return 0;
+    if (!shape_open(&reader->shape, options->schema, learns, options->max_fields)) return 0;
     if (!merged_open(&reader->merged, &reader->shape, options)) return 0;
     if (!excluded_open(&reader->excluded, options)) return 0;
     reader->walk.shape = &reader->shape;
@@ -84,32 +77,18 @@ static int is_ready(fanfold_reader *reader) {
     reader->walk.others = (int)options->others;
     reader->walk.excluded = options->excluded_count + options->marked_count ? &reader->excluded : NULL;
     input_begin(&reader->input);
-    return read_pointer(reader, options->records_at);
+    return read_steps(reader);
 }
 
-static int open_reader(fanfold_reader *reader) { return CALL_WAS_LEFT(reader) ? 0 : is_ready(reader); }
-
 fanfold_reader *fanfold_reader_open(const fanfold_options *options) {
-    if (options->frozen && options->others == FANFOLD_LEARN) return NULL;
-    if (options->csv && (!options->delimiter || (options->delimiter | options->quote) > 0x7f)) return NULL;
-    if (options->max_record_bytes > 1u << 30 || options->others < FANFOLD_LEARN || options->others > FANFOLD_LEAVE)
-        return NULL;
-    fanfold_reader *reader = memory_open(sizeof *reader);
-    if (!reader) return NULL;
-    reader->options = *options;
-    reader->mode = options->others == FANFOLD_LEARN ? WALK_LEARN : WALK_READ;
-    reader->file.state = AT_END;
-    if (open_reader(reader)) return reader;
-    memory_close(reader);
-    return NULL;
+    return memory_open(sizeof(fanfold_reader), is_ready, options, NULL);
 }
 
 void fanfold_reader_close(fanfold_reader *reader) { memory_close(reader); }
 
 int fanfold_reader_begin(fanfold_reader *reader, const uint8_t *name, size_t size) {
     if (CALL_WAS_LEFT(reader)) return reader->memory.answer;
-    reader->name.size = 0;
-    bytes_put(&reader->name, name, size);
+    bytes_set(&reader->name, name, size);
     shape_forget(&reader->shape);
     input_begin(&reader->input);
     reader->file = (File){.document = NO_DOCUMENT};
@@ -195,14 +174,12 @@ int fanfold_reader_learnt(fanfold_reader *reader, fanfold_bytes *learnt) {
     return FANFOLD_FULL;
 }
 
-uint64_t fanfold_reader_unmatched(const fanfold_reader *reader, size_t join) {
-    return join < reader->merged.join_count ? reader->merged.joins[join].unmatched : 0;
-}
-
 fanfold_counts fanfold_reader_counts(const fanfold_reader *reader) {
     fanfold_counts counts = reader->counts;
     counts.bytes = input_end(&reader->input);
     counts.nodes = reader->shape.nodes.count - RECORD;
     counts.unmatched = reader->merged.file_unmatched;
+    counts.settled = reader->file.document == NO_DOCUMENT ? 0 : reader->file.document;
+    if (reader->file.state == AT_END) counts.settled = UINT64_MAX;
     return counts;
 }

@@ -31,12 +31,10 @@ uint64_t input_line(Input *, uint64_t offset);
 int input_hungry(Input *, uint64_t start, uint64_t most);
 
 /* Of JSON; from AT_DOCUMENT to BEHIND_VALUE in a document around the records; from AT_HEADER on of CSV. */
-/* clang-format off */
 typedef enum {
     AT_START, AT_RECORDS, AT_ITEM, BEHIND_ARRAY, AT_ELEMENT, BEHIND_ELEMENT, AT_UNEXPECTED, AT_DOCUMENT, AT_MEMBER,
     AT_VALUE, BEHIND_VALUE, IN_SEARCH, AT_HEADER, AT_LINE, IN_LONG_LINE, AT_END
 } State;
-/* clang-format on */
 
 /* How far the search for the end of a bad record is: see the rules in fanfold.h. */
 typedef struct {
@@ -108,13 +106,12 @@ struct fanfold_reader {
     Bytes ahead;     /* the envelopes of documents that were not begun when they came */
     size_t ahead_at; /* in them: the next one */
     Bytes output, faults, learnt, row, row_key, name, first_key;
-    Bytes steps[MAX_DEPTH]; /* of the pointer to the records */
+    Token steps[MAX_DEPTH]; /* of the way to the records */
     size_t step_count;
     Around around[MAX_DEPTH];
     Keys keys; /* of the objects around the records; of a header */
     LIST(CsvColumn) columns;
     LIST(Token) cells; /* of a line, as far as the header has names for them */
-    Bytes header;
 };
 
 /* A bad record, or what is wrong with the file. */
@@ -123,6 +120,7 @@ typedef struct {
     uint64_t start, size, line; /* the record; line 0: that of `start` */
     uint64_t offset;            /* of the fault, in the record */
     const char *expected;       /* NULL: what the fault of the walk says, of pointer and texts */
+    const Token *key;           /* that the pointer leads to; NULL: to the record */
     const char *raw;            /* the text of the record; NULL: it is in memory */
     int of_file;
 } Bad;
@@ -166,7 +164,7 @@ int json_begin_array(fanfold_reader *);
 int json_behind_value(fanfold_reader *);
 
 /* Begins the search for the end of a bad record, and what is said of it: 0, what its text says. */
-int search_begin(fanfold_reader *, uint64_t start, int may_key, State then);
+void search_begin(fanfold_reader *, uint64_t start, int may_key, State then);
 int search_says(fanfold_reader *, int code, const char *expected);
 /* Goes on with it: FANFOLD_HUNGRY, or FANFOLD_END with `search.at` and `search.size`. */
 int search_end(fanfold_reader *);

@@ -66,14 +66,13 @@ uint32_t shape_find(const Shape *, uint32_t parent, const Token *name);
 uint32_t shape_add(Shape *, uint32_t parent, const Token *name, int *code);
 /* Returns the node of an array's elements, which is made where there is none. */
 uint32_t shape_element(Shape *, uint32_t array);
-/* Says that the record with a number of its own holds such a value in a field. */
-static inline int shape_unseen(Shape *shape, uint32_t node, int kind, uint64_t record) {
-    uint64_t *last = &shape->facts.items[node].last[kind];
-    int unseen = *last != record;
-    *last = record;
-    return unseen;
-}
 void shape_sight(Shape *, uint32_t node, int kind, uint64_t whole, uint64_t scale);
+/* Says that the record with a number of its own holds such a value in a field. */
+static inline void shape_hold(Shape *shape, uint32_t node, int kind, uint64_t record) {
+    uint64_t *last = &shape->facts.items[node].last[kind];
+    if (*last != record) shape_sight(shape, node, kind, 0, 0);
+    *last = record;
+}
 /* The record was good: what was seen counts. It was bad: it is forgotten. */
 void shape_keep(Shape *);
 void shape_forget(Shape *);
@@ -105,8 +104,6 @@ typedef struct {
 typedef struct {
     fanfold_join join; /* its parts are slots */
     TableView view;
-    uint64_t unmatched; /* records without a row */
-    int is_lacking;     /* an element of the record has no row */
 } MergedJoin;
 
 typedef struct {
@@ -115,6 +112,7 @@ typedef struct {
     MergedJoin *joins;
     size_t scope_count, join_count;
     uint64_t file_unmatched;   /* records of the file without a row in one join at least */
+    int is_lacking;            /* an element of the record has no row in some join */
     const MergedJoin *missing; /* the first join that is required and has no row */
     Arena texts;
     Bytes key, lost; /* lost: the key of the join that is missing */
@@ -147,11 +145,15 @@ enum { HEADER_NULLS = 0, HEADER_PLAIN = 1, HEADER_QUOTED = 2 };
 enum { EXCLUDED_FIELD, EXCLUDED_KIND, EXCLUDED_ELEMENT = EXCLUDED_KIND + 3, EXCLUDED_PLACES = EXCLUDED_ELEMENT + 3 };
 enum { IS_OBJECT, IS_ARRAY, IS_SCALAR };
 
-/* The paths of the forms, and of the fields that are marked, as a tree, which the walk follows. Of each node the codes,
- * 0 where nothing is excluded, and the marks. */
+/* What holds at a path: codes, 0 where nothing is excluded, and marks. */
+typedef struct {
+    uint8_t codes[EXCLUDED_PLACES], marks;
+} Rule;
+
+/* The paths of the forms, and of the fields that are marked, as a tree, which the walk follows. */
 typedef struct {
     Keys ways;
-    uint8_t (*codes)[EXCLUDED_PLACES], *marks;
+    LIST(Rule) rules;
 } Excluded;
 
 enum { LEADS_AROUND = 8 }; /* a mark of the objects that a field lies in which stands around the records */
@@ -243,22 +245,18 @@ typedef struct {
     Bytes json;
 } Walk;
 
-/* Reads the value at `p`, the record with the number `record`.
+/* Reads the value at `p`, the record with the number `record`. Where faults are explained, nothing may follow it.
  *
  * Returns where it ends; NULL where its fault leaves that open, `fault.at` is then the end where `end` cuts it off. A
  * fault that does not is in `fault` too. */
 const uint8_t *walk_value(Walk *, const uint8_t *p, const uint8_t *end, uint64_t record);
-/* The same for a text that is to be one record and nothing else: any fault is found, with its explanation. */
-void walk_explain(Walk *, const uint8_t *p, const uint8_t *end, uint64_t record);
 
 /* For records that are not JSON: begins one, and takes a value of it, which is of such a kind, for a field. */
 void walk_begin(Walk *, const uint8_t *end, uint64_t record);
 void walk_take(Walk *, uint32_t node, int kind, const Token *, const uint8_t *at);
-/* The same for a text without escapes, null where it is nowhere, of a field of the record, which may have no node. */
-void walk_take_text(Walk *, uint32_t node, const Token *name, const Token *text, const uint8_t *at);
-
-/* The same for one that holds JSON. */
-void walk_parse_text(Walk *, uint32_t node, const Token *name, const Token *text, const uint8_t *at);
+/* The same for a text without escapes, null where it is nowhere, of the key in `levels[0]`, which may have no node; it
+ * is read as JSON where it holds that. */
+void walk_take_text(Walk *, uint32_t node, const Token *text, const uint8_t *at, int is_parsed);
 
 /* Takes for the record that begins what its file gives; finds such a field by its key; and checks that a value which
  * the record has itself (null where it is nowhere) is the same. */
@@ -287,6 +285,8 @@ const uint8_t *walk_unexpected(Walk *, const uint8_t *at, const char *expected);
 
 /* Begins the texts of a fault: no pointer, nothing found, and what was expected. */
 void fault_begin(Fault *, const char *expected);
+/* Adds a key, without escapes, to the pointer. */
+void fault_step(Fault *, const Token *key);
 /* Keeps the word at `at` as what was found: up to 20 bytes, to the next blank, comma, colon, bracket or quote; one at
  * least. Of a text, its quotes belong to it. */
 void fault_found(Fault *, const uint8_t *at, const uint8_t *end);

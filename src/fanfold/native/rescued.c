@@ -25,7 +25,7 @@ static void add(fanfold_rows *rows, uint32_t object, Rescued field) {
 }
 
 /* Reads the fields of an element; 0 where they are damaged. */
-static int read_fields(fanfold_rows *rows, const Cell *rest) {
+static int read_fields(fanfold_rows *rows, const Token *rest) {
     const uint8_t *p = rest->at, *end = p + rest->size;
     while (p < end) {
         uint64_t node, size;
@@ -70,10 +70,10 @@ int write_rescued(fanfold_rows *rows) {
     ADD(rows->rescued, (Rescued){0});
     for (size_t i = 0; i <= rows->deepest; i++) {
         const RowLevel *level = &rows->levels[i];
-        const Cell *rest = &level->cells[rows_slots(rows, level->scope) - 1];
+        const Token *rest = &level->cells[rows_slots(rows, level->scope) - 1];
         if (!level->elsewhere && rest->at && !read_fields(rows, rest)) return 0;
     }
     if (rows->rescued.count > 1) write_object(rows, RECORD);
-    rows->own[FROM_RESCUED] = (Cell){rows->rest.size ? rows->rest.data : NULL, rows->rest.size, 1};
+    rows->own[FROM_RESCUED] = (Token){rows->rest.size ? rows->rest.data : NULL, rows->rest.size, QUOTED};
     return 1;
 }

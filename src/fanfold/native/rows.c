@@ -3,43 +3,33 @@
 
 /* Opening. */
 
-/* Finds the level of a scope; NULL where it is not in the chain. */
-static RowLevel *level_of(fanfold_rows *rows, uint32_t scope) {
-    for (RowLevel *level = rows->levels; level < rows->levels + rows->depth; level++)
-        if (level->scope == scope) return level;
-    return NULL;
-}
-
-/* Returns the cell that a column has its value in; NULL where there is none. */
-static const Cell *cell_of(fanfold_rows *rows, const fanfold_column *column) {
-    if (column->kind == FROM_SLOT) {
-        const RowLevel *level = level_of(rows, column->scope);
-        return level && column->slot < rows_slots(rows, column->scope) ? &level->cells[column->slot] : NULL;
+/* Returns the cell that a column has its value in, and the scope that it changes with; NULL where there is none. */
+static const Token *cell_of(fanfold_rows *rows, const fanfold_column *column, uint32_t *scope) {
+    const fanfold_wanted *wanted = &rows->wanted;
+    int is_joined = column->kind == FROM_JOIN && column->scope < wanted->join_count;
+    RowJoin *join = is_joined ? &rows->joins[column->scope] : NULL;
+    if (!join && column->kind != FROM_SLOT) {
+        int is_there = column->kind < OWN_CELLS && column->kind != FROM_JOIN;
+        *scope = 0;
+        rows->counts_items |= column->kind == FROM_ITEM;
+        return is_there && (column->kind != FROM_RESCUED || wanted->rescue) ? &rows->own[column->kind] : NULL;
     }
-    if (column->kind == FROM_JOIN) {
-        const RowJoin *join = column->scope < rows->join_count ? &rows->joins[column->scope] : NULL;
-        return join && level_of(rows, join->scope) && column->slot < join->count ? &join->cells[column->slot] : NULL;
-    }
-    rows->counts_items |= column->kind == FROM_ITEM;
-    return column->kind < OWN_CELLS && (column->kind != FROM_RESCUED || rows->rescue) ? &rows->own[column->kind] : NULL;
-}
-
-/* Says whether a column is the same in all elements of the innermost scope. */
-static int is_above(const fanfold_rows *rows, const fanfold_column *column) {
-    uint32_t scope = column->kind == FROM_SLOT   ? column->scope
-                     : column->kind == FROM_JOIN ? rows->joins[column->scope].scope
-                                                 : 0;
-    return column->kind != FROM_ITEM && column->kind != FROM_RESCUED && scope != rows->levels[rows->depth - 1].scope;
+    size_t level = 0;
+    *scope = join ? join->scope : column->scope;
+    while (level < wanted->chain_size && rows->levels[level].scope != *scope) level++;
+    if (level == wanted->chain_size || column->slot >= (join ? join->count : rows_slots(rows, *scope))) return NULL;
+    return &(join ? join->cells : rows->levels[level].cells)[column->slot];
 }
 
 /* Opens the joins: of the rows of each, the slots up to the last one that is asked for are read. */
-static int open_joins(fanfold_rows *rows, const fanfold_wanted *wanted) {
-    rows->joins = memory_take(rows->join_count, sizeof *rows->joins);
-    for (size_t i = 0; i < rows->join_count; i++) {
+static int open_joins(fanfold_rows *rows) {
+    const fanfold_wanted *wanted = &rows->wanted;
+    rows->joins = memory_take(wanted->join_count, sizeof *rows->joins);
+    for (size_t i = 0; i < wanted->join_count; i++) {
         RowJoin *join = &rows->joins[i];
         const fanfold_table *table = wanted->joins[i].table;
         *join = (RowJoin){.scope = wanted->joins[i].scope, .view = {.table = table, .least = ROW_BYTES}};
-        for (size_t column = 0; column < rows->column_count; column++) {
+        for (size_t column = 0; column < wanted->column_count; column++) {
             const fanfold_column *of = &wanted->columns[column];
             if (of->kind == FROM_JOIN && of->scope == i && join->count <= of->slot) join->count = (size_t)of->slot + 1;
         }
@@ -49,12 +39,17 @@ static int open_joins(fanfold_rows *rows, const fanfold_wanted *wanted) {
     return 1;
 }
 
-static int is_ready(fanfold_rows *rows, const fanfold_wanted *wanted) {
+static int is_ready(void *handle, const void *by) {
+    fanfold_rows *rows = handle;
+    const fanfold_wanted *wanted = by;
     const Shape *shape = &rows->shape;
+    rows->wanted = *wanted;
+    rows->is_plain = wanted->delimiter == ',' && !wanted->null.size && !wanted->escape_formulas;
+    if (!wanted->chain_size || wanted->chain_size > MAX_DEPTH) return 0;
     if (!shape_open(&rows->shape, wanted->schema, 0, UINT64_MAX)) return 0;
     rows->rescued_first = memory_take(shape->nodes.count, sizeof *rows->rescued_first);
     rows->rescued_last = memory_take(shape->nodes.count, sizeof *rows->rescued_last);
-    for (size_t i = 0; i < rows->depth; i++) {
+    for (size_t i = 0; i < wanted->chain_size; i++) {
         RowLevel *level = &rows->levels[i];
         level->scope = wanted->chain[i].scope;
         level->elsewhere = wanted->chain[i].elsewhere;
@@ -62,42 +57,28 @@ static int is_ready(fanfold_rows *rows, const fanfold_wanted *wanted) {
         if (i && shape->scopes.items[level->scope].parent != wanted->chain[i - 1].scope) return 0;
         level->cells = memory_take(rows_slots(rows, level->scope), sizeof *level->cells);
     }
-    if (!open_joins(rows, wanted)) return 0;
-    rows->columns = memory_take(rows->column_count, sizeof *rows->columns);
-    for (size_t i = 0; i < rows->column_count; i++) {
+    if (!open_joins(rows)) return 0;
+    uint32_t innermost = rows->levels[wanted->chain_size - 1].scope;
+    rows->columns = memory_take(wanted->column_count, sizeof *rows->columns);
+    for (size_t i = 0; i < wanted->column_count; i++) {
         const fanfold_column *column = &wanted->columns[i];
-        rows->columns[i] = (RowColumn){.cell = cell_of(rows, column)};
-        if (!rows->columns[i].cell || column->type >= FANFOLD_TYPES) return 0;
-        if (rows->prefix_columns == i) rows->prefix_columns += (size_t)is_above(rows, column);
+        uint32_t scope;
+        rows->columns[i] = (RowColumn){.cell = cell_of(rows, column, &scope)};
         rows->columns[i].type = (Type){column->type, column->precision, column->scale};
-        bytes_put(&rows->columns[i].name, column->name.data, rows->as_arrow ? column->name.size : 0);
+        if (!rows->columns[i].cell || column->type >= FANFOLD_TYPES) return 0;
+        int is_above = column->kind != FROM_ITEM && column->kind != FROM_RESCUED && scope != innermost;
+        if (rows->prefix_columns == i) rows->prefix_columns += (size_t)is_above;
+        bytes_put(&rows->columns[i].name, column->name.data, wanted->as_arrow ? column->name.size : 0);
         bytes_byte(&rows->columns[i].name, 0);
     }
-    bytes_put(&rows->null, wanted->null.data, wanted->null.size);
     bytes_room(&rows->input, 1);
     bytes_room(&rows->file, 1);
-    rows->own[FROM_FILE] = (Cell){rows->file.data, 0, 1};
+    rows->own[FROM_FILE] = (Token){rows->file.data, 0, QUOTED};
     return 1;
 }
 
-static int open_rows(fanfold_rows *rows, const fanfold_wanted *wanted) {
-    return CALL_WAS_LEFT(rows) ? 0 : is_ready(rows, wanted);
-}
-
 fanfold_rows *fanfold_rows_open(const fanfold_wanted *wanted) {
-    fanfold_rows *rows = wanted->chain_size && wanted->chain_size <= MAX_DEPTH ? memory_open(sizeof *rows) : NULL;
-    if (!rows) return NULL;
-    rows->rescue = wanted->rescue != 0;
-    rows->as_arrow = wanted->as_arrow != 0;
-    rows->delimiter = (uint8_t)wanted->delimiter;
-    rows->escape_formulas = wanted->escape_formulas != 0;
-    rows->is_plain = rows->delimiter == ',' && !wanted->null.size && !rows->escape_formulas;
-    rows->join_count = wanted->join_count;
-    rows->depth = wanted->chain_size;
-    rows->column_count = wanted->column_count;
-    if (open_rows(rows, wanted)) return rows;
-    memory_close(rows);
-    return NULL;
+    return memory_open(sizeof(fanfold_rows), is_ready, wanted, NULL);
 }
 
 void fanfold_rows_close(fanfold_rows *rows) { memory_close(rows); }
@@ -105,47 +86,47 @@ void fanfold_rows_close(fanfold_rows *rows) { memory_close(rows); }
 /* Writing. */
 
 /* Says whether a spreadsheet would run a text. */
-static int is_formula(const Cell *cell) {
-    Token text = {cell->at, cell->size, 0};
-    int is_infinity = text.size == 9 && !memcmp(text.at, "-Infinity", 9);
-    return text.size && text.at[0] && strchr("=+-@\t\r", text.at[0]) && !is_infinity && !is_number(&text);
+static int is_formula(const Token *text) {
+    int is_infinity = text->size == 9 && !memcmp(text->at, "-Infinity", 9);
+    return text->size && text->at[0] && strchr("=+-@\t\r", text->at[0]) && !is_infinity && !is_number(text);
 }
 
 /* Returns a cell as a form of CSV has it that is not the plain one; `escaped` says whether a ' stands before it. */
-static Cell cell_in_form(const fanfold_rows *rows, const Cell *cell, int *escaped) {
+static Token cell_in_form(const fanfold_rows *rows, const Token *cell, int *escaped) {
+    const fanfold_wanted *wanted = &rows->wanted;
+    const fanfold_bytes *null = &wanted->null;
     *escaped = 0;
-    if (!cell->at) return (Cell){rows->null.data, rows->null.size, 0};
-    Cell made = {cell->at, cell->size, !cell->size};
-    *escaped = rows->escape_formulas && is_formula(cell);
-    for (size_t i = 0; i < made.size && !made.quoted; i++) {
-        uint8_t c = made.at[i];
-        made.quoted = c == rows->delimiter || c == '"' || c == '\n' || c == '\r' || c == '#';
+    if (!cell->at) return (Token){null->data, null->size, 0};
+    *escaped = wanted->escape_formulas && is_formula(cell);
+    int quoted = !cell->size;
+    for (size_t i = 0; i < cell->size && !quoted; i++) {
+        uint8_t c = cell->at[i];
+        quoted = c == wanted->delimiter || c == '"' || c == '\n' || c == '\r' || c == '#';
     }
     size_t begin = (size_t)*escaped;
     /* An empty text has its quotes already; a text for null may have no bytes to point to. */
-    if (!made.quoted && rows->null.size == made.size + begin && (!begin || rows->null.data[0] == '\'') &&
-        !memcmp(rows->null.data + begin, made.at, made.size))
-        made.quoted = 1;
-    return made;
+    if (!quoted && null->size == cell->size + begin && (!begin || null->data[0] == '\'') &&
+        !memcmp(null->data + begin, cell->at, cell->size))
+        quoted = 1;
+    return (Token){cell->at, cell->size, quoted ? QUOTED : 0};
 }
 
 /* Writes a cell, and what stands behind it. */
-static void put_cell(fanfold_rows *rows, const Cell *of, uint8_t behind) {
+static void put_cell(fanfold_rows *rows, const Token *of, uint8_t behind) {
     Bytes *to = &rows->output;
     int escaped = 0;
-    Cell made, *cell = &made;
-    made = rows->is_plain ? *of : cell_in_form(rows, of, &escaped);
-    size_t size = cell->at ? cell->size : 0;
+    Token cell = rows->is_plain ? *of : cell_in_form(rows, of, &escaped);
+    size_t size = cell.at ? cell.size : 0;
     bytes_room(to, 2 * size + 4);
     uint8_t *p = to->data + to->size;
-    if (escaped && !cell->quoted) *p++ = '\'';
-    if (size && !cell->quoted) p = copy(p, cell->at, size);
-    if (cell->at && cell->quoted) {
+    if (escaped && !(cell.marks & QUOTED)) *p++ = '\'';
+    if (size && !(cell.marks & QUOTED)) p = copy(p, cell.at, size);
+    if (cell.at && cell.marks & QUOTED) {
         *p++ = '"';
         if (escaped) *p++ = '\'';
         for (size_t i = 0; i < size; i++) {
-            if (cell->at[i] == '"') *p++ = '"';
-            *p++ = cell->at[i];
+            if (cell.at[i] == '"') *p++ = '"';
+            *p++ = cell.at[i];
         }
         *p++ = '"';
     }
@@ -155,15 +136,16 @@ static void put_cell(fanfold_rows *rows, const Cell *of, uint8_t behind) {
 
 static void write_row(fanfold_rows *rows) {
     Bytes *output = &rows->output;
-    size_t begin = output->size, i = 0;
+    size_t begin = output->size, i = 0, count = rows->wanted.column_count;
+    uint8_t delimiter = (uint8_t)rows->wanted.delimiter;
     if (rows->is_sibling && rows->prefix_size) {
         bytes_room(output, rows->prefix_size);
         copy(output->data + begin, output->data + rows->prefix_begin, rows->prefix_size);
         output->size += rows->prefix_size;
         i = rows->prefix_columns;
     }
-    for (; i < rows->column_count; i++) {
-        put_cell(rows, rows->columns[i].cell, i + 1 < rows->column_count ? rows->delimiter : '\n');
+    for (; i < count; i++) {
+        put_cell(rows, rows->columns[i].cell, i + 1 < count ? delimiter : '\n');
         if (i + 1 == rows->prefix_columns) rows->prefix_size = output->size - begin;
     }
     rows->prefix_begin = begin;
@@ -181,7 +163,7 @@ static int write_on(fanfold_rows *rows) {
             rows->end = NULL;
         } else if (rows->end && rows->has_row) {
             rows->count++;
-            if (!rows->as_arrow)
+            if (!rows->wanted.as_arrow)
                 write_row(rows);
             else if (!arrow_put(rows))
                 return FANFOLD_WRONG_CALL;

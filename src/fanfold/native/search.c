@@ -15,7 +15,7 @@ static uint64_t first_look(const fanfold_reader *reader, uint64_t start, uint64_
     return least(least(look, credit), most);
 }
 
-int search_begin(fanfold_reader *reader, uint64_t start, int may_key, State then) {
+void search_begin(fanfold_reader *reader, uint64_t start, int may_key, State then) {
     Search *search = &reader->search;
     Input *input = &reader->input;
     const uint8_t *p = input_byte(input, start), *first = input->bytes.data, *line = p;
@@ -33,7 +33,6 @@ int search_begin(fanfold_reader *reader, uint64_t start, int may_key, State then
     search->may_key = may_key && reader->file.first_key_of && !search->own_line;
     search->horizon = start + first_look(reader, start, search->own_line ? LINE_LOOK_BYTES : LOOK_BYTES);
     reader->file.state = IN_SEARCH;
-    return FANFOLD_FULL;
 }
 
 int search_says(fanfold_reader *reader, int code, const char *expected) {

@@ -134,9 +134,16 @@ static int make_index(fanfold_table *table) {
     return number == table->row_count + 1;
 }
 
+typedef struct {
+    int file, with_index;
+} Opened;
+
 /* Reads the tail, and the whole file where it is small; 0 where it is not a frozen table. */
-static int load(fanfold_table *table, int with_index) {
+static int is_ready(void *handle, const void *by) {
+    fanfold_table *table = handle;
+    const Opened *opened = by;
     uint8_t head[HEAD_BYTES], tail[TAIL_BYTES];
+    table->file = opened->file;
     off_t size = lseek(table->file, 0, SEEK_END);
     if (size < 0) leave_call(FANFOLD_UNREADABLE);
     table->size = (uint64_t)size;
@@ -156,22 +163,12 @@ static int load(fanfold_table *table, int with_index) {
         read_file(table, data, table->size, 0);
         table->data = data;
     }
-    return !with_index || make_index(table);
-}
-
-static int open_table(fanfold_table *table, int with_index) {
-    if (CALL_WAS_LEFT(table)) return table->memory.answer;
-    return load(table, with_index) ? FANFOLD_FULL : FANFOLD_WRONG_CALL;
+    return !opened->with_index || make_index(table);
 }
 
 int fanfold_table_open(int file, int with_index, fanfold_table **opened) {
-    fanfold_table *table = *opened = memory_open(sizeof *table);
-    if (!table) return FANFOLD_NO_MEMORY;
-    table->file = file;
-    int answer = open_table(table, with_index);
-    if (answer == FANFOLD_FULL) return answer;
-    fanfold_table_close(table);
-    *opened = NULL;
+    int answer;
+    *opened = memory_open(sizeof **opened, is_ready, &(Opened){file, with_index}, &answer);
     return answer;
 }
 

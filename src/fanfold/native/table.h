@@ -1,5 +1,11 @@
 /* The rows of a frozen reference: in memory where its file is small, else in the file; found by the text of their key.
- */
+ *
+ * FROZEN TABLES (what a reader writes with `frozen`, of one file; a join reads it): "FANFOLD" and a byte 1; the rows;
+ * u64 their number, u64 the slots of each, u64 the size of the file, little-endian; and again "FANFOLD" and a byte 1.
+ *
+ * A row: the size of what follows as a varint; its line in the file that it was read from; 0 where a part of its key is
+ * null, else 1 plus the size of the key; the key; the slots of scope 0. Its place is the offset of its first byte. The
+ * key is the text of the value with key 1, or where there are several, each with its size before it as a varint. */
 #pragma once
 
 #include "fanfold.h"

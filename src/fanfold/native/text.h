@@ -20,6 +20,14 @@ typedef struct {
     unsigned marks;
 } Token;
 
+static inline int is_same(const Token *one, const Token *other) {
+    return one->size == other->size && !memcmp(one->at, other->at, one->size);
+}
+
+/* Reads the next text of several, each with its size before it (u32, little-endian), at `p`; returns what follows, or
+ * NULL where there is none before `end`. */
+const uint8_t *read_step(const uint8_t *p, const uint8_t *end, Token *text);
+
 /* What is wrong in a text, and where first; `code` is 0 where nothing is. */
 typedef struct {
     int code;

@@ -4,14 +4,25 @@
 
 #include "text.h"
 
-/* Says whether a text begins like a pattern, in which 0 stands for any digit. */
-static int begins(const uint8_t *p, const uint8_t *end, const char *pattern) {
-    for (; *pattern; pattern++, p++)
-        if (p >= end || (*pattern == '0' ? !is_digit(*p) : *p != (uint8_t)*pattern)) return 0;
-    return 1;
-}
+/* The numbers that a text says, by the letters that stand for their digits. */
+typedef int Numbers['z' + 1];
 
-static int two(const uint8_t *p) { return (p[0] - '0') * 10 + p[1] - '0'; }
+/* Reads the first form that the text at `p` begins with. A small letter stands for a digit of its number, anything else
+ * for itself, in any letter case. Returns what follows, or NULL. */
+static const uint8_t *read_form(const uint8_t *p, const uint8_t *end, const char *const *forms, Numbers numbers) {
+    for (; *forms; forms++) {
+        const char *form = *forms;
+        const uint8_t *q = p;
+        memset(numbers, 0, sizeof(Numbers));
+        for (; *form && q < end; form++, q++) {
+            int is_number = *form >= 'a' && *form <= 'z';
+            if (is_number ? !is_digit(*q) : *q != *form && *q != (*form | 0x20)) break;
+            if (is_number) numbers[(int)*form] = numbers[(int)*form] * 10 + *q - '0';
+        }
+        if (!*form) return q;
+    }
+    return NULL;
+}
 
 /* Days are counted from 0000-03-01: a leap day ends its year. */
 enum { EPOCH = 719468, DAYS_OF_4_CENTURIES = 146097 };
@@ -33,66 +44,55 @@ static Day day_at(int64_t number) {
     return (Day){year, (month + 2) % 12 + 1, of_year - (153 * month + 2) / 5 + 1};
 }
 
-/* Reads `2026-01-02`, `20260102`, `2026-W01-5`, `2026W015`, `2026-002` or `2026002`; returns what follows, or NULL. */
+/* Reads a day of a month, of a week or of a year; returns what follows, or NULL. */
 static const uint8_t *read_date(const uint8_t *p, const uint8_t *end, int64_t *number) {
-    if (!begins(p, end, "0000")) return NULL;
-    int year = two(p) * 100 + two(p + 2), dash = begins(p + 4, end, "-");
-    if (!year) return NULL;
-    p += 4 + dash;
-    if (begins(p, end, dash ? "W00-0" : "W000") || begins(p, end, dash ? "w00-0" : "w000")) {
+    static const char *const forms[] = {"yyyy-mm-dd", "yyyymmdd", "yyyy-Www-k", "yyyyWwwk",
+                                        "yyyy-nnn",   "yyyynnn",  NULL};
+    Numbers found;
+    if (!(p = read_form(p, end, forms, found)) || !found['y']) return NULL;
+    int year = found['y'], month = found['m'], weekday = found['k'], is_day;
+    if (month) {
+        *number = day_of(year, month, found['d']);
+        is_day = month <= 12 && found['d'] && day_at(*number).month == month;
+    } else if (found['w']) {
         /* Week 1 has the 4th of January; 0000-03-01 was a Wednesday. A week is of the year that its Thursday is in. */
-        int64_t fourth = day_of(year, 1, 4), monday = fourth - (fourth + 2) % 7 + 7 * (two(p + 1) - 1);
-        int weekday = p[3 + dash] - '0';
+        int64_t fourth = day_of(year, 1, 4), monday = fourth - (fourth + 2) % 7 + 7 * (found['w'] - 1);
         *number = monday + weekday - 1;
-        return day_at(monday + 3).year == year && weekday >= 1 && weekday <= 7 ? p + 4 + dash : NULL;
+        is_day = day_at(monday + 3).year == year && weekday >= 1 && weekday <= 7;
+    } else {
+        *number = day_of(year, 1, 1) + found['n'] - 1;
+        is_day = day_at(*number).year == year;
     }
-    if (begins(p, end, dash ? "00-00" : "0000")) {
-        int month = two(p), day = two(p + 2 + dash);
-        if (month < 1 || month > 12) return NULL;
-        *number = day_of(year, month, day);
-        return day && day_at(*number).month == month ? p + 4 + dash : NULL;
-    }
-    if (!begins(p, end, "000")) return NULL;
-    *number = day_of(year, 1, 1) + two(p) * 10 + p[2] - '0' - 1;
-    return day_at(*number).year == year ? p + 3 : NULL;
+    return is_day ? p : NULL;
 }
 
-/* Reads `09`, `09:15`, `09:15:00.678` and the same without colons; `24:00` is the end of the day. Returns what follows,
- * or NULL. The fraction has no zeros at its end. */
+static const char *const clocks[] = {"hh:mm:ss", "hhmmss", "hh:mm", "hhmm", "hh", NULL};
+static const char *const *const zones = clocks + 2;
+enum { WITH_SECONDS = 6 };
+
+/* Reads a time of day and a fraction of its second; `24:00` is the end of the day. Returns what follows, or NULL. The
+ * fraction has no zeros at its end. */
 static const uint8_t *read_clock(const uint8_t *p, const uint8_t *end, int *seconds, Token *fraction) {
-    if (!begins(p, end, "00")) return NULL;
-    int hour = two(p), minute = 0, second = 0, colon = begins(p + 2, end, ":");
-    p += 2;
-    if (begins(p + colon, end, "00")) {
-        minute = two(p += colon);
-        p += 2;
-        if (begins(p, end, colon ? ":00" : "00")) {
-            second = two(p += colon);
-            p += 2;
-            if (begins(p, end, ".0") || begins(p, end, ",0"))
-                for (fraction->at = ++p; p < end && is_digit(*p); p++)
-                    if (*p != '0') fraction->size = (size_t)(p - fraction->at) + 1;
-        }
-    }
-    *seconds = (hour * 60 + minute) * 60 + second;
-    int is_in_day = hour < 24 || (*seconds == 24 * 3600 && !fraction->size);
+    Numbers found;
+    const uint8_t *begin = p;
+    if (!(p = read_form(p, end, clocks, found))) return NULL;
+    if (p - begin >= WITH_SECONDS && end - p > 1 && (*p == '.' || *p == ',') && is_digit(p[1]))
+        for (fraction->at = ++p; p < end && is_digit(*p); p++)
+            if (*p != '0') fraction->size = (size_t)(p - fraction->at) + 1;
+    *seconds = (found['h'] * 60 + found['m']) * 60 + found['s'];
+    int is_in_day = found['h'] < 24 || (*seconds == 24 * 3600 && !fraction->size);
     /* What a microsecond does not hold, and a leap second, would be lost. */
-    return is_in_day && minute < 60 && second < 60 && fraction->size <= 6 ? p : NULL;
+    return is_in_day && found['m'] < 60 && found['s'] < 60 && fraction->size <= 6 ? p : NULL;
 }
 
 /* Reads `Z`, `+01`, `+0130` or `+01:30`; returns what follows, or NULL. */
 static const uint8_t *read_zone(const uint8_t *p, const uint8_t *end, int *seconds) {
-    if (begins(p, end, "Z") || begins(p, end, "z")) return p + 1;
-    int west = begins(p, end, "-00"), minutes = 0;
-    if ((!west && !begins(p, end, "+00")) || two(p + 1) > 23) return NULL;
-    int hours = two(p + 1);
-    p += 3;
-    if (p < end) {
-        p += *p == ':';
-        if (!begins(p, end, "00") || (minutes = two(p)) > 59) return NULL;
-        p += 2;
-    }
-    *seconds += (west ? 1 : -1) * (hours * 60 + minutes) * 60;
+    Numbers found;
+    if (p == end) return NULL;
+    if (*p == 'Z' || *p == 'z') return p + 1;
+    int sign = *p == '-' ? 1 : *p == '+' ? -1 : 0;
+    if (!sign || !(p = read_form(p + 1, end, zones, found)) || found['h'] > 23 || found['m'] > 59) return NULL;
+    *seconds += sign * (found['h'] * 60 + found['m']) * 60;
     return p;
 }
 

@@ -27,7 +27,6 @@ static void refuse(Walk *walk, uint32_t number, const uint8_t *at) {
 Token walk_decoded(Walk *walk, const Token *text) {
     if (!(text->marks & ESCAPED)) return *text;
     uint8_t *to = arena_take(&walk->merged->texts, text->size), *end = decode_text(text, to);
-    arena_give_back(&walk->merged->texts, end);
     return (Token){to, (size_t)(end - to), text->marks & ~(unsigned)ESCAPED};
 }
 
@@ -40,7 +39,7 @@ static void learn(Walk *walk, uint32_t node, int kind, const Token *token) {
         const uint64_t *most = shape->facts.items[node].counts;
         if (whole > most[MOST_WHOLE] || scale > most[MOST_SCALE]) shape_sight(shape, node, KINDS, whole, scale);
     }
-    if (shape_unseen(shape, node, kind, walk->record)) shape_sight(shape, node, kind, 0, 0);
+    shape_hold(shape, node, kind, walk->record);
 }
 
 void walk_take(Walk *walk, uint32_t number, int kind, const Token *token, const uint8_t *at) {
@@ -80,29 +79,26 @@ static Token as_json(Walk *walk, const Token *text) {
     return (Token){arena_copy(&walk->merged->texts, walk->json.data, walk->json.size), walk->json.size, QUOTED};
 }
 
-void walk_parse_text(Walk *walk, uint32_t number, const Token *name, const Token *text, const uint8_t *at) {
-    if (!number && walk->others == FANFOLD_RESCUE) {
-        Token key = as_json(walk, name);
+void walk_take_text(Walk *walk, uint32_t number, const Token *text, const uint8_t *at, int is_parsed) {
+    const Node *node = &walk->shape->nodes.items[number];
+    int is_rescued = !number && walk->others == FANFOLD_RESCUE;
+    if (!number && walk->others == FANFOLD_REFUSE && text->at) walk_crowded(walk, at);
+    if (is_rescued) {
+        Token key = as_json(walk, &walk->levels[0].key);
         walk->rescued = (Token){key.at + 1, key.size - 2, 0};
         walk->rescue = RECORD;
     }
-    if (!number && walk->others == FANFOLD_REFUSE) walk_crowded(walk, at);
-    walk_text(walk, number, text, at, at);
-}
-
-void walk_take_text(Walk *walk, uint32_t number, const Token *name, const Token *text, const uint8_t *at) {
-    const Node *node = &walk->shape->nodes.items[number];
-    if (!number && walk->others == FANFOLD_RESCUE) {
-        Token key = as_json(walk, name), value = {(const uint8_t *)"null", 4, 0};
-        if (text->at) value = as_json(walk, text);
-        merged_rest(walk->merged, RECORD, &(Token){key.at + 1, key.size - 2, 0}, &value);
+    if (is_parsed) {
+        walk_text(walk, number, text, at, at);
+    } else if (is_rescued) {
+        Token value = text->at ? as_json(walk, text) : (Token){(const uint8_t *)"null", 4, 0};
+        merged_rest(walk->merged, RECORD, &walk->rescued, &value);
+        walk->rescue = OPAQUE;
     } else if (node->kind == FANFOLD_VALUE && node->type.base == FANFOLD_JSON && text->at) {
         Token value = as_json(walk, text);
         if (walk->mode == WALK_READ) merged_value(walk->merged, node->scope, node->slot, &value);
     } else if (number) {
         walk_take(walk, number, text->at ? KIND_TEXT : KIND_NULL, text, at);
-    } else if (text->at && walk->others == FANFOLD_REFUSE) {
-        walk_crowded(walk, at);
     }
 }
 
@@ -133,7 +129,6 @@ void walk_end_capture(Walk *walk, const uint8_t *end) {
         uint8_t *to = arena_take(&walk->merged->texts, before + (size_t)(end - walk->captured));
         if (before) memcpy(to, walk->piece.data, before);
         Token text = {to, (size_t)(compact_json(walk->captured, end, to + before) - to), 0};
-        arena_give_back(&walk->merged->texts, to + text.size);
         if (needs_quotes(text.at, text.size)) text.marks = QUOTED;
         if (walk->rescue)
             merged_rest(walk->merged, walk->rescue, &walk->rescued, &text);

@@ -227,7 +227,7 @@ const uint8_t *walk_members(Walk *walk, const uint8_t *p, uint32_t number) {
     for (;;) {
         if (++walk->values == MAX_VALUES + 1)
             walk_fault(walk, FANFOLD_TOO_MANY_VALUES, p, "at most 1,000,000 values in a record");
-        int opens = *p == '{' || *p == '[', marks = walk->way ? walk->excluded->marks[walk->way] : 0;
+        int opens = *p == '{' || *p == '[', marks = walk->way ? walk->excluded->rules.items[walk->way].marks : 0;
         const uint8_t *at = p;
         if (marks & FANFOLD_SINGLE && *p != '[' && *p != 'n' && (*p != '"' || !walk_is_parsed(walk)))
             number = walk_only(walk, number);
@@ -273,22 +273,12 @@ const uint8_t *walk_whole(Walk *walk, const uint8_t *p) {
 }
 
 const uint8_t *walk_value(Walk *walk, const uint8_t *p, const uint8_t *end, uint64_t record) {
-    const uint8_t *begin = p;
+    const uint8_t *begin = p, *behind;
     walk_begin(walk, end, record);
-    p = walk_whole(walk, p);
-    if (p && *begin != '{') walk_fault(walk, FANFOLD_NOT_AN_OBJECT, p, "an object");
-    if (p) walk_envelope(walk, begin);
+    if (!(p = walk_whole(walk, p))) return NULL;
+    if (walk->explain && (behind = skip_blanks(p)) < end)
+        walk_stop(walk, FANFOLD_TRAILING_GARBAGE, behind, "the end of the record");
+    if (*begin != '{') walk_fault(walk, FANFOLD_NOT_AN_OBJECT, begin, "an object");
+    walk_envelope(walk, begin);
     return p;
-}
-
-void walk_explain(Walk *walk, const uint8_t *p, const uint8_t *end, uint64_t record) {
-    walk->explain = 1;
-    walk_begin(walk, end, record);
-    const uint8_t *start = skip_blanks(p);
-    p = walk_whole(walk, start);
-    walk->depth = 0;
-    if (p && (p = skip_blanks(p)) < end) walk_stop(walk, FANFOLD_TRAILING_GARBAGE, p, "the end of the record");
-    if (p && *start != '{') walk_fault(walk, FANFOLD_NOT_AN_OBJECT, start, "an object");
-    if (p) walk_envelope(walk, start);
-    walk->explain = 0;
 }

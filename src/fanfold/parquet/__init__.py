@@ -1,6 +1,5 @@
 """Parquet that comes in, read byte by byte: `fields` and `windows` are all that others need."""
 
 from fanfold.parquet.records import fields, windows
-from fanfold.parquet.schema import Columns
 
-__all__ = ["Columns", "fields", "windows"]
+__all__ = ["fields", "windows"]

@@ -114,7 +114,7 @@ class ParquetFile:
         for number, kind in takewhile(lambda field: field[0] != GROUPS, reader.fields()):
             said[number] = reader.value(kind)
         self.root, self._described = schema(said[2]), reader.items()
-        self.columns = columns(self.root, said[3])
+        self.records, self.seen = said[3], columns(self.root, said[3])
         # Columns do not lie on each other: more bytes than there are would be read for ever.
         self._held, self._left, self._budget = 0, self._end, max(BOMB_VALUES, BOMB_RATIO * self._end)
         self._content = max(BOMB_BYTES, BOMB_RATIO * self._end)
@@ -129,7 +129,7 @@ class ParquetFile:
                 elsewhere, or is not read; entries are not as many as the footer says, or a bomb; or the pages have no
                 room in memory.
         """
-        left, nodes = self.columns.records, list(_leaves(self.root))
+        left, nodes = self.records, list(_leaves(self.root))
         for group in self._described:
             rows, said = group[3], [column[3] for column in group[1]]
             for node, column in zip(nodes, said, strict=True):
@@ -144,8 +144,7 @@ class ParquetFile:
             left, self._held = left - rows, 0
             yield rows, list(map(self._column, nodes, said))
         if left:
-            records = self.columns.records
-            refuse(f"found a footer that says {records} rows, expected {records - left}, as its groups say")
+            refuse(f"found a footer that says {self.records} rows, expected {self.records - left}, as its groups say")
 
     def _column(self, node: Node, said: dict[int, Any]) -> Iterator[Entry]:
         codec, left, cost, write, top = said[4], said[5], 0, node.writer, node.levels[1]

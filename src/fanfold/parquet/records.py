@@ -8,8 +8,9 @@ from pathlib import Path
 import cramjam
 
 from fanfold.faults import UnreadableError
+from fanfold.native import Seen
 from fanfold.parquet.pages import Entry, ParquetFile
-from fanfold.parquet.schema import OPTIONAL, REPEATED, Columns, Node
+from fanfold.parquet.schema import OPTIONAL, REPEATED, Node
 from fanfold.parquet.values import quote, refuse
 
 WINDOW_BYTES = 1024 * 1024
@@ -23,8 +24,8 @@ Read = Callable[[int], str]
 DAMAGE = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, struct.error, cramjam.DecompressionError)
 
 
-def fields(path: Path) -> Columns:
-    """Return what a file says of its records; no record is read.
+def fields(path: Path) -> Seen:
+    """Return what a file says of its records (see `columns`); no record is read.
 
     Raises:
         UnreadableError: no record can be read (`unreadable`, `case_conflict`, `too_large`, `too_deep`), or none of
@@ -32,7 +33,7 @@ def fields(path: Path) -> Columns:
         OSError: the file cannot be read.
     """
     with path.open("rb") as file, _damage():
-        return ParquetFile(file).columns
+        return ParquetFile(file).seen
 
 
 def windows(path: Path) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from fanfold.native import Form, Seen
 from fanfold.parquet.values import FIXED, FORMS, PLAIN, refuse
+from fanfold.spec.paths import Way
 
 MAX_DEPTH, MAX_KEY_CHARACTERS = 128, 4_096
 OPTIONAL, REPEATED = 1, 2
@@ -54,24 +55,6 @@ class Node(NamedTuple):
         """What writes its values as JSON."""
         form = FORMS[self.form]
         return partial(form.write, scale=self.digits[1]) if form.is_scaled else form.write
-
-
-class Columns(NamedTuple):
-    """What a Parquet file says of its records.
-
-    Attributes:
-        seen: its fields in the order of the file, those that are null everywhere included. The counts are as if each
-            record had a value in each field.
-        doubles: the paths of fields that are floats, even if they are written like integers. Arrays have no step in a
-            path.
-        maps: the paths of fields that are maps. In `seen` they are arrays of which nothing is known: a column of JSON.
-        records: how many there are.
-    """
-
-    seen: Seen
-    doubles: frozenset[tuple[str, ...]]
-    maps: frozenset[tuple[str, ...]]
-    records: int
 
 
 def schema(elements: Sequence[dict[int, Any]]) -> Node:
@@ -155,42 +138,39 @@ def _check_names(names: list[str]) -> None:
         seen[folded] = name
 
 
-def columns(root: Node, records: int) -> Columns:
-    """Return what a schema says of records.
+def columns(root: Node, records: int) -> Seen:
+    """Return what a schema says of records: their fields in its order, also those that are null everywhere.
+
+    The counts are as if each record had a value in each field. A map is an array of which nothing is known.
 
     Raises:
         UnreadableError: there are too many fields, or a key is too long.
     """
-    forms: dict[tuple[str, ...], str] = {}
-    seen = _seen(root, records, (), forms)
+    ways = list[Way]()
+    seen = _seen(root, records, (), ways)
     # One of them is the record itself.
-    fields, longest = len(forms) - 1, max(len(".".join(path)) for path in forms)
+    fields, longest = len(ways) - 1, max(len(".".join(way)) for way in ways)
     if fields > (most := Form().max_fields):
         refuse(f"found {fields} fields, expected at most {most}", "too_many_fields")
     if longest > (most := MAX_KEY_CHARACTERS):
         refuse(f"found a key of {longest} characters, with those around it, expected at most {most}", "key_too_long")
-    doubles, maps = (
-        frozenset(path for path, form in forms.items() if form in wanted) for wanted in ({"double", "half"}, {"map"})
-    )
-    return Columns(seen, doubles, maps, records)
+    return seen
 
 
-def _seen(node: Node, count: int, path: tuple[str, ...], forms: dict[tuple[str, ...], str]) -> Seen:
-    """Return what a field holds; `forms` learns the path of each field in it, and its form."""
+def _seen(node: Node, count: int, way: Way, ways: list[Way]) -> Seen:
+    """Return what a field holds; `ways` learns the way to each field in it."""
     if node.repetition == REPEATED:
-        return Seen(arrays=count, element=_seen(node._replace(repetition=0), count, path, forms))
+        return Seen(arrays=count, element=_seen(node._replace(repetition=0), count, way, ways))
     if node.form in {"list", "element"}:
-        return _seen(node.inside[0], count, path, forms)
-    forms[path] = node.form
+        return _seen(node.inside[0], count, way, ways)
+    ways.append(way)
     if node.form == "map":
         return Seen(arrays=count)
     if node.form == "object":
-        seen = Seen(objects=count)
-        for inner in node.inside:
-            seen.fields[inner.name] = _seen(inner, count, (*path, inner.name), forms)
-        return seen
-    form = FORMS[node.form]
+        fields = {inner.name: _seen(inner, count, (*way, inner.name), ways) for inner in node.inside}
+        return Seen(objects=count, fields=fields)
+    form, is_float = FORMS[node.form], node.form in {"double", "half"}
     precision, scale = node.digits if node.form == "decimal" else (form.digits, 0)
-    seen = Seen(whole=precision - scale, scale=scale)
+    seen = Seen(whole=precision - scale, scale=scale, is_float=is_float, floats=count if is_float else 0)
     setattr(seen, form.kind, count)
     return seen

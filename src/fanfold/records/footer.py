@@ -2,65 +2,63 @@
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from fanfold.faults import UnreadableError
 from fanfold.native import Field, Seen
-from fanfold.spec.paths import Way
-
-if TYPE_CHECKING:
-    from fanfold.parquet import Columns
 
 
-def footer_of(name: str, path: str) -> "Columns | None":
+def footer_of(name: str, path: str) -> Seen | None:
     """Return what a file says of its records; None where that cannot be read. `name` is that of the file in landing."""
     from fanfold import parquet
 
     with contextlib.suppress(UnreadableError):
         footer = parquet.fields(Path(path))
-        _name(footer.seen, name)
+        _name(footer, name)
         return footer
     return None
 
 
 def _name(seen: Seen, name: str) -> None:
     seen.first_file = name
-    for inner in (*seen.fields.values(), *([seen.element] if seen.element else [])):
+    for inner in seen.inside:
         _name(inner, name)
 
 
-def with_maps(known: Field | None, seen: Seen, maps: frozenset[Way], way: Way = ()) -> Field:
-    """Return the fields that are known, with maps as JSON: their keys are no fields.
+def with_maps(known: Field | None, footer: Seen, name: str = "") -> Field | None:
+    """Return the fields that are known, if any, with maps as JSON: their keys are no fields.
 
     Args:
-        known: what is known of the field at the way.
-        seen: what the file says of it.
-        maps: the ways to the maps.
-        way: to a field that has maps in it; the record's is empty.
+        known: what is known of a field, or of the record.
+        footer: what the file says of it.
+        name: its own.
     """
-    name, depth = way[-1] if way else "", len(way)
-    if way in maps:
+    at = footer.through_arrays
+    if at.arrays:
         return known or Field(name, type="JSON")
     if known and known.kind == "list":
-        element = with_maps(known.inside[0]._replace(name=name), seen.through_arrays, maps, way)
-        return known._replace(inside=(element._replace(name=""),))
+        (element,) = known.inside
+        inner = with_maps(element, at) or element
+        return known if inner is element else known._replace(inside=(inner,))
     inside = {field.name: field for field in known.inside} if known else {}
-    for key in dict.fromkeys(one[depth] for one in maps if one[:depth] == way):
-        inside[key] = with_maps(inside.get(key), seen.through_arrays.fields[key], maps, (*way, key))
-    made = Field(name, "object", inside=tuple(inside.values()))
-    return Field(name, "list", inside=(made._replace(name=""),)) if seen.arrays else made
+    made = {key: one for key, inner in at.fields.items() if (one := with_maps(inside.get(key), inner, key))}
+    if all(one is inside.get(key) for key, one in made.items()):
+        return known
+    whole = Field(name, "object", inside=tuple((inside | made).values()))
+    return Field(name, "list", inside=(whole._replace(name=""),)) if footer.arrays else whole
 
 
-def add_footer(seen: Seen, footer: "Columns", above: Way = ()) -> None:
+def add_footer(seen: Seen, footer: Seen) -> None:
     """Add what a file says to what was seen in it: the types of its fields, and their order."""
     fields = {}
-    for key, field in footer.seen.fields.items():
-        way, found = (*above, key), seen.fields.get(key)
-        # What is nothing but null has the type that the file gives it.
-        fields[key] = found if found is not None and found.kinds else field
-        at = fields[key].through_arrays
-        add_footer(at, footer._replace(seen=field.through_arrays), way)
-        if way in footer.doubles:
+    for key, field in footer.fields.items():
+        found, said = seen.fields.get(key, Seen()), field.through_arrays
+        if not found.kinds:
+            # What is nothing but null has the type that the file gives it, if no other file has a value there.
+            fields[key] = Seen(first_file=field.first_file, said=field)
+            continue
+        fields[key], at = found, found.through_arrays
+        add_footer(at, said)
+        if said.is_float:
             # What is not finite is a text.
             at.numbers, at.texts = at.numbers + at.texts, 0
             at.is_float, at.floats = True, at.integers + at.numbers

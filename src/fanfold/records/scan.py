@@ -122,7 +122,7 @@ class _Scanner:
             return self._read_archive(names[0], before)
         record, footer = _as_known("", before) if before and before.fields else self._known.record, None
         if input_format(names[0]) == "parquet" and (footer := footer_of(names[0], self._places[names[0]].path)):
-            record = with_maps(record, footer.seen, footer.maps) if footer.maps else record
+            record = with_maps(record, footer)
         rules = Rules(record, Others.LEARN, excluded=self._known.excluded, arrays=self._known.arrays)
         door = Door(self._data_dir, self._spec, rules)
         files, ends = dict[str, FileRead](), list[tuple[int, str]]()
@@ -143,7 +143,7 @@ class _Scanner:
             given = path_columns(self._spec.input, names[0])
             first = {key: seen.fields.pop(key) for key in given if key in seen.fields}
             for key in given:
-                footer.seen.fields.pop(key, None)
+                footer.fields.pop(key, None)
             add_footer(seen, footer)
             seen.fields = first | seen.fields
         return Scan(files, seen)
@@ -164,7 +164,7 @@ class _Scanner:
         """Read all files one after the other: a record that brings more fields than a run may have is bad."""
         found, seen = list[Scan](), Seen()
         for part in parts:
-            found.append(self.read(part, seen))
+            found.append(self.read(part, merged([seen])))
             seen.add(found[-1].seen)
         return found
 

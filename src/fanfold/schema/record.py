@@ -163,6 +163,9 @@ def _uncovered(nodes: list[Node], seen: Seen, above: Way) -> Iterator[tuple[str,
     """Yield the fields that nodes do not hold: the file, and the field with its type."""
     by_name = {node.name: node for node in nodes}
     for name, field in seen.fields.items():
+        if field.said:
+            # It is null in all records.
+            continue
         node, way, inner = by_name.get(name), (*above, name), field
         if node is not None and node.kind == "list" and field.kinds.keys() <= {"array"}:
             node, inner = node.element, field.element or Seen()

@@ -5,6 +5,7 @@ the first. A record that has another form is bad.
 """
 
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import NamedTuple
 
 from fanfold.native.fields import Seen
@@ -46,12 +47,11 @@ def named(way: Way, spec: Spec) -> Rival:
     """Return a field as a rival of others by its name: what the spec says of it, or of a field inside of it."""
 
     def leads(names: Iterable[str], start: str, separator: str) -> bool:
-        return any(name == start or name.startswith(start + separator) for name in names)
+        return any((name + separator).startswith(start + separator) for name in names)
 
     tables = spec.flat_tables.values()
     columns = [name for table in tables for name in table.columns or () if isinstance(name, str)]
-    keys = [path for merge in spec.merge for path in merge.record_keys]
-    keys += [path for table in tables for path in table.keys]
+    keys = chain.from_iterable([*(merge.record_keys for merge in spec.merge), *(table.keys for table in tables)])
     paths = [*spec.exploded, *keys, *spec.verify.totals]
     rank, separator = FREE, spec.denormalize.separator
     if leads(spec.input.fields, written(way), "."):
