@@ -4,23 +4,22 @@ import shutil
 import zlib
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator
-from decimal import Context, localcontext
+from decimal import Context, Decimal, localcontext
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from fanfold import manifest
-from fanfold.audit import counts, quarantine
-from fanfold.audit.contents import check_contents, makes_rows
+from fanfold.audit import claims, quarantine
+from fanfold.audit.claims import makes_rows
+from fanfold.audit.columns import Order
 from fanfold.audit.findings import Audit
-from fanfold.audit.order import Order
-from fanfold.audit.originals import DAMAGE, content_of, members
+from fanfold.audit.originals import DAMAGE, Ahead, Found, content_of, members
 from fanfold.audit.parquet_records import UnreadableError
 from fanfold.audit.records import records_of
 from fanfold.audit.references import References
 from fanfold.audit.rows import Rows
 from fanfold.audit.tables import ANY_ROWS, Table
-from fanfold.audit.text import Ahead, Found
 from fanfold.audit.values import leaves
 from fanfold.formats import input_format, is_archive
 from fanfold.layout import Run, packing
@@ -161,10 +160,10 @@ class _Auditor:
         if place[1]:
             self.found.not_audited["records outside of the sample"] += not is_sampled
             self.found.scalars += leaves(record) if is_sampled else 0
-            lacking = self._references.lacking(record)
+            lacking = {into for rows in self._rows for into in rows.lacking}
             self._unmatched += bool(lacking)
-            for merge in lacking:
-                if merge.on_missing != "keep":
+            for merge in self._spec.merge:
+                if merge.into in lacking and merge.on_missing != "keep":
                     self.found.add("extra", place, f"it has rows, and no match in {merge.reference!r}")
 
     def _check_bad(self, bad: BadRecord, record: Any) -> None:
@@ -172,7 +171,8 @@ class _Auditor:
         if bad.code == "no_match" and record is not None:
             for rows in self._rows:
                 deque(rows.of(record, (bad.source, bad.record)), maxlen=0)
-        quarantine.check_bad(bad, record, self._spec, self._references, self.found)
+        lacking = {into for rows in self._rows for into in rows.lacking}
+        quarantine.check_bad(bad, record, lacking, self._spec, self.found)
 
     def _check_content(self, file: ArchivedFile, path: Path) -> None:
         """Compare an original with its size and hash, and see whether a bad one can be read all the same."""
@@ -188,9 +188,10 @@ class _Auditor:
     def check_run(self) -> None:
         """Compare what the manifest says of the run as a whole."""
         for rows in self._rows:
-            order = self._order if self._reads_all else None
-            counts.check_columns(rows, order, self._spec.denormalize.separator, self.found)
+            claims.check_columns(rows, self._order if self._reads_all else None, self._spec, self.found)
             self.found.not_audited[SQL] += sum(column.unknown for column in rows.columns)
-        check_contents(self._run, self._committed, self.found)
-        counts.check_counts(self._committed, self._rows, self._unmatched, self.found)
-        counts.check_drift(self._run, self._committed, self.found)
+            for path, total in rows.table.totals.items():
+                self.found.check(path, rows.sums[path], Decimal(total))
+        claims.check_contents(self._run, self._committed, self.found)
+        claims.check_summary(self._committed, self._unmatched, self.found)
+        claims.check_drift(self._run, self._committed, self.found)

@@ -5,12 +5,10 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 
 from fanfold.audit.findings import refuse
-from fanfold.audit.forms import NUMBER
-from fanfold.audit.text import BAD, Found, Text
+from fanfold.audit.originals import BAD, Found, Text
 from fanfold.manifest import BadRecord
 
-Cells = list[str | None]
-FORMULA = re.compile(r"(?!-Infinity\Z)[=+\-@\t\r]")
+Line = list[str | None]
 LINE_ENDS, NOTHING = re.compile(r"(?:\r?\n)*"), re.compile("")
 # With these codes, what a line has is not known.
 OF_SIZE = {"record_too_large", "truncated", "too_many_fields"}
@@ -28,7 +26,7 @@ class Csv:
         self._line = re.compile(rf"({cell}(?:{d}{cell})*+)(?:\r?\n|\Z)")
         self._cells = re.compile(rf"(?:^|{d})(?:({q})({text}){q}|([^{plain}]*+))")
 
-    def cells(self, line: str, *, is_header: bool = False) -> Cells:
+    def cells(self, line: str, *, is_header: bool = False) -> Line:
         """Return the cells of a line. What means null among values may be the name of a column."""
         nulls = {""} if is_header else self._nulls
         if not self._quote or self._quote not in line:
@@ -41,7 +39,7 @@ class Csv:
 
     def lines(
         self, text: Text, blanks: re.Pattern[str], *, has_header: bool
-    ) -> Iterator[tuple[BadRecord | None, Cells]]:
+    ) -> Iterator[tuple[BadRecord | None, Line]]:
         """Yield the cells of each line: null where nothing stands; none of a line that is bad."""
         while char := text.char(blanks):
             if char == BAD:
@@ -58,9 +56,9 @@ class Csv:
             has_header = False
 
 
-def of_lines(lines: Iterator[tuple[BadRecord | None, Cells]], *, has_header: bool) -> Iterator[Found]:
+def of_lines(lines: Iterator[tuple[BadRecord | None, Line]], *, has_header: bool) -> Iterator[Found]:
     """Yield a record for each line, by the names in the first one, or as many as the first that can be read has."""
-    held, names = list[tuple[BadRecord | None, Cells]](), Cells()
+    held, names = list[tuple[BadRecord | None, Line]](), Line()
     for bad, cells in lines:
         held.append((bad, cells))
         if has_header or (cells and (not bad or bad.code not in OF_SIZE)):
@@ -69,23 +67,3 @@ def of_lines(lines: Iterator[tuple[BadRecord | None, Cells]], *, has_header: boo
     yield None, dict.fromkeys(names)
     for bad, cells in chain(held[has_header:], lines):
         yield bad, dict(zip(names, cells, strict=True)) if len(cells) == len(names) else None
-
-
-class _Escaped(str):
-    """A cell that begins with ' before what a spreadsheet would run: it stands for a text with it, or without."""
-
-    __slots__ = ()
-    __hash__ = str.__hash__
-
-    def __eq__(self, other: object) -> bool:
-        """Say whether it stands for a text."""
-        return str(self) == str(other) or str(self)[1:] == other
-
-
-def unescaped(text: str | None) -> str | None:
-    """Return a cell of a table whose formulas are escaped; a formula that is not escaped matches no record."""
-    is_escaped = text is not None and text.startswith("'")
-    plain = text[1:] if text and is_escaped else text
-    if not plain or not FORMULA.match(plain) or NUMBER.fullmatch(plain):
-        return text
-    return _Escaped(text) if is_escaped else f"{text}, which is not escaped"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fanfold.audit.findings import refuse
-from fanfold.audit.text import BAD, Found, Text
+from fanfold.audit.originals import BAD, Found, Text
 from fanfold.audit.values import DECODER, json_value, steps_of
 from fanfold.spec.model import Input
 from fanfold.spec.paths import Way, way_of

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from fanfold.audit.forms import iso
-from fanfold.audit.values import UNKNOWN, Num, text_of
+from fanfold.audit.values import UNKNOWN, Num, iso, text_of
 from fanfold.errors import MissingError
 
 BATCH_ROWS = 1000
@@ -38,26 +37,26 @@ def parquet_rows(path: Path) -> Iterator[list[Any]]:
         with parquet.ParquetFile(path) as file:
             yield file.schema_arrow.names
             for batch in file.iter_batches(batch_size=BATCH_ROWS):
-                # Python has no nanoseconds.
-                columns = [one.cast(pa.string()) if str(one.type) in FINE else one for one in batch.columns]
-                forms = [_of_nanoseconds if str(one.type) in FINE else value_of for one in batch.columns]
-                for row in zip(*map(_values_of, columns), strict=True):
-                    yield [] if ... in row else [form(value) for form, value in zip(forms, row, strict=True)]
+                for row in zip(*map(_values_of, batch.columns), strict=True):
+                    yield [] if any(value is ... for value in row) else [*row]
     except (pa.ArrowException, OSError) as error:
         msg = f"pyarrow cannot read it ({' '.join(str(error).split())})"
         raise UnreadableError(msg) from None
 
 
 def _values_of(column: Any) -> Iterator[Any]:
-    """Yield the values of a column; an ellipsis for one with text that is not UTF-8, or with a key twice in a map."""
+    """Return the values of a column; an ellipsis for one with text that is not UTF-8, or with a key twice in a map."""
+    if str(column.type) in FINE:
+        # Python has no nanoseconds.
+        return map(_of_nanoseconds, column.cast("string").to_pylist())
     with contextlib.suppress(ValueError, KeyError, OverflowError):
-        return iter(column.to_pylist(maps_as_pydicts="strict"))
+        return map(_of_json, column.to_pylist(maps_as_pydicts="strict"))
     return map(_value_of, column)
 
 
 def _value_of(value: Any) -> Any:
     try:
-        return value.as_py(maps_as_pydicts="strict")
+        return _of_json(value.as_py(maps_as_pydicts="strict"))
     except (UnicodeDecodeError, KeyError):
         return ...
     except (ValueError, OverflowError):
@@ -65,15 +64,15 @@ def _value_of(value: Any) -> Any:
         return UNKNOWN
 
 
-def value_of(value: Any) -> Any:
+def _of_json(value: Any) -> Any:
     """Return a value of Parquet as one of JSON."""
     found: Any = UNKNOWN
     if value is None or isinstance(value, (bool, str)):
         found = value
     elif isinstance(value, dict):
-        found = {text_of(value_of(key)): value_of(inner) for key, inner in value.items()}
+        found = {text_of(_of_json(key)): _of_json(inner) for key, inner in value.items()}
     elif isinstance(value, list):
-        found = [value_of(inner) for inner in value]
+        found = [_of_json(inner) for inner in value]
     elif isinstance(value, (int, Decimal)):
         found = Num(f"{Decimal(value):f}")
     elif isinstance(value, float):

@@ -2,18 +2,16 @@
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from fanfold.audit.findings import Audit
-from fanfold.audit.forms import MOMENTS, written_as
+from fanfold.audit.originals import Ahead
 from fanfold.audit.parquet_records import UnreadableError
 from fanfold.audit.records import parsed, records_of
-from fanfold.audit.references import References
-from fanfold.audit.text import Ahead
-from fanfold.audit.values import Num, leaves, steps_of, text_of, value_at
+from fanfold.audit.values import MOMENTS, Num, leaves, steps_of, text_of, value_at, written_as
 from fanfold.formats import input_format
 from fanfold.layout import Run
 from fanfold.manifest import BadRecord, Published
@@ -21,25 +19,13 @@ from fanfold.spec.model import Spec
 from fanfold.spec.paths import way_of, written
 
 # With these codes, a record that can be read is in quarantine by mistake.
-UNREADABLE = {
-    "json": {
-        "syntax",
-        "nan",
-        "trailing_comma",
-        "duplicate_key",
-        "lone_surrogate",
-        "bad_utf8",
-        "wrong_encoding",
-        "control_character",
-    },
-    "csv": {"ragged_line", "bad_quote", "bad_utf8", "wrong_encoding"},
-    "parquet": {"bad_utf8", "duplicate_key"},
-}
+OF_JSON = "syntax nan trailing_comma duplicate_key lone_surrogate bad_utf8 wrong_encoding control_character"
+OF_CSV, OF_PARQUET = "ragged_line bad_quote bad_utf8 wrong_encoding", "bad_utf8 duplicate_key"
+UNREADABLE = {"json": {*OF_JSON.split()}, "csv": {*OF_CSV.split()}, "parquet": {*OF_PARQUET.split()}}
 # What else can be wrong with a record that cannot be read.
-OF_TEXT = {
-    "truncated", "trailing_garbage", "not_an_object", "wrong_type", "too_deep", "record_too_large", "too_many_values",
-    "pointer_not_found",
-}  # fmt: skip
+OF_TEXT = (
+    "truncated trailing_garbage not_an_object wrong_type too_deep record_too_large too_many_values pointer_not_found"
+)
 
 
 def bad_records(run: Run, listed: Published | None, found: Audit) -> Iterator[BadRecord]:
@@ -57,7 +43,7 @@ def bad_records(run: Run, listed: Published | None, found: Audit) -> Iterator[Ba
     found.check(listed.path, number, listed.rows)
 
 
-def check_bad(bad: BadRecord, record: Any, spec: Spec, references: References, found: Audit) -> None:
+def check_bad(bad: BadRecord, record: Any, lacking: Collection[str], spec: Spec, found: Audit) -> None:
     """Check that a record is in quarantine for a reason; None: it cannot be read, which is one."""
     unreadable, place = UNREADABLE[input_format(bad.source)], (bad.source, bad.record)
     is_json, is_wrong = False, None
@@ -66,14 +52,14 @@ def check_bad(bad: BadRecord, record: Any, spec: Spec, references: References, f
     found.scalars += max(1, leaves(record))
     if record is None:
         is_wrong = False
-        if bad.code not in unreadable | OF_TEXT:
+        if bad.code not in unreadable | {*OF_TEXT.split()}:
             found.add("changed", place, f"it cannot be bad as {bad.code}")
     elif bad.code in unreadable:
         is_wrong = True
     elif bad.code == "bad_json_text":
         is_wrong = is_json
     elif bad.code == "no_match":
-        is_wrong = not any(merge.on_missing != "keep" for merge in references.lacking(record))
+        is_wrong = all(merge.on_missing == "keep" for merge in spec.merge if merge.into in lacking)
     elif bad.code in {"wrong_type", "inexact"}:
         is_wrong = _is_held(bad, record, spec)
     found.not_audited[f"reasons of bad records ({bad.code})"] += is_wrong is None

@@ -9,9 +9,8 @@ from urllib.parse import unquote
 from fanfold.audit.csv_records import LINE_ENDS, Csv, of_lines
 from fanfold.audit.findings import refuse
 from fanfold.audit.json_records import json_records
-from fanfold.audit.originals import as_utf8, opened
+from fanfold.audit.originals import Ahead, Found, Text, as_utf8, opened
 from fanfold.audit.parquet_records import parquet_rows
-from fanfold.audit.text import Ahead, Found, Text
 from fanfold.audit.values import json_value, text_of
 from fanfold.formats import input_format, is_archive
 from fanfold.manifest import BadRecord

@@ -5,11 +5,9 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from fanfold.audit.columns import ColumnOfTable
-from fanfold.audit.forms import number_of
-from fanfold.audit.order import OWN_COLUMNS, Order
+from fanfold.audit.columns import OWN_COLUMNS, Cells, Order
 from fanfold.audit.references import References
-from fanfold.audit.values import UNKNOWN, Num, leaves, value_at
+from fanfold.audit.values import UNKNOWN, Num, leaves, number_of, value_at
 from fanfold.manifest import Manifest
 from fanfold.spec.model import Spec
 from fanfold.spec.paths import Way, way_of
@@ -55,7 +53,7 @@ class Rows:
         """Look up where each field goes."""
         tables, self.table, self._references = committed.each_table, committed.each_table[name], references
         self._spec, self._order, self.name, self.chosen = spec, order, name, spec.flat_tables[name]
-        self.columns = [ColumnOfTable(column, spec) for column in self.table.columns]
+        self.columns = [Cells(column, spec) for column in self.table.columns]
         self._is_declared = spec.input.schema_mode == "declared"
         self.blank = [UNKNOWN if column.expression else None for column in self.table.columns]
         self.by_sql = sum(cell is UNKNOWN for cell in self.blank)
@@ -74,7 +72,7 @@ class Rows:
             if level in self._arrays:
                 # An element that is not an object is put as the only field of one.
                 self._fields[self._arrays.index(level)].put(way[len(level) :] or (ELEMENT,), place)
-        self._joins = [[one for one in spec.merge if references.level_of(one) == way] for way in self._arrays]
+        self._joins = [[into for into, level in references.levels.items() if level == way] for way in self._arrays]
         self._slots = {
             source: [(slot, column) for slot, column in enumerate(self.columns) if column.source == source]
             for source in ["fanfold", *(merge.into for merge in spec.merge)]
@@ -86,8 +84,8 @@ class Rows:
             if (column.source, column.way) == ("record", way_of(path))
         ]
         self.sums, self._counted = dict.fromkeys(self.table.totals, Decimal(0)), list[Any]()
-        # What the last record has without a column, on purpose and not.
-        self.left_out, self.lost = list[Any](), list[Any]()
+        # What the last record has without a column, on purpose and not; the references that it has no match in.
+        self.left_out, self.lost, self.lacking = list[Any](), list[Any](), set[str]()
 
     def count(self, row: Row) -> None:
         """Add what a row has for the totals: a field outside of the exploded array counts with the first row."""
@@ -98,16 +96,18 @@ class Rows:
         self._counted = here
 
     def of(self, record: dict[str, Any], place: tuple[str, int]) -> Iterator[Row]:
-        """Yield the rows of a record, in their order; `left_out` and `lost` are complete with the last one."""
-        self.left_out, self.lost = [], []
+        """Yield the rows of a record, in their order; what else is told of it is complete with the last one."""
+        self.left_out, self.lost, self.lacking = [], [], set()
         return self._of(record, 0, Row(place, "", self.blank), {})
 
     def _of(self, value: Any, level: int, above: Row, rest: dict[str, Any]) -> Iterator[Row]:
         """Yield the rows of a record or, at a deeper level, of an element; `above` and `rest` have what is around."""
         cells, fields, way = [*(above.cells or ())], self._fields[level], self._arrays[level]
-        for merge in self._joins[level]:
-            found = self._references.match(merge, value)
-            for slot, column in self._slots[merge.into]:
+        for into in self._joins[level]:
+            found = self._references.match(into, value)
+            if found is None:
+                self.lacking.add(into)
+            for slot, column in self._slots[into]:
                 cells[slot] = column.expect(value_at(found, column.way))
         left = self._put(fields, {ELEMENT: value} if ELEMENT in fields else value, cells, above.place)
         if left is not None and self._is_here[level]:
@@ -148,9 +148,9 @@ class Rows:
         """Put what is in an object into its cells; return what has none, None if there is nothing."""
         if not isinstance(value, dict):
             return value if leaves(value) else None
-        rest, shape = {}, (id(fields), *value)
-        if shape not in self._order.shapes:
-            self._order.note(shape, fields.path, place)
+        rest = {}
+        if self._order.is_new((id(fields), *value)):
+            self._order.note(fields.path, value, place)
         for key, inner in value.items():
             slot = fields.get(key)
             if slot is None:

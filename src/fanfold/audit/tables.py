@@ -4,11 +4,11 @@ import codecs
 from collections import deque
 from collections.abc import Iterator
 
-from fanfold.audit.csv_records import NOTHING, Cells, Csv, unescaped
+from fanfold.audit.csv_records import NOTHING, Csv, Line
 from fanfold.audit.findings import Audit
+from fanfold.audit.originals import Ahead, Text
 from fanfold.audit.parquet_records import UnreadableError, parquet_rows
 from fanfold.audit.rows import Row, Rows
-from fanfold.audit.text import Ahead, Text
 from fanfold.audit.values import text_of
 from fanfold.layout import Run
 
@@ -29,10 +29,10 @@ class Table:
         self._there, self._recent = Ahead(self._read() if self.output else ()), deque[Row]([], ROWS_AHEAD)
         self._differences = 0
 
-    def _read(self) -> Iterator[Cells]:
+    def _read(self) -> Iterator[Line]:
         """Yield the rows of a table as texts, once its columns are those of the manifest."""
         place, spec = self._run.feed.data_dir / self.path, self._run.feed.spec
-        names, form = [column.name for column in self._rows.columns], spec.output.csv
+        names, form = [column.escaped(column.name) for column in self._rows.columns], spec.output.csv
         try:
             with place.open("rb") as file:
                 if spec.output.format == "parquet":
@@ -45,8 +45,6 @@ class Table:
                         self._differs(f"it begins with {mark!r}, and output.csv.bom is {form.bom}")
                     csv = Csv(form.delimiter, '"', [form.null])
                     lines = (cells for _, cells in csv.lines(Text(file, MOST_LINE_BYTES), NOTHING, has_header=False))
-                    if form.escape_formulas:
-                        lines = ([unescaped(cell) for cell in cells] for cells in lines)
                 if (found := next(lines, [])) != names:
                     self._differs(f"found the columns {found}, expected {names}")
                 yield from lines
@@ -107,7 +105,7 @@ class Table:
                 return 0, k
         return 1, 1
 
-    def _explain(self, row: Row | None, cells: Cells | None) -> None:
+    def _explain(self, row: Row | None, cells: Line | None) -> None:
         """Say what is wrong with a row that is called for and one that is there, if anything is."""
         before = len(self._found.findings)
         if row is None:
@@ -127,5 +125,5 @@ class Table:
         self._differences += len(self._found.findings) - before
 
 
-def _fits(row: Row, cells: Cells) -> bool:
+def _fits(row: Row, cells: Line) -> bool:
     return row is not ANY_ROWS and (row.cells is None or row.cells == cells)
