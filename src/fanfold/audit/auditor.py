@@ -86,13 +86,11 @@ class _Auditor:
         summary = SubdirSummary(*(sizes if paths else (0, 0, 0)), by_table(counted), by_table(paths) if paths else None)
         self.found.check(n, summary, self._committed.summary.subdirs.get(n))
 
-    def _pass_others(self, bad: Ahead[BadRecord], name: str | None = None, *, is_known: bool = True) -> None:
+    def _pass_others(self, bad: Ahead[BadRecord], name: str | None = None) -> None:
         """Pass over the bad records that were not met, up to those of a file."""
         while bad.fill() and (name is None or bad[0].file <= name):
-            other = bad.popleft()
-            if is_known:
-                message = "it is in quarantine, and the run read no such record"
-                self.found.add("extra", (other.file, other.record), message)
+            place = bad[0].file, bad.popleft().record
+            self.found.add("extra", place, "it is in quarantine, and the run read no such record")
 
     def _check_file(self, file: ArchivedFile, bad: Ahead[BadRecord], tables: list[Table]) -> None:
         """Call for the rows that an original must make; check its bytes, and what of it is in quarantine."""
@@ -100,7 +98,7 @@ class _Auditor:
         if not path.is_file():
             self.found.add("missing", (file.name, 0), f"{file.archived_as!r} is not there")
             return
-        self._order.file, is_known = file.name, True
+        self._order.file = file.name
         try:
             for source, found in self._sources(file, path, bad) if makes_rows(file) else ():
                 for number, (entry, record) in enumerate(found):
@@ -112,12 +110,14 @@ class _Auditor:
                         self._call_for((source, number), record, tables)
         except UnreadableError:
             self.found.not_audited["files of Parquet that pyarrow cannot read"] += 1
-            records, passed, is_known, self._reads_all = file.records, file.records_quarantined, False, False
+            records, passed, self._reads_all = file.records, file.records_quarantined, False
+            while bad.fill() and bad[0].file == file.name:
+                bad.popleft()
             for table in tables:
                 table.expect(ANY_ROWS)
         except (ValueError, *DAMAGE) as lost:
             self.found.add("changed", (file.name, records + 1), f"{lost}; the rest is not audited")
-        self._pass_others(bad, file.name, is_known=is_known)
+        self._pass_others(bad, file.name)
         self._check_content(file, path)
         self.found.records += records
         counted = (f"{records} records, {passed} bad", f"{file.records} records, {file.records_quarantined} bad")
@@ -160,10 +160,10 @@ class _Auditor:
         if place[1]:
             self.found.not_audited["records outside of the sample"] += not is_sampled
             self.found.scalars += leaves(record) if is_sampled else 0
-            lacking = {into for rows in self._rows for into in rows.lacking}
+            lacking = [merge for merge in self._spec.merge if any(merge.into in rows.lacking for rows in self._rows)]
             self._unmatched += bool(lacking)
-            for merge in self._spec.merge:
-                if merge.into in lacking and merge.on_missing != "keep":
+            for merge in lacking:
+                if merge.on_missing != "keep":
                     self.found.add("extra", place, f"it has rows, and no match in {merge.reference!r}")
 
     def _check_bad(self, bad: BadRecord, record: Any) -> None:

@@ -7,7 +7,7 @@ from fanfold.audit.originals import content_of
 from fanfold.audit.records import given_by_path
 from fanfold.audit.rows import Rows
 from fanfold.layout import Run
-from fanfold.manifest import ArchivedFile, Drift, Manifest, Summary, by_table
+from fanfold.manifest import ArchivedFile, Drift, Manifest, by_table
 from fanfold.spec.model import Spec
 from fanfold.spec.paths import way_of, written
 
@@ -45,23 +45,17 @@ def check_columns(rows: Rows, order: Order | None, spec: Spec, found: Audit) -> 
 
 def check_summary(committed: Manifest, unmatched: int, found: Audit) -> None:
     """Compare what was counted with the sums of the manifest; those of each subdirectory were compared there."""
-    files, said, tables = committed.files, committed.summary, committed.each_table
+    files, tables, said = committed.files, committed.each_table, committed.summary
     bad = sum(file.code is not None for file in files)
-    counted = Summary(
-        ts=found.ts,
-        files_in=len(files),
-        files_archived=len(files) - bad,
-        files_quarantined=bad,
-        bytes_in=sum(file.size_bytes for file in files),
-        records_in=found.records,
-        records_quarantined=sum(file.records_quarantined for file in files),
-        records_unmatched=unmatched,
-        rows_out=by_table({name: sum(one.rows for one in table.outputs.values()) for name, table in tables.items()}),
-        subdirs=said.subdirs,
-        references=said.references,
+    rows = by_table({name: sum(one.rows for one in table.outputs.values()) for name, table in tables.items()})
+    bad_records = sum(file.records_quarantined for file in files)
+    found.check(
+        "files", (len(files), len(files) - bad, bad), (said.files_in, said.files_archived, said.files_quarantined)
     )
-    for name in Summary.__struct_fields__:
-        found.check(name, getattr(counted, name), getattr(said, name))
+    found.check("bytes_in", sum(file.size_bytes for file in files), said.bytes_in)
+    found.check("records", (found.records, bad_records), (said.records_in, said.records_quarantined))
+    found.check("records_unmatched", unmatched, said.records_unmatched)
+    found.check("rows_out", rows, said.rows_out)
 
 
 def check_drift(run: Run, committed: Manifest, found: Audit) -> None:
@@ -92,14 +86,11 @@ def check_contents(run: Run, committed: Manifest, found: Audit) -> None:
     # Run and file of each content that is not a duplicate; what was replayed is a duplicate of nothing.
     makers: dict[tuple[object, ...], list[tuple[str, ArchivedFile]]] = {}
     settings = run.feed.spec.input
+    is_named = settings.identity == "name_and_content"
 
     def key(file: ArchivedFile) -> tuple[object, ...]:
-        is_named = settings.identity == "name_and_content"
-        return (
-            file.size_bytes,
-            file.sha256,
-            file.name if is_named else str(sorted(given_by_path(settings, file.name).items())),
-        )
+        given = sorted(given_by_path(settings, file.name).items())
+        return file.size_bytes, file.sha256, file.name if is_named else str(given)
 
     for path in sorted(run.feed.commits_dir.glob("[!.]*.json")):
         for file in (committed if path.stem == run.ts else manifest.read(path, Manifest)).files:

@@ -63,10 +63,12 @@ class Rows:
         ends = [tuple(one.explode[-1]) if one.explode else () for one in tables.values()]
         self._is_here = [way == self._arrays[-1] or way not in ends for way in self._arrays]
         self._fields = [_Fields(("record", *way)) for way in self._arrays]
+        own = {column.way: slot for slot, column in enumerate(self.columns) if column.source == "record"}
         places: dict[Way, int] = {way_of(path): LEFT_OUT for path in spec.input.fields}
-        others = [column for one in tables.values() for column in one.columns if column.source == "record"]
-        places |= {tuple(column.path): ELSEWHERE for column in others}
-        places |= {column.way: slot for slot, column in enumerate(self.columns) if column.source == "record"}
+        places |= {
+            tuple(one.path): ELSEWHERE for table in tables.values() for one in table.columns if one.source == "record"
+        }
+        places |= own
         inner = [(way, ELSEWHERE, references.level(way[:-1])) for way in references.arrays]
         for way, place, level in [*((way, place, references.level(way)) for way, place in places.items()), *inner]:
             if level in self._arrays:
@@ -77,12 +79,8 @@ class Rows:
             source: [(slot, column) for slot, column in enumerate(self.columns) if column.source == source]
             for source in ["fanfold", *(merge.into for merge in spec.merge)]
         }
-        self._totals = [
-            (path, slot, self._arrays.index(references.level(column.way)))
-            for path in self.table.totals
-            for slot, column in enumerate(self.columns)
-            if (column.source, column.way) == ("record", way_of(path))
-        ]
+        totals = [(path, way) for path in self.table.totals if (way := way_of(path)) in own]
+        self._totals = [(path, own[way], self._arrays.index(references.level(way))) for path, way in totals]
         self.sums, self._counted = dict.fromkeys(self.table.totals, Decimal(0)), list[Any]()
         # What the last record has without a column, on purpose and not; the references that it has no match in.
         self.left_out, self.lost, self.lacking = list[Any](), list[Any](), set[str]()
@@ -123,11 +121,9 @@ class Rows:
             return
         self.lost.append(array)
         if self._is_here[level]:
-            own = dict(
-                zip(OWN_COLUMNS, (rest or None, above.place[0], Num(above.place[1]), above.item or None), strict=True)
-            )
+            own = rest or None, above.place[0], Num(above.place[1]), above.item or None
             for slot, column in self._slots["fanfold"]:
-                cells[slot] = column.expect(own[column.name])
+                cells[slot] = column.expect(own[OWN_COLUMNS.index(column.name)])
             yield Row(above.place, above.item, cells)
 
     def _keep(self, left: Any, rest: dict[str, Any], level: int) -> dict[str, Any]:
