@@ -60,8 +60,10 @@ def _value_of(value: Any) -> Any:
     except (UnicodeDecodeError, KeyError):
         return ...
     except (ValueError, OverflowError):
-        # Python has no days after the year 9999.
-        return UNKNOWN
+        # Python has no days after the year 9999. What stands beside one is known.
+        if hasattr(value, "items"):
+            return {name: _value_of(inner) for name, inner in value.items()}
+        return [*map(_value_of, value.values)] if hasattr(value, "values") else UNKNOWN
 
 
 def _of_json(value: Any) -> Any:

@@ -10,8 +10,8 @@ from typing import Any
 from fanfold.audit.findings import Audit
 from fanfold.audit.originals import Ahead
 from fanfold.audit.parquet_records import UnreadableError
-from fanfold.audit.records import parsed, records_of
-from fanfold.audit.values import MOMENTS, Num, leaves, steps_of, text_of, value_at, written_as
+from fanfold.audit.records import given_by_path, parsed, records_of
+from fanfold.audit.values import MOMENTS, OF_TABLES, Num, Unknown, leaves, steps_of, text_of, value_at, written_as
 from fanfold.formats import input_format
 from fanfold.layout import Run
 from fanfold.manifest import BadRecord, Published
@@ -47,6 +47,8 @@ def check_bad(bad: BadRecord, record: Any, lacking: Collection[str], spec: Spec,
     """Check that a record is in quarantine for a reason; None: it cannot be read, which is one."""
     unreadable, place = UNREADABLE[input_format(bad.source)], (bad.source, bad.record)
     is_json, is_wrong = False, None
+    if input_format(bad.source) == "parquet" and (bad.raw or bad.raw_base64):
+        _check_text(bad, record, spec, found)
     with contextlib.suppress(ValueError):
         record, is_json = parsed(record, {way_of(path) for path in spec.input.parse}), True
     found.scalars += max(1, leaves(record))
@@ -65,6 +67,18 @@ def check_bad(bad: BadRecord, record: Any, lacking: Collection[str], spec: Spec,
     found.not_audited[f"reasons of bad records ({bad.code})"] += is_wrong is None
     if is_wrong:
         found.add("extra", place, f"it is in quarantine as {bad.code}, and nothing is wrong with it")
+
+
+def _check_text(bad: BadRecord, record: Any, spec: Spec, found: Audit) -> None:
+    """Compare the text that is kept of a row of Parquet with the row, as far as that can be read."""
+    kept, given = None, given_by_path(spec.input, bad.source)
+    if record is None or Unknown.MARK in repr(record):
+        found.not_audited["texts of bad records of Parquet"] += 1
+        return
+    with contextlib.suppress(ValueError, RecursionError):
+        kept = OF_TABLES.decode(bad.raw or "")
+    if not isinstance(kept, dict) or repr(given | kept | given) != repr(record):
+        found.add("changed", (bad.source, bad.record), f"found {bad.raw!r:.80} in quarantine, expected {record!r:.80}")
 
 
 def _is_held(bad: BadRecord, record: Any, spec: Spec) -> bool | None:

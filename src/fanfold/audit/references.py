@@ -10,6 +10,7 @@ from typing import Any
 from fanfold.audit.columns import Order, Path
 from fanfold.audit.findings import Audit
 from fanfold.audit.originals import Ahead, Found, content_of
+from fanfold.audit.parquet_records import UnreadableError
 from fanfold.audit.records import records_of
 from fanfold.audit.values import text_of, value_at
 from fanfold.layout import Run
@@ -23,20 +24,23 @@ class References:
 
     def __init__(self, run: Run, committed: Manifest, found: Audit, order: Order) -> None:
         """Read them."""
-        self._order, self._records = order, dict[str, Callable[[str], Any]]()
+        self._order, self._records, self.unread = order, dict[str, Callable[[str], Any]](), set[str]()
         self.arrays = [tuple(way) for table in committed.each_table.values() for way in table.explode]
         for merge, frozen in zip(run.feed.spec.merge, committed.summary.references, strict=True):
             path = run.feed.kept_reference_path(frozen.path, frozen.sha256)
             read_by = {"records_at": "", "parse": [], "envelope": [], "encoding": merge.encoding, "csv": merge.csv}
             settings = run.feed.spec.input.model_copy(update=read_by)
             is_intact = path.is_file() and content_of(path)[1] == frozen.sha256
-            self._read(merge, records_of(path, path.name, settings, Ahead()) if is_intact else ())
+            try:
+                self._read(merge, records_of(path, path.name, settings, Ahead()) if is_intact else ())
+            except UnreadableError:
+                self.unread.add(merge.into)
             if not is_intact:
                 found.add("changed", (merge.reference, 0), f"{str(path)!r} is not the reference that was joined")
         # What finds the key of each in a record, or in an element of the array at its level.
         ways = {merge.into: [way_of(path) for path in merge.record_keys] for merge in run.feed.spec.merge}
-        self.levels = {into: self.level(keys[0]) for into, keys in ways.items()}
-        self._keys = {into: [way[len(self.levels[into]) :] for way in keys] for into, keys in ways.items()}
+        self.levels = {into: self.level(keys[0]) for into, keys in ways.items() if into not in self.unread}
+        self._keys = {into: [way[len(self.levels[into]) :] for way in ways[into]] for into in self.levels}
 
     def _read(self, merge: Merge, records: Iterable[Found]) -> None:
         """Put the records of a reference into a temporary database."""

@@ -55,7 +55,8 @@ class Rows:
         self._spec, self._order, self.name, self.chosen = spec, order, name, spec.flat_tables[name]
         self.columns = [Cells(column, spec) for column in self.table.columns]
         self._is_declared = spec.input.schema_mode == "declared"
-        self.blank = [UNKNOWN if column.expression else None for column in self.table.columns]
+        unread = {"spec", *references.unread}
+        self.blank = [UNKNOWN if column.source in unread else None for column in self.table.columns]
         self.by_sql = sum(cell is UNKNOWN for cell in self.blank)
         # The record itself, and each array inside of it that explodes here; where fields of their elements go, and
         # whether these stand here.
