@@ -46,13 +46,14 @@ def audit(run: Run, committed: Manifest, sample_percent: float = 100) -> Audit:
     """
     with localcontext(Context(prec=1000, traps=[])):
         auditor = _Auditor(run, committed, sample_percent)
-        outputs = [n for table in committed.each_table.values() for n in table.outputs]
-        numbers = {*committed.summary.subdirs, *outputs, *committed.quarantined}
-        for n in sorted(numbers | {str(file.subdir) for file in committed.files}):
+        outputs = chain.from_iterable(table.outputs for table in committed.each_table.values())
+        of_files = (str(file.subdir) for file in committed.files)
+        for n in sorted({*committed.summary.subdirs, *committed.quarantined, *outputs, *of_files}):
             auditor.check_subdir(n)
         auditor.check_run()
     found = auditor.found
-    found.not_audited = Counter({reason: number for reason, number in found.not_audited.items() if number})
+    # Reasons that nothing was left out for.
+    found.not_audited += Counter()
     # Several tables may lack one value.
     found.findings = list(dict.fromkeys(found.findings))
     return found

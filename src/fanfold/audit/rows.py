@@ -30,22 +30,6 @@ class Row(NamedTuple):
         return f"row of element {self.item}" if self.item else "row"
 
 
-class _Fields(dict[str, Any]):
-    """Where the fields of an object go: to the number of a column, LEFT_OUT, ELSEWHERE, or to those of an object."""
-
-    def __init__(self, path: Way) -> None:
-        """Begin with none; `path` leads to the object, for the order of columns."""
-        super().__init__()
-        self.path = path
-
-    def put(self, steps: Way, place: int) -> None:
-        """Say where the field at the end of a way goes."""
-        if len(steps) == 1:
-            self[steps[0]] = place
-        else:
-            self.setdefault(steps[0], _Fields((*self.path, steps[0]))).put(steps[1:], place)
-
-
 class Rows:
     """What rows of a table a record must make, by the columns, the arrays that explode, and the references."""
 
@@ -58,12 +42,12 @@ class Rows:
         unread = {"spec", *references.unread}
         self.blank = [UNKNOWN if column.source in unread else None for column in self.table.columns]
         self.by_sql = sum(cell is UNKNOWN for cell in self.blank)
-        # The record itself, and each array inside of it that explodes here; where fields of their elements go, and
-        # whether these stand here.
+        # The record itself, and each array inside of it that explodes here; whether the fields of their elements stand
+        # here; and where each goes: to the number of a column, LEFT_OUT, ELSEWHERE, or to those of an object.
         self._arrays = [(), *map(tuple, self.table.explode)]
         ends = [tuple(one.explode[-1]) if one.explode else () for one in tables.values()]
         self._is_here = [way == self._arrays[-1] or way not in ends for way in self._arrays]
-        self._fields = [_Fields(("record", *way)) for way in self._arrays]
+        self._fields = list[dict[str, Any]]({} for _ in self._arrays)
         own = {column.way: slot for slot, column in enumerate(self.columns) if column.source == "record"}
         places: dict[Way, int] = {way_of(path): LEFT_OUT for path in spec.input.fields}
         places |= {
@@ -74,7 +58,11 @@ class Rows:
         for way, place, level in [*((way, place, references.level(way)) for way, place in places.items()), *inner]:
             if level in self._arrays:
                 # An element that is not an object is put as the only field of one.
-                self._fields[self._arrays.index(level)].put(way[len(level) :] or (ELEMENT,), place)
+                *outer, last = way[len(level) :] or (ELEMENT,)
+                fields = self._fields[self._arrays.index(level)]
+                for key in outer:
+                    fields = fields.setdefault(key, {})
+                fields[last] = place
         self._joins = [[into for into, level in references.levels.items() if level == way] for way in self._arrays]
         self._slots = {
             source: [(slot, column) for slot, column in enumerate(self.columns) if column.source == source]
@@ -84,7 +72,7 @@ class Rows:
         self._totals = [(path, own[way], self._arrays.index(references.level(way))) for path, way in totals]
         self.sums, self._counted = dict.fromkeys(self.table.totals, Decimal(0)), list[Any]()
         # What the last record has without a column, on purpose and not; the references that it has no match in.
-        self.left_out, self.lost, self.lacking = list[Any](), list[Any](), set[str]()
+        self.left_out, self.lost, self.lacking, self._place = list[Any](), list[Any](), set[str](), ("", 0)
 
     def count(self, row: Row) -> None:
         """Add what a row has for the totals: a field outside of the exploded array counts with the first row."""
@@ -96,7 +84,7 @@ class Rows:
 
     def of(self, record: dict[str, Any], place: tuple[str, int]) -> Iterator[Row]:
         """Yield the rows of a record, in their order; what else is told of it is complete with the last one."""
-        self.left_out, self.lost, self.lacking = [], [], set()
+        self.left_out, self.lost, self.lacking, self._place = [], [], set(), place
         return self._of(record, 0, Row(place, "", self.blank), {})
 
     def _of(self, value: Any, level: int, above: Row, rest: dict[str, Any]) -> Iterator[Row]:
@@ -108,7 +96,7 @@ class Rows:
                 self.lacking.add(into)
             for slot, column in self._slots[into]:
                 cells[slot] = column.expect(value_at(found, column.way))
-        left = self._put(fields, {ELEMENT: value} if ELEMENT in fields else value, cells, above.place)
+        left = self._put(fields, ("record", *way), {ELEMENT: value} if ELEMENT in fields else value, cells)
         if left is not None and self._is_here[level]:
             rest = self._keep(left, rest, level)
         inner_way = self._arrays[level + 1] if level + 1 < len(self._arrays) else None
@@ -141,19 +129,19 @@ class Rows:
         made[last] = left
         return rest
 
-    def _put(self, fields: _Fields, value: Any, cells: list[Any], place: tuple[str, int]) -> Any:
+    def _put(self, fields: dict[str, Any], path: Way, value: Any, cells: list[Any]) -> Any:
         """Put what is in an object into its cells; return what has none, None if there is nothing."""
         if not isinstance(value, dict):
             return value if leaves(value) else None
         rest = {}
         if self._order.is_new((id(fields), *value)):
-            self._order.note(fields.path, value, place)
+            self._order.note(path, value, self._place)
         for key, inner in value.items():
             slot = fields.get(key)
             if slot is None:
                 rest[key] = inner
-            elif type(slot) is _Fields:
-                if (left := self._put(slot, inner, cells, place)) is not None:
+            elif isinstance(slot, dict):
+                if (left := self._put(slot, (*path, key), inner, cells)) is not None:
                     rest[key] = left
             elif slot >= 0:
                 cells[slot] = self.columns[slot].expect(inner)
