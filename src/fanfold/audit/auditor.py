@@ -107,8 +107,11 @@ class _Auditor:
                     passed += entry is not None
                     if entry and number:
                         self._check_bad(entry, record)
-                    elif not entry:
+                    elif number:
                         self._call_for((source, number), record, tables)
+                    elif not entry:
+                        # The fields of a file, which stand before its records.
+                        self._note((source, number), record)
         except UnreadableError:
             self.found.not_audited["files of Parquet that pyarrow cannot read"] += 1
             records, passed, self._reads_all = file.records, file.records_quarantined, False
@@ -145,33 +148,35 @@ class _Auditor:
                     else:
                         yield source, records_of(place, source, self._spec.input, bad)
 
+    def _note(self, place: tuple[str, int], record: dict[str, Any]) -> None:
+        """Note the fields of a record that has no rows: they count for what columns have."""
+        for rows in self._rows:
+            deque(rows.of(record, place), maxlen=0)
+
     def _call_for(self, place: tuple[str, int], record: dict[str, Any], tables: list[Table]) -> None:
-        """Call for the rows of a good record; the fields of a file, which stand before its records, have none."""
+        """Call for the rows of a good record."""
         is_sampled = zlib.crc32(f"{place[0]}:{place[1]}".encode()) % 10_000 < self._percent * 100
         for rows, table in zip(self._rows, tables, strict=True):
             for row in rows.of(record, place):
-                if place[1]:
-                    rows.count(row)
-                    table.expect(row if is_sampled else row._replace(cells=None))
-                    self.found.not_audited[SQL] += rows.by_sql if is_sampled else 0
+                rows.count(row)
+                table.expect(row if is_sampled else row._replace(cells=None))
+                self.found.not_audited[SQL] += rows.by_sql if is_sampled else 0
             key = f"{f'tables.{rows.name}' if rows.name else 'denormalize'}.columns"
             self.found.not_audited[f"values left out by {key}"] += leaves(rows.left_out)
             for value in filter(leaves, rows.lost):
                 self.found.add("missing", place, f"{str(value)[:80]!r} is in no column")
-        if place[1]:
-            self.found.not_audited["records outside of the sample"] += not is_sampled
-            self.found.scalars += leaves(record) if is_sampled else 0
-            lacking = [merge for merge in self._spec.merge if any(merge.into in rows.lacking for rows in self._rows)]
-            self._unmatched += bool(lacking)
-            for merge in lacking:
-                if merge.on_missing != "keep":
-                    self.found.add("extra", place, f"it has rows, and no match in {merge.reference!r}")
+        self.found.not_audited["records outside of the sample"] += not is_sampled
+        self.found.scalars += leaves(record) if is_sampled else 0
+        lacking = [merge for merge in self._spec.merge if any(merge.into in rows.lacking for rows in self._rows)]
+        self._unmatched += bool(lacking)
+        for merge in lacking:
+            if merge.on_missing != "keep":
+                self.found.add("extra", place, f"it has rows, and no match in {merge.reference!r}")
 
     def _check_bad(self, bad: BadRecord, record: Any) -> None:
-        """Check the reason of a bad record. The values of one without a match count for what columns have."""
+        """Check the reason of a bad record."""
         if bad.code == "no_match" and record is not None:
-            for rows in self._rows:
-                deque(rows.of(record, (bad.source, bad.record)), maxlen=0)
+            self._note((bad.source, bad.record), record)
         lacking = self._references.unread.union(*(rows.lacking for rows in self._rows))
         quarantine.check_bad(bad, record, lacking, self._spec, self.found)
 

@@ -7,7 +7,7 @@ from fanfold.audit.originals import content_of
 from fanfold.audit.records import given_by_path
 from fanfold.audit.rows import Rows
 from fanfold.layout import Run
-from fanfold.manifest import ArchivedFile, Drift, Manifest, by_table
+from fanfold.manifest import ArchivedFile, Manifest, by_table
 from fanfold.spec.model import Spec
 from fanfold.spec.paths import way_of, written
 
@@ -66,14 +66,11 @@ def check_drift(run: Run, committed: Manifest, found: Audit) -> None:
             for table in (one.each_table.items() for one in (manifest.read(path, Manifest), committed))
         )
         both = [name for name in now if name in before]
-        counted = Drift(
-            since=drift.since,
-            added=[name for name in now if name not in before],
-            dropped=[name for name in before if name not in now],
-            retyped=[f"{name}: {before[name]} > {now[name]}" for name in both if before[name] != now[name]],
-            reordered=both != [name for name in before if name in now],
-        )
-        found.check("drift", counted, drift)
+        retyped = [f"{name}: {before[name]} > {now[name]}" for name in both if before[name] != now[name]]
+        found.check("drift.added", [name for name in now if name not in before], drift.added)
+        found.check("drift.dropped", [name for name in before if name not in now], drift.dropped)
+        found.check("drift.retyped", retyped, drift.retyped)
+        found.check("drift.reordered", both != [name for name in before if name in now], drift.reordered)
 
 
 def makes_rows(file: ArchivedFile) -> bool:
