@@ -25,6 +25,7 @@ from fanfold.cli import cli
 from fanfold.feed import runs
 from fanfold.manifest import Manifest
 from tests.conftest import TS, FeedDir, MakeFeed, new_feed
+from tests.parquet_files import BYTE_ARRAY, DECIMAL, Column, Element, written
 
 # What a change does to the rows of a table (the first is the header), and to the records in quarantine.
 Rows = list[list[str | None]]
@@ -676,3 +677,115 @@ def test_a_list_of_bad_records_that_cannot_be_read_is_named(feed: FeedDir) -> No
     listed = next(iter(runs.open_complete(feed.open(), TS)[1].quarantined.values())).path
     (feed.data_dir / listed).write_text("{}\n[")
     assert any(one.file == listed and "cannot be read" in one.message for one in audited(feed).findings)
+
+
+UNHELD = {
+    "a day after the year 9999": pa.array([2_932_897, 1], pa.int32()).view(pa.date32()),
+    "one in a list": pa.ListArray.from_arrays(
+        pa.array([0, 1, 2], pa.int32()), pa.array([2_932_897, 1], pa.int32()).view(pa.date32())
+    ),
+    "one in an object": pa.StructArray.from_arrays(
+        [pa.array([2_932_897, 1], pa.int32()).view(pa.date32()), pa.array(["a", "b"])], ["day", "text"]
+    ),
+    "a moment": pa.array([253_402_300_800_000_000, 1], pa.timestamp("us", tz="UTC")),
+}
+
+
+@pytest.mark.parametrize("kind", UNHELD)
+def test_what_python_does_not_hold_is_not_audited(make_feed: MakeFeed, kind: str) -> None:
+    """A value of Parquet that Python does not hold is counted as not audited; what stands beside it is compared."""
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"v": UNHELD[kind], "n": [1, 2]}), buffer)
+    feed = make_feed({"a.parquet": buffer.getvalue()}, merge=[], denormalize={}, subdirs=1)
+    feed.run()
+    found = audited(feed)
+    assert (found.findings, found.not_audited.total()) == ([], 1)
+    forge(feed, "1", lambda rows, _records: rows[1].__setitem__(rows[0].index("n"), "7"))
+    assert [(one.what, one.record, one.pointer) for one in audited(feed).findings] == [("changed", 1, "/n")]
+
+
+def test_a_file_that_pyarrow_cannot_read_is_not_audited(make_feed: MakeFeed) -> None:
+    """Rows of a file of Parquet that pyarrow cannot read are passed over and counted; those around are compared."""
+    unread = written(
+        [Element("v", BYTE_ARRAY, converted=DECIMAL, scale=1, precision=100)], [Column(BYTE_ARRAY, [b"\1", b"\2"])], 2
+    )
+    feed = make_feed(
+        {"a.json": '{"v":1}', "b.parquet": unread, "c.json": '{"v":3}'}, merge=[], denormalize={}, subdirs=1
+    )
+    feed.run()
+    found = audited(feed)
+    assert (found.findings, found.records, found.rows) == ([], 4, 2)
+    assert found.not_audited["files of Parquet that pyarrow cannot read"] == 1
+    forge(feed, "1", lambda rows, _records: rows[4].__setitem__(0, "7"))
+    assert audited(feed).findings[0].file == "c.json"
+
+
+def test_the_kept_text_of_a_bad_row_of_parquet_is_compared(make_feed: MakeFeed) -> None:
+    """Text in quarantine that is not that of the row of Parquet is named."""
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"n": ["1", "x"], "f": [1e22, 0.1], "s": [{"a": None}, {"a": [b"\0"]}]}), buffer)
+    keys = {"merge": [], "denormalize": {}, "subdirs": 1, "quarantine": {"max_bad_records_percent": 50}}
+    feed = make_feed({"a.parquet": buffer.getvalue()}, input={"fields": {"n": "BIGINT"}}, **keys)
+    assert feed.run().records_quarantined == 1
+    forge(feed, "1", lambda _rows, records: records[0].update(raw=records[0]["raw"].replace("0.1", "0.2")))
+    assert [(one.what, one.record) for one in audited(feed).findings if one.file == "a.parquet"] == [("changed", 2)]
+
+
+def test_a_key_twice_in_a_map_is_a_reason_and_no_warning(make_feed: MakeFeed) -> None:
+    """A row of Parquet with a key twice in a map must be in quarantine, and nothing is printed for it."""
+    maps = pa.array([[("a", 1), ("a", 2)], [("b", 1)], []], pa.map_(pa.string(), pa.int32()))
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"m": maps}), buffer)
+    keys = {"merge": [], "denormalize": {}, "subdirs": 1, "quarantine": {"max_bad_records_percent": 50}}
+    feed = make_feed({"a.parquet": buffer.getvalue()}, **keys)
+    assert feed.run().records_quarantined == 1
+    found = audited(feed)
+    assert (found.findings, [*found.not_audited]) == ([], ["texts of bad records of Parquet"])
+
+
+def test_fields_nested_in_references_have_an_order(make_feed: MakeFeed) -> None:
+    """Columns of objects in a reference stand as their fields first appeared there; swapped ones are named."""
+    merge = [{"reference": "p.json", "key": {"record": "id", "reference": "k"}, "into": "p"}]
+    feed = make_feed({"a.json": '{"id":"1"}'}, merge=merge, denormalize={}, subdirs=1)
+    (feed.data_dir / "p.json").write_text('{"k":"2","o":{"y":{"b":1},"x":2}}\n{"k":"1","o":{"x":3,"y":{"a":1,"b":2}}}')
+    feed.run()
+    run, committed = runs.open_complete(feed.open(), TS)
+    assert [column.name for column in committed.columns] == ["id", "p_o_y_b", "p_o_y_a", "p_o_x"]
+    forged = msgspec.structs.replace(committed, columns=[committed.columns[i] for i in (0, 2, 1, 3)])
+    for place in (run.commit_path, run.manifest_path):
+        place.write_bytes(manifest.encode(forged))
+    assert any("expected ['id', 'p_o_y_b', 'p_o_y_a', 'p_o_x']" in one.message for one in audited(feed).findings)
+
+
+@pytest.mark.parametrize(("number", "cell"), [(1, "=1+1"), (2, "'-5"), (5, "'plain")])
+def test_a_formula_that_is_not_escaped_is_named(make_feed: MakeFeed, number: int, cell: str) -> None:
+    """A text that a spreadsheet would run, or one that it would not and that is escaped, is another text."""
+    texts = ["=1+1", "-5", "'=q", "@x", "plain"]
+    lines = "\n".join(json.dumps({"t": text}) for text in texts)
+    escaping = {"output": {"csv": {"escape_formulas": True}}}
+    feed = make_feed({"a.json": lines}, merge=[], denormalize={}, subdirs=1, **escaping)
+    feed.run()
+    assert feed.read().splitlines() == ["t", "'=1+1", "-5", "'=q", "'@x", "plain"]
+    forge(feed, "1", lambda rows, _records: rows[number].__setitem__(0, cell))
+    assert [one.record for one in audited(feed).findings] == [number]
+
+
+@pytest.mark.parametrize("on_missing", ["keep", "quarantine"])
+def test_a_reference_that_pyarrow_cannot_read_is_not_audited(make_feed: MakeFeed, on_missing: str) -> None:
+    """What is joined from a reference of Parquet that pyarrow cannot read is counted; the rest is compared."""
+    elements = [
+        Element("k", BYTE_ARRAY, converted=0),
+        Element("v", BYTE_ARRAY, converted=DECIMAL, scale=1, precision=100),
+    ]
+    content = written(elements, [Column(BYTE_ARRAY, [b"1"]), Column(BYTE_ARRAY, [b"\1"])], 1)
+    merge = {"reference": "p.parquet", "key": {"record": "id", "reference": "k"}, "into": "p", "on_missing": on_missing}
+    lenient = {"quarantine": {"max_bad_records_percent": 100}}
+    feed = make_feed(
+        {"a.json": '{"id":"1","n":1}{"id":"2","n":2}'}, merge=[merge], denormalize={}, subdirs=1, **lenient
+    )
+    (feed.data_dir / "p.parquet").write_bytes(content)
+    feed.run()
+    found = audited(feed)
+    assert (found.findings, found.not_audited["references that pyarrow cannot read"]) == ([], 1)
+    forge(feed, "1", lambda rows, _records: rows[1].__setitem__(1, "7"))
+    assert [(one.what, one.record, one.pointer) for one in audited(feed).findings] == [("changed", 1, "/n")]

@@ -18,7 +18,8 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
 from fanfold import native, parquet
-from fanfold.audit import _Num, _parquet_rows
+from fanfold.audit.parquet_records import parquet_rows
+from fanfold.audit.values import Num
 from fanfold.faults import CODES, UnreadableError
 from tests import parquet_files as by_hand
 from tests.parquet_files import A_LIST, BYTE_ARRAY, FIXED, INT_32, INT_64, MAP, OPTIONAL, REPEATED, Column, Element
@@ -59,10 +60,10 @@ def code(tmp_path: Path, content: bytes | pa.Table, **options: Any) -> str:
 def agreed(tmp_path: Path, content: bytes | pa.Table, **options: Any) -> list[str]:
     """Return the records, in which the auditor has found what its own reader finds."""
     read = lines(tmp_path, content, **options)
-    names, *rows = _parquet_rows(tmp_path / "a.parquet")
+    names, *rows = parquet_rows(tmp_path / "a.parquet")
     assert len(rows) == len(read)
     for row, line in zip(rows, read, strict=True):
-        assert exact(dict(zip(names, row, strict=True))) == exact(json.loads(line, parse_int=_Num, parse_float=_Num))
+        assert exact(dict(zip(names, row, strict=True))) == exact(json.loads(line, parse_int=Num, parse_float=Num))
     return read
 
 
@@ -72,7 +73,7 @@ def exact(value: Any) -> Any:
         return {key: exact(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [exact(inner) for inner in value]
-    return Decimal(value) if isinstance(value, _Num) else value
+    return Decimal(value) if isinstance(value, Num) else value
 
 
 # Values.

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from fanfold import audit
+from fanfold.audit.values import written_as
 from tests.conftest import MakeFeed
 from tests.test_records import as_type
 
@@ -57,7 +57,7 @@ def rfc_3339(moment: datetime) -> str:
 
 def by_auditor(kind: str, text: str) -> str | None:
     """Return what the auditor makes of a text."""
-    return audit._written(kind, text)  # noqa: SLF001 - two opinions, of which each has to be known
+    return written_as(kind, text)
 
 
 def test_a_moment_is_the_same_in_all_forms_of_iso_8601() -> None:
