@@ -13,12 +13,12 @@ import base64
 import codecs
 import contextlib
 import copy
+import fnmatch
 import gzip
 import hashlib
 import json
 import pickle
 import re
-import shutil
 import sqlite3
 import sys
 import tarfile
@@ -41,7 +41,7 @@ import zstandard
 
 from fanfold import manifest
 from fanfold.errors import MissingError
-from fanfold.formats import input_format, is_archive
+from fanfold.formats import PATTERNS, input_format, is_archive
 from fanfold.layout import Run, packing
 from fanfold.manifest import ArchivedFile, BadRecord, Column, Manifest, SubdirSummary, by_table, of_table
 from fanfold.scratch import scratch_dir
@@ -258,13 +258,15 @@ def _opened(path: Path) -> Any:
     return zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) if is_packed else file
 
 
-def _packed(path: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Yield the names of the members of an archive, in their order, each with what opens it; not the hidden ones."""
+def _packed(path: Path) -> Iterator[tuple[str, Callable[[], Iterator[bytes]]]]:
+    """Yield the names of the members of an archive, in their order, each with what reads it as far as it goes."""
     with contextlib.ExitStack() as stack:
-        found = list[tuple[str, Callable[[], Any]]]()
-        if path.suffix == ".zip":
+        found = list[tuple[str, Callable[[], Iterator[bytes]]]]()
+        if path.suffix.lower() == ".zip":
             archive = stack.enter_context(zipfile.ZipFile(path))
-            found += [(one.filename, partial(archive.open, one)) for one in archive.infolist() if not one.is_dir()]
+            found += [
+                (one.filename, partial(_unzipped, archive, one)) for one in archive.infolist() if not one.is_dir()
+            ]
         else:
             content = stack.enter_context(tempfile.TemporaryFile())
             with contextlib.suppress(*DAMAGE), _opened(path) as packed:
@@ -272,11 +274,32 @@ def _packed(path: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
             content.seek(0)
             tar = tarfile.TarFile(fileobj=content)
             with contextlib.suppress(*DAMAGE):
-                found.extend((m.name, partial(tar.extractfile, m)) for m in iter(tar.next, None) if not m.isdir())
-        named = [(name.removeprefix("./").encode(errors="backslashreplace").decode(), opened) for name, opened in found]
-        yield from (
-            one for one in sorted(named, key=lambda one: one[0]) if OUTSIDE.search(one[0]) or not HIDDEN.search(one[0])
-        )
+                found.extend((m.name, partial(_part, content, m)) for m in iter(tar.next, None) if not m.isdir())
+        named = [(name.removeprefix("./").encode(errors="backslashreplace").decode(), read) for name, read in found]
+        yield from sorted(named, key=lambda one: one[0])
+
+
+def _unzipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    with archive.open(info) as content:
+        yield from iter(partial(content.read, CHUNK_BYTES), b"")
+
+
+def _part(content: Any, member: tarfile.TarInfo) -> Iterator[bytes]:
+    for at in range(0, member.size, CHUNK_BYTES):
+        content.seek(member.offset_data + at)
+        yield content.read(min(CHUNK_BYTES, member.size - at))
+
+
+def _is_read(archive: str, name: str, patterns: list[str]) -> bool:
+    """Say whether a member of an archive is read: some pattern takes it, and it is not hidden."""
+
+    def takes(chosen: Iterable[str], path: str) -> bool:
+        base = re.split(r"[/\\]", path)[-1].lower()
+        return any(fnmatch.fnmatchcase(base, pattern.lower()) for pattern in chosen)
+
+    others = [pattern for pattern in patterns if not is_archive(pattern)]
+    chosen = [*patterns, *PATTERNS] if not others or takes(others, archive) else patterns
+    return takes(chosen, name) and bool(OUTSIDE.search(name) or not HIDDEN.search(name))
 
 
 def _content(path: Path, *, is_packed: bool = False) -> tuple[int, str]:
@@ -1195,11 +1218,15 @@ class _Auditor:
         self, file: ArchivedFile, path: Path, bad: _Ahead[BadRecord]
     ) -> Iterator[tuple[str, Iterable[tuple[BadRecord | None, Any]]]]:
         """Yield the name of a file, or of each member of an archive, with its records; 0 is one that is bad as such."""
-        self._rows.file = file.name
+        self._rows.file, ignored = file.name, 0
         if not is_archive(file.name):
             yield file.name, self._records(file, path, file.name, bad)
             return
-        for name, opened in chain([("", Path)], _packed(path)):
+        as_such: Callable[[], Iterator[bytes]] = partial(repeat, b"", 0)
+        for name, read in chain([("", as_such)], _packed(path)):
+            if name and not _is_read(file.name, name, self._spec.input.patterns):
+                ignored += 1
+                continue
             source = manifest.source_file(file.name, name)
             is_bad = bad.fill() and (bad[0].source, bad[0].record) == (source, 0)
             code = bad[0].code if is_bad else ""
@@ -1210,12 +1237,14 @@ class _Auditor:
             if name and (not is_bad or code in UNREADABLE[input_format(name)]):
                 with scratch_dir() as folder:
                     place = folder / f"member{Path(name).suffix}"
-                    with opened() as content, place.open("wb") as target:
-                        shutil.copyfileobj(content, target)
+                    with place.open("wb") as target, contextlib.suppress(*DAMAGE):
+                        target.writelines(read())
                     if is_bad:
                         self._check_unreadable(code, place, source)
                     else:
                         yield source, self._records(file, place, source, bad)
+        counted = (f"{one} members that are not read" for one in (ignored, file.ignored.members if file.ignored else 0))
+        self.found.check(file.name, *counted)
 
     def _records(self, file: ArchivedFile, path: Path, source: str, bad: _Ahead[BadRecord]) -> Iterator[Found]:
         """Yield the records of a file, or of a member."""

@@ -39,12 +39,13 @@ _OF_FILES_AND_LINES = {
     "too_large": "File: what is compressed in it has no room on the disk, or a piece of it none in memory.",
     "bad_header": "File: the header of the CSV does not name each column once.",
     "too_many_members": "File: an archive of more than 100,000 members, or with a list of them of more than 16 MiB.",
-    "unknown_format": "Member of an archive: its name ends in nothing that is read, as in .pdf, .xml or .txt.",
+    "unknown_format": "File: an archive without a member that input.patterns takes.",
     "nested_archive": "Member of an archive: it is an archive itself.",
     "encrypted": "Member of an archive: it needs a password.",
+    "unknown_compression": "Member of a zip: it is compressed, and not by Deflate.",
     "bad_member": "Member of an archive: a link, a device or a sparse file; or one with a name that is there twice, "
     "leads out of the archive, or is not UTF-8.",
-    "stray_bytes": "An archive has bytes before its first or behind its last member. They are not read.",
+    "stray_bytes": "An archive has bytes, other than zeros, that are of none of its members. They are not read.",
     "pointer_not_found": "There is nothing at input.records_at in a document.",
 }
 # The list is stable: a code keeps its meaning, new ones may come. docs/data.md is made from it.

@@ -12,7 +12,7 @@ from fanfold.feed.balance import balance
 from fanfold.feed.landing import warn
 from fanfold.feed.verdict import Counts, too_bad
 from fanfold.layout import Feed, Place, format_ts
-from fanfold.manifest import BadFile, Column, Drift, FrozenReference
+from fanfold.manifest import BadFile, Column, Drift, FrozenReference, Ignored, all_ignored
 from fanfold.native import Seen, Table
 from fanfold.records.read import FileRead
 from fanfold.records.references import Reference
@@ -41,8 +41,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     `waiting` is how many files are ready and left to the next run (`input.max_files`), `settling` how many are not
     ready yet, `unmarked` how many lack their marker, `held` how many cannot be taken, `ignored` how many no pattern
-    takes; `left` names them, in words. `faults` say which files have records that cannot be read,
-    by the first of them. `failed` says why the run would fail; it is empty where the run would be a success.
+    takes; `left` names them, in words. `members_ignored` are the members of archives that no pattern takes. `faults`
+    say which files have records that cannot be read, by the first of them. `failed` says why the run would fail; it is
+    empty where the run would be a success.
 
     With `tables`, `columns` is an object by table, and the names in `drift` begin with that of their table.
 
@@ -65,6 +66,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     drift: Drift | None
     references: list[FrozenReference]
     faults: list[BadFile]
+    members_ignored: Ignored
     failed: list[str]
     decisions: dict[str, str]
     duplicates: dict[str, str]
@@ -124,6 +126,7 @@ def plan(feed: Feed) -> Plan:
         drift=drift,
         references=[one.reference for one in references],
         faults=[one.first for one in reads.values() if one.first],
+        members_ignored=all_ignored({name: one.ignored for name, one in reads.items() if not one.is_bad}),
         failed=failed or _failures(feed.spec.quarantine, parts, reads, len(duplicates)),
         decisions={name: decision.decision for name, decision in decisions.items()},
         duplicates=duplicates,
