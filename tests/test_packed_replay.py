@@ -1,14 +1,18 @@
 """What was bad in a member of an archive is corrected and lands again, in whatever form its member is written."""
 
 import gzip
+import json
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fanfold.errors import DataError
 from fanfold.feed import quarantine, replay
 from fanfold.manifest import BadRecord
-from tests.archives import GOOD, encrypted, feed_of, zipped
+from tests.archives import GOOD, check, encrypted, feed_of, packed, zipped
 from tests.conftest import TS, MakeFeed
+from tests.test_cli import fanfold
 
 LATER = "20260103T000000Z"
 
@@ -61,3 +65,45 @@ def test_a_member_that_no_pattern_takes_alone_is_not_landed(make_feed: MakeFeed)
         replay.replay(feed.open(), item)
     quarantine.discard(feed.open(), item)
     assert [one.state for one in quarantine.items(feed.open())] == ["discarded"]
+
+
+MIXED = {
+    "k/a.csv": "id;town\n1;Z\u00fcrich\n2\n",
+    "b.jsonl.gz": '{"id": 3, "town": "Z\u00fcrich"}\n{"id": 4, "town": "K\u00f6ln",}\n',
+    "c.json": '[{"id": 5, "town": "Nice"}, {"id": 6 "town": "Mende"}]',
+    "whole.csv": "id;id\n7;8\n",
+}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "utf-16"])
+@pytest.mark.parametrize("ending", [".zip", ".tgz"])
+def test_members_are_corrected_in_their_encoding_and_dialect(
+    make_feed: MakeFeed, encoding: str, ending: str, tmp_path: Path
+) -> None:
+    """Lines of an export, corrected, are rows of the next run once, whatever encoding and dialect the members have."""
+    made = {name: text.encode(encoding) for name, text in MIXED.items()}
+    made["b.jsonl.gz"] = gzip.compress(made["b.jsonl.gz"], mtime=0)
+    keys = {"encoding": encoding, "csv": {"delimiter": ";"}, "duplicates": "archive"}
+    feed = feed_of(make_feed, {f"x{ending}": packed(ending, made.items())}, input=keys)
+    assert feed.run().records_in == 7
+    check(feed)
+    lines = [json.loads(line) for line in fanfold("quarantine", "export", feed.spec_path).stdout.splitlines()]
+    assert [(line["file"].partition("/")[2], line.get("raw")) for line in lines] == [
+        ("b.jsonl.gz", '{"id": 4, "town": "K\u00f6ln",}'),
+        ("c.json", '{"id": 6 "town": "Mende"}'),
+        ("k/a.csv", "2"),
+        ("whole.csv", None),
+    ]
+    corrected: list[dict[str, Any]] = [
+        {"record": {"id": 4, "town": "K\u00f6ln"}},
+        {"record": {"id": 6, "town": "Mende"}},
+        {"raw": "2;S\u00e3o"},
+        {"raw": "id;town\n7;\u00c5re\n"},
+    ]
+    path = tmp_path / "corrected.jsonl"
+    path.write_text("".join(json.dumps({"item": a["item"]} | b) + "\n" for a, b in zip(lines, corrected, strict=True)))
+    assert fanfold("quarantine", "replay", feed.spec_path, "--with", path).returncode == 0
+    summary = feed.run(LATER)
+    assert (summary.files_in, summary.records_in, summary.records_quarantined) == (4, 4, 0)
+    rows = [line.split(",")[:2] for line in feed.read(1, LATER).splitlines()[1:]]
+    assert sorted(rows) == [["2", "S\u00e3o"], ["4", "K\u00f6ln"], ["6", "Mende"], ["7", "\u00c5re"]]

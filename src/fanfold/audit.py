@@ -13,7 +13,6 @@ import base64
 import codecs
 import contextlib
 import copy
-import fnmatch
 import gzip
 import hashlib
 import json
@@ -41,7 +40,7 @@ import zstandard
 
 from fanfold import manifest
 from fanfold.errors import MissingError
-from fanfold.formats import PATTERNS, input_format, is_archive
+from fanfold.formats import input_format, is_archive, taken_inside
 from fanfold.layout import Run, packing
 from fanfold.manifest import ArchivedFile, BadRecord, Column, Manifest, SubdirSummary, by_table, of_table
 from fanfold.scratch import scratch_dir
@@ -288,18 +287,6 @@ def _part(content: Any, member: tarfile.TarInfo) -> Iterator[bytes]:
     for at in range(0, member.size, CHUNK_BYTES):
         content.seek(member.offset_data + at)
         yield content.read(min(CHUNK_BYTES, member.size - at))
-
-
-def _is_read(archive: str, name: str, patterns: list[str]) -> bool:
-    """Say whether a member of an archive is read: some pattern takes it, and it is not hidden."""
-
-    def takes(chosen: Iterable[str], path: str) -> bool:
-        base = re.split(r"[/\\]", path)[-1].lower()
-        return any(fnmatch.fnmatchcase(base, pattern.lower()) for pattern in chosen)
-
-    others = [pattern for pattern in patterns if not is_archive(pattern)]
-    chosen = [*patterns, *PATTERNS] if not others or takes(others, archive) else patterns
-    return takes(chosen, name) and bool(OUTSIDE.search(name) or not HIDDEN.search(name))
 
 
 def _content(path: Path, *, is_packed: bool = False) -> tuple[int, str]:
@@ -1218,13 +1205,13 @@ class _Auditor:
         self, file: ArchivedFile, path: Path, bad: _Ahead[BadRecord]
     ) -> Iterator[tuple[str, Iterable[tuple[BadRecord | None, Any]]]]:
         """Yield the name of a file, or of each member of an archive, with its records; 0 is one that is bad as such."""
-        self._rows.file, ignored = file.name, 0
+        self._rows.file, ignored, is_taken = file.name, 0, taken_inside(file.name, self._spec.input.patterns)
         if not is_archive(file.name):
             yield file.name, self._records(file, path, file.name, bad)
             return
         as_such: Callable[[], Iterator[bytes]] = partial(repeat, b"", 0)
         for name, read in chain([("", as_such)], _packed(path)):
-            if name and not _is_read(file.name, name, self._spec.input.patterns):
+            if name and not (is_taken(name) and (OUTSIDE.search(name) or not HIDDEN.search(name))):
                 ignored += 1
                 continue
             source = manifest.source_file(file.name, name)

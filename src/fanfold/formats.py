@@ -3,6 +3,7 @@
 import fnmatch
 import os.path
 import re
+from collections.abc import Callable
 from typing import Literal
 
 # Any other ending is read as JSON.
@@ -38,15 +39,16 @@ def taken_by(patterns: list[str]) -> re.Pattern[str]:
     return re.compile("|".join(map(fnmatch.translate, patterns)) or r"(?!)", re.IGNORECASE)
 
 
-def taken_inside(archive: str, patterns: list[str]) -> re.Pattern[str]:
-    """Return what matches the names of members of an archive, without their folders, that some patterns take.
+def taken_inside(archive: str, patterns: list[str]) -> Callable[[str], bool]:
+    """Return what says of the name of a member of an archive whether some patterns take it, whatever its folders are.
 
     A pattern that ends as archives do says nothing of what is in them. Where all do, or another one takes the archive
     itself, every form that can be read is taken.
     """
     of_files = [pattern for pattern in patterns if not is_archive(pattern)]
     is_any = not of_files or taken_by(of_files).match(archive.rpartition("/")[2])
-    return taken_by([*patterns, *PATTERNS] if is_any else patterns)
+    wanted = taken_by([*patterns, *PATTERNS] if is_any else patterns)
+    return lambda name: wanted.match(re.split(r"[/\\]", name)[-1]) is not None
 
 
 def input_format(name: str) -> Literal["json", "csv", "parquet"]:

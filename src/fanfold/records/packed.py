@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,9 +31,7 @@ class Packed:
         try:
             if not self.found.sha256:
                 self.found = self.found._replace(sha256=_hashed(self._path))
-            for member in members(
-                self._path, self._data_dir, lambda name: self._taken.match(re.split(r"[/\\]", name)[-1])
-            ):
+            for member in members(self._path, self._data_dir, self._taken):
                 if not (member.path or member.fault):
                     ignored.append(member.name)
                     continue
@@ -56,9 +53,8 @@ class Packed:
 
     def add(self, member: Member, one: FileRead) -> None:
         """Add what a member holds."""
-        whole, first = self.found, one.first
+        whole, first, of = self.found, one.first, f"{member.name!r}: " if member.name else ""
         if first:
-            of = f"{member.name!r}: " if member.name else ""
             first = BadFile(self.name, first.code, of + first.message, first.line, first.offset, first.pointer)
         self.found = whole._replace(
             records=whole.records + one.records,
@@ -66,7 +62,7 @@ class Packed:
             first=whole.first or first,
             is_bad=whole.is_bad and one.is_bad,
             unmatched=whole.unmatched + one.unmatched,
-            hint=whole.hint or one.hint,
+            hint=whole.hint or (one.hint and of + one.hint),
         )
 
 
