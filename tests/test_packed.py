@@ -3,7 +3,9 @@
 import gzip
 import json
 import random
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -175,3 +177,20 @@ def test_members_are_unpacked_into_files_without_a_name(tmp_path: Path) -> None:
     for member in members.members(str(tmp_path / "x.tgz"), tmp_path, str):
         assert Path(member.path).is_file()
         assert [path.name for path in tmp_path.iterdir()] == ["x.tgz"]
+
+
+def test_verify_reads_an_archive_once_for_all_tables(make_feed: MakeFeed) -> None:
+    """However many tables a feed has, an archive is read for its hash, and for its members once."""
+    content = json.dumps([{"id": n, "a": [{"v": n}], "b": [{"v": 1}, {"v": 2}]} for n in range(3)]).encode()
+    opened = list[str]()
+
+    def read(folder: str, **keys: Any) -> int:
+        feed = make_feed({"x.zip": zipped([("a.json", content)])}, folder=folder, subdirs=1, merge=[], **keys)
+        feed.run()
+        opened.clear()
+        assert recount(*runs.open_complete(feed.open(), TS)).gaps == []
+        return sum(path.endswith(f"x_{TS}.zip") for path in opened)
+
+    sys.addaudithook(lambda event, given: opened.append(str(given[0])) if event == "open" else None)
+    tables = {"tables": {"orders": {"explode": []}, "a": {"explode": ["a"]}, "b": {"explode": ["b"]}}}
+    assert read("one", denormalize={}) == read("three", denormalize={}, **tables) == 2

@@ -1,17 +1,19 @@
 """What cannot be read in an archive, or of it, is set aside by name and with a code, and costs nothing else."""
 
+import contextlib
 import gzip
 import random
 import stat
 import struct
 import tarfile
+import tracemalloc
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from fanfold.faults import UnreadableError
-from fanfold.records import members
+from fanfold.records import members, zip_tar
 from tests.archives import (
     GOOD,
     bad_files,
@@ -158,3 +160,49 @@ def test_a_bomb_of_many_members_is_not_unpacked(tmp_path: Path) -> None:
         (one.name, one.fault and one.fault.code) for one in members.members(str(tmp_path / "x.zip"), tmp_path, str)
     ]
     assert found == [("0.json", None), ("1.json", None), ("2.json", "bomb"), ("z.json", None)]
+
+
+def sparse_map(entries: int) -> bytes:
+    """Make a member of a tar whose map of holes has many entries, each a number on a line."""
+    headers = {
+        "GNU.sparse.major": "1",
+        "GNU.sparse.minor": "0",
+        "GNU.sparse.name": "b.json",
+        "GNU.sparse.realsize": "9",
+    }
+    info = tar_info("b.json", size=4 * entries + 1024)
+    info.pax_headers = headers
+    return info.tobuf(tarfile.PAX_FORMAT) + (b"%d\n" % entries + b"0\n" * 2 * entries).ljust(4 * entries + 1024, b"\0")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"".join(tar_info("a" * (3 << 20)).tobuf(tarfile.GNU_FORMAT) for _ in range(6)),
+        tar_info("a.json", b"x", 1 << 40).tobuf() + b"0" * 600,
+        tar_info("a.json", b"g", 8 << 30).tobuf(tarfile.GNU_FORMAT) + b"0" * 600,
+        tar_info("a.json", b"L", 1 << 60).tobuf(tarfile.GNU_FORMAT) + b"0" * 600,
+    ],
+    ids=["long names", "pax", "global pax", "GNU name"],
+)
+def test_the_headers_of_a_tar_do_not_fill_the_memory(tmp_path: Path, content: bytes) -> None:
+    """Whatever a header says of its own size, or how often there is a large one, no more than 16 MiB is kept."""
+    path = tmp_path / "x.tar"
+    path.write_bytes(content + bytes(1024))
+    tracemalloc.start()
+    with contextlib.suppress(UnreadableError):
+        assert not [one for one in members.members(str(path), tmp_path, str) if one.path]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 200 << 20
+
+
+def test_the_map_of_a_sparse_file_is_not_read_without_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A map counts as names do: the library would keep all of its numbers."""
+    monkeypatch.setattr(zip_tar, "MAX_LIST_BYTES", 1 << 16)
+    path = tmp_path / "x.tar"
+    path.write_bytes(sparse_map(1 << 16) + bytes(1024))
+    with pytest.raises(UnreadableError, match="send several"):
+        list(members.members(str(path), tmp_path, str))
+    path.write_bytes(sparse_map(1 << 12) + bytes(1024))
+    assert [one.fault and one.fault.code for one in members.members(str(path), tmp_path, str)] == ["bad_member"]

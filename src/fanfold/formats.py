@@ -1,6 +1,7 @@
 """Pure: what the name of a file says about its content. Letter case does not count."""
 
 import fnmatch
+import functools
 import os.path
 import re
 from collections.abc import Callable
@@ -24,6 +25,8 @@ PATTERNS = [f"*{e}{packed}" for e in FORMATS for packed in ("", *COMPRESSIONS) i
 PATTERNS += [f"*{e}" for e in ARCHIVES]
 
 
+# One name is asked for several times in a row, and there may be many.
+@functools.lru_cache
 def compression(name: str) -> str:
     """Return the suffix of the compression that a file has: `.gz`, `.zst`, or nothing."""
     return next((suffix for suffix in COMPRESSIONS if name[-len(suffix) :].lower() == suffix), "")
@@ -51,6 +54,7 @@ def taken_inside(archive: str, patterns: list[str]) -> Callable[[str], bool]:
     return lambda name: wanted.match(re.split(r"[/\\]", name)[-1]) is not None
 
 
+@functools.lru_cache
 def input_format(name: str) -> Literal["json", "csv", "parquet"]:
     """Return what a file is read as: `.csv`, `.parquet`, anything else is JSON."""
     plain = name[: len(name) - len(compression(name))].lower()
