@@ -130,6 +130,16 @@ def test_one_part_of_a_zip_is_a_bad_file(make_feed: MakeFeed) -> None:
     assert bad_files(feed) == {"x.zip": "unreadable"}
 
 
+def test_members_in_one_place_are_found_behind_what_is_stray(make_feed: MakeFeed) -> None:
+    """A zip whose members overlap is a bad file, whatever else is wrong with it."""
+    made = bytearray(ZIP)
+    struct.pack_into("<L", made, ZIP.rindex(b"PK\1\2") + 42, 0)
+    files = {"x.zip": HIDDEN + bytes(made), "y.json": b"{}"}
+    feed = feed_of(make_feed, files, quarantine={"max_bad_files_percent": 100})
+    feed.run()
+    assert bad_files(feed) == {"x.zip": "unreadable"}
+
+
 def test_of_a_tar_in_parts_what_is_there_is_read(make_feed: MakeFeed) -> None:
     """The first part ends inside of a member, of which the whole records are read; the second begins with its rest."""
     whole = tarred([GOOD, ("z.jsonl", b'{"id": 2}\n' * 200)])

@@ -3,14 +3,13 @@
 import contextlib
 import functools
 import io
-import itertools
 import stat
 import struct
 import sys
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, NoReturn
 
 from fanfold.faults import UnreadableError
@@ -109,13 +108,13 @@ def _refuse_many() -> NoReturn:
     raise UnreadableError("too_many_members", msg)
 
 
-def _stray(size: int, at: int) -> Entry:
-    msg = f"found {size:,} bytes (from byte {at:,} on) that are of no member, expected none: they are not read"
-    return Entry("", fault=UnreadableError("stray_bytes", msg))
-
-
-def _is_blank(windows: Iterator[bytes]) -> bool:
-    return not any(window.strip(b"\0") for window in windows)
+def _stray_in(file: Guarded, begin: int, end: int, known: Iterable[bytes] = (b"",)) -> Iterator[Entry]:
+    """Yield an entry where something stands in a place that is neither known nor zeros."""
+    head = b"".join(file.part(begin, min(DESCRIPTOR_BYTES, end - begin)))
+    is_known = any(head.startswith(one) and not head[len(one) :].strip(b"\0") for one in known)
+    if not is_known or any(window.strip(b"\0") for window in file.part(begin + len(head), end - begin - len(head))):
+        found = f"found {end - begin:,} bytes (from byte {begin:,} on) that are of no member"
+        yield Entry("", fault=UnreadableError("stray_bytes", f"{found}, expected none: they are not read"))
 
 
 def _of_zip(file: Guarded) -> Iterator[Entry]:
@@ -123,7 +122,7 @@ def _of_zip(file: Guarded) -> Iterator[Entry]:
     # Members are read one after the other, whatever size they have.
     file.left = sys.maxsize
     infos = sorted(archive.infolist(), key=lambda one: one.header_offset)
-    yield from itertools.islice(_strays(file, archive, infos), 1)
+    yield from list(_strays(file, archive, infos))[:1]
     for info in infos:
         kind, fault = stat.S_IFMT(info.external_attr >> 16), None
         if info.flag_bits & ENCRYPTED:
@@ -155,7 +154,7 @@ def _strays(file: Guarded, archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo
     at = tail.rfind(END)
     if not {*struct.unpack_from("<2H", tail, at + len(END))} <= {0, 0xFFFF}:
         raise UnreadableError("unreadable", "found one of the parts of an archive, expected all in one file")
-    yield from _stray_in(file, size - len(tail) + at + END_BYTES + len(archive.comment), size, {b""})
+    yield from _stray_in(file, size - len(tail) + at + END_BYTES + len(archive.comment), size)
 
 
 def _behind(info: zipfile.ZipInfo) -> set[bytes]:
@@ -163,14 +162,6 @@ def _behind(info: zipfile.ZipInfo) -> set[bytes]:
     forms = (("<3L", 0xFFFFFFFF), ("<L2Q", -1)) if info.flag_bits & DESCRIBED else ()
     plain = {struct.pack(form, info.CRC, info.compress_size & most, info.file_size & most) for form, most in forms}
     return {b"", *plain, *(DESCRIPTOR + one for one in plain)}
-
-
-def _stray_in(file: Guarded, begin: int, end: int, known: set[bytes]) -> Iterator[Entry]:
-    """Yield an entry where something stands in a place that is neither known nor zeros."""
-    head = b"".join(file.part(begin, min(DESCRIPTOR_BYTES, end - begin)))
-    is_known = any(head.startswith(one) and not head[len(one) :].strip(b"\0") for one in known)
-    if not (is_known and _is_blank(file.part(begin + len(head), end - begin - len(head)))):
-        yield _stray(end - begin, begin)
 
 
 def _of_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
@@ -196,8 +187,7 @@ def _of_tar(file: Guarded) -> Iterator[Entry]:
                 yield Entry(info.name, info.size, functools.partial(file.part, info.offset_data, info.size), fault)
     if end > size:
         return
-    if not _is_blank(file.part(archive.offset, size - archive.offset)):
-        yield _stray(size - archive.offset, archive.offset)
-    elif archive.offset >= size:
+    yield from _stray_in(file, archive.offset, size)
+    if archive.offset >= size:
         msg = "found the end of the file, expected more members, or the zeros that end a tar"
         yield Entry("", fault=UnreadableError("truncated", msg))
