@@ -24,6 +24,7 @@ from tests.archives import (
     entry,
     feed_of,
     lying,
+    packed,
     tar_info,
     tar_of,
     tarred,
@@ -206,3 +207,18 @@ def test_the_map_of_a_sparse_file_is_not_read_without_an_end(tmp_path: Path, mon
         list(members.members(str(path), tmp_path, str))
     path.write_bytes(sparse_map(1 << 12) + bytes(1024))
     assert [one.fault and one.fault.code for one in members.members(str(path), tmp_path, str)] == ["bad_member"]
+
+
+@pytest.mark.parametrize("ending", [".zip", ".tar"])
+def test_a_damaged_archive_ends_in_members_or_a_code(tmp_path: Path, ending: str) -> None:
+    """Whatever bytes of an archive change or lack, it has members, each with a place or a fault, or is unreadable."""
+    chance, path = random.Random(7), tmp_path / f"x{ending}"
+    whole = packed(ending, [GOOD, ("é.csv", b"a\n1\n"), ("b.jsonl", b'{"id": 1}\n' * 9)])
+    for _ in range(300):
+        made = bytearray(whole)
+        for _ in range(chance.randint(1, 4)):
+            at = chance.randrange(len(whole) // 2)
+            made[at : at + chance.choice([1, 1, 1, 9])] = chance.randbytes(chance.choice([0, 1, 1, 1]))
+        path.write_bytes(made)
+        with contextlib.suppress(UnreadableError):
+            assert all(one.path or one.fault for one in members.members(str(path), tmp_path, str))
