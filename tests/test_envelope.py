@@ -80,6 +80,45 @@ def test_a_text_that_is_not_json_makes_its_record_bad(make_feed: MakeFeed, text:
     assert content.encode()[json.loads(line)["offset"] :].startswith(json.dumps(text)[:1].encode())
 
 
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ('{"n":"x"}', "wrong_type"),
+        ('{"n":"x"', "bad_json_text"),
+        ('{"n":"x","n":1}', "bad_json_text"),
+        ('{"n":"x"} 1', "bad_json_text"),
+        ('{"N":1}', "case_conflict"),
+        ('{"N":1,}', "bad_json_text"),
+        ('{"in":"{\\"n\\":\\"x\\"}"', "bad_json_text"),
+        ('{"in":"{\\"n\\":\\"x\\"}"}', "wrong_type"),
+        ('{"in":"{\\"n\\":\\"x\\""}', "bad_json_text"),
+        ('{"in":"{","n":"x"}', "bad_json_text"),
+    ],
+)
+@pytest.mark.parametrize("ending", [".json", ".csv"])
+def test_the_grammar_of_a_text_is_judged_before_what_is_in_it(
+    make_feed: MakeFeed, text: str, code: str, ending: str
+) -> None:
+    """A text that breaks behind a value which is wrong in itself is bad_json_text, as a record would be syntax."""
+    good = '{"n":7,"in":"{\\"n\\":7}"}'
+    rows = [{"id": number, "p": good if number else text} for number in range(9)]
+    made = io.StringIO()
+    written = csv.DictWriter(made, ["id", "p"])
+    written.writeheader()
+    written.writerows(rows)
+    content = made.getvalue() if ending == ".csv" else "".join(json.dumps(row) + "\n" for row in rows)
+    types = {"p.n": "BIGINT", "p.in.n": "BIGINT"}
+    feed = ran(make_feed, {f"a{ending}": content}, input={"parse": ["p", "p.in"], "fields": types})
+    assert {number: one[0] for number, one in bad(feed).items()} == {1: code}
+
+
+def test_what_is_wrong_before_a_text_counts_before_its_grammar(make_feed: MakeFeed) -> None:
+    """Of two values of a record that are wrong, the first counts, whether it is a text that breaks or not."""
+    records = [{"a": 1, "p": "[]"}, {"a": "x", "p": "{"}, {"p": "{", "a": "x"}, {"a": 1, "p": "[]"}]
+    feed = ran(make_feed, {"a.json": records}, input={"parse": ["p"], "fields": {"a": "BIGINT"}})
+    assert bad(feed) == {2: ("wrong_type", "/a"), 3: ("bad_json_text", "/p")}
+
+
 def test_each_path_is_parsed_once_and_inside_of_texts_where_it_is_named(make_feed: MakeFeed) -> None:
     """A text in a parsed text is parsed where its path is named; an array of texts is parsed one by one."""
     inner = json.dumps({"deep": json.dumps([1, {"z": json.dumps("q")}])})

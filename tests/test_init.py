@@ -24,6 +24,7 @@ from fanfold.spec.model import Spec, load_spec
 from fanfold.steps import local
 from fanfold.steps.plan import plan
 from fanfold.steps.start import start
+from tests.archives import packed
 
 TS = "20260102T030405Z"
 
@@ -221,6 +222,24 @@ def test_csv_of_another_form_runs_at_once(tmp_path: Path, delimiter: str, encodi
         (f"{file}{n}", f"{name} {n}") for file in "01" for n in range(3)
     ]
     assert [row["nr"] for row in found if row["town_ref_mayor"] == "Ann"] == ["00", "10"]
+
+
+@pytest.mark.parametrize("ending", [".zip", ".tar.gz"])
+def test_samples_in_archives_are_looked_at_as_files(tmp_path: Path, ending: str) -> None:
+    """Encoding and delimiter of members are found, also where an archive is larger than what is read of samples."""
+    lines = "".join(f"{n};Z\u00fcrich {n * 7919}\n" for n in range(700_000))
+    members = {"k/a.csv": f"nr;town\n{lines}", "b.CSV": "nr;town\n-1;K\u00f6ln\n", "readme.txt": "caf\u00e9"}
+    (tmp_path / "in").mkdir()
+    archive = tmp_path / f"in/a{ending}"
+    archive.write_bytes(packed(ending, ((name, text.encode("cp1252")) for name, text in members.items())))
+    os.utime(archive, (0, 0))
+    made = init(tmp_path, "in")
+    spec = load_spec(made.spec_path)
+    assert (spec.input.encoding, spec.input.csv.delimiter) == ("cp1252", ";")
+    assert made.findings[0].startswith("read 1 of 1 file, 1,0")
+    assert not [line for line in made.findings if "WARNING" in line]
+    found = rows(run(made))
+    assert (len(found), found[0]) == (700_001, {"nr": "-1", "town": "K\u00f6ln"})
 
 
 def test_the_size_of_packed_samples_is_told_as_it_is(tmp_path: Path) -> None:

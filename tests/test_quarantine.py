@@ -24,7 +24,7 @@ from fanfold.steps.merge_data import merge_data
 from fanfold.steps.recount import recount
 from fanfold.steps.release import release
 from tests.conftest import GROUP_STEPS, TS, FeedDir, MakeFeed, new_feed, tree
-from tests.test_packed import CODES as ARCHIVES
+from tests.test_packed_faults import CODES as ARCHIVES
 
 # Of a record that is too large no text is kept.
 NOT_KEPT = {"record_too_large", "too_many_values"}

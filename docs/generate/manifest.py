@@ -51,6 +51,7 @@ FILE = {
     "duplicate_of": "`<ts>/<name>` of the earlier file with the same bytes.",
     "replay_of": "The bad record or file that it replays.",
     "packed": "Size and SHA-256 of the compressed file in the archive (`archive.compression`).",
+    "ignored": "Members of an archive that no pattern takes: how many, and the first ten names. Only if it has some.",
 }
 PUBLISHED = {
     "path": "Its path, relative to `data_dir`.",

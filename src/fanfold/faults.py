@@ -39,12 +39,13 @@ _OF_FILES_AND_LINES = {
     "too_large": "File: its content does not fit on the disk, or a piece of it does not fit into memory.",
     "bad_header": "File: the header of the CSV does not name each column once.",
     "too_many_members": "File: a zip or tar file with more than 100,000 members, or more than 16 MiB for their list.",
-    "unknown_format": "Member of a zip or tar file: its name ends in no format that is read (.pdf, .xml, .txt).",
+    "unknown_format": "File: a zip or tar file without a member that input.patterns takes.",
     "nested_archive": "Member of a zip or tar file: it is a zip or tar file itself.",
     "encrypted": "Member of a zip or tar file: it needs a password.",
+    "unknown_compression": "Member of a zip file: it is compressed, and not by Deflate.",
     "bad_member": "Member of a zip or tar file: it is a link, a device or a sparse file, or its name is there "
     "twice, leads out of the file, or is not UTF-8.",
-    "stray_bytes": "A zip or tar file has bytes before its first or behind its last member. They are not read.",
+    "stray_bytes": "A zip or tar file has bytes, other than zeros, outside its members. They are not read.",
     "pointer_not_found": "There is nothing at input.records_at in a document.",
 }
 # The list is stable: a code keeps its meaning, new ones may come. docs/reference/quarantine.md is made from it.

@@ -1,7 +1,10 @@
 """Pure: what the name of a file says about its content. Letter case does not count."""
 
+import fnmatch
 import functools
 import os.path
+import re
+from collections.abc import Callable
 from typing import Literal
 
 # Any other ending is read as JSON.
@@ -32,6 +35,23 @@ def compression(name: str) -> str:
 def is_archive(name: str) -> bool:
     """Say whether a file has other files in it: a zip or a tar."""
     return name.lower().endswith(ARCHIVES)
+
+
+def taken_by(patterns: list[str]) -> re.Pattern[str]:
+    """Return what matches the file names that one of some shell patterns takes, whatever their letter case."""
+    return re.compile("|".join(map(fnmatch.translate, patterns)) or r"(?!)", re.IGNORECASE)
+
+
+def taken_inside(archive: str, patterns: list[str]) -> Callable[[str], bool]:
+    """Return what says of the name of a member of an archive whether some patterns take it, whatever its folders are.
+
+    A pattern that ends as archives do says nothing of what is in them. Where all do, or another one takes the archive
+    itself, every form that can be read is taken.
+    """
+    of_files = [pattern for pattern in patterns if not is_archive(pattern)]
+    is_any = not of_files or taken_by(of_files).match(archive.rpartition("/")[2])
+    wanted = taken_by([*patterns, *PATTERNS] if is_any else patterns)
+    return lambda name: wanted.match(re.split(r"[/\\]", name)[-1]) is not None
 
 
 @functools.lru_cache

@@ -4,8 +4,9 @@ Paths in them are relative to `data_dir`, names to the landing directory; sizes 
 manifest holds no clock, host or process: the same input gives the same bytes.
 """
 
+import itertools
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from fanfold import links
-from fanfold.errors import DataError
+from fanfold.errors import DataError, count
 from fanfold.layout import format_ts, parse_ts
 
 Document = TypeVar("Document", bound=msgspec.Struct)
@@ -22,6 +23,8 @@ Value = TypeVar("Value", int, str)
 # The form of what is written down. A new key, or a new meaning, is a new number: what was written stays readable, and
 # tests/format_samples.py keeps a feed of each. Documents without a number are of format 0.
 FORMAT = 1
+# As many names of ignored members are written down.
+SHOWN_IGNORED = 10
 
 
 def source_file(file: str, member: str | None) -> str:
@@ -167,11 +170,32 @@ class Packed(msgspec.Struct, frozen=True):
     sha256: str
 
 
+class Ignored(msgspec.Struct, frozen=True):
+    """The members of an archive that no pattern takes: how many they are, and the first names."""
+
+    members: int
+    names: list[str]
+
+    def __str__(self) -> str:
+        """Say it in a message."""
+        more = ", …" if self.members > len(self.names) else ""
+        verb = "matches" if self.members == 1 else "match"
+        return f"{count(self.members, 'member')} {verb} no pattern ({', '.join(map(repr, self.names))}{more})"
+
+
+def all_ignored(files: Mapping[str, Ignored | UnsetType]) -> Ignored:
+    """Return what is ignored in several archives, by names that begin with those of the archives."""
+    found = {name: one for name, one in files.items() if one}
+    names = (source_file(name, member) for name, one in found.items() for member in one.names)
+    return Ignored(sum(one.members for one in found.values()), [*itertools.islice(names, SHOWN_IGNORED)])
+
+
 class ArchivedFile(msgspec.Struct, frozen=True):
     """An original and where it ended: in the archive or, with a `code`, in quarantine.
 
     Size and hash are those of its bytes as they came. `packed` has those of the file in the archive, if Fanfold has
-    compressed it.
+    compressed it. `reason_sha256` is that of the reason beside it in quarantine. `decision`, `duplicate_of`,
+    `replay_of` and `ignored` are those of `Input`.
     """
 
     name: str
@@ -187,6 +211,7 @@ class ArchivedFile(msgspec.Struct, frozen=True):
     duplicate_of: str | None = None
     replay_of: str | None = None
     packed: Packed | None = None
+    ignored: Ignored | UnsetType = UNSET
 
 
 class Drift(msgspec.Struct, frozen=True):

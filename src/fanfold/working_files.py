@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from fanfold.manifest import BadFile, Column, Drift, FrozenReference, Published
+from fanfold.manifest import BadFile, Column, Drift, FrozenReference, Ignored, Published
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,7 +55,7 @@ class Input(msgspec.Struct, frozen=True):
     of `duplicate_of` (`<ts>/<name>`), which has the same bytes; it makes no rows; or `replay` of the bad record or file
     `replay_of` (`<ts>/<n>:<k>`, `<ts>/<n>/<name>`).
     `records` counts good and bad ones, `records_quarantined` the bad; a file with a `fault` is bad as a whole, and has
-    no records.
+    no records. `ignored` is there where members of an archive are not read.
     """
 
     name: str
@@ -68,6 +68,7 @@ class Input(msgspec.Struct, frozen=True):
     decision: str = "new"
     duplicate_of: str | None = None
     replay_of: str | None = None
+    ignored: Ignored | msgspec.UnsetType = msgspec.UNSET
 
 
 class Inputs(msgspec.Struct, frozen=True):

@@ -1,11 +1,12 @@
 """The way of an audit: subdirectory by subdirectory, original by original, record by record."""
 
-import shutil
+import contextlib
 import zlib
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from decimal import Context, Decimal, localcontext
-from itertools import chain
+from functools import partial
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,14 @@ from fanfold.audit import claims, quarantine
 from fanfold.audit.claims import makes_rows
 from fanfold.audit.columns import Order
 from fanfold.audit.findings import Audit
-from fanfold.audit.originals import DAMAGE, Ahead, Found, content_of, members
+from fanfold.audit.originals import DAMAGE, Ahead, Found, content_of, is_hidden, members
 from fanfold.audit.parquet_records import UnreadableError
 from fanfold.audit.records import records_of
 from fanfold.audit.references import References
 from fanfold.audit.rows import Rows
 from fanfold.audit.tables import ANY_ROWS, Table
 from fanfold.audit.values import leaves
-from fanfold.formats import input_format, is_archive
+from fanfold.formats import input_format, is_archive, taken_inside
 from fanfold.layout import Run, packing
 from fanfold.manifest import ArchivedFile, BadRecord, Manifest, SubdirSummary, by_table
 from fanfold.scratch import scratch_dir
@@ -132,7 +133,12 @@ class _Auditor:
         if not is_archive(file.name):
             yield file.name, records_of(path, file.name, self._spec.input, bad)
             return
-        for name, opened in chain([("", Path)], members(path)):
+        ignored, is_taken = 0, taken_inside(file.name, self._spec.input.patterns)
+        as_such: Callable[[], Iterator[bytes]] = partial(repeat, b"", 0)
+        for name, read in chain([("", as_such)], members(path)):
+            if name and (is_hidden(name) or not is_taken(name)):
+                ignored += 1
+                continue
             source = manifest.source_file(file.name, name)
             of = bad.popleft() if bad.fill() and (bad[0].source, bad[0].record) == (source, 0) else None
             if of:
@@ -141,12 +147,14 @@ class _Auditor:
             if name and (not of or of.code in quarantine.UNREADABLE[input_format(name)]):
                 with scratch_dir() as folder:
                     place = folder / f"member{Path(name).suffix}"
-                    with opened() as content, place.open("wb") as target:
-                        shutil.copyfileobj(content, target)
+                    with place.open("wb") as target, contextlib.suppress(*DAMAGE):
+                        target.writelines(read())
                     if of:
                         quarantine.check_unreadable(of.code, place, source, self._spec, self.found)
                     else:
                         yield source, records_of(place, source, self._spec.input, bad)
+        counted = (f"{one} members that are not read" for one in (ignored, file.ignored.members if file.ignored else 0))
+        self.found.check(file.name, *counted)
 
     def _note(self, place: tuple[str, int], record: dict[str, Any]) -> None:
         """Note the fields of a record that has no rows: they count for what columns have."""

@@ -67,24 +67,40 @@ def as_utf8(file: Any, encoding: str) -> Any:
     return made
 
 
-def members(path: Path) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Yield the names of the members of an archive, in their order, each with what opens it; not the hidden ones."""
+def members(path: Path) -> Iterator[tuple[str, Callable[[], Iterator[bytes]]]]:
+    """Yield the names of the members of an archive, in their order, each with what reads it as far as it goes."""
     with contextlib.ExitStack() as stack:
-        found = list[tuple[str, Callable[[], Any]]]()
-        if path.suffix == ".zip":
+        found = list[tuple[str, Callable[[], Iterator[bytes]]]]()
+        if path.suffix.lower() == ".zip":
             archive = stack.enter_context(zipfile.ZipFile(path))
-            found += [(one.filename, partial(archive.open, one)) for one in archive.infolist() if not one.is_dir()]
+            found += [
+                (one.filename, partial(_unzipped, archive, one)) for one in archive.infolist() if not one.is_dir()
+            ]
         else:
             content = stack.enter_context(tempfile.TemporaryFile())
             content.writelines(iter(partial(part_of, stack.enter_context(opened(path))), b""))
             content.seek(0)
             tar = tarfile.TarFile(fileobj=content)
             with contextlib.suppress(*DAMAGE):
-                found.extend((m.name, partial(tar.extractfile, m)) for m in iter(tar.next, None) if not m.isdir())
-        named = [(name.removeprefix("./").encode(errors="backslashreplace").decode(), open_) for name, open_ in found]
-        yield from sorted(
-            (one for one in named if OUTSIDE.search(one[0]) or not HIDDEN.search(one[0])), key=lambda one: one[0]
-        )
+                found.extend((m.name, partial(_part, content, m)) for m in iter(tar.next, None) if not m.isdir())
+        named = [(name.removeprefix("./").encode(errors="backslashreplace").decode(), read) for name, read in found]
+        yield from sorted(named, key=lambda one: one[0])
+
+
+def is_hidden(name: str) -> bool:
+    """Say whether a member is passed over for its name, whatever the patterns say."""
+    return not OUTSIDE.search(name) and HIDDEN.search(name) is not None
+
+
+def _unzipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    with archive.open(info) as content:
+        yield from iter(partial(content.read, CHUNK_BYTES), b"")
+
+
+def _part(content: Any, member: tarfile.TarInfo) -> Iterator[bytes]:
+    for at in range(0, member.size, CHUNK_BYTES):
+        content.seek(member.offset_data + at)
+        yield content.read(min(CHUNK_BYTES, member.size - at))
 
 
 def content_of(path: Path, *, is_packed: bool = False) -> tuple[int, str]:

@@ -72,5 +72,7 @@ def _print(planned: "Plan") -> None:
         to.print(
             f"WARNING: {fault.file!r}{place_in(fault.file, fault.line)}: {fault.message} ({fault.code})", style="yellow"
         )
+    if planned.members_ignored.members:
+        to.print(f"in archives {planned.members_ignored}")
     for reason in planned.failed:
         to.print(f"the run would fail: {reason}", style="red")

@@ -60,6 +60,7 @@ def run(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str | N
                 "files_waiting": len(found.ready) + found.waiting,
             }
             more |= {"drift": done.drift} if done.drift else {}
+            more |= {"members_ignored": done.ignored} if done.ignored.members else {}
             print_json({**msgspec.to_builtins(done.summary), **more, "seconds": round(done.seconds, 3)})
         else:
             display.print_summary(done.summary, done.subdir_seconds, feed.data_dir, feed.spec.output.csv)
@@ -68,6 +69,8 @@ def run(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str | N
         click.echo(nothing_ready(feed, found), err=True)
     elif stay:
         click.echo(f"in landing {stay}", err=True)
+    if done.ignored.members:
+        click.echo(f"in archives {done.ignored}", err=True)
     if done.failed:
         failed.append(DataError(done.failed))
     if failed:

@@ -2,12 +2,10 @@
 
 import contextlib
 import errno
-import fnmatch
 import functools
 import itertools
 import logging
 import os
-import re
 import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +14,7 @@ from typing import NamedTuple
 
 from fanfold.errors import MissingError
 from fanfold.feed.access import is_writable, who_am_i
-from fanfold.formats import UNFINISHED
+from fanfold.formats import UNFINISHED, taken_by
 
 log = logging.getLogger(__name__)
 
@@ -50,11 +48,6 @@ class Landing(NamedTuple):
     def waiting(self) -> int:
         """The number of files that patterns take and that are not ready."""
         return len(self.settling) + len(self.unmarked) + sum(map(len, self.held.values()))
-
-
-def taken_by(patterns: list[str]) -> re.Pattern[str]:
-    """Return what matches the file names that one of some shell patterns takes, whatever their letter case."""
-    return re.compile("|".join(map(fnmatch.translate, patterns)) or r"(?!)", re.IGNORECASE)
 
 
 def warn(held: Mapping[str, list[str]]) -> None:

@@ -19,9 +19,8 @@ from fanfold import durable, manifest
 from fanfold.errors import DataError
 from fanfold.faults import UnreadableError, steps
 from fanfold.feed import access, archive, runs
-from fanfold.feed.landing import taken_by
 from fanfold.feed.quarantine import Item, Resolution, resolution_path
-from fanfold.formats import compression, input_format
+from fanfold.formats import compression, input_format, taken_by
 from fanfold.landed import path_columns
 from fanfold.layout import Feed, Run
 from fanfold.manifest import BadFile, BadRecord, Manifest
@@ -29,7 +28,7 @@ from fanfold.records.content import windows
 from fanfold.records.encodings import as_it_was, as_utf8
 from fanfold.records.envelope import document_of, envelope_at
 from fanfold.records.header import fields_of_csv
-from fanfold.records.members import Member, members
+from fanfold.records.members import members
 from fanfold.spec.paths import Way
 
 # An item, what to land in its place (None: what it was), and how messages name it.
@@ -250,5 +249,5 @@ def _place(feed: Feed, committed: Manifest, file: str, member: str | None) -> It
     if not member:
         yield path
         return
-    with contextlib.closing(members(path, feed.data_dir, member)) as found:
-        yield next(found, Member("")).path
+    with contextlib.closing(members(path, feed.data_dir, member.__eq__)) as found:
+        yield next((one.path for one in found if one.name == member), "")

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from fanfold.errors import MissingError, PathError, count
 from fanfold.feed.access import check_writable
-from fanfold.formats import compression
+from fanfold.formats import compression, is_archive
 from fanfold.init.place import home_of
 from fanfold.init.propose import propose
 from fanfold.init.samples import REFERENCE_BYTES, part_of, take
@@ -63,9 +63,9 @@ def make(samples: Sequence[Path], references: Sequence[Path], name: str | None, 
         known = {home.references.get(path, path.name): path for path in tables}
         parts = dict(part_of(path, known_as, REFERENCE_BYTES, scratch) for known_as, path in known.items())
         proposal = propose(nothing, taken.places, parts)
-    chosen = f"{len(taken.places):,} of {count(len(taken.names), 'file')}"
+    chosen = f"{taken.read_files:,} of {count(len(taken.names), 'file')}"
     # What is packed is read unpacked: of one and the other there is no share.
-    is_packed = any(map(compression, taken.names))
+    is_packed = any(compression(one) or is_archive(one) for one in taken.names)
     total = count(taken.total_bytes, "byte")
     size = (
         f"{taken.read_bytes:,} bytes unpacked of {total} on disk" if is_packed else f"{taken.read_bytes:,} of {total}"

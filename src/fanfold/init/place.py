@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from fanfold.errors import FanfoldError
 from fanfold.feed import access, runs
-from fanfold.feed.landing import taken_by
+from fanfold.formats import taken_by
 from fanfold.init.samples import Samples
 from fanfold.layout import Feed
 from fanfold.spec.model import Input, Spec

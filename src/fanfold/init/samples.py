@@ -1,7 +1,9 @@
 """The part of sample files that is read: a bounded one, so that a gigabyte takes seconds."""
 
+import contextlib
 import os
 import re
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -9,9 +11,11 @@ from typing import NamedTuple
 from fanfold.errors import MissingError
 from fanfold.faults import UnreadableError
 from fanfold.feed.landing import scan_landing
-from fanfold.formats import compression, input_format
+from fanfold.formats import compression, input_format, is_archive, taken_inside
 from fanfold.layout import Place
+from fanfold.manifest import source_file
 from fanfold.records.content import windows
+from fanfold.records.members import members
 from fanfold.spec.model import Input
 
 # What is read of all samples together, and of a reference.
@@ -30,7 +34,8 @@ class Samples(NamedTuple):
     Attributes:
         folder: where they lie, all of them, some perhaps in folders of it.
         names: of all files, relative to it, sorted.
-        places: of those that are read, the file or the part of it that is read.
+        places: of those that are read, the file or the part of it that is read; of an archive, its members.
+        read_files: how many are read.
         read_bytes: how much is read; decompressed, where a file is compressed.
         total_bytes: of all files, as they lie on disk.
     """
@@ -38,6 +43,7 @@ class Samples(NamedTuple):
     folder: Path
     names: list[str]
     places: dict[str, Place]
+    read_files: int
     read_bytes: int
     total_bytes: int
 
@@ -61,9 +67,31 @@ def take(paths: Iterable[Path], references: Iterable[Path], scratch: Path) -> Sa
     names = sorted(str(file.relative_to(folder)) for file in found)
     # Evenly spread: the files of a folder are often one for each day.
     chosen = names[:: -(-len(names) // SAMPLE_FILES)]
-    places = dict(part_of(folder / name, name, SAMPLE_BYTES // len(chosen), scratch) for name in chosen)
+    most = SAMPLE_BYTES // len(chosen)
+    places = dict(part for name in chosen for part in _parts(folder / name, name, most, scratch))
     read = sum(place.size_bytes for place in places.values())
-    return Samples(folder, names, places, read, sum(file.stat().st_size for file in found))
+    return Samples(folder, names, places, len(chosen), read, sum(file.stat().st_size for file in found))
+
+
+def _parts(source: Path, name: str, most: int, scratch: Path) -> Iterable[tuple[str, Place]]:
+    """Return what is read of a file: of an archive its members, or the beginnings of the first ones."""
+    if not is_archive(name):
+        return [part_of(source, name, most, scratch)]
+    parts, left, is_taken = list[tuple[str, Place]](), most, taken_inside(name, Input().patterns)
+    with contextlib.suppress(UnreadableError), contextlib.closing(members(str(source), scratch, is_taken)) as found:
+        for member in found:
+            if member.path:
+                inner, place = part_of(Path(member.path), source_file(name, member.name), most // 8, scratch)
+                if place.path == member.path:
+                    # It lies there for a moment only.
+                    copied = shutil.copy(member.path, f"{scratch}/{len(list(scratch.iterdir()))}")
+                    place = Place(copied, place.size_bytes)
+                parts.append((inner, place))
+                left -= place.size_bytes
+            if left <= 0:
+                break
+    # Looking at it says why there is none.
+    return parts or [(name, Place(str(source), source.stat().st_size))]
 
 
 def _files(path: Path) -> Iterator[Path]:

@@ -49,13 +49,10 @@ void walk_fault(Walk *walk, int code, const uint8_t *at, const char *expected) {
 }
 
 void walk_flaw(Walk *walk, int code, const uint8_t *at, const char *expected) {
-    if (walk->inside.at) {
-        walk_fault(walk, code == FANFOLD_TOO_DEEP ? code : FANFOLD_BAD_JSON_TEXT, at, expected);
-        return;
-    }
-    if (!walk->flawed) walk->weak = 1;
-    walk->flawed = 1;
-    walk_fault(walk, code, at, expected);
+    int *flawed = walk->inside.at ? &walk->inside.flawed : &walk->flawed;
+    if (!*flawed) walk->weak = 1;
+    *flawed = 1;
+    walk_fault(walk, walk->inside.at && code != FANFOLD_TOO_DEEP ? FANFOLD_BAD_JSON_TEXT : code, at, expected);
 }
 
 void walk_crowded(Walk *walk, const uint8_t *at) {

@@ -13,7 +13,9 @@ void walk_text(Walk *walk, uint32_t number, const Token *text, const uint8_t *at
     uint8_t *to = arena_take(&walk->merged->texts, text->size + PAD);
     uint8_t *end = text->marks & ESCAPED ? decode_text(text, to) : copy(to, text->at, text->size);
     memset(end, 0, PAD);
-    walk->inside = (Inside){around.at ? around.at : at, walk->way, walk->depth, 0};
+    /* What is wrong before the text comes first; what is wrong in it gives way to its grammar. */
+    int settled = walk->fault.code && !walk->weak;
+    walk->inside = (Inside){around.at ? around.at : at, walk->way, walk->depth, 0, settled};
     walk->end = end;
     if (captured) walk_move_capture(walk, at, to);
     const uint8_t *p = walk_members(walk, skip_blanks(to), number);
@@ -30,7 +32,7 @@ void walk_envelope(Walk *walk, const uint8_t *at) {
     const uint8_t *p = walk->envelope.data, *end = p + walk->envelope.size;
     walk->own_code = walk->fault.code;
     if (walk->mode == WALK_JUDGE || !walk->envelope.size) return;
-    walk->inside = (Inside){at, OPAQUE, 0, 1};
+    walk->inside = (Inside){at, OPAQUE, 0, 1, walk->fault.code && !walk->weak};
     walk->end = end;
     while (p && p < end)
         if ((p = walk_whole(walk, p))) p = skip_blanks(p);

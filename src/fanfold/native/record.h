@@ -194,6 +194,7 @@ typedef struct {
     uint32_t way;           /* of the field whose text it is */
     size_t depth;           /* of that field */
     int is_envelope;        /* it is what stands around the records */
+    int flawed;             /* a fault of its grammar, or one before it, is the one that counts */
 } Inside;
 
 typedef enum {

@@ -44,7 +44,7 @@ def as_utf8(found: Iterator[bytes], encoding: str) -> Iterator[bytes]:
     try:
         yield decoder.decode(b"", final=True).encode(UTF_8, "surrogatepass")
     except UnicodeDecodeError:
-        msg = f"found half of a character at the end, expected {encoding}"
+        msg = f"found half of a character of {encoding} at the end, expected the rest of a character"
         raise UnreadableError("truncated", msg) from None
 
 

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec import UNSET, UnsetType
+
 from fanfold.faults import OF_SIZE, OF_VALUES, UnreadableError, shortened, steps
 from fanfold.formats import compression, input_format, is_archive
 from fanfold.landed import path_columns
-from fanfold.manifest import BadFile, BadRecord, source_file
+from fanfold.manifest import BadFile, BadRecord, Ignored, source_file
 from fanfold.native import Excluded as Unwanted
 from fanfold.native import Field, Form, Joined, Others, Piece, Reader, Wrong
 from fanfold.native.tables import key_parts
@@ -39,6 +41,7 @@ class FileRead(NamedTuple):
         sha256: of its bytes on disk; empty where it is too large to be read.
         unmatched: good records without a match in some reference.
         hint: what to ask the spec, where it looks as if the delimiter of CSV were another one.
+        ignored: the members of an archive that are not read.
     """
 
     records: int = 0
@@ -48,6 +51,7 @@ class FileRead(NamedTuple):
     sha256: str = ""
     unmatched: int = 0
     hint: str = ""
+    ignored: Ignored | UnsetType = UNSET
 
 
 class Rules(NamedTuple):
@@ -118,18 +122,25 @@ class Door:
         else:
             yield from self.read_file(name, path, sha256)
 
-    def read_file(self, name: str, path: str, sha256: str | None = None) -> Iterator[Piece]:
-        """Yield what comes of a file that is not an archive, as `read` does."""
+    def read_file(
+        self, name: str, path: str, sha256: str | None = None, cut: UnreadableError | None = None
+    ) -> Iterator[Piece]:
+        """Yield what comes of a file that is not an archive, as `read` does; `cut` says that it is cut short."""
         digest, damage, held, lines, head = hashlib.sha256(), list[BadFile](), bytearray(), 1, b""
-        may_be_cut = self._may_be_cut(name)
+        # What may end in half of what it is made of may have a last line that is not a record.
+        may_be_cut = cut or compression(name) or self._spec.input.encoding != UTF_8
 
         def content() -> Iterator[bytes]:
             nonlocal lines, head
             try:
-                for window in self._windows(name, path, digest.update if not sha256 else _ignore, held):
+                found = self._windows(name, path, digest.update if not sha256 else _ignore)
+                has_lines = may_be_cut and input_format(name) == "csv"
+                for window in _whole_lines(found, held, self._spec.input.max_record_bytes) if has_lines else found:
                     lines += window.count(b"\n") if may_be_cut else 0
                     head = head or window[:MOST_HEAD_BYTES]
                     yield window
+                if cut:
+                    raise cut
             except UnreadableError as error:
                 # The error itself would keep what was decompressed.
                 damage.append(BadFile(name, error.code, str(error)))
@@ -151,18 +162,16 @@ class Door:
                 self.found = FileRead(first=fault, is_bad=True, sha256=sha256)
                 return
             if last != "truncated":
-                place, is_packed = (lines, size, lines, size), compression(name) != ""
-                rest = "more compressed data" if is_packed else "the rest of a character"
-                records, bad = records + 1, bad + 1
-                cut = Wrong(fault.code, records, *place, len(held), "", b"", rest, bytes(held))
+                records, bad, rest = records + 1, bad + 1, fault.message.partition(", expected ")[2]
+                end = Wrong(fault.code, records, lines, size, lines, size, len(held), "", b"", rest, bytes(held))
                 # Where the end came before any record, that is what is wrong, not that there is none.
-                first = first if first and records > 1 else cut
-                yield Piece(b"", [cut])
+                first = first if first and records > 1 else end
+                yield Piece(b"", [end])
         is_bad = first is not None and bad == records and not readable
         said, hint = self.bad_file(name, first) if first else None, self._hint(name, head)
         self.found = FileRead(records, bad, said, is_bad, sha256, unmatched, hint)
 
-    def _windows(self, name: str, path: str, update: Callable[[bytes], object], held: bytearray) -> Iterator[bytes]:
+    def _windows(self, name: str, path: str, update: Callable[[bytes], object]) -> Iterator[bytes]:
         if input_format(name) == "parquet":
             from fanfold import parquet
 
@@ -171,13 +180,7 @@ class Door:
             # A file without rows is not at fault: it is an array without elements.
             lines = parquet.windows(Path(path))
             return itertools.chain([next(lines, b"[]")], lines)
-        found = windows(path, update, self._spec.input.encoding)
-        has_lines = input_format(name) == "csv" and self._may_be_cut(name)
-        return _whole_lines(found, held, self._spec.input.max_record_bytes) if has_lines else found
-
-    def _may_be_cut(self, name: str) -> bool:
-        """Say whether a file may end in half of what it is made of, so that its last line may not be a record."""
-        return compression(name) != "" or self._spec.input.encoding != UTF_8
+        return windows(path, update, self._spec.input.encoding)
 
     def _named(self, name: str, wrong: Wrong) -> Wrong:
         """Return a fault with its name in the encoding of the file."""

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from fanfold.faults import UnreadableError
 from fanfold.formats import compression, input_format, is_archive
 from fanfold.landed import path_columns
 from fanfold.layout import Place
@@ -116,8 +117,11 @@ class _Scanner:
     def __init__(self, data_dir: Path, places: Mapping[str, Place], spec: Spec, known: Known) -> None:
         self._data_dir, self._places, self._spec, self._known = data_dir, places, spec, known
 
-    def read(self, names: list[str], before: Seen | None = None) -> Scan:
-        """Read files of one format by one reader, or an archive; `before` are the fields of the files before them."""
+    def read(self, names: list[str], before: Seen | None = None, cut: UnreadableError | None = None) -> Scan:
+        """Read files of one format by one reader, or an archive; `before` are the fields of the files before them.
+
+        `cut` says that they are cut short.
+        """
         if is_archive(names[0]):
             return self._read_archive(names[0], before)
         record, footer = _as_known("", before) if before and before.fields else self._known.record, None
@@ -127,7 +131,7 @@ class _Scanner:
         door = Door(self._data_dir, self._spec, rules)
         files, ends = dict[str, FileRead](), list[tuple[int, str]]()
         for name in names:
-            for _ in door.read(name, self._places[name].path):
+            for _ in door.read_file(name, self._places[name].path, cut=cut):
                 pass
             files[name] = door.found
             ends.append((door.reader(name).counts.nodes, name))
@@ -155,7 +159,7 @@ class _Scanner:
             if not fault:
                 source = source_file(name, member.name)
                 scanner = _Scanner(self._data_dir, {source: Place(member.path, 0)}, self._spec, self._known)
-                one = scanner.read([source], merged([before, seen]) if before else None)
+                one = scanner.read([source], merged([before, seen]) if before else None, member.fault)
                 packed.add(member, one.files[source])
                 seen.add(one.seen)
         return Scan({name: packed.found}, Seen() if packed.found.is_bad else seen)

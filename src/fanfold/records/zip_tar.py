@@ -5,20 +5,26 @@ import functools
 import io
 import stat
 import struct
+import sys
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from itertools import pairwise
-from typing import BinaryIO, NamedTuple, NoReturn
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple, NoReturn
 
 from fanfold.faults import UnreadableError
 from fanfold.records.content import WINDOW_BYTES
 
 # More than this takes more memory than a task should; nobody writes names of more bytes.
-MAX_MEMBERS, MAX_READ_BYTES = 100_000, 16 * 1024 * 1024
-# Of a zip: the parts of a member before its bytes; the flags of encryption; stored, and deflate.
-ZIP_HEADER_BYTES, ENCRYPTED, METHODS = 30, 0x41, (0, 8)
+MAX_MEMBERS, MAX_LIST_BYTES = 100_000, 16 * 1024 * 1024
+# Of a tar: what there is of a member with a name of usual length, three blocks and the byte before the next one.
+PLAIN_BYTES = 3 * 512 + 1
+# Of a zip: the flags of encryption, and of a descriptor behind the bytes of a member; how those may be compressed.
+ENCRYPTED, DESCRIBED, DEFLATED = 0x41, 0x8, (0, 8)
+METHODS = {9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "XZ", 98: "PPMd"}
+# What a zip ends in, with a comment behind it; what stands before the bytes of a member, and may stand behind them.
+END, END_BYTES, MAX_COMMENT_BYTES = b"PK\5\6", 22, 0xFFFF
+HEADER, HEADER_BYTES, DESCRIPTOR, DESCRIPTOR_BYTES = b"PK\3\4", 30, b"PK\7\10", 24
 # What the numbers of an archive that is damaged lead to.
 DAMAGE = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error, struct.error, EOFError, ValueError, LookupError, ArithmeticError,
@@ -29,27 +35,30 @@ DAMAGE = (
 class Entry(NamedTuple):
     """A member as the archive lists it; without a name, it stands for what is wrong with the archive as such.
 
-    `windows` yields its bytes; `fault` says why they are not to be read.
+    `windows` yields its bytes; `fault` says why they are not to be read. They are left where they are without either.
     """
 
     name: str
     size: int = 0
-    windows: Callable[[], Iterator[bytes]] = lambda: iter(())
+    windows: Callable[[], Iterator[bytes]] | None = None
     fault: UnreadableError | None = None
 
 
 class Guarded(io.BufferedReader):
-    """A file that is read by libraries which believe every number in it."""
+    """A file that is read by libraries which believe every number in it; `left` is how much they may read of it."""
 
     def __init__(self, file: int) -> None:
         """Read an open file, which stays open."""
         super().__init__(io.FileIO(file, closefd=False))
+        self.left = MAX_LIST_BYTES
 
     def read(self, size: int | None = -1) -> bytes:
         """Read a part of the file that has room in memory."""
-        if size is not None and size > MAX_READ_BYTES:
-            _refuse_many(f"{size:,} bytes of names in one piece")
-        return super().read(MAX_READ_BYTES if size is None or size < 0 else size)
+        found = super().read(min(MAX_LIST_BYTES if size is None or size < 0 else size, self.left + 1))
+        self.left -= len(found)
+        if self.left < 0:
+            _refuse_many()
+        return found
 
     def seek(self, offset: int, whence: int = 0) -> int:
         """Go to a place in the file."""
@@ -57,6 +66,13 @@ class Guarded(io.BufferedReader):
             msg = "a place before the beginning"
             raise ValueError(msg)
         return super().seek(offset, whence)
+
+    def part(self, offset: int, size: int) -> Iterator[bytes]:
+        """Yield a part of the file of any size."""
+        self.seek(offset)
+        while size > 0 and (window := super().read(min(size, WINDOW_BYTES))):
+            size -= len(window)
+            yield window
 
 
 def entries(file: Guarded, *, is_zip: bool) -> Iterator[Entry]:
@@ -68,7 +84,10 @@ def entries(file: Guarded, *, is_zip: bool) -> Iterator[Entry]:
     with damage():
         for number, entry in enumerate((_of_zip if is_zip else _of_tar)(file)):
             if number >= MAX_MEMBERS:
-                _refuse_many("more")
+                _refuse_many()
+            if not (entry.name or entry.fault):
+                msg = "found a member without a name, expected names"
+                raise UnreadableError("unreadable", msg)
             yield entry
 
 
@@ -84,35 +103,65 @@ def damage() -> Iterator[None]:
         raise UnreadableError("unreadable", msg) from None
 
 
-def _refuse_many(found: str) -> NoReturn:
-    msg = f"found {found}, expected an archive of at most {MAX_MEMBERS:,} members, and 16 MiB of names: send several"
+def _refuse_many() -> NoReturn:
+    msg = f"found more, expected an archive of at most {MAX_MEMBERS:,} members, and 16 MiB of names: send several"
     raise UnreadableError("too_many_members", msg)
 
 
-def _stray(found: str) -> Entry:
-    return Entry("", fault=UnreadableError("stray_bytes", f"found {found}, expected nothing there: it is not read"))
+def _stray_in(file: Guarded, begin: int, end: int, known: Iterable[bytes] = (b"",)) -> Iterator[Entry]:
+    """Yield an entry where something stands in a place that is neither known nor zeros."""
+    head = b"".join(file.part(begin, min(DESCRIPTOR_BYTES, end - begin)))
+    is_known = any(head.startswith(one) and not head[len(one) :].strip(b"\0") for one in known)
+    if not is_known or any(window.strip(b"\0") for window in file.part(begin + len(head), end - begin - len(head))):
+        found = f"found {end - begin:,} bytes (from byte {begin:,} on) that are of no member"
+        yield Entry("", fault=UnreadableError("stray_bytes", f"{found}, expected none: they are not read"))
 
 
 def _of_zip(file: Guarded) -> Iterator[Entry]:
     archive = zipfile.ZipFile(file)
+    # Members are read one after the other, whatever size they have.
+    file.left = sys.maxsize
     infos = sorted(archive.infolist(), key=lambda one: one.header_offset)
-    if infos and infos[0].header_offset:
-        yield _stray(f"{infos[0].header_offset:,} bytes before the first member")
-    for one, after in pairwise(infos):
-        if one.header_offset + ZIP_HEADER_BYTES + one.compress_size > after.header_offset:
-            msg = f"found the members {one.filename!r} and {after.filename!r} in one place, expected them apart"
-            raise UnreadableError("unreadable", msg)
+    yield from list(_strays(file, archive, infos))[:1]
     for info in infos:
         kind, fault = stat.S_IFMT(info.external_attr >> 16), None
         if info.flag_bits & ENCRYPTED:
             fault = UnreadableError("encrypted", "found an encrypted member, expected one that needs no password")
         elif kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
             fault = UnreadableError("bad_member", "found a link or a device, expected a file")
-        elif info.compress_type not in METHODS:
-            msg = f"found a member compressed by method {info.compress_type}, expected deflate (8) or none (0)"
-            fault = UnreadableError("unreadable", msg)
+        elif (method := info.compress_type) not in DEFLATED:
+            msg = f"found a member compressed by {METHODS.get(method, f'method {method}')}, expected Deflate or none"
+            fault = UnreadableError("unknown_compression", f"{msg}: pack it again")
         if not info.is_dir() or info.file_size:
             yield Entry(info.filename, info.file_size, functools.partial(_of_member, archive, info), fault)
+
+
+def _strays(file: Guarded, archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo]) -> Iterator[Entry]:
+    """Yield an entry for each place of a zip that is of none of its members, nor of their list, and is not blank."""
+    end, behind = 0, {b""}
+    for info in infos:
+        if info.header_offset < end:
+            msg = f"found the member {info.filename!r} in the place of another one, expected them apart"
+            raise UnreadableError("unreadable", msg)
+        yield from _stray_in(file, end, info.header_offset, behind)
+        header = b"".join(file.part(info.header_offset, HEADER_BYTES))
+        is_header = header.startswith(HEADER) and len(header) == HEADER_BYTES
+        texts = sum(struct.unpack_from("<2H", header, HEADER_BYTES - 4)) if is_header else 0
+        end, behind = info.header_offset + HEADER_BYTES + texts + info.compress_size, _behind(info)
+    yield from _stray_in(file, end, archive.start_dir, behind)
+    size = file.seek(0, io.SEEK_END)
+    tail = b"".join(file.part(max(0, size - END_BYTES - MAX_COMMENT_BYTES), size))
+    at = tail.rfind(END)
+    if not {*struct.unpack_from("<2H", tail, at + len(END))} <= {0, 0xFFFF}:
+        raise UnreadableError("unreadable", "found one of the parts of an archive, expected all in one file")
+    yield from _stray_in(file, size - len(tail) + at + END_BYTES + len(archive.comment), size)
+
+
+def _behind(info: zipfile.ZipInfo) -> set[bytes]:
+    """Return what may stand behind the bytes of a member: nothing, or its checksum and its sizes once more."""
+    forms = (("<3L", 0xFFFFFFFF), ("<L2Q", -1)) if info.flag_bits & DESCRIBED else ()
+    plain = {struct.pack(form, info.CRC, info.compress_size & most, info.file_size & most) for form, most in forms}
+    return {b"", *plain, *(DESCRIPTOR + one for one in plain)}
 
 
 def _of_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
@@ -124,32 +173,21 @@ def _of_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[byte
 def _of_tar(file: Guarded) -> Iterator[Entry]:
     size, end = file.seek(0, io.SEEK_END), 0
     file.seek(0)
-    archive = tarfile.TarFile(fileobj=file)
+    archive = tarfile.TarFile(fileobj=file, encoding="utf-8")
     # Where the bytes of the last member are not all there, they say so themselves.
     with contextlib.suppress(tarfile.TarError):
         while info := archive.next():
             # It would keep all of them.
             archive.members.clear()  # type: ignore[attr-defined]
+            file.left += PLAIN_BYTES
             end, fault = info.offset_data + info.size, None
             if info.size < 0 or not info.isreg() or info.issparse():
                 fault = UnreadableError("bad_member", "found a link, a device or a sparse file, expected a plain file")
             if not info.isdir():
-                yield Entry(info.name, info.size, functools.partial(_part, file, info.offset_data, info.size), fault)
+                yield Entry(info.name, info.size, functools.partial(file.part, info.offset_data, info.size), fault)
     if end > size:
         return
-    rest, at = b"", archive.offset
-    for window in _part(file, at, size - at):
-        rest = rest or window[:1]
-        if window.strip(b"\0"):
-            yield _stray(f"bytes behind the last member (from byte {at:,} on) that are not another one")
-            return
-    if not rest:
+    yield from _stray_in(file, archive.offset, size)
+    if archive.offset >= size:
         msg = "found the end of the file, expected more members, or the zeros that end a tar"
         yield Entry("", fault=UnreadableError("truncated", msg))
-
-
-def _part(file: BinaryIO, offset: int, size: int) -> Iterator[bytes]:
-    file.seek(offset)
-    while size > 0 and (window := file.read(min(size, WINDOW_BYTES))):
-        size -= len(window)
-        yield window

@@ -14,7 +14,7 @@ from fanfold.errors import BusyError, EmptySubdir, FanfoldError
 from fanfold.feed import failures, lease, runs, unfinished
 from fanfold.feed.verdict import verdict
 from fanfold.layout import Feed, Run, format_ts
-from fanfold.manifest import Drift, Manifest, Summary
+from fanfold.manifest import Drift, Ignored, Manifest, Summary, all_ignored
 from fanfold.steps.archive_files import archive_files
 from fanfold.steps.create_dynamic_taskgroups import create_dynamic_taskgroups
 from fanfold.steps.denormalize_data import denormalize_data
@@ -30,7 +30,8 @@ OnStep = Callable[[int, str, str], None]
 class LocalRun(NamedTuple):
     """A run that is complete, how long it took, in all and each subdirectory, and what is to be told about it.
 
-    `failed` says why it is reported as failed, `drift` how its columns differ from those of the run before.
+    `failed` says why it is reported as failed, `drift` how its columns differ from those of the run before, `ignored`
+    which members of archives no pattern takes.
     """
 
     summary: Summary
@@ -38,6 +39,7 @@ class LocalRun(NamedTuple):
     subdir_seconds: dict[str, float]
     failed: str | None
     drift: Drift | None
+    ignored: Ignored
 
 
 def run_next(feed: Feed, on_run: Callable[[str, bool], OnStep]) -> tuple[LocalRun, list[Exception]]:
@@ -100,9 +102,11 @@ def run(feed: Feed, ts: str, on_step: OnStep) -> LocalRun:
     return LocalRun(summary, time.monotonic() - began, seconds, *_told(wanted))
 
 
-def _told(run: Run) -> tuple[str | None, Drift | None]:
+def _told(run: Run) -> tuple[str | None, Drift | None, Ignored]:
     committed = manifest.read_if_there(run.commit_path, Manifest)
-    return (verdict(committed), committed.drift or None) if committed else (None, None)
+    if not committed:
+        return None, None, Ignored(0, [])
+    return verdict(committed), committed.drift or None, all_ignored({one.name: one.ignored for one in committed.files})
 
 
 @contextlib.contextmanager

@@ -139,9 +139,8 @@ def _read(door: Door, file: Input, path: str, merged: IO[bytes], bad: IO[bytes])
             to.seek(start)
             to.truncate()
         return msgspec.structs.replace(file, records=0, sha256=found.sha256, fault=found.first)
-    return msgspec.structs.replace(
-        file, records=found.records, records_quarantined=found.bad, sha256=found.sha256, fault=None
-    )
+    counts = {"records": found.records, "records_quarantined": found.bad, "ignored": found.ignored}
+    return msgspec.structs.replace(file, **counts, sha256=found.sha256, fault=None)
 
 
 def _as_it_was_read(group: Group, file: Input, before: os.stat_result) -> Input:
@@ -173,6 +172,8 @@ def _report(group: Group, progress: Progress) -> None:
             log.warning("%s: %r makes no rows: it has the bytes of %r", group.subdir, file.name, file.duplicate_of)
         elif bad := file.records_quarantined:
             log.warning("%s: %r: %d of %d records go to quarantine", group.subdir, file.name, bad, file.records)
+        if file.ignored:
+            log.info("%s: in %r %s", group.subdir, file.name, file.ignored)
 
 
 def _check_share(group: Group, progress: Progress) -> None:

@@ -12,7 +12,7 @@ from fanfold.feed.balance import balance
 from fanfold.feed.landing import warn
 from fanfold.feed.verdict import Counts, too_bad
 from fanfold.layout import Feed, Place, format_ts
-from fanfold.manifest import BadFile, Column, Drift, FrozenReference
+from fanfold.manifest import BadFile, Column, Drift, FrozenReference, Ignored, all_ignored
 from fanfold.native import Seen, Table
 from fanfold.records.read import FileRead
 from fanfold.records.references import Reference
@@ -41,8 +41,9 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     These count files that stay in landing: `waiting` are left to the next run (`input.max_files`), `settling` are not
     ready yet, `unmarked` lack their marker, `held` cannot be taken, and `ignored` match no pattern. `left` names them,
-    in words. `faults` has each file with records that cannot be read, and its first fault. `failed` says why the run
-    would fail; it is empty if the run would succeed.
+    in words. `members_ignored` are the members of zip and tar files that no pattern takes. `faults` has each file with
+    records that cannot be read, and its first fault. `failed` says why the run would fail; it is empty if the run would
+    succeed.
 
     With `tables`, `columns` is an object by table, and each name in `drift` begins with the name of its table.
 
@@ -65,6 +66,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     drift: Drift | None
     references: list[FrozenReference]
     faults: list[BadFile]
+    members_ignored: Ignored
     failed: list[str]
     decisions: dict[str, str]
     duplicates: dict[str, str]
@@ -124,6 +126,7 @@ def plan(feed: Feed) -> Plan:
         drift=drift,
         references=[one.reference for one in references],
         faults=[one.first for one in reads.values() if one.first],
+        members_ignored=all_ignored({name: one.ignored for name, one in reads.items() if not one.is_bad}),
         failed=failed or _failures(feed.spec.quarantine, parts, reads, len(duplicates)),
         decisions={name: decision.decision for name, decision in decisions.items()},
         duplicates=duplicates,

@@ -1,7 +1,9 @@
 """Counting a complete run again, every byte of its archive and its output."""
 
+import tempfile
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
+from functools import partial
 
 import msgspec
 
@@ -12,6 +14,7 @@ from fanfold.layout import Run
 from fanfold.manifest import ArchivedFile, BadRecord, Manifest, by_table, of_table
 from fanfold.native import Others, Rows
 from fanfold.records import places, totals
+from fanfold.records.content import WINDOW_BYTES
 from fanfold.records.read import Door, Rules
 from fanfold.records.totals import Place, Tally
 from fanfold.spec.paths import Way, way_of
@@ -68,21 +71,17 @@ def recount(run: Run, committed: Manifest) -> Recount:
     # Records and rows tell something together only: what is left without the others is compared by its hash alone.
     is_counted = not gone & COUNTED
     bad = _quarantined_records(run, committed, damaged) if is_counted else {}
-    records, counted = 0, {name: Tally([]) for name in committed.each_table}
-    for name, table in committed.each_table.items() if is_counted else ():
-        wanted = totals.totalled(feed.spec, table)
-        by_archive, counted[name] = Tally(wanted), Tally(wanted)
-        originals = _Originals(run, committed, name, by_archive)
-        for n in range(1, feed.spec.subdirs + 1):
-            of_group = [file for file in whole if file.subdir == n and not file.code and not file.duplicate_of]
-            rows = originals.places(of_group, bad)
-            if (published := table.outputs.get(str(n))) and published.path not in damaged:
-                counted[name].add_table(feed.data_dir / published.path, rows, feed.spec.output.csv)
-            for _ in rows:
-                pass
-        records = originals.records
-        if not gaps:
-            gaps += _count_gaps(committed, name, by_archive, counted[name])
+    originals = _Originals(run, committed)
+    in_tables = {name: Tally(originals.totalled[name]) for name in committed.each_table}
+    for n in range(1, feed.spec.subdirs + 1) if is_counted else ():
+        of_group = [file for file in whole if file.subdir == n and not file.code and not file.duplicate_of]
+        for name, rows in originals.read(of_group, bad):
+            published = committed.each_table[name].outputs.get(str(n))
+            if published and published.path not in damaged:
+                in_tables[name].add_table(feed.data_dir / published.path, rows, feed.spec.output.csv)
+    for name, tally in originals.tallies.items() if is_counted else ():
+        gaps = gaps or [*_count_gaps(committed, name, tally, in_tables[name])]
+    records = originals.records
     if is_counted and not gaps and records != committed.summary.records_in:
         gaps.append(f"found {count(records, 'record')} in the archive, expected {committed.summary.records_in:,}")
     return Recount(
@@ -90,7 +89,7 @@ def recount(run: Run, committed: Manifest) -> Recount:
         files=len(whole),
         bytes=sum(file.size_bytes for file in whole),
         records=records,
-        rows=by_table({name: tally.rows for name, tally in counted.items()}),
+        rows=by_table({name: tally.rows for name, tally in in_tables.items()}),
         totals=committed.named_totals,
         gaps=gaps,
         failed=verdict(committed),
@@ -115,34 +114,44 @@ def _count_gaps(committed: Manifest, name: str, by_archive: Tally, in_tables: Ta
 
 
 class _Originals:
-    """Reads originals for nothing but the arrays that explode in a table and the fields that are totalled in it."""
+    """Reads originals once for all tables, for nothing but arrays that explode and fields that are totalled."""
 
-    def __init__(self, run: Run, committed: Manifest, name: str, tally: Tally) -> None:
-        self._run, self._tally, self.records = run, tally, 0
-        self._table = committed.each_table[name]
-        nodes = _nodes({way_of(path) for path in tally.sums}, {(*path,) for path in self._table.explode}, ())
-        self._spec = run.feed.spec.model_copy(update={"merge": []})
-        self._found = places.places_of(nodes, [])
+    def __init__(self, run: Run, committed: Manifest) -> None:
+        self._run, self._tables, self.records = run, committed.each_table, 0
+        spec = run.feed.spec.model_copy(update={"merge": []})
+        self.totalled = {name: totals.totalled(spec, table) for name, table in self._tables.items()}
+        self.tallies = {name: Tally(found) for name, found in self.totalled.items()}
+        arrays = {(*path,) for table in self._tables.values() for path in table.explode}
+        values = {way_of(path) for tally in self.tallies.values() for path in tally.sums}
+        self._found = places.places_of(_nodes(values, arrays, ()), [])
+        rules = Rules(self._found.record, Others.LEAVE, arrays=sorted(arrays))
+        self._door = Door(run.feed.data_dir.resolve(), spec, rules)
 
-    def places(self, files: list[ArchivedFile], bad: Mapping[str, set[int]]) -> Iterator[Place]:
-        """Yield for each row that files call for which record and element it is from; count records and rows."""
-        ends = {table.end for table in self._run.feed.spec.flat_tables.values()}
-        levels = [(), *map(tuple, self._table.explode)]
-        elsewhere = [not held(levels[-1], ends, level) for level in levels]
-        schema = TableSchema(self._table.explode, elsewhere, [], [])
-        rows = Rows(self._found.record, totals.sources(self._found, self._tally.sums), self._found.chain(schema))
-        for row in totals.rows_of(rows, self._merged(files)):
-            if row.record not in bad.get(row.file, ()):
-                self._tally.add(row.place, row.values)
-                yield row.place
-
-    def _merged(self, files: list[ArchivedFile]) -> Iterator[bytes]:
+    def read(self, files: list[ArchivedFile], bad: Mapping[str, set[int]]) -> Iterator[tuple[str, Iterator[Place]]]:
+        """Read files, and count their records; then yield each table with the places of the rows that they call for."""
         data_dir = self._run.feed.data_dir.resolve()
-        door = Door(data_dir, self._spec, Rules(self._found.record, Others.LEAVE, arrays=self._table.explode))
-        for file in sorted(files, key=lambda one: one.name):
-            for piece in door.read(file.name, str((data_dir / file.archived_as).resolve())):
-                yield piece.merged
-            self.records += door.found.records
+        with tempfile.TemporaryFile() as merged:
+            for file in sorted(files, key=lambda one: one.name):
+                for piece in self._door.read(file.name, str((data_dir / file.archived_as).resolve()), file.sha256):
+                    merged.write(piece.merged)
+                self.records += self._door.found.records
+            for name in self._tables:
+                merged.seek(0)
+                rows = self._places(name, iter(partial(merged.read, WINDOW_BYTES), b""), bad)
+                yield name, rows
+                for _ in rows:
+                    pass
+
+    def _places(self, name: str, merged: Iterator[bytes], bad: Mapping[str, set[int]]) -> Iterator[Place]:
+        """Yield for each row of a table which record and element it is from; count the rows."""
+        table, ends = self._tables[name], {one.end for one in self._run.feed.spec.flat_tables.values()}
+        levels = [(), *map(tuple, table.explode)]
+        elsewhere = [not held(levels[-1], ends, level) for level in levels]
+        chain, tally = self._found.chain(TableSchema(table.explode, elsewhere, [], [])), self.tallies[name]
+        for row in totals.rows_of(Rows(self._found.record, totals.sources(self._found, tally.sums), chain), merged):
+            if row.record not in bad.get(row.file, ()):
+                tally.add(row.place, row.values)
+                yield row.place
 
 
 def _nodes(values: set[Way], arrays: set[Way], above: Way) -> list[Node]:

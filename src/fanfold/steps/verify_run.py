@@ -174,6 +174,7 @@ def _archived(group: Group, file: Input) -> ArchivedFile:
         duplicate_of=file.duplicate_of,
         replay_of=file.replay_of,
         packed=packed,
+        ignored=file.ignored,
     )
 
 
