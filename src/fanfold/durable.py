@@ -89,15 +89,9 @@ def writing(path: Path) -> Iterator[BinaryIO]:
 
 def copy(source: Path, path: Path) -> None:
     """Copy a file, atomically and durably."""
-    copy_unpublished(source, path)
-    publish(path)
-
-
-def copy_unpublished(source: Path, path: Path) -> Path:
-    """Copy a file to `temporary(path)`, which is returned."""
     make_dirs(path.parent)
-    shutil.copyfile(source, written := fresh(path))
-    return written
+    shutil.copyfile(source, fresh(path))
+    publish(path)
 
 
 def remove(path: Path) -> None:
@@ -139,9 +133,17 @@ def discard(path: Path) -> None:
     """Remove what a group that is given up has published, and what was written for it; its directories, when empty."""
     path.unlink(missing_ok=True)
     discard_temporary(path)
-    for directory in (path.parent, path.parent.parent):
-        with contextlib.suppress(OSError):
-            directory.rmdir()
+    remove_empty_dirs(path.parent)
+
+
+def remove_empty_dirs(directory: Path, top: Path | None = None) -> None:
+    """Remove a directory and those above it, as long as they are empty, or missing; `top` stays."""
+    with contextlib.suppress(OSError):
+        while directory != top:
+            # A call that was cut short may have removed it.
+            with contextlib.suppress(FileNotFoundError):
+                directory.rmdir()
+            directory = directory.parent
 
 
 def discard_temporary(path: Path) -> None:

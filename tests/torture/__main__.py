@@ -12,8 +12,10 @@ from typing import Any
 
 from tests.torture import kernel, shim
 from tests.torture.airflow import airflow, torture
-from tests.torture.matrix import Matrix, Result, forks, make_feed, not_durable
+from tests.torture.feeds import make_feed
+from tests.torture.matrix import Matrix, Result, forks, not_durable
 from tests.torture.runs import CommandLine, Runner
+from tests.torture.scenes import Scene
 
 # Each archives in another way.
 FEEDS: dict[str, dict[str, Any]] = {
@@ -77,9 +79,9 @@ def torture_feed(report: Report, name: str, spec: Path, library: Path, options: 
     """Disturb runs of one feed: in forks, at every change, then by the command line, at some."""
     place = spec.parent.parent
     with forks(library, options.jobs) as runners:
-        disturb(report, name, Matrix(spec, place / "forked", runners), options)
+        disturb(report, name, Matrix(Scene(spec), place / "forked", runners), options)
     lines: list[Runner] = [CommandLine(library) for _ in range(options.jobs)]
-    matrix = Matrix(spec, place / "command-line", lines)
+    matrix = Matrix(Scene(spec), place / "command-line", lines)
     points = matrix.spread_by(options.every * options.command_line)
     report.part(f"{name}: `fanfold run` killed before a change", lambda: matrix.kill(points))
     report.part(f"{name}: changes by the shim and by strace", lambda: kernel.compare(library, spec, place))
