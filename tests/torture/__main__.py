@@ -1,7 +1,8 @@
-"""`make torture`: a run killed at every change, second kills, faults, and Airflow under random `kill -9`."""
+"""`make torture`: commands killed at every change, second kills, faults, and Airflow under random `kill -9`."""
 
 import argparse
 import collections
+import re
 import shlex
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from tests.torture.airflow import airflow, torture
 from tests.torture.feeds import make_feed
 from tests.torture.matrix import Matrix, Result, forks, not_durable
 from tests.torture.runs import CommandLine, Runner
-from tests.torture.scenes import Scene
+from tests.torture.scenes import SCENES, Scene
 
 # Each archives in another way.
 FEEDS: dict[str, dict[str, Any]] = {
@@ -87,6 +88,21 @@ def torture_feed(report: Report, name: str, spec: Path, library: Path, options: 
     report.part(f"{name}: changes by the shim and by strace", lambda: kernel.compare(library, spec, place))
 
 
+def torture_scene(report: Report, name: str, place: Path, library: Path, options: argparse.Namespace) -> None:
+    """Disturb a command of one scene."""
+    with forks(library, options.jobs) as runners:
+        matrix = Matrix(SCENES[name](place, runners[0]), place / "forked", runners)
+        changes = range(1, len(matrix.changes) + 1, options.every)
+        some = range(1, len(matrix.changes) + 1, options.every * options.faults_every)
+        reads = range(1, len(matrix.reads) + 1, options.every * options.faults_every)
+        report.part(f"{name}: killed before each change", lambda: matrix.kill(changes))
+        report.part(f"{name}: killed in the middle of each write", lambda: matrix.tear(changes))
+        report.part(f"{name}: killed twice", lambda: matrix.kill_twice(options.seed, options.twice // 10))
+        report.part(f"{name}: disk full from a change on", lambda: matrix.full_disk(some))
+        report.part(f"{name}: a change fails with EIO", lambda: matrix.broken_disk(some))
+        report.part(f"{name}: a read fails with EIO", lambda: matrix.broken_disk(reads, reads=True))
+
+
 def under_airflow(report: Report, folder: Path, options: argparse.Namespace) -> None:
     """Kill processes of Airflow at random."""
     killed = []
@@ -107,6 +123,7 @@ def main() -> int:
     """Do everything; return 1 where something differs."""
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
     parser.add_argument("--kills", type=int, default=200, help="processes of Airflow to kill; 0 starts none")
+    parser.add_argument("--only", default="", help="only the feeds and scenes that have this in their name")
     parser.add_argument("--twice", type=int, default=100, help="runs that are killed, and killed again while mended")
     parser.add_argument("--every", type=int, default=1, help="only each so many-th change and read")
     parser.add_argument("--faults-every", type=int, default=5, help="only each so many-th of these fails; 1: each")
@@ -120,10 +137,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="torture-", dir=options.dir) as folder:
         root = Path(folder)
         library = shim.build(root)
-        for name, keys in FEEDS.items():
-            place = root / name.replace(" ", "-")
+        for name in (name for name in [*FEEDS, *SCENES] if options.only in name):
+            place = root / re.sub(r"\W+", "-", name)
             place.mkdir()
-            torture_feed(report, name, make_feed(place, **keys), library, options)
+            if name in FEEDS:
+                torture_feed(report, name, make_feed(place, **FEEDS[name]), library, options)
+            else:
+                torture_scene(report, name, place, library, options)
         if options.kills:
             (root / "airflow").mkdir()
             under_airflow(report, root / "airflow", options)

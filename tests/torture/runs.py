@@ -11,10 +11,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from tests.conftest import TS
+from tests.conftest import PATIENCE_SECONDS, TS
 from tests.torture.shim import Strike
 
-SECONDS = 120
 # Arguments of `fanfold`, in which two words stand for the spec and its folder; or all steps of a run, one by one.
 Command = tuple[str, ...]
 SPEC, FOLDER = "SPEC", "FOLDER"
@@ -63,7 +62,7 @@ class CommandLine:
     def end(process: subprocess.Popen[str]) -> Ended:
         """Wait for the end of a command that was started."""
         with process:
-            _, errors = process.communicate(timeout=SECONDS)
+            _, errors = process.communicate(timeout=PATIENCE_SECONDS)
         return Ended(process.returncode, errors)
 
     def run(self, spec: Path, strike: Strike | None = None, command: Command = STEPS) -> Ended:
