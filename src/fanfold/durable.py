@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import errno
 import hashlib
 import itertools
 import os
@@ -138,12 +139,18 @@ def discard(path: Path) -> None:
 
 def remove_empty_dirs(directory: Path, top: Path | None = None) -> None:
     """Remove a directory and those above it, as long as they are empty, or missing; `top` stays."""
-    with contextlib.suppress(OSError):
-        while directory != top:
-            # A call that was cut short may have removed it.
-            with contextlib.suppress(FileNotFoundError):
-                directory.rmdir()
-            directory = directory.parent
+    while directory != top:
+        try:
+            directory.rmdir()
+        except FileNotFoundError:
+            # A call that was cut short has removed it.
+            pass
+        except OSError as error:
+            # A disk that fails says nothing of what is in there.
+            if error.errno == errno.EIO:
+                raise
+            return
+        directory = directory.parent
 
 
 def discard_temporary(path: Path) -> None:

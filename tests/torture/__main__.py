@@ -2,6 +2,7 @@
 
 import argparse
 import collections
+import os
 import re
 import shlex
 import sys
@@ -136,6 +137,8 @@ def main() -> int:
     report.say(f"{shlex.join(['python', '-m', 'tests.torture', *sys.argv[1:]])} (seed {options.seed})")
     with tempfile.TemporaryDirectory(prefix="torture-", dir=options.dir) as folder:
         root = Path(folder)
+        # Nothing of the user's is written to.
+        os.environ["XDG_CACHE_HOME"] = str(root / "cache")
         library = shim.build(root)
         for name in (name for name in [*FEEDS, *SCENES] if options.only in name):
             place = root / re.sub(r"\W+", "-", name)

@@ -9,7 +9,7 @@ from typing import Any
 
 from fanfold.feed import corrections, quarantine
 from tests.conftest import TS, FeedDir
-from tests.torture.feeds import SHOP, make_shop, make_small_shop
+from tests.torture.feeds import ORDERS, SHOP, make_shop, make_small_shop
 from tests.torture.runs import FOLDER, SPEC, STEPS, Command, Runner, copy
 from tests.torture.shim import Strike, operations
 
@@ -165,7 +165,8 @@ def replay_corrected(root: Path, _: Runner) -> Scene:
 def changed_spec(now: dict[str, Any], kept: dict[str, Any], root: Path, _: Runner) -> Scene:
     """Change keys of the spec of a run; `kept` are those that a run takes up that has begun."""
     feed = make_small_shop(root)
-    (feed.data_dir / "elsewhere").mkdir()
+    # Where input.path is changed, there is another file.
+    feed.land("../elsewhere/d.json", ORDERS[3:])
     change = Change(lambda feed: feed.write_spec(**SHOP | now), lambda feed: feed.write_spec(**SHOP | kept))
     return Scene(feed.spec_path, change=change)
 
