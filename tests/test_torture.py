@@ -19,8 +19,8 @@ from tests.conftest import TS, needs_root, tree
 from tests.torture import shim
 from tests.torture.airflow import airflow, torture
 from tests.torture.feeds import make_feed
-from tests.torture.matrix import Matrix, forks, not_durable
-from tests.torture.runs import STEPS, CommandLine, Ended, Runner, copy
+from tests.torture.matrix import Matrix, not_durable
+from tests.torture.runs import STEPS, CommandLine, Ended, Runner, copy, forks
 from tests.torture.scenes import SCENES, Scene
 from tests.torture.shim import CLOCK, STOP, Strike, operations
 

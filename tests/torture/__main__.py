@@ -15,8 +15,8 @@ from typing import Any
 from tests.torture import kernel, shim
 from tests.torture.airflow import airflow, torture
 from tests.torture.feeds import make_feed
-from tests.torture.matrix import Matrix, Result, forks, not_durable
-from tests.torture.runs import CommandLine, Runner
+from tests.torture.matrix import Matrix, Result, not_durable
+from tests.torture.runs import CommandLine, Runner, forks
 from tests.torture.scenes import SCENES, Scene
 
 # Each archives in another way.

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 
 from fanfold.feed import runs
 from tests.conftest import tree
-from tests.torture.runs import STEPS, Command, Ended, Forked, Runner, copy
+from tests.torture.runs import STEPS, Command, Ended, Runner, copy
 from tests.torture.scenes import RELEASE, Scene, opened
 from tests.torture.shim import CLOCK, TEAR, Strike, operations
 
@@ -295,10 +295,3 @@ def not_durable(changes: Iterable[str]) -> list[str]:
             late = [name for name in unnamed if not name.startswith("staging/") and name != target]
             found += [f"{change}: the name {name} is not on disk" for name in late]
     return found
-
-
-@contextlib.contextmanager
-def forks(library: Path, jobs: int) -> Iterator[list[Runner]]:
-    """Start so many processes that fork runs."""
-    with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(Forked(library)) for _ in range(jobs)]

@@ -1,12 +1,13 @@
 """Two ways to do a command under the shim: the command line, and a fork of a process that has all imported."""
 
+import contextlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -114,3 +115,10 @@ Runner = CommandLine | Forked
 def copy(spec: Path, folder: Path) -> Path:
     """Copy a feed with its `data_dir`; return the spec of the copy."""
     return Path(shutil.copytree(spec.parent, folder)) / spec.name
+
+
+@contextlib.contextmanager
+def forks(library: Path, jobs: int) -> Iterator[list[Runner]]:
+    """Start so many processes that fork runs."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(Forked(library)) for _ in range(jobs)]
