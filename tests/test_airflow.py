@@ -23,7 +23,9 @@ from fanfold.airflow.embedded.client import Airflow, RunOutcome
 from fanfold.airflow.embedded.errors import ServerError
 from fanfold.airflow.embedded.server import embedded_airflow
 from fanfold.layout import format_ts, parse_ts
-from tests.conftest import CUSTOMERS, FeedDir, tree
+from fanfold.steps.stage_files import stage_files
+from fanfold.steps.start import start
+from tests.conftest import CUSTOMERS, PATIENCE_SECONDS, FeedDir, tree
 
 pytestmark = pytest.mark.slow
 
@@ -165,6 +167,7 @@ def ended(airflow: Airflow, run_id: str) -> RunOutcome:
 
 def trigger(airflow: Airflow, feed: FeedDir, logical_date: str) -> RunOutcome:
     conf = {"data_dir": str(feed.data_dir)}
+    airflow.call("PATCH", "/dags/feed", {"is_paused": False})
     made = airflow.call("POST", RUNS, {"logical_date": logical_date, "conf": conf})
     return ended(airflow, made["dag_run_id"])
 
@@ -176,18 +179,15 @@ def asset_events(airflow: Airflow, outcome: RunOutcome) -> list[dict[str, Any]]:
     return events
 
 
-def break_group(feed: FeedDir, n: int) -> threading.Thread:
-    """Take the file of a group away as soon as it is staged, and leave a directory of its name."""
-
-    def break_it() -> None:
-        while not (staged := list(feed.data_dir.glob(f"staging/*/{n}/*.json"))):
-            time.sleep(0.01)
-        staged[0].rename(feed.data_dir / "saved")
-        staged[0].mkdir()
-
-    breaker = threading.Thread(target=break_it, daemon=True)
-    breaker.start()
-    return breaker
+def run_broken(airflow: Airflow, feed: FeedDir, n: int, logical_date: str) -> RunOutcome:
+    """Do a DAG run whose files are staged, and that of a group is taken away: a directory of its name is there."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("FANFOLD_ALLOWED_ROOTS", str(feed.spec_path.parent))
+        stage_files(start(feed.spec_path, feed.data_dir), logical_date)
+    (staged,) = feed.data_dir.glob(f"staging/*/{n}/*.json")
+    staged.rename(feed.data_dir / "saved")
+    staged.mkdir()
+    return trigger(airflow, feed, logical_date)
 
 
 def mend_group(feed: FeedDir, n: int) -> None:
@@ -284,9 +284,7 @@ def test_slack_in_trouble_costs_seconds_and_fails_nothing(
 def test_a_broken_file_fails_its_group_only_and_mended_the_run_ends_well(airflow: Airflow, feed: FeedDir) -> None:
     """Four groups publish beside one that fails; mended and cleared, the run ends well and the four are untouched."""
     land(feed, 5)
-    breaker = break_group(feed, 3)
-    outcome = run(airflow, feed.data_dir)
-    breaker.join()
+    outcome = run_broken(airflow, feed, 3, "2026-02-01T04:05:06Z")
     assert outcome.state == "failed"
     assert {task for task, state in states(outcome).items() if state == "failed"} == {"subdir_3.merge_data"}
     assert "is not a file in 'staging/" in outcome.errors["subdir_3.merge_data"]
@@ -330,9 +328,7 @@ def test_any_tasks_of_a_finished_run_cleared_in_any_order_change_nothing(airflow
 def test_a_task_marked_by_hand_skips_no_work(airflow: Airflow, feed: FeedDir) -> None:
     """A failed task marked successful does not let the next one publish less; mended and cleared, the run ends well."""
     land(feed, 5)
-    breaker = break_group(feed, 3)
-    outcome = run(airflow, feed.data_dir)
-    breaker.join()
+    outcome = run_broken(airflow, feed, 3, "2026-02-02T04:05:06Z")
     assert outcome.state == "failed"
     mark(airflow, outcome.run_id, "subdir_3.merge_data", "success")
     clear(airflow, outcome.run_id, ["subdir_3.denormalize_data"], downstream=True)
@@ -352,9 +348,7 @@ def test_a_dag_run_deleted_and_triggered_again_goes_on_where_it_was(airflow: Air
     """With the same logical date a new DAG run completes what the deleted one began, and changes no complete run."""
     land(feed, 5)
     logical_date = "2026-02-03T04:05:06Z"
-    breaker = break_group(feed, 2)
-    outcome = trigger(airflow, feed, logical_date)
-    breaker.join()
+    outcome = run_broken(airflow, feed, 2, logical_date)
     assert outcome.state == "failed"
     airflow.call("DELETE", f"{RUNS}/{quote(outcome.run_id)}")
     mend_group(feed, 2)
@@ -384,7 +378,7 @@ def test_two_local_runs_beside_a_dag_run_put_each_file_into_one_output(
             # What lands while they work goes to any of them.
             feed.land(f"late-{number}.json", [{"id": f"late-{number}", "customer_id": "1", "items": []}])
             with process:
-                local.append(process.wait(timeout=60))
+                local.append(process.wait(timeout=PATIENCE_SECONDS))
 
     thread = threading.Thread(target=run_beside, daemon=True)
     thread.start()
@@ -528,7 +522,7 @@ def test_killed_the_next_start_ends_what_was_left(root: Path) -> None:
         assert not any(map(alive, orphans))
         with server:
             server.send_signal(number)
-            server.wait(timeout=60)
+            server.wait(timeout=PATIENCE_SECONDS)
         assert server.returncode == code
         assert children
         assert not any(map(alive, children))

@@ -18,7 +18,7 @@ import pytest
 
 from fanfold.feed import runs
 from fanfold.spec.model import load_spec
-from tests.conftest import TS, FeedDir, MakeFeed, tree
+from tests.conftest import PATIENCE_SECONDS, TS, FeedDir, MakeFeed, tree
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +49,7 @@ def fanfold(*args: object, **environ: str) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_SECONDS,
         env={**os.environ, "COLUMNS": "200", **environ},
     )
 
@@ -363,7 +363,7 @@ def processes(mark: str) -> Iterator[tuple[int, str]]:
 
 
 def wait_until(condition: Any) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -377,7 +377,7 @@ def test_an_interrupted_run_goes_on(large: FeedDir, moment: str) -> None:
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         wait_until(sign.exists)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, errors.strip()) == (130, "interrupted")
     assert runs.unfinished(large.open()) == [TS]
     assert json.loads(fanfold("run", large.spec_path, "--json").stdout)["rows_out"] == 160_000

@@ -137,14 +137,14 @@ def test_a_wrong_line_is_named_before_anything_is_written(feed: FeedDir, wrong: 
 def test_cut_short_the_next_call_lands_the_rest(feed: FeedDir, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed after the decisions, or between two files, a second call with the same file lands each item once."""
     path = write(feed, [{"item": f"{TS}/1:{n}", "raw": text} for n, text in ((1, '{"id": 2}'), (3, "6,1"))])
-    whole = archive.archive
+    whole = archive.land
 
     def one_only(places: dict[str, str]) -> None:
         whole(dict([*places.items()][:1]))
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(archive, "archive", one_only)
+        patched.setattr(archive, "land", one_only)
         with pytest.raises(KeyboardInterrupt):
             corrections.replay_file(feed.open(), path)
     assert len([path for path in feed.landing_dir.rglob("*") if path.is_file()]) == 1

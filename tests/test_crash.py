@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TS, MakeFeed, tree
+from tests.conftest import PATIENCE_SECONDS, TS, MakeFeed, tree
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +55,7 @@ def run(spec: Path, crash_at: int | None = None) -> subprocess.Popen[bytes]:
 def end(process: subprocess.Popen[bytes]) -> tuple[int, str]:
     """Wait for the end of a run; return its exit code and what it said on stderr."""
     with process:
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=PATIENCE_SECONDS)
     return process.returncode, errors.decode()
 
 

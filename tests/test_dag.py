@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import PATIENCE_SECONDS
+
 pytestmark = pytest.mark.slow
 
 DAGS = Path(__file__).parent.parent / "dags"
@@ -44,7 +46,7 @@ def parse(file: Path, tmp_path: Path, **dag_kwargs: Any) -> Any:
         env=os.environ | {"AIRFLOW_HOME": str(tmp_path / "airflow"), "AIRFLOW__CORE__LOAD_EXAMPLES": "False"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
     assert process.returncode == 0, process.stderr

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import FeedDir, MakeFeed, new_feed
+from tests.conftest import PATIENCE_SECONDS, FeedDir, MakeFeed, new_feed
 from tests.test_cli import fanfold, processes
 
 pytestmark = pytest.mark.slow
@@ -63,8 +63,8 @@ def interrupted(
         for _ in range(2 if again else 1):
             (os.killpg if group else os.kill)(process.pid, signal.SIGINT)
             time.sleep(0.01)
-        _, errors = process.communicate(timeout=60)
-    deadline = time.monotonic() + 10
+        _, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while (left := list(processes(mark))) and time.monotonic() < deadline:
         time.sleep(0.01)
     return process.returncode, errors, [pid for pid, _ in left]

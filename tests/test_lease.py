@@ -22,7 +22,7 @@ from fanfold.steps.denormalize_data import denormalize_data
 from fanfold.steps.merge_data import merge_data
 from fanfold.steps.release import release
 from fanfold.steps.stage_files import stage_files
-from tests.conftest import TS, FeedDir, MakeFeed, tree
+from tests.conftest import PATIENCE_SECONDS, TS, FeedDir, MakeFeed, tree
 
 pytestmark = pytest.mark.slow
 
@@ -32,7 +32,7 @@ from pathlib import Path
 from fanfold.feed import lease
 with lease.hold(Path(sys.argv[1]), does="merge_data"):
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(10_000)
 """
 RECORDS = [{"id": 1, "customer_id": "1", "items": [{"qty": 1}]}]
 
@@ -214,14 +214,14 @@ def test_a_stopped_process_keeps_its_run_and_dead_gives_it_up(make_feed: MakeFee
     first.send_signal(signal.SIGSTOP)
     try:
         with run(feed) as second:
-            _, errors = second.communicate(timeout=60)
+            _, errors = second.communicate(timeout=PATIENCE_SECONDS)
         assert second.returncode == 3, errors
         assert f"fanfold run in process {first.pid}" in errors
     finally:
         with first:
             first.kill()
     with run(feed) as third:
-        _, errors = third.communicate(timeout=60)
+        _, errors = third.communicate(timeout=PATIENCE_SECONDS)
     assert third.returncode == 0, errors
     assert len(rows(feed)) == 150_000
 
@@ -237,11 +237,11 @@ def test_three_runs_at_once_put_each_file_into_one_output(make_feed: MakeFeed, s
     together = [run(feed, *options) for _ in range(3)]
     for process in together:
         with process:
-            process.communicate(timeout=60)
+            process.communicate(timeout=PATIENCE_SECONDS)
         assert process.returncode in {0, 3}
     for _ in range(3):
         with run(feed) as last:
-            _, errors = last.communicate(timeout=60)
+            _, errors = last.communicate(timeout=PATIENCE_SECONDS)
         assert last.returncode == 0, errors
     assert runs.unfinished(feed.open()) == []
     assert [row.split(",")[0] for row in rows(feed)] == sorted(f"{name}-{k}" for name in range(6) for k in range(20))

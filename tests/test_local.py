@@ -9,7 +9,7 @@ import pytest
 
 from fanfold.errors import BusyError
 from fanfold.steps import local
-from tests.conftest import TS, MakeFeed, tree
+from tests.conftest import PATIENCE_SECONDS, TS, MakeFeed, tree
 
 RECORDS = [{"id": 1, "customer_id": "1", "items": [{"qty": 1}]}]
 
@@ -26,7 +26,7 @@ def test_steps_run_at_once_as_the_spec_allows_and_on_a_core_each(
     feed = make_feed({f"{n}.json": RECORDS for n in range(5)}, subdirs=5, concurrent_tasks=tasks)
     monkeypatch.setattr(os, "cpu_count", lambda: cores)
     # As many steps as may be in work at once meet here; with a thread less, they wait for the last in vain.
-    meeting = threading.Barrier(most, timeout=30)
+    meeting = threading.Barrier(most, timeout=PATIENCE_SECONDS)
 
     merge = local.GROUP_STEPS[0]
 
@@ -84,11 +84,11 @@ def test_a_second_run_is_told_who_works_and_that_the_run_is_complete(make_feed: 
 
     def wait(_n: int, _step: str, _state: str) -> None:
         begun.set()
-        assert go_on.wait(30)
+        assert go_on.wait(PATIENCE_SECONDS)
 
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(local.run, feed.open(), TS, wait)
-        assert begun.wait(30)
+        assert begun.wait(PATIENCE_SECONDS)
         with pytest.raises(BusyError, match=rf"another process works on run {TS}: .* fanfold run in process \d+"):
             local.run(feed.open(), TS, quiet)
         second = threads.submit(local.run, feed.open(), TS, quiet)

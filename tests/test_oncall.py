@@ -22,7 +22,7 @@ from fanfold.airflow.embedded.server import embedded_airflow
 from fanfold.feed import runs
 from fanfold.layout import format_ts, parse_ts
 from fanfold.steps.verify_run import verdict_of
-from tests.conftest import CUSTOMERS, TS, FeedDir, tree
+from tests.conftest import CUSTOMERS, PATIENCE_SECONDS, TS, FeedDir, tree
 from tests.test_airflow import RUNS, Slack, asset_events, clear, ended, run, states
 from tests.test_airflow import slack as slack  # noqa: PLC0414 - a fixture
 
@@ -105,7 +105,7 @@ def ts_of(outcome: RunOutcome) -> str:
 
 def parsed(airflow: Airflow, feed: FeedDir) -> None:
     """Wait until Airflow's DAG is that of the spec: a DAG that was parsed with another one may have no callback."""
-    until, spec = time.monotonic() + 120, feed.spec_path.read_text(encoding="utf-8")
+    until, spec = time.monotonic() + PATIENCE_SECONDS, feed.spec_path.read_text(encoding="utf-8")
     while spec not in (known := airflow.call("GET", "/dags/feed/details"))["doc_md"] and time.monotonic() < until:
         airflow.call("PUT", f"/parseDagFile/{known['file_token']}")
         time.sleep(2)
@@ -114,7 +114,7 @@ def parsed(airflow: Airflow, feed: FeedDir) -> None:
 
 def told(slack: Slack, word: str) -> list[str]:
     """Wait until Slack was told something; return all that it was told."""
-    until = time.monotonic() + 120
+    until = time.monotonic() + PATIENCE_SECONDS
     while not any(word in one["text"] for one in slack.received) and time.monotonic() < until:
         time.sleep(0.1)
     return [one["text"] for one in slack.received]
@@ -221,7 +221,7 @@ def test_killed_while_it_finishes_another_run_start_is_tried_again(airflow: Airf
 
     def kill() -> None:
         driver = feed.data_dir / "staging" / TS / ".fanfold" / "driver"
-        until = time.monotonic() + 60
+        until = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < until:
             with contextlib.suppress(OSError):
                 if list(driver.parent.glob("*/progress.json")) and (

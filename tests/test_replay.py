@@ -149,7 +149,7 @@ def test_a_replay_that_was_cut_short_is_completed_by_a_second_one(
         if where == "before the decision":
             patched.setattr(durable, "write_all", lambda files: kill() if is_decision(files) else write(files))
         else:
-            patched.setattr(archive, "archive", kill)
+            patched.setattr(archive, "land", kill)
         with pytest.raises(Killed):
             replay.replay(feed.open(), item(feed, name), b'{"id": 1}')
     if where == "with both names":

@@ -19,7 +19,7 @@ from fanfold.steps.recount import recount
 from fanfold.steps.release import release
 from fanfold.steps.stage_files import stage_files
 from fanfold.working_files import Release
-from tests.conftest import TS, FeedDir, MakeFeed, tree
+from tests.conftest import PATIENCE_SECONDS, TS, FeedDir, MakeFeed, tree
 
 FILES: dict[str, Any] = {
     name: [{"customer_id": "1", "items": [1, 2]}] for name in ("a.json", "b.json", "sub/c.json", "sub/d.json")
@@ -256,4 +256,4 @@ def test_groups_may_read_their_first_documents_at_once(make_feed: MakeFeed) -> N
     feed = make_feed({"a.json": '{"id":1,"customer_id":"1","items":[{"p":1}]}'})
     feed.stage()
     for _ in range(10):
-        subprocess.run([sys.executable, "-c", MANY, str(feed.at().schema_path)], check=True, timeout=60)
+        subprocess.run([sys.executable, "-c", MANY, str(feed.at().schema_path)], check=True, timeout=PATIENCE_SECONDS)

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from pytest_httpserver import HTTPServer
 
+from tests.conftest import PATIENCE_SECONDS
+
 pytestmark = pytest.mark.slow
 
 NOTIFY = """
@@ -47,7 +49,7 @@ def test_what_is_quoted_calls_nobody(httpserver: HTTPServer, tmp_path: Path) -> 
         capture_output=True,
         text=True,
         check=True,
-        timeout=300,
+        timeout=PATIENCE_SECONDS,
     )
     assert "no notification" not in ended.stdout
     httpserver.check()
@@ -66,7 +68,7 @@ def test_no_log_has_the_secret(httpserver: HTTPServer, tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=PATIENCE_SECONDS,
     )
     assert ended.returncode == 0, ended.stderr[-1000:].replace(SECRET, "SECRET")
     assert SECRET not in ended.stdout + ended.stderr

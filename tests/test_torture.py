@@ -18,8 +18,10 @@ import pytest
 from tests.conftest import TS, needs_root, tree
 from tests.torture import shim
 from tests.torture.airflow import airflow, torture
-from tests.torture.matrix import Matrix, forks, make_feed, not_durable
-from tests.torture.runs import CommandLine, Ended, copy
+from tests.torture.feeds import make_feed
+from tests.torture.matrix import Matrix, not_durable
+from tests.torture.runs import STEPS, CommandLine, Ended, Runner, copy, forks
+from tests.torture.scenes import SCENES, Scene
 from tests.torture.shim import CLOCK, STOP, Strike, operations
 
 pytestmark = pytest.mark.slow
@@ -27,6 +29,7 @@ pytestmark = pytest.mark.slow
 LATER = "20260102T040506Z"
 EARLIER = "20250102T030405Z"
 POINTS = 48
+SCENE_POINTS = 6
 # Root, too, is refused what a mode refuses to the owner.
 OBEYING = ("setpriv", "--bounding-set=-dac_override,-dac_read_search") if os.geteuid() == 0 else ()
 DAY = 24 * 60 * 60
@@ -49,10 +52,16 @@ def spec(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def matrix(spec: Path, library: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Matrix]:
-    """Do the undisturbed run, in a process that forks."""
-    with forks(library, 2) as runners:
-        yield Matrix(spec, tmp_path_factory.mktemp("matrix"), runners)
+def runners(library: Path) -> Iterator[list[Runner]]:
+    """Start processes that fork."""
+    with forks(library, 2) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def matrix(spec: Path, runners: list[Runner], tmp_path_factory: pytest.TempPathFactory) -> Matrix:
+    """Do the undisturbed run."""
+    return Matrix(Scene(spec), tmp_path_factory.mktemp("matrix"), runners)
 
 
 @pytest.fixture
@@ -128,6 +137,25 @@ def test_a_clock_that_is_set_back_in_the_middle_changes_nothing(matrix: Matrix) 
 def test_content_is_on_disk_before_its_name_and_every_name_before_the_commit(matrix: Matrix) -> None:
     """In a run that is not killed, content is synced before its name, and names before an unlink or the commit."""
     assert not_durable(matrix.changes) == []
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_every_command_is_killed_and_called_again(name: str, runners: list[Runner], tmp_path: Path) -> None:
+    """Killed at a change of any kind, a command leaves nothing that a second call does not mend, by a new spec too."""
+    (tmp_path / "scene").mkdir()
+    matrix = Matrix(SCENES[name](tmp_path / "scene", runners[0]), tmp_path / "matrix", runners)
+    points = range(1, len(matrix.changes) + 1, 1 + len(matrix.changes) // SCENE_POINTS)
+    assert matrix.kill(points).differences == []
+
+
+@pytest.mark.parametrize("name", ["release of what is not published", "quarantine replay --with"])
+def test_what_is_landed_is_landed_once(name: str, runners: list[Runner], tmp_path: Path) -> None:
+    """Killed among the files that it lands, of which a run takes the first ones, a command lands none of them again."""
+    (tmp_path / "scene").mkdir()
+    matrix = Matrix(SCENES[name](tmp_path / "scene", runners[0]), tmp_path / "matrix", runners)
+    landing = [at for at, what in enumerate(matrix.changes, 1) if "transactions/" in what]
+    points = landing[:: 1 + len(landing) // SCENE_POINTS]
+    assert matrix.interleave(points, (*STEPS, "20260101T030405Z")).differences == []
 
 
 def test_the_command_line_is_killed_with_all_its_processes(
@@ -220,7 +248,7 @@ def test_a_file_that_vanishes_before_it_is_claimed_is_in_no_run_until_it_is_back
     assert "'sub/b.json' was taken out of landing before it could be claimed" in ended.error
     assert "sub/b.json" not in originals(feed)
     (tmp_path / "b.json").rename(vanished)
-    later = command_line.run(feed, ts=LATER)
+    later = command_line.run(feed, command=(*STEPS, LATER))
     assert (later.code, later.error.count("\n")) == (0, 1)
     assert "the columns are not those of run" in later.error
     assert originals(feed).keys() == landed
@@ -238,7 +266,7 @@ def test_times_of_files_and_of_runs_may_lie_anywhere(command_line: CommandLine, 
     assert originals(feed)["a.json"] == [f"processed/a_{TS}.json"]
     assert originals(feed)["sub/b.json"] == [f"processed/sub/b_{TS}.json"]
     (landing / "c.json").write_text('[{"customer_id": "1", "items": []}]')
-    earlier = command_line.run(feed, ts=EARLIER)
+    earlier = command_line.run(feed, command=(*STEPS, EARLIER))
     assert (earlier.code, earlier.error.count("\n")) == (0, 1)
     assert "the columns are not those of run" in earlier.error
     assert f"processed/c_{EARLIER}.json" in tree(data_dir(feed))

@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import errno
 import hashlib
 import itertools
 import os
@@ -89,15 +90,9 @@ def writing(path: Path) -> Iterator[BinaryIO]:
 
 def copy(source: Path, path: Path) -> None:
     """Copy a file, atomically and durably."""
-    copy_unpublished(source, path)
-    publish(path)
-
-
-def copy_unpublished(source: Path, path: Path) -> Path:
-    """Copy a file to `temporary(path)`, which is returned."""
     make_dirs(path.parent)
-    shutil.copyfile(source, written := fresh(path))
-    return written
+    shutil.copyfile(source, fresh(path))
+    publish(path)
 
 
 def remove(path: Path) -> None:
@@ -139,9 +134,23 @@ def discard(path: Path) -> None:
     """Remove what a group that is given up has published, and what was written for it; its directories, when empty."""
     path.unlink(missing_ok=True)
     discard_temporary(path)
-    for directory in (path.parent, path.parent.parent):
-        with contextlib.suppress(OSError):
+    remove_empty_dirs(path.parent)
+
+
+def remove_empty_dirs(directory: Path, top: Path | None = None) -> None:
+    """Remove a directory and those above it, as long as they are empty, or missing; `top` stays."""
+    while directory != top:
+        try:
             directory.rmdir()
+        except FileNotFoundError:
+            # A call that was cut short has removed it.
+            pass
+        except OSError as error:
+            # A disk that fails says nothing of what is in there.
+            if error.errno == errno.EIO:
+                raise
+            return
+        directory = directory.parent
 
 
 def discard_temporary(path: Path) -> None:

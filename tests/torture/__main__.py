@@ -1,7 +1,9 @@
-"""`make torture`: a run killed at every change, second kills, faults, and Airflow under random `kill -9`."""
+"""`make torture`: commands killed at every change, second kills, faults, and Airflow under random `kill -9`."""
 
 import argparse
 import collections
+import os
+import re
 import shlex
 import sys
 import tempfile
@@ -12,8 +14,10 @@ from typing import Any
 
 from tests.torture import kernel, shim
 from tests.torture.airflow import airflow, torture
-from tests.torture.matrix import Matrix, Result, forks, make_feed, not_durable
-from tests.torture.runs import CommandLine, Runner
+from tests.torture.feeds import make_feed
+from tests.torture.matrix import Matrix, Result, not_durable
+from tests.torture.runs import CommandLine, Runner, forks
+from tests.torture.scenes import SCENES, Scene
 
 # Each archives in another way.
 FEEDS: dict[str, dict[str, Any]] = {
@@ -77,12 +81,27 @@ def torture_feed(report: Report, name: str, spec: Path, library: Path, options: 
     """Disturb runs of one feed: in forks, at every change, then by the command line, at some."""
     place = spec.parent.parent
     with forks(library, options.jobs) as runners:
-        disturb(report, name, Matrix(spec, place / "forked", runners), options)
+        disturb(report, name, Matrix(Scene(spec), place / "forked", runners), options)
     lines: list[Runner] = [CommandLine(library) for _ in range(options.jobs)]
-    matrix = Matrix(spec, place / "command-line", lines)
+    matrix = Matrix(Scene(spec), place / "command-line", lines)
     points = matrix.spread_by(options.every * options.command_line)
     report.part(f"{name}: `fanfold run` killed before a change", lambda: matrix.kill(points))
     report.part(f"{name}: changes by the shim and by strace", lambda: kernel.compare(library, spec, place))
+
+
+def torture_scene(report: Report, name: str, place: Path, library: Path, options: argparse.Namespace) -> None:
+    """Disturb a command of one scene."""
+    with forks(library, options.jobs) as runners:
+        matrix = Matrix(SCENES[name](place, runners[0]), place / "forked", runners)
+        changes = range(1, len(matrix.changes) + 1, options.every)
+        some = range(1, len(matrix.changes) + 1, options.every * options.faults_every)
+        reads = range(1, len(matrix.reads) + 1, options.every * options.faults_every)
+        report.part(f"{name}: killed before each change", lambda: matrix.kill(changes))
+        report.part(f"{name}: killed in the middle of each write", lambda: matrix.tear(changes))
+        report.part(f"{name}: killed twice", lambda: matrix.kill_twice(options.seed, options.twice // 10))
+        report.part(f"{name}: disk full from a change on", lambda: matrix.full_disk(some))
+        report.part(f"{name}: a change fails with EIO", lambda: matrix.broken_disk(some))
+        report.part(f"{name}: a read fails with EIO", lambda: matrix.broken_disk(reads, reads=True))
 
 
 def under_airflow(report: Report, folder: Path, options: argparse.Namespace) -> None:
@@ -105,6 +124,7 @@ def main() -> int:
     """Do everything; return 1 where something differs."""
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
     parser.add_argument("--kills", type=int, default=200, help="processes of Airflow to kill; 0 starts none")
+    parser.add_argument("--only", default="", help="only the feeds and scenes that have this in their name")
     parser.add_argument("--twice", type=int, default=100, help="runs that are killed, and killed again while mended")
     parser.add_argument("--every", type=int, default=1, help="only each so many-th change and read")
     parser.add_argument("--faults-every", type=int, default=5, help="only each so many-th of these fails; 1: each")
@@ -117,11 +137,16 @@ def main() -> int:
     report.say(f"{shlex.join(['python', '-m', 'tests.torture', *sys.argv[1:]])} (seed {options.seed})")
     with tempfile.TemporaryDirectory(prefix="torture-", dir=options.dir) as folder:
         root = Path(folder)
+        # Nothing of the user's is written to.
+        os.environ["XDG_CACHE_HOME"] = str(root / "cache")
         library = shim.build(root)
-        for name, keys in FEEDS.items():
-            place = root / name.replace(" ", "-")
+        for name in (name for name in [*FEEDS, *SCENES] if options.only in name):
+            place = root / re.sub(r"\W+", "-", name)
             place.mkdir()
-            torture_feed(report, name, make_feed(place, **keys), library, options)
+            if name in FEEDS:
+                torture_feed(report, name, make_feed(place, **FEEDS[name]), library, options)
+            else:
+                torture_scene(report, name, place, library, options)
         if options.kills:
             (root / "airflow").mkdir()
             under_airflow(report, root / "airflow", options)

@@ -1,7 +1,7 @@
-"""Runs without the start of an interpreter: a process that has everything imported forks one child for each.
+"""Commands without the start of an interpreter: a process that has everything imported forks one child for each.
 
-It reads a request from each line of stdin, and answers on stdout when the child has ended. The child does every step
-of the run, one after another, under the shim that this process was started with.
+It reads a request from each line of stdin, and answers on stdout when the child has ended. The child does a command of
+the command line, or every step of a run, one after another, under the shim that this process was started with.
 """
 
 import contextlib
@@ -10,14 +10,16 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
+from fanfold import cli
 from fanfold.errors import FanfoldError
-from tests.conftest import FeedDir
+from tests.conftest import TS, FeedDir
 
 TRY_AGAIN = 3
 
 
-def run(spec: str, ts: str) -> tuple[int, str]:
+def steps(spec: str, ts: str = TS) -> tuple[int, str]:
     """Do all steps of a run; return the exit code of the command line, and the error."""
     path = Path(spec)
     try:
@@ -30,14 +32,19 @@ def run(spec: str, ts: str) -> tuple[int, str]:
     return 0, ""
 
 
-def child(request: dict[str, str], answer: int) -> None:
+def child(request: dict[str, Any], answer: int) -> None:
     os.setsid()
     quiet = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(quiet, descriptor)
-    os.environ.update({name: value for name, value in request.items() if name.startswith("TORTURE_")})
+    os.environ.update(request["environ"])
     ctypes.CDLL(None).torture_configure()
-    code, error = run(request["spec"], request["ts"])
+    command, *arguments = request["command"]
+    if command != "steps":
+        os.dup2(answer, 2)
+        sys.argv = ["fanfold", command, *arguments]
+        cli.main()
+    code, error = steps(request["spec"], *arguments)
     os.environ.pop("TORTURE_ROOT", None)
     ctypes.CDLL(None).torture_configure()
     os.write(answer, error.encode())

@@ -1,26 +1,23 @@
-"""Every change that a run makes: killed there, or failing there, a plain run after it ends in the undisturbed tree."""
+"""Every change that a command makes: killed there, or failing there, a second call ends in the undisturbed tree."""
 
 import contextlib
 import errno
-import gzip
-import io
-import json
 import queue
 import random
 import shutil
-import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
-import duckdb
-
-from tests.conftest import new_feed, tree
-from tests.torture.runs import Ended, Forked, Runner, copy
+from fanfold.feed import runs
+from tests.conftest import tree
+from tests.torture.runs import STEPS, Command, Ended, Runner, copy
+from tests.torture.scenes import RELEASE, Scene, opened
 from tests.torture.shim import CLOCK, TEAR, Strike, operations
 
-SIGKILLED, TRY_AGAIN = -9, 3
+SIGKILLED, WRONG, TRY_AGAIN = -9, 2, 3
 # What cannot fail for want of room.
 NEEDS_NO_ROOM = ("unlink", "rmdir", "ftruncate", "truncate")
 PLACES = (
@@ -52,57 +49,44 @@ class Result(NamedTuple):
     differences: list[str]
 
 
-def make_feed(root: Path, **keys: Any) -> Path:
-    """Make a feed with every kind of step: folders, compression, a reference, bad records, a bad file, a duplicate.
-
-    One task at a time: the k-th change is the same in every run. `keys` go into its spec.
-    """
-    fixed = {"subdirs": 4, "concurrent_tasks": 1, "quarantine": {"max_bad_records_percent": 50}}
-    made = new_feed(root, **{**fixed, "input": {"duplicates": "archive"}, **keys})
-    records = [{"id": n, "customer_id": str(n % 3), "items": [{"sku": "a", "qty": n}] * (n % 3)} for n in range(6)]
-    made.land("a.json", records)
-    made.land("sub/b.json", records[:3])
-    made.land("c.json", [])
-    made.land("d.json.gz", gzip.compress(json.dumps(records).encode(), mtime=0))
-    made.land("again/a.json", records)
-    made.land("sub/f.json", '{"id": 7, "customer_id": "1", "price": 0.12345678901234567890}\n{"id": 8,}\n{"id": 9}\n')
-    made.land("g.json", "no JSON")
-    made.land("h.csv", "id,customer_id\n10,007\n11,1\n")
-    members = io.BytesIO()
-    with zipfile.ZipFile(members, "w") as packed:
-        for name, content in {"b.json": '[{"id": 13}]', "a.csv": "id,customer_id\n12,1\n", "c.json": "{"}.items():
-            packed.writestr(zipfile.ZipInfo(name), content)
-    made.land("k.zip", members.getvalue())
-    with duckdb.connect() as connection:
-        table = "SELECT * FROM (VALUES (20, '1'), (21, '2')) AS records(id, customer_id)"
-        connection.execute(f"COPY ({table}) TO '{made.landing_dir}/i.parquet'")
-    return made.spec_path
-
-
 class Matrix:
-    """A feed, what an undisturbed run of it does, and the runs that are disturbed."""
+    """A scene, what comes of it undisturbed, and the times that its command is disturbed."""
 
-    def __init__(self, spec: Path, folder: Path, runners: list[Runner]) -> None:
-        """Do the undisturbed run.
+    def __init__(self, scene: Scene, folder: Path, runners: list[Runner]) -> None:
+        """Do the command undisturbed.
 
         Args:
-            spec: the feed; it is copied for every run.
+            scene: its feed is copied for every call.
             folder: empty; copies lie there while they are in use, and those that differ stay.
-            runners: so many runs at a time, all of one kind.
+            runners: so many calls at a time, all of one kind.
         """
-        self._spec, self._folder = spec, folder
+        self._scene, self._folder = scene, folder
         self._runners: queue.SimpleQueue[Runner] = queue.SimpleQueue()
         self._jobs = len(runners)
         for runner in runners:
             self._runners.put(runner)
-        self.changes, self.expected = self._undisturbed(Strike())
-        self.reads, _ = self._undisturbed(Strike(reads=True))
+        self._expected: dict[str, dict[str, str]] = {}
+        self.changes = self._undisturbed(Strike())
+        self.reads = self._undisturbed(Strike(reads=True))
+        if change := scene.change:
+            for name, make in {"kept": change.kept, "now": change.made}.items():
+                with self._runner() as runner, self._copy("undisturbed") as spec:
+                    make(opened(spec))
+                    self._do(runner, spec, scene.command)
+                    self._goes_on(runner, spec, name)
 
-    def _undisturbed(self, strike: Strike) -> tuple[list[str], dict[str, str]]:
+    @property
+    def expected(self) -> dict[str, str]:
+        """The tree that an undisturbed command leaves."""
+        return self._expected["at once"]
+
+    def _undisturbed(self, strike: Strike) -> list[str]:
         with self._runner() as runner, self._copy("undisturbed") as spec:
-            ended = runner.run(spec, strike)
-            assert ended == Ended(0, ""), ended
-            return operations(spec.with_name("data")), tree(spec.with_name("data"))
+            self._is_well(runner.run(spec, strike, self._scene.command), self._scene.command)
+            done = operations(spec.with_name("data"))
+            self._is_tree(spec, "at once")
+            self._goes_on(runner, spec, "before")
+            return done
 
     @contextlib.contextmanager
     def _runner(self) -> Iterator[Runner]:
@@ -114,7 +98,7 @@ class Matrix:
 
     @contextlib.contextmanager
     def _copy(self, name: str) -> Iterator[Path]:
-        yield copy(self._spec, self._folder / name)
+        yield copy(self._scene.spec, self._folder / name)
         shutil.rmtree(self._folder / name)
 
     def _each(self, cases: Iterable[Case], name: str, do: Callable[[Runner, Path, Case], None]) -> Result:
@@ -137,21 +121,45 @@ class Matrix:
         """Let the time of day fall back by a day at each of these changes."""
 
         def do(runner: Runner, spec: Path, at: int) -> None:
-            ended = runner.run(spec, Strike(at, CLOCK))
-            assert ended == Ended(0, ""), f"it ends with {ended}"
-            self._is_undisturbed(spec)
+            self._is_well(self._strike(runner, spec, Strike(at, CLOCK)), self._scene.command)
+            self._is_tree(spec, "at once")
 
         return self._each(points, "clock set back at change", do)
 
-    def _recovers(self, runner: Runner, spec: Path) -> None:
-        ended = runner.run(spec)
-        assert ended == Ended(0, ""), f"a plain run after it ends with {ended}"
-        self._is_undisturbed(spec)
+    def _strike(self, runner: Runner, spec: Path, strike: Strike) -> Ended:
+        return runner.run(spec, strike, self._scene.command)
 
-    def _is_undisturbed(self, spec: Path) -> None:
+    def _recovers(self, runner: Runner, spec: Path) -> None:
+        """Change what is to be changed, call the command again, and compare what comes of it in the end."""
+        self._goes_on(runner, spec, self._scene.change.of(spec.with_name("data")) if self._scene.change else "before")
+
+    def _goes_on(self, runner: Runner, spec: Path, by: str) -> None:
+        scene = self._scene
+        if scene.change:
+            scene.change.made(opened(spec))
+            if by == "kept" and scene.change.refused and runs.unfinished(opened(spec).open()):
+                ended, by = runner.run(spec, command=scene.command), "now"
+                assert ended.code == WRONG, f"what is refused ends with {ended}"
+                assert f"fanfold {RELEASE[0]}" in ended.error, ended
+                self._do(runner, spec, RELEASE)
+        self._is_well(runner.run(spec, command=scene.command), scene.command, scene.codes)
+        self._do(runner, spec, *scene.then)
+        self._is_tree(spec, by)
+
+    def _do(self, runner: Runner, spec: Path, *commands: Command) -> None:
+        for command in commands:
+            self._is_well(runner.run(spec, command=command), command)
+
+    @staticmethod
+    def _is_well(ended: Ended, command: Command, codes: Collection[int] = (0,)) -> None:
+        assert ended.code in codes, f"{' '.join(command)} ends with {ended}"
+        assert command[:1] != STEPS or not ended.error, ended
+
+    def _is_tree(self, spec: Path, by: str) -> None:
         found = tree(spec.with_name("data"))
-        names = [name for name in sorted({*found, *self.expected}) if found.get(name) != self.expected.get(name)]
-        assert not names, f"another tree, the first of {len(names)} differences is {names[0]!r}"
+        expected = self._expected.setdefault(by, found)
+        names = [name for name in sorted({*found, *expected}) if found.get(name) != expected.get(name)]
+        assert not names, f"another tree, the first of {len(names)} differences to {by!r} is {names[0]!r}"
 
     def spread(self, points: int) -> list[int]:
         """Return so many numbers of changes, evenly spread, and the first of each place."""
@@ -167,49 +175,65 @@ class Matrix:
         return sorted({*range(1, len(self.changes) + 1, step), *driver})
 
     def kill(self, points: Iterable[int]) -> Result:
-        """Kill a run before each of these changes, and run it again."""
+        """Kill the command before each of these changes, and call it again."""
 
         def do(runner: Runner, spec: Path, at: int) -> None:
-            self._is_killed(runner.run(spec, Strike(at)), spec, at)
+            self._is_killed(self._strike(runner, spec, Strike(at)), spec, at)
             self._recovers(runner, spec)
 
         return self._each(points, "killed before change", do)
 
     def tear(self, points: Iterable[int]) -> Result:
-        """Kill a run in the middle of each of these changes that is a write, and run it again."""
+        """Kill the command in the middle of each of these changes that is a write, and call it again."""
 
         def do(runner: Runner, spec: Path, at: int) -> None:
-            self._is_killed(runner.run(spec, Strike(at, TEAR)), spec, at)
+            self._is_killed(self._strike(runner, spec, Strike(at, TEAR)), spec, at)
             self._recovers(runner, spec)
 
         writes = [at for at in points if self.changes[at - 1].startswith(("write ", "pwrite "))]
         return self._each(writes, "killed in the middle of write", do)
 
     def kill_twice(self, seed: int, times: int) -> Result:
-        """Kill a run at a random change, and the run that mends it at another; then run it again."""
+        """Kill the command at a random change, and the call that mends it at another; then call it again."""
         chosen = random.Random(seed)
         cases = [(chosen.randint(1, len(self.changes)), chosen.random()) for _ in range(times)]
 
         def do(runner: Runner, spec: Path, case: tuple[int, float]) -> None:
             at, share = case
             second = 1 + int(share * (len(self.changes) - at))
-            self._is_killed(runner.run(spec, Strike(at)), spec, at)
+            self._is_killed(self._strike(runner, spec, Strike(at)), spec, at)
             # A mending run may have fewer changes than are left: then it ends, and is run once more.
-            ended = runner.run(spec, Strike(second))
+            ended = self._strike(runner, spec, Strike(second))
             assert ended.code in {SIGKILLED, 0}, f"the second run ends with {ended}"
             self._recovers(runner, spec)
 
         return self._each(cases, "killed twice", do)
+
+    def interleave(self, points: Iterable[int], between: Command) -> Result:
+        """Kill the command before each of these changes, do another, and call it again: the same rows and originals."""
+        with self._runner() as runner, self._copy("undisturbed") as spec:
+            self._do(runner, spec, self._scene.command, between, *self._scene.then)
+            expected = held_in(spec.with_name("data"))
+
+        def do(runner: Runner, spec: Path, at: int) -> None:
+            self._is_killed(self._strike(runner, spec, Strike(at)), spec, at)
+            self._do(runner, spec, between)
+            self._is_well(runner.run(spec, command=self._scene.command), self._scene.command, self._scene.codes)
+            self._do(runner, spec, *self._scene.then)
+            found = held_in(spec.with_name("data"))
+            assert found == expected, f"lost: {expected - found}, too many: {found - expected}"
+
+        return self._each(points, f"killed, and {between[0]} before it is called again, at change", do)
 
     def fail(self, cases: Iterable[tuple[int, int, bool]], *, reads: bool = False) -> Result:
         """Let changes (or reads) fail, each case with number, errno and whether it lasts; and run again."""
 
         def do(runner: Runner, spec: Path, case: tuple[int, int, bool]) -> None:
             at, number, lasts = case
-            ended = runner.run(spec, Strike(at, str(number), lasts, reads))
+            ended = self._strike(runner, spec, Strike(at, str(number), lasts, reads))
             assert ended.code in {0, TRY_AGAIN}, f"it ends with {ended}"
             if ended.code == 0:
-                self._is_undisturbed(spec)
+                self._is_tree(spec, "at once")
             self._recovers(runner, spec)
 
         return self._each(cases, "failed at " + ("read" if reads else "change"), do)
@@ -227,7 +251,18 @@ class Matrix:
     def _is_killed(ended: Ended, spec: Path, at: int) -> None:
         # Once in some twenty runs DuckDB writes a table with one write less than usual: there is no last change then.
         done = len(operations(spec.with_name("data")))
-        assert ended == Ended(SIGKILLED, "") or (ended.code == 0 and done < at), f"not killed, it ends with {ended}"
+        assert ended.code == SIGKILLED or (ended.code == 0 and done < at), f"not killed, it ends with {ended}"
+
+
+def held_in(data_dir: Path) -> Counter[str]:
+    """Count all rows that are published, whatever the run, and the contents of all originals, wherever they lie."""
+    found: Counter[str] = Counter()
+    for path in data_dir.glob("denormalized/*/**/[0-9]*.csv"):
+        found.update(path.read_text(encoding="utf-8").splitlines()[1:])
+    for name, content in tree(data_dir).items():
+        if name.startswith(("transactions/", "staging/", "processed/")) and content:
+            found[f"an original: {content}"] += 1
+    return found
 
 
 def not_durable(changes: Iterable[str]) -> list[str]:
@@ -260,10 +295,3 @@ def not_durable(changes: Iterable[str]) -> list[str]:
             late = [name for name in unnamed if not name.startswith("staging/") and name != target]
             found += [f"{change}: the name {name} is not on disk" for name in late]
     return found
-
-
-@contextlib.contextmanager
-def forks(library: Path, jobs: int) -> Iterator[list[Runner]]:
-    """Start so many processes that fork runs."""
-    with contextlib.ExitStack() as stack:
-        yield [stack.enter_context(Forked(library)) for _ in range(jobs)]

@@ -92,7 +92,11 @@ def archive(places: Mapping[str, str]) -> None:
     directories = set(map(os.path.dirname, places.values()))
     make_all_dirs({Path(directory) for directory in directories})
     sync_files(left)
-    copied = {source: place for source, place in left.items() if packing(source, place) or not _named(source, place)}
+    copied = {
+        source: place
+        for source, place in left.items()
+        if packing(source, place) or not (_linked(source, place) or _renamed(source, place))
+    }
     sync_files([_copy(Path(source), Path(place)) for source, place in copied.items()])
     for source, place in copied.items():
         _name_copy(Path(source), Path(place))
@@ -105,8 +109,21 @@ def archive(places: Mapping[str, str]) -> None:
     sync_dirs([directory for directory in set(map(os.path.dirname, places)) if Path(directory).is_dir()])
 
 
-def _named(source: str, place: str) -> bool:
-    """Give a file a name that is free, beside its old one or instead of it; say whether the system can.
+def land(places: Mapping[str, str]) -> None:
+    """Move files into landing, as `archive` does, but each by one rename where the system can.
+
+    There a run may claim a file at once: one that is killed in between must not leave it under its old name, to be
+    landed twice.
+    """
+    left = not_archived(places)
+    make_all_dirs({Path(place).parent for place in left.values()})
+    sync_files(left)
+    archive({source: place for source, place in places.items() if source not in left or not _renamed(source, place)})
+    sync_dirs({Path(name).parent for moved in left.items() for name in moved})
+
+
+def _linked(source: str, place: str) -> bool:
+    """Give a file a second name, if that is free; say whether the system can.
 
     Raises:
         FileExistsError: the name is not free.
@@ -116,8 +133,16 @@ def _named(source: str, place: str) -> bool:
     except OSError as error:
         if error.errno not in REFUSED:
             raise
-    else:
-        return True
+        return False
+    return True
+
+
+def _renamed(source: str, place: str) -> bool:
+    """Give a file another name, if that is free; say whether the system can.
+
+    Raises:
+        FileExistsError: the name is not free.
+    """
     renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if renameat2 is None:
         return False
@@ -148,7 +173,7 @@ def _name_copy(source: Path, place: Path) -> None:
     with unpacked(written, packing(source.name, place.name)) as copied:
         if hashlib.file_digest(copied, "sha256").hexdigest() != sha256(source):
             raise OSError(errno.EIO, f"{str(place)!r} was written, and is not what is read back: the disk fails")
-    if not _named(str(written), str(place)):
+    if not (_linked(str(written), str(place)) or _renamed(str(written), str(place))):
         # The last resort, for a file system that can do neither: an empty file takes the name, and is then replaced.
         place.touch(exist_ok=False)
         written.replace(place)
@@ -169,7 +194,7 @@ def give_back(group: Group, names: list[str]) -> list[str]:
                 places[staged] = landed
         except DataError:
             refused.append(name)
-    archive(places)
+    land(places)
     return refused
 
 

@@ -15,6 +15,7 @@ import msgspec
 from fanfold import durable, manifest
 from fanfold.errors import DataError, MissingError, nearest
 from fanfold.feed import access, purged, runs
+from fanfold.formats import compression
 from fanfold.layout import Feed, Group, Run
 from fanfold.manifest import BadFile, BadRecord, Manifest
 
@@ -33,7 +34,10 @@ class Resolution(msgspec.Struct, frozen=True):
 
 
 class Item(msgspec.Struct, frozen=True):
-    """A bad record or file of a complete run. `state` is `open`, `replayed` or `discarded`."""
+    """A bad record or file of a complete run. `state` is `open`, `replayed` or `discarded`.
+
+    One whose replay was cut short before it was in landing is still open.
+    """
 
     item: str
     state: str
@@ -80,8 +84,12 @@ def items_of(feed: Feed, ts: str) -> Iterator[Item]:
     if (run := runs.open_run(feed.data_dir, ts)) and (committed := manifest.read_if_there(run.commit_path, Manifest)):
         for n in sorted({file.subdir for file in committed.files}):
             for name, bad in _bad(run.group(n), committed):
-                decision = manifest.read_if_there(resolution_path(feed, name), Resolution)
-                yield Item(name, decision.decision if decision else "open", bad)
+                path = resolution_path(feed, name)
+                decision = manifest.read_if_there(path, Resolution)
+                state = decision.decision if decision else "open"
+                if decision and decision.landed_as and waiting_path(path, decision.landed_as).exists():
+                    state = "open"
+                yield Item(name, state, bad)
 
 
 def _bad(group: Group, committed: Manifest) -> Iterator[tuple[str, BadRecord | BadFile]]:
@@ -122,6 +130,11 @@ def replays(feed: Feed) -> dict[str, str]:
     """Return which item each file is that was landed again, by its name in landing."""
     decisions = [manifest.read(path, Resolution) for path in feed.resolutions_dir.rglob("*.json")]
     return {decision.landed_as: decision.item for decision in decisions if decision.landed_as}
+
+
+def waiting_path(resolution: Path, landed_as: str) -> Path:
+    """Return where a file that is to be landed waits, beside the decision: a suffix of compression stays the same."""
+    return resolution.with_suffix(f".landing{compression(landed_as)}")
 
 
 def resolution_path(feed: Feed, item: str) -> Path:

@@ -19,7 +19,7 @@ from fanfold import durable, manifest
 from fanfold.errors import DataError
 from fanfold.faults import UnreadableError, steps
 from fanfold.feed import access, archive, runs
-from fanfold.feed.quarantine import Item, Resolution, resolution_path
+from fanfold.feed.quarantine import Item, Resolution, resolution_path, waiting_path
 from fanfold.formats import compression, input_format, taken_by
 from fanfold.landed import path_columns
 from fanfold.layout import Feed, Run
@@ -116,18 +116,17 @@ def _land(feed: Feed, wanted: Sequence[Wanted]) -> list[Resolution]:
         done.append(manifest.read(path, Resolution))
         if os.path.lexists(waiting):
             moves[str(waiting)] = str(feed.landing_dir / (done[-1].landed_as or ""))
-    archive.archive(moves)
-    for landed in (feed.landing_dir / (one.landed_as or "") for one in done):
-        if (marker := feed.marker(landed.name)) and landed.exists():
-            durable.write(landed.with_name(marker), b"")
+    # The marker first: a file that is in landing may be claimed.
+    markers = [Path(landed).with_name(name) for landed in moves.values() if (name := feed.marker(Path(landed).name))]
+    durable.write_all(dict.fromkeys(markers, b""))
+    archive.land(moves)
     return done
 
 
 def _paths(feed: Feed, item: Item) -> tuple[Path, Path, Path]:
     """Return where the decision about an item is, where what is landed waits for it, and where in landing that goes."""
-    path, landed = resolution_path(feed, item.item), feed.landing_dir / _landed_as(feed, item)
-    # With the same suffix of compression, it moves as it is.
-    return path, path.with_suffix(f".landing{compression(landed.name)}"), landed
+    path, landed_as = resolution_path(feed, item.item), _landed_as(feed, item)
+    return path, waiting_path(path, landed_as), feed.landing_dir / landed_as
 
 
 def _landed_as(feed: Feed, item: Item) -> str:

@@ -1,5 +1,6 @@
 """References of a run: each is read as it is now, and frozen, so that it stays the same for all groups."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,7 +35,7 @@ def source_of(feed: Feed, merge: Merge) -> Path:
 
 
 def freeze_reference(run: Run, index: int) -> Frozen:
-    """Freeze the reference of `spec.merge[index]`, and keep a copy of it, with which the run can be made again.
+    """Freeze the reference of `spec.merge[index]`, with a copy of it, with which the run can be made again.
 
     Both appear whole, under their names, when the source was read. A second call replaces them.
 
@@ -48,15 +49,26 @@ def freeze_reference(run: Run, index: int) -> Frozen:
     durable.make_dirs(target.parent)
     opened = Reference(source, merge, run.feed.spec.input.max_record_bytes)
     rows = opened.freeze(durable.fresh(target))
-    sha256 = durable.sha256(source.resolve())
-    kept = run.feed.kept_reference_path(merge.reference, sha256)
-    is_new = durable.size(kept) is None
-    if is_new:
-        durable.copy_unpublished(source, kept)
+    found = FrozenReference(merge.reference, durable.sha256(source.resolve()), rows)
+    copied, kept = _places(run, found)
+    if durable.size(kept) is None:
+        durable.copy(source, copied)
     if claim.version(before) != claim.version(source.stat()):
         msg = f"{str(source)!r} changed while it was read"
         raise StillWrittenError(msg)
-    if is_new:
-        durable.publish(kept)
     durable.publish(target)
-    return Frozen(FrozenReference(merge.reference, sha256, rows), opened.columns, opened.slots)
+    return Frozen(found, opened.columns, opened.slots)
+
+
+def keep_references(run: Run, references: Iterable[FrozenReference]) -> None:
+    """Keep the copies of a run's references with the feed. A second call completes a first one."""
+    for copied, kept in (_places(run, one) for one in references):
+        if durable.size(kept) is None and copied.exists():
+            durable.make_dirs(kept.parent)
+            copied.replace(kept)
+            durable.sync_dirs({kept.parent})
+
+
+def _places(run: Run, reference: FrozenReference) -> tuple[Path, Path]:
+    kept = run.feed.kept_reference_path(reference.path, reference.sha256)
+    return run.references_dir / kept.name, kept

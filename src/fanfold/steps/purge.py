@@ -3,7 +3,6 @@
 What a later run needs stays, and the manifests stay: that a file was seen is never forgotten.
 """
 
-import contextlib
 import importlib.metadata
 import os
 from collections.abc import Collection
@@ -188,10 +187,5 @@ def _remove(run: Run, paths: list[str]) -> None:
 def _remove_folders(run: Run, paths: list[str], top: Path) -> None:
     """Remove the folders below `top` that paths lie in, where nothing is left in them."""
     for folder in sorted({Path(run.feed.place(path)).parent for path in paths}, reverse=True):
-        place = folder
-        with contextlib.suppress(OSError):
-            while place.is_relative_to(top) and place != top:
-                # A call that was cut short may have removed it.
-                with contextlib.suppress(FileNotFoundError):
-                    place.rmdir()
-                place = place.parent
+        if folder.is_relative_to(top):
+            durable.remove_empty_dirs(folder, top)

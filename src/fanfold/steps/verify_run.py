@@ -15,6 +15,7 @@ from fanfold.feed.verdict import verdict
 from fanfold.layout import Group, Run, packing
 from fanfold.manifest import ArchivedFile, Manifest, SubdirSummary, Summary, TableOfRun, by_table, of_table
 from fanfold.records import totals
+from fanfold.steps.freeze_reference import keep_references
 from fanfold.steps.gaps import gaps, manifest_gaps, relative
 from fanfold.steps.working import on_run
 from fanfold.working_files import Files, Input, Progress, Release, TableSchema
@@ -110,6 +111,7 @@ def account(run: Run, staged: Files) -> Manifest:
         raise DataError(msg)
     archived = [_archived(run.group(n), file) for n, progress in done.items() for file in progress.files]
     schema = runs.schema_of(run)
+    keep_references(run, schema.references)
     tables = {name: _table(run, table, name, done) for name, table in schema.each_table.items()}
     committed = Manifest(
         format=manifest.FORMAT,
