@@ -69,7 +69,8 @@ def plan(feed: Feed) -> Plan:
     what has landed.
 
     Raises:
-        DataError, MissingError, SpecError: what would stop the run before any group starts.
+        DataError, MissingError, SpecError: what would stop the run before any group starts, also where no file is ready
+            for it yet.
     """
     landing = list_files(feed)
     warn(landing.held)
@@ -94,10 +95,11 @@ def plan(feed: Feed) -> Plan:
 
 
 def _failures(planned: PlannedRun) -> list[str]:
-    """Say why a run would fail before it is complete."""
-    limits, reason = planned.feed.spec.quarantine, refusal(planned.feed, planned.drift)
-    failed = [*([reason] if reason else []), *planned.failed]
-    for n, names in _parts(planned).items() if not failed else ():
+    """Say why a run would fail before it is complete: as a whole, or some of its groups."""
+    if reason := refusal(planned.feed, planned.drift):
+        return [reason]
+    limits, failed = planned.feed.spec.quarantine, [*planned.failed]
+    for n, names in _parts(planned).items():
         records, bad = _counts(planned, names)
         if not limits.allows(bad, records):
             failed.append(f"subdirectory {n}: {too_many_bad(limits, bad, records)}")
