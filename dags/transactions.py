@@ -33,22 +33,22 @@ feed = FeedTasks(Path(__file__).with_name("transactions.yaml"))
 def transactions() -> None:
     @task(outlets=[feed.output])
     def start(data_dir: str, execution_ts: str) -> None:
-        """Check all that can be known before the first file: spec, allowed roots, landing, references."""
+        """Check what can be checked before the first file: spec, allowed roots, landing, references."""
         feed.start(data_dir, execution_ts)
 
     @task.sensor(mode="reschedule")
     def check_for_files(data_dir: str, execution_ts: str) -> bool:
-        """Wait until a file is ready; between two looks no worker slot is held. Without one, the run is skipped."""
+        """Wait until a file is ready, holding no worker slot between two looks. If none comes, the run is skipped."""
         return feed.check_for_files(data_dir, execution_ts)
 
     @task
     def list_files(data_dir: str, execution_ts: str) -> dict[str, int]:
-        """Count the files that are ready, or staged in this run already, and their bytes."""
+        """Count the files that are ready or already staged in this run, and their bytes."""
         return feed.list_files(data_dir, execution_ts)
 
     @task.branch
     def multiple_files_check(found: dict[str, int]) -> str:
-        """Choose the notification where there are more files than `notify.above_files`, and somebody to tell."""
+        """Choose the notification if there are more files than `notify.above_files`, and somebody to tell."""
         return feed.multiple_files_check(found)
 
     @task
@@ -67,7 +67,7 @@ def transactions() -> None:
 
     @task
     def create_dynamic_taskgroups(data_dir: str, execution_ts: str) -> dict[str, str]:
-        """Give every group its subdirectory; freeze the references and fix the one schema of the run."""
+        """Give every group its subdirectory, freeze the references, and fix the one schema of the run."""
         return feed.create_dynamic_taskgroups(data_dir, execution_ts)
 
     @task

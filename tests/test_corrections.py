@@ -102,7 +102,7 @@ WRONG: dict[str, tuple[list[object], str]] = {
     "unknown": ([{"item": f"{TS}/1:9", "raw": "x"}], r"corrected:2: '.*/1:9' is not in quarantine"),
     "no run": ([{"item": "20200101T000000Z/1:1", "raw": "x"}], r"corrected:2: '2020.*' is not in quarantine"),
     "nonsense": ([{"item": "me"}], r"corrected:2: 'me' is not in quarantine"),
-    "twice": ([{"item": f"{TS}/1:1"}], r"corrected:2: '.*/1:1' stands in .*corrected:1 too, expected each item once"),
+    "twice": ([{"item": f"{TS}/1:1"}], r"corrected:2: '.*/1:1' is in .*corrected:1, too, expected each item once"),
     "discarded": ([{"item": f"{TS}/1:2"}], r"corrected:2: '.*/1:2' was discarded, expected an item that is open"),
     "replayed": ([{"item": f"{TS}/1:3", "raw": "6,1"}], r"corrected:2: '.*/1:3' was replayed before, with another"),
     "misspelt": ([{"item": f"{TS}/1:4", "recorded": {}}], r"corrected:2: found something else \(.*recorded"),

@@ -402,7 +402,7 @@ def test_the_command_line_knows_all_of_it(make_feed: MakeFeed) -> None:
 @pytest.mark.parametrize(
     ("input_", "expected"),
     [
-        ("{envelope: [a]}", "input.records_at to say what it stands around"),
+        ("{envelope: [a]}", "input.records_at, since these fields are around the records"),
         ("{records_at: /d/r, envelope: [d]}", "fields apart from each other, and beside the records at /d/r"),
         ("{records_at: /d/r, envelope: [d.r.x]}", "fields apart from each other, and beside the records at /d/r"),
         ("{records_at: /0/r, envelope: ['0']}", "fields apart from each other, and beside the records at /0/r"),

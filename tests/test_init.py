@@ -159,7 +159,7 @@ def test_a_reference_with_a_key_twice_is_only_proposed(tmp_path: Path) -> None:
     write(tmp_path / "far/customers.csv", "customer_id,name\nc01,Ann\n")
     twice = init(tmp_path, "a/b/c/in", references=["a/b/c/customers.csv"], name="twice")
     assert load_spec(twice.spec_path).merge == []
-    assert "has the customer_id 'c01' twice" in twice.spec_path.read_text(encoding="utf-8")
+    assert "has customer_id 'c01' twice" in twice.spec_path.read_text(encoding="utf-8")
     far = init(tmp_path, "a/b/c/in", references=["far/customers.csv"], name="far")
     assert load_spec(far.spec_path).merge == []
     text = far.spec_path.read_text(encoding="utf-8")

@@ -89,7 +89,7 @@ def test_a_second_run_is_told_who_works_and_that_the_run_is_complete(make_feed: 
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(local.run, feed.open(), TS, wait)
         assert begun.wait(30)
-        with pytest.raises(BusyError, match=rf"run {TS} is in work in another process: .* fanfold run in process \d+"):
+        with pytest.raises(BusyError, match=rf"another process works on run {TS}: .* fanfold run in process \d+"):
             local.run(feed.open(), TS, quiet)
         second = threads.submit(local.run, feed.open(), TS, quiet)
         time.sleep(0.5)

@@ -211,7 +211,7 @@ def test_what_the_system_refuses_at_the_claim_itself_is_not_in_the_run(make_feed
         subprocess.run(["chattr", "-i", *locked], check=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["files_in"] == 1
-    assert f"'locked.json', 'marker.json' stay in landing: user {FANFOLD} is refused the rename" in done.stderr
+    assert f"'locked.json', 'marker.json' stay in landing: user {FANFOLD} may not rename it" in done.stderr
     left = sorted(path.name for path in feed.landing_dir.iterdir())
     assert left == ["locked.json", "locked.json.done", "marker.json", "marker.json.done"]
     assert fanfold(feed, "run").returncode == 0

@@ -369,7 +369,7 @@ def test_what_was_bad_in_a_member_is_replayed(make: Callable[..., FeedDir]) -> N
     ]:
         assert replay.replay(opened, items[member]).landed_as == f"replay/{TS}/{landed}"
         assert (feed.landing_dir / f"replay/{TS}/{landed}").read_bytes() == content
-    with pytest.raises(DataError, match=r"d\.pdf' is taken by none of input\.patterns"):
+    with pytest.raises(DataError, match=r"d\.pdf' matches none of input\.patterns"):
         replay.replay(opened, items["d.pdf"])
     quarantine.discard(opened, items["d.pdf"])
     # Another member, corrected: it lands in its place.

@@ -166,7 +166,7 @@ def test_a_run_that_is_unfinished_stays_and_so_do_references(feed: FeedDir) -> N
     late = datetime(2026, 1, 1, tzinfo=UTC)
     found = {one.ts: one for one in purge.purge(feed.open(), late)}
     assert set(found) == {OLDER, OLD, YOUNG}
-    assert {one.stays for one in found.values()} == {"references may be joined by a run that is unfinished"}
+    assert {one.stays for one in found.values()} == {"an unfinished run may join the references"}
     assert list(feed.open().references_dir.iterdir())
     assert "processed/sub/" in tree(feed.data_dir)
     for n in (1, 2):

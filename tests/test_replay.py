@@ -201,7 +201,7 @@ def test_discarded_an_item_is_decided_and_stays(feed: FeedDir) -> None:
     ("spec", "name", "message"),
     [
         ({}, "a.json", "has no text"),
-        ({"input": {"patterns": ["a.json.gz"]}}, "a.json.gz", "is taken by none of input.patterns"),
+        ({"input": {"patterns": ["a.json.gz"]}}, "a.json.gz", "matches none of input.patterns"),
     ],
 )
 def test_what_cannot_be_replayed_says_why(

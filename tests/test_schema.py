@@ -360,7 +360,7 @@ def test_arrays_side_by_side_are_refused(make_feed: MakeFeed) -> None:
     """Two arrays that lie side by side cannot explode together: the spec is refused, and both are named."""
     feed = make_feed({"a.json": ORDERS}, **FLAT)
     feed.write_spec(**FLAT | {"denormalize": {"explode": ["orders", "payments"]}})
-    with pytest.raises(SpecError, match="'orders' and 'payments' lie side by side"):
+    with pytest.raises(SpecError, match="'orders' and 'payments' are side by side"):
         feed.open()
     feed.write_spec(**FLAT | {"denormalize": {"explode": ["orders.items", "orders.notes"]}})
     with pytest.raises(SpecError, match="side by side"):

@@ -64,7 +64,7 @@ def test_all_errors_come_at_once(tmp_path: Path) -> None:
         ("s.yaml:12: merge.0.on_mising: unknown key 'on_mising', did you mean 'on_missing'?", ""),
         ("s.yaml:14: merge.1.key.reference: found nothing, expected a value", ""),
         ("s.yaml:14: merge.1.key.refrence: unknown key 'refrence', did you mean 'reference'?", ""),
-        ("s.yaml:16: denormalize: found {'explode': ['a', 'b']}, expected arrays each inside of the one", ""),
+        ("s.yaml:16: denormalize: found {'explode': ['a', 'b']}, expected arrays each inside the one", ""),
         ("s.yaml:18: output.path: found '../out', expected a relative path inside data_dir", ""),
         ("s.yaml:19: name: found twice, expected once", ""),
     ]

@@ -258,7 +258,7 @@ def test_a_clock_a_day_behind_names_what_waits(matrix: Matrix, command_line: Com
     ended = command_line.run(feed, Strike(fault=CLOCK))
     assert ended.code == 0
     assert "'a.json', " in ended.error
-    assert "stay in landing: it changed at a time that is still to come: set the clock right" in ended.error
+    assert "stay in landing: its time of change is in the future: set the clock right" in ended.error
     assert tree(data_dir(feed)) == before
     feed.write_text(text, encoding="utf-8")
     assert command_line.run(feed) == Ended(0, "")

@@ -13,7 +13,7 @@ EXIT_CODES = {
     "0": "Done.",
     "1": "The data is the problem: too many bad records or files, a duplicate key, a gap in the counts. Or the run "
     "started by `airflow --once` failed.",
-    "2": "Usage, the spec, a path outside the allowed roots, something is missing.",
+    "2": "The command, the spec or a path is wrong, or something is missing.",
     "3": "Try again: disk full, I/O.",
     "130": "Interrupted. After `fanfold run`, the next run goes on from there.",
 }
@@ -23,29 +23,29 @@ SUMMARY = {
     "ts": "The run: its execution timestamp, in UTC.",
     "files_in": "Files that were claimed; `files_archived` + `files_quarantined`.",
     "files_archived": "Originals in the archive.",
-    "files_quarantined": "Files in which no record could be read: in quarantine, each beside its reason.",
-    "bytes_in": "Bytes of the originals, as they lie on disk.",
+    "files_quarantined": "Files in which no record could be read. They are in quarantine, each beside its reason.",
+    "bytes_in": "Bytes of the originals on disk.",
     "records_in": "Records in the originals; published + `records_quarantined`.",
-    "records_quarantined": "Bad records: in quarantine, each with its reason.",
-    "records_unmatched": "Records that some reference has no match for.",
+    "records_quarantined": "Bad records. They are in quarantine, each with its reason.",
+    "records_unmatched": "Records for which a reference has no match.",
     "rows_out": "Rows in all published tables; with `tables`, an object by table.",
     "subdirs": "For each subdirectory, by its number as a text, one object: see below. The sums are the totals.",
     "references": "For each reference, in the order of the spec, one object: see below.",
     "files_ignored": "Files in landing, at the end of this call, that no pattern takes.",
-    "files_waiting": "Files in landing, at the end of this call, that patterns take: ready, or not yet.",
+    "files_waiting": "Files in landing, at the end of this call, that a pattern takes: ready, or not yet.",
     "seconds": "How long this call took. For a complete run, only this and the two keys before it may differ.",
 }
 SUBDIR = {
-    "files": "Files of the subdirectory; 0 where it is empty.",
+    "files": "Files of the subdirectory; 0 if it is empty.",
     "bytes": "Bytes of its originals.",
     "records": "Records in its originals.",
     "rows": "Rows in its table; with `tables`, an object by table.",
-    "output": "Its table, relative to `data_dir`; null where it is empty.; with `tables`, an object by table",
+    "output": "Its table, relative to `data_dir`, or null if it is empty; with `tables`, an object by table.",
 }
 REFERENCE = {
     "path": "The reference, relative to `data_dir`.",
     "sha256": "SHA-256 of the file as it was when it was frozen.",
-    "rows": "Its rows; under `on_duplicate: first`, those that can match.",
+    "rows": "Its rows; with `on_duplicate: first`, those that can match.",
 }
 
 
@@ -56,9 +56,9 @@ def page() -> str:
         "# The command line",
         NOTE,
         inspect.cleandoc(cli.help or ""),
-        "Results go to stdout, diagnostics to stderr, one line an error. Exit codes, of every command:",
+        "Results go to stdout. Diagnostics go to stderr, one line per error. The exit codes of every command:",
         table(["code", "meaning"], [[f"`{code}`", meaning] for code, meaning in EXIT_CODES.items()]),
-        "Where several groups or runs failed, the smallest of their codes counts.",
+        "If several groups or runs failed, the smallest of their codes is used.",
         table(
             ["command", "what it does"],
             [
@@ -72,10 +72,7 @@ def page() -> str:
     lines += [
         "## The JSON of run",
         "`fanfold run SPEC --json` prints one object, for the run that is complete now.",
-        (
-            "Where no file was ready, its counts are zero. If an earlier run was also tried and failed, nothing is "
-            "printed."
-        ),
+        ("If no file was ready, its counts are zero. If an earlier run was also tried and failed, nothing is printed."),
         keys(Summary, SUMMARY, {"files_ignored": "integer", "files_waiting": "integer", "seconds": "number"}),
         "Each of `subdirs`:",
         keys(SubdirSummary, SUBDIR),

@@ -7,7 +7,7 @@ from fanfold.manifest import FORMAT, ArchivedFile, Column, Drift, Manifest, Pack
 
 # A key without a meaning, or a meaning without a key, stops the generator.
 MANIFEST = {
-    "format": "The form of what Fanfold has written down about the run; 0 where it is missing.",
+    "format": "The format of what Fanfold has written about the run; 0 if the key is missing.",
     "fanfold": "Version of Fanfold that made the run.",
     "duckdb": "Version of DuckDB that it used.",
     "spec": "The spec of the run, with every default and without `data_dir`.",
@@ -16,12 +16,12 @@ MANIFEST = {
     "files": "Every file of the run, by subdirectory and name.",
     "explode": "The paths of the arrays that were exploded, the outermost first; empty with `tables`.",
     "outputs": "The published file of each subdirectory that has one, by its number as a text; empty with `tables`.",
-    "quarantined": "The bad records of each subdirectory that has some, by its number as a text.",
+    "quarantined": "The file of bad records of each subdirectory that has one, by its number as a text.",
     "records_unmatched": "For each reference, by its `into`: records without a match in it.",
     "totals": "The exact sums of `verify.totals`, by path, as texts; empty with `tables`.",
     "released": "Files that `fanfold release` put back into landing.",
-    "drift": "How the columns differ from those of the run before; the key is there only if they do.",
-    "tables": "Only with `tables` in the spec: for each table, by its name, what follows.",
+    "drift": "How the columns differ from those of the run before. The key is there only if they differ.",
+    "tables": "Only with `tables` in the spec: each table, by its name, as below.",
 }
 TABLE = {
     "explode": "The paths of the arrays that were exploded in it, the outermost first.",
@@ -31,7 +31,7 @@ TABLE = {
 }
 COLUMN = {
     "name": "Its name.",
-    "type": "Its type: that of Parquet and SQL. In CSV, [values](../data.md#values) says how it is written.",
+    "type": "Its type: that of Parquet and SQL. In CSV, [values](../data/values.md#values) says how it is written.",
     "source": "`record`, the `into` of a reference, `spec` for SQL, or `fanfold` for lineage and `_rescued`.",
     "path": "Path of the field in the record or reference.",
     "first_file": "The first file that has the field.",
@@ -60,11 +60,11 @@ PUBLISHED = {
     "totals": "The exact sums of `verify.totals` in it.",
 }
 DRIFT = {
-    "since": "The run before: the newest that was complete when the schema was fixed, and had published records.",
+    "since": "The run before: the newest one that was complete, with published records, when the schema was fixed.",
     "added": "Names of the columns that are new.",
     "dropped": "Names of the columns that are gone.",
     "retyped": "Columns with another type, as `name: old > new`.",
-    "reordered": "Whether the columns that both runs have stand in another order.",
+    "reordered": "Whether the columns that both runs have are in another order.",
 }
 PACKED = {"size_bytes": "Its size.", "sha256": "Its SHA-256."}
 
@@ -83,8 +83,9 @@ def page() -> str:
             ),
             keys(Manifest, MANIFEST),
             (
-                f"This version writes format {FORMAT}, and reads all up to it. A manifest of a later format is refused "
-                "with the version that wrote it. A run that was purged keeps its manifest in `.fanfold/runs`."
+                f"This version writes format {FORMAT}, and reads all earlier ones. If a manifest has a later format, "
+                "the message names the version that wrote it. A run that was purged keeps its manifest in "
+                "`.fanfold/runs`."
             ),
             "## Each of tables",
             keys(TableOfRun, TABLE),

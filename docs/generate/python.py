@@ -59,16 +59,16 @@ def page() -> str:
             table(["task", "what it does"], listed),
             "## The Asset",
             (
-                "`verify_run` emits an event of an Airflow Asset: its URI is that of the output folder, as in "
+                "`verify_run` emits an event of an Airflow Asset, whose URI is the output folder, as in "
                 "`file:///data/transactions/denormalized`. A run without an output has no event. The event's `extra` "
                 "has the `uri` of the run's own folder, and its counts: "
                 + ", ".join(f"`{name}`" for name in counts)
-                + ". With `tables` it has `rows_out.<table>` for each of them instead of `rows_out`, and so has "
-                "what `verify_run` returns. It also has the sentence of `proof`, the absolute paths `output`, "
-                "`manifest` and `quarantine`, what is `quarantined` by code, and the `drift` of the columns; the "
-                "last three only if there is something. `start` emits the events of the older runs that it "
+                + ". It also has the `proof` in a sentence, and the absolute paths `output` and `manifest`. If "
+                "something is in quarantine, it has that path and the counts `quarantined` by code; if the columns "
+                "changed, their `drift`. With `tables` it has a `rows_out.<table>` for each table instead of "
+                "`rows_out`. `verify_run` returns the same. `start` emits the events of the older runs that it "
                 "finishes. [Consume the output](../guides/output.md#when-a-run-is-complete) shows a DAG that "
-                "waits for it."
+                "waits for the Asset."
             ),
         ]
     )

@@ -34,8 +34,9 @@ def page() -> str:
             *_shape(Correction),
             "## Codes",
             (
-                "The list is stable: a code keeps its meaning, and new codes may be added. If every record of a file "
-                "has a code of reading, nothing in the file can be read: the file itself goes to quarantine."
+                "The list is stable: a code keeps its meaning, and new codes may be added. A code of *reading* says "
+                "that a record cannot be read, a code of *value* that it can be read, but does not fit. If every "
+                "record of a file has a code of reading, the file itself goes to quarantine."
             ),
             table(["code", "of", "meaning"], list(codes)),
         ]

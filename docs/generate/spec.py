@@ -63,10 +63,10 @@ def page() -> str:
         (
             "A *path inside `data_dir`* is relative, without `..`. A *field path* names a field of the record; dots "
             "lead into nested objects: `customer.id`. The folders of `input`, `output`, `archive` and `quarantine` "
-            "do not overlap each other, nor Fanfold's own `staging` and `.fanfold`."
+            "may not overlap each other, or Fanfold's own `staging` and `.fanfold`."
         ),
         "## Every key in one example",
-        "Keys that have a default may be left out: `version` and `name` are enough for a spec that loads.",
+        "Keys with a default may be left out: `version` and `name` alone make a valid spec.",
         f"```yaml\n{_example()}```",
         "## Top level",
         *_section(Spec, ""),

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+import textwrap
 import types
 import typing
 from collections.abc import Mapping
@@ -62,7 +63,7 @@ def docstring(text: str) -> str:
     for part in inspect.cleandoc(text).split("\n\n"):
         heading, _, body = part.partition("\n")
         if re.fullmatch(r"[A-Z]\w+:", heading):
-            entries = re.sub(r"\n {5,}", " ", inspect.cleandoc(body)).splitlines()
+            entries = re.sub(r"\n {2,}", " ", textwrap.dedent(body)).splitlines()
             parts.append(f"{heading}\n\n" + "\n".join(_entry(entry) for entry in entries))
         else:
             parts.append(" ".join(part.split()))

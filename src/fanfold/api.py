@@ -27,20 +27,20 @@ def run(spec: AnyPath, *, ts: str | None = None, data_dir: AnyPath | None = None
 
     Args:
         spec: path of the spec.
-        ts: execution timestamp of the run, in any ISO 8601 form. None: the oldest unfinished run that may go on is
-            resumed; where there is none, a new run begins, named by now. With the `ts` of a complete run nothing
-            happens but the check that all is in place.
+        ts: execution timestamp of the run, in any ISO 8601 form. Without it, the oldest unfinished run that can go on
+            is resumed. If there is none, a new run begins, named by the current time. With the `ts` of a complete run,
+            it is only checked that everything is in place.
         data_dir: root of the feed, in place of the spec's `data_dir`; relative to the working directory.
 
     Returns:
-        The counts of the complete run; its tables are in `subdirs[n].output`, relative to `data_dir`. Where no file was
+        The counts of the complete run. Its tables are in `subdirs[n].output`, relative to `data_dir`. If no file was
         ready, the counts are zero.
 
     Raises:
-        FanfoldError: something must change before a run can succeed: spec, data, a folder. Where several groups or runs
-            failed, it is the error of the first, and its notes name the others.
-        DataError: also where the run is complete, but too much of it is bad: `status` has its counts.
-        OSError: try again: the disk is full, another process works on the run (BusyError).
+        FanfoldError: something must change before a run can succeed: the spec, the data, a folder. If several groups or
+            runs failed, it is the error of the first, and its notes name the others.
+        DataError: also if the run is complete, but too much of it is bad: `status` has its counts.
+        OSError: try again: the disk is full, or another process works on the run (BusyError).
     """
     with _first_of_many():
         feed = start(spec, _absolute(data_dir))
@@ -58,7 +58,7 @@ def run(spec: AnyPath, *, ts: str | None = None, data_dir: AnyPath | None = None
 
 
 def plan(spec: AnyPath, *, data_dir: AnyPath | None = None) -> Plan:
-    """Say what a run would do with what lies in landing now, as `fanfold plan` does. Nothing is moved or written.
+    """Say what a run would do with the files in landing now, as `fanfold plan` does. Nothing is moved or written.
 
     Args:
         spec: path of the spec.
@@ -77,13 +77,13 @@ def verify(
 
     Args:
         spec: path of the spec.
-        ts: the run; None: the newest one.
+        ts: the run. Without it, the newest one.
         data_dir: as in `run`.
         deep: also make the run again from its archive, and compare the bytes.
-        audit: also account for every value, with other code.
+        audit: also account for every value, with code of its own.
 
     Returns:
-        What was counted. Nothing is lost and nothing is there twice where `gaps` is empty.
+        What was counted. If `gaps` is empty, nothing is lost and nothing is there twice.
 
     Raises:
         MissingError: there is no such run.
@@ -94,7 +94,7 @@ def verify(
 
 
 def status(spec: AnyPath, *, data_dir: AnyPath | None = None) -> list[RunStatus]:
-    """List the runs, as `fanfold status` does: the unfinished ones first, each kind from the oldest to the newest.
+    """List the runs, as `fanfold status` does: unfinished ones first, then complete ones, each from oldest to newest.
 
     Args:
         spec: path of the spec.

@@ -1,7 +1,7 @@
-"""The error family: what a retry cannot mend, with the exit code each kind ends in.
+"""Errors that a retry cannot fix, and the exit code of each kind.
 
-Everything that is not a `FanfoldError` (an `OSError`, a killed worker) may go away by itself: it travels untouched, is
-retried by Airflow, and ends the command line with exit code 3.
+Everything that is not a `FanfoldError` (an `OSError`, a killed worker) may go away by itself: Airflow retries it, and
+the command line ends with exit code 3.
 """
 
 import difflib

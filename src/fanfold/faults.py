@@ -4,13 +4,13 @@
 _OF_SYNTAX = {
     "syntax": "The record is not JSON (RFC 8259), for a reason that has no code of its own.",
     "nan": "NaN or Infinity, which JSON does not have.",
-    "trailing_comma": "A comma with nothing after it.",
+    "trailing_comma": "A comma is followed by nothing.",
     "trailing_garbage": "Something follows the record, or the array of records, that does not belong there.",
     "duplicate_key": "An object has one key twice.",
     "lone_surrogate": r"Half of a surrogate pair (\ud800): not a character.",
     "bad_utf8": "Bytes that are not UTF-8.",
-    "wrong_encoding": "Bytes that input.encoding does not have. File: its byte order mark is of another encoding.",
-    "control_character": "A control character inside of a text that is not escaped.",
+    "wrong_encoding": "Bytes that input.encoding does not have. File: its byte order mark is of another one.",
+    "control_character": "A control character that is not escaped, inside a text.",
     "truncated": "The file, or the line, ends before the record does.",
     "too_deep": "Brackets nested deeper than 128 levels.",
     "not_an_object": "The record is a string, a number, an array, true, false or null.",
@@ -18,36 +18,36 @@ _OF_SYNTAX = {
 # Of records that can be read.
 _OF_VALUES = {
     "too_many_values": "The record has more than 1,000,000 values. Its text is not kept here.",
-    "too_many_fields": "With the fields of this record the run would have more than 10,000.",
-    "key_too_long": "A key, with those of the objects around it, has more than 4,096 characters.",
+    "too_many_fields": "With the fields of this record, the run would have more than 10,000 fields.",
+    "key_too_long": "A key, together with the keys around it, has more than 4,096 characters.",
     "record_too_large": "The record is larger than input.max_record_bytes. Its text is not kept here.",
-    "wrong_type": "A value is of another kind than is declared, or than most records have in an array that explodes.",
-    "case_conflict": "A key that differs in letter case alone from one of the run that is declared or more frequent.",
-    "name_conflict": "A field whose column has the name of another one, which is declared or more frequent, or that "
-    "input.envelope takes from around the records.",
+    "wrong_type": "A value is not of the declared kind or, around and in an array that explodes, of the usual kind.",
+    "case_conflict": "A key differs only in letter case from another one, which is declared or more frequent.",
+    "name_conflict": "A field would become the same column as another one, which is declared, more frequent, or taken "
+    "from around the records (input.envelope).",
     "bad_json_text": "The text of a field that input.parse names is not JSON (RFC 8259), or is empty.",
-    "inexact": "A number that its declared type does not hold exactly: it would be rounded.",
-    "no_match": "The record has no match in a reference, under on_missing: quarantine.",
+    "inexact": "The declared type does not hold the number exactly: it would be rounded.",
+    "no_match": "The record has no match in a reference that has on_missing: quarantine.",
 }
 _OF_FILES_AND_LINES = {
     "ragged_line": "A line of CSV has more or fewer fields than the header.",
     "bad_quote": "A quoted field of CSV does not end where it should.",
     "empty_file": "File: there is nothing in it.",
-    "duplicate": "File: its bytes are published already, under duplicates: quarantine.",
-    "unreadable": "File: its compression is damaged or cut short, or it is not Parquet.",
+    "duplicate": "File: its bytes were published before (input.duplicates: quarantine).",
+    "unreadable": "File: its compression is damaged or cut short, or it is not Parquet that can be read.",
     "bomb": "File: it has more than 64 MiB, and more than 250 bytes of content for each of its bytes on disk.",
-    "too_large": "File: what is compressed in it has no room on the disk, or a piece of it none in memory.",
+    "too_large": "File: its content does not fit on the disk, or a piece of it does not fit into memory.",
     "bad_header": "File: the header of the CSV does not name each column once.",
-    "too_many_members": "File: an archive of more than 100,000 members, or with a list of them of more than 16 MiB.",
-    "unknown_format": "Member of an archive: its name ends in nothing that is read, as in .pdf, .xml or .txt.",
-    "nested_archive": "Member of an archive: it is an archive itself.",
-    "encrypted": "Member of an archive: it needs a password.",
-    "bad_member": "Member of an archive: a link, a device or a sparse file; or one with a name that is there twice, "
-    "leads out of the archive, or is not UTF-8.",
-    "stray_bytes": "An archive has bytes before its first or behind its last member. They are not read.",
+    "too_many_members": "File: a zip or tar file with more than 100,000 members, or more than 16 MiB for their list.",
+    "unknown_format": "Member of a zip or tar file: its name ends in no format that is read (.pdf, .xml, .txt).",
+    "nested_archive": "Member of a zip or tar file: it is a zip or tar file itself.",
+    "encrypted": "Member of a zip or tar file: it needs a password.",
+    "bad_member": "Member of a zip or tar file: it is a link, a device or a sparse file, or its name is there "
+    "twice, leads out of the file, or is not UTF-8.",
+    "stray_bytes": "A zip or tar file has bytes before its first or behind its last member. They are not read.",
     "pointer_not_found": "There is nothing at input.records_at in a document.",
 }
-# The list is stable: a code keeps its meaning, new ones may come. docs/data.md is made from it.
+# The list is stable: a code keeps its meaning, new ones may come. docs/reference/quarantine.md is made from it.
 CODES = _OF_SYNTAX | _OF_VALUES | _OF_FILES_AND_LINES
 OF_VALUES = frozenset(_OF_VALUES)
 # A file with one of these is not read: it may have terabytes of nothing.

@@ -32,13 +32,14 @@ def source_file(file: str, member: str | None) -> str:
 class BadRecord(msgspec.Struct, frozen=True, omit_defaults=True):
     """A line of records.jsonl. Lines count from 1, bytes from 0, both in the decompressed file.
 
-    `line` and `offset` are the place of the fault, `record_line` and `record_offset` that of the record's first byte;
-    `record` is its number in the file, from 1; `size` its bytes there; `pointer` (RFC 6901) leads to the fault inside
-    of the record. `raw` is the record's text, `raw_base64` its bytes where they are not UTF-8. A row of Parquet has no
-    place but its number, which is its line.
+    `line` and `offset` are the place of the fault; `record_line` and `record_offset` are the place where the record
+    begins. `record` is its number in the file, from 1, and `size` its number of bytes there. `pointer` (RFC 6901) leads
+    to the fault inside the record. `raw` is the text of the record, or `raw_base64` its bytes if they are not UTF-8. A
+    row of Parquet has only its number, which is also its line.
 
-    `member` is the name of the file in an archive (zip, tar) that the record is in: numbers and places count in it. The
-    record 0 stands for a member, or without one for an archive, that cannot be read.
+    `member` is the name of the member of a zip or tar file that the record is in; numbers and places count in that
+    member. A record with the number 0 stands for a member that cannot be read or, without `member`, for the
+    zip or tar file itself.
     """
 
     file: str
@@ -62,7 +63,7 @@ class BadRecord(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class BadFile(msgspec.Struct, frozen=True):
-    """A `<name>.reason.json`: why no record of a file could be read, by its first fault."""
+    """A `<name>.reason.json`: the first fault of a file in which no record could be read."""
 
     file: str
     code: str
@@ -169,9 +170,8 @@ class Packed(msgspec.Struct, frozen=True):
 class ArchivedFile(msgspec.Struct, frozen=True):
     """An original and where it ended: in the archive or, with a `code`, in quarantine.
 
-    Size and hash are those of its bytes as they came; `packed` are those of the file in the archive where that is
-    compressed. `reason_sha256` is that of the reason beside it in quarantine. `decision`, `duplicate_of` and
-    `replay_of` are those of `Input`.
+    Size and hash are those of its bytes as they came. `packed` has those of the file in the archive, if Fanfold has
+    compressed it.
     """
 
     name: str

@@ -48,7 +48,7 @@ class FanfoldFeed:
         self.spec_path.write_text(self.spec.model_dump_json(indent=1), encoding="utf-8")
 
     def land(self, name: str, content: Content) -> Path:
-        """Put a file into landing, with its marker where the spec has a `done_suffix`.
+        """Put a file into landing, with its marker if the spec has a `done_suffix`.
 
         Args:
             name: of the file; as `.jsonl` or `.ndjson` it gets a record on each line, as `.csv` a header and rows, else
@@ -61,7 +61,7 @@ class FanfoldFeed:
         return path
 
     def reference(self, name: str, content: Content) -> Path:
-        """Write a reference, in the form of its name, as `land` does; one that is there is replaced."""
+        """Write or replace a reference, in the format that its name says, as `land` does."""
         return _write(self.data_dir / name, content)
 
     def run(self, ts: str = TS) -> "Summary":
@@ -109,7 +109,7 @@ class FanfoldFeed:
 
 @pytest.fixture
 def fanfold_feed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FeedMaker:
-    """Make feeds, each in a temporary folder of its own: `fanfold_feed(spec)`, a path, or the text of a spec."""
+    """Make feeds, each in a temporary folder of its own: `fanfold_feed(spec)`, with the path or the text of a spec."""
     from fanfold.spec.model import load_spec, parse_spec
     from fanfold.spec.roots import ALLOWED_ROOTS
 

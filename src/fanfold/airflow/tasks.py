@@ -67,7 +67,7 @@ class FeedTasks:
         self.doc_md = f"{self.description}. The spec:\n\n```yaml\n{self.path.read_text(encoding='utf-8')}```"
 
     def start(self, data_dir: str, execution_ts: str) -> None:
-        """Check all that can be known before the first file: spec, allowed roots, landing, references.
+        """Check what can be checked before the first file: spec, allowed roots, landing, references.
 
         Then runs that earlier DAG runs have left unfinished are finished, unless their cause is still there.
         """
@@ -87,7 +87,7 @@ class FeedTasks:
                 log.warning("%s", failed)
 
     def check_for_files(self, data_dir: str, execution_ts: str) -> bool:
-        """Wait until a file is ready; between two looks no worker slot is held. Without one, the run is skipped."""
+        """Wait until a file is ready, holding no worker slot between two looks. If none comes, the run is skipped."""
         from fanfold.steps.check_for_files import check_for_files, nothing_ready, seconds_to_next_look
         from fanfold.steps.list_files import list_files
 
@@ -107,7 +107,7 @@ class FeedTasks:
         raise AirflowRescheduleException(now + timedelta(seconds=max(soonest, pause)))  # type: ignore[no-untyped-call]
 
     def list_files(self, data_dir: str, execution_ts: str) -> dict[str, int]:
-        """Count the files that are ready, or staged in this run already, and their bytes."""
+        """Count the files that are ready or already staged in this run, and their bytes."""
         from fanfold.steps.list_files import list_run
 
         with self._failures(data_dir, execution_ts):
@@ -115,7 +115,7 @@ class FeedTasks:
         return {"files": len(found), "bytes": sum(file.size_bytes for file in found)}
 
     def multiple_files_check(self, found: dict[str, int]) -> str:
-        """Choose the notification where there are more files than `notify.above_files`, and somebody to tell."""
+        """Choose the notification if there are more files than `notify.above_files`, and somebody to tell."""
         told = self.spec.notify
         is_told = found["files"] > told.above_files and "files" in told.on and slack.is_there(told.slack_conn_id)
         return "file_check_operations." + ("send_slack_notification" if is_told else "skip_notification")
@@ -129,7 +129,7 @@ class FeedTasks:
         """Tell nobody: there are too few files, or there is nobody to tell."""
 
     def send_slack_failure(self, context: Mapping[str, Any]) -> None:
-        """Tell Slack that a DAG run has failed, and why: the DAG's on_failure_callback, under `notify.on`."""
+        """Tell Slack that a DAG run has failed, and why, if `notify.on` asks for it: the DAG's on_failure_callback."""
         dag_run, params = context.get("dag_run"), context.get("params") or {}
         ts = format_ts(dag_run.logical_date or dag_run.run_after) if dag_run else str(context.get("run_id"))
         reasons = list[str]()
@@ -148,7 +148,7 @@ class FeedTasks:
             log.info("files: %d", stage_files(self._open(data_dir), execution_ts))
 
     def create_dynamic_taskgroups(self, data_dir: str, execution_ts: str) -> dict[str, str]:
-        """Give every group its subdirectory; freeze the references and fix the one schema of the run.
+        """Give every group its subdirectory, freeze the references, and fix the one schema of the run.
 
         A run that has published nothing takes up a changed spec here, when this task is cleared.
         """

@@ -137,7 +137,7 @@ def print_summary(summary: Summary, seconds: Mapping[str, float], data_dir: Path
         to.print(f"WARNING: {unmatched}; they are kept", style="yellow")
     if summary.records_quarantined or summary.files_quarantined:
         bad = f"{count(summary.records_quarantined, 'record')} and {count(summary.files_quarantined, 'file')}"
-        to.print(f"WARNING: {bad} are bad: they lie in quarantine, each with the reason", style="yellow")
+        to.print(f"WARNING: {bad} are bad: they are in quarantine, each with its reason", style="yellow")
     for file, why in empty[:SHOWN_FILES]:
         to.print(f"{file.name!r} made no rows: it {why}")
     if more := len(empty[SHOWN_FILES:]):

@@ -20,9 +20,11 @@ from fanfold.spec.paths import written
 @click.option("--write-fields", is_flag=True, help="Add all fields that the spec does not declare yet to input.fields.")
 @JSON
 def plan(spec: Path, data_dir: Path | None, *, write_fields: bool, as_json: bool) -> None:
-    """Say what a run would do: which files go where, the schema and its drift, the references. Nothing is moved.
+    """Say what a run would do, and move nothing.
 
-    Exit code 1 says that the run would fail, as `fanfold run` does, and why.
+    Shown are the files of each subdirectory, the columns and what changed in them, and the references.
+
+    If the run would fail, the reason is shown, and the exit code is 1.
     """
     from fanfold.spec import writing
     from fanfold.steps import plan as planning

@@ -56,14 +56,14 @@ def _kinds(_context: click.Context, _option: click.Parameter, text: str) -> "lis
     callback=_kinds,
     help="What to remove, separated by commas.",
 )
-@click.option("--yes", is_flag=True, help="Remove it. Without this, it is only shown.")
+@click.option("--yes", is_flag=True, help="Remove it for good.")
 @JSON
 def purge(feed: "Feed", before: datetime, what: "list[Kind]", *, yes: bool, as_json: bool) -> None:
-    """Remove what old runs have left: originals, output, quarantine, kept references. Shows it first.
+    """Remove what old runs have left behind. Without --yes, it is only shown.
 
-    A run is as old as its timestamp. Unfinished runs stay, and those with open items in quarantine. So does the output
-    of a run if a later one has duplicates of its files, and a reference that a later run has joined. The manifests
-    stay: a file that is delivered again is still a duplicate. There is no way back.
+    A run is as old as its timestamp. Unfinished runs stay, and so do runs with open items in quarantine. The output of
+    a run stays if a later run has duplicates of its files, and a reference stays if a later run has joined it. The
+    manifests stay, so a file that is delivered again is still a duplicate. What is removed cannot be brought back.
     """
     from fanfold.cli import display
     from fanfold.steps import purge as retention

@@ -11,24 +11,24 @@ if TYPE_CHECKING:
 from fanfold.cli.options import JSON, print_json, with_feed
 from fanfold.errors import count
 
-CODES = click.option("--code", "codes", multiple=True, help="Only what is bad for this reason; may be repeated.")
+CODES = click.option("--code", "codes", multiple=True, help="Only items with this code; may be repeated.")
 
 
 @click.group()
 def quarantine() -> None:
-    """See what is in quarantine, correct it, send it again, or say that it is not needed.
+    """See what is in quarantine, correct and replay it, or discard it.
 
-    An ITEM is TS/N:K, the K-th bad record of subdirectory N, or TS/N/NAME, a bad file: list shows them.
+    An ITEM is TS/N:K (the K-th bad record of subdirectory N) or TS/N/NAME (a bad file). `list` shows them.
     """
 
 
 @quarantine.command("list")
 @with_feed
-@click.option("--all", "decided", is_flag=True, help="Also what was replayed or discarded.")
+@click.option("--all", "decided", is_flag=True, help="Also list what was replayed or discarded.")
 @CODES
 @JSON
 def list_quarantine(feed: "Feed", codes: tuple[str, ...], *, decided: bool, as_json: bool) -> None:
-    """List bad records and files, the oldest first; then the unfinished runs: what is bad in them comes later."""
+    """List bad records and files, oldest first. Unfinished runs follow: their bad records are listed later."""
     from fanfold.feed import quarantine as kept
     from fanfold.feed import status
     from fanfold.formats import place_in
@@ -65,10 +65,10 @@ def show_quarantine(feed: "Feed", item: str) -> None:
 @with_feed
 @CODES
 def export_quarantine(feed: "Feed", codes: tuple[str, ...]) -> None:
-    """Print the open items to be corrected: one line of JSON each, with the record, or its raw text.
+    """Print the open items, to be corrected: one line of JSON each, with the record, or its raw text.
 
-    Correct record or raw in each line, remove the lines that are not to be sent again, and give the file to replay
-    (--with).
+    Correct `record` or `raw` in each line, remove the lines that should not be sent again, and pass the file to `replay
+    --with`.
     """
     from fanfold.feed import corrections
 
@@ -83,15 +83,15 @@ def export_quarantine(feed: "Feed", codes: tuple[str, ...]) -> None:
     "--with",
     "corrected",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="For one ITEM: the corrected record (JSON; of CSV with its header), or the corrected file. Without ITEM: what "
-    "export has printed, corrected.",
+    help="With one ITEM: the corrected record (JSON, or CSV with its header) or file. Without ITEM: the corrected "
+    "output of export.",
 )
 @CODES
 def replay_quarantine(feed: "Feed", items: tuple[str, ...], corrected: Path | None, codes: tuple[str, ...]) -> None:
-    """Land bad records and files again, as they were or corrected; the next run takes them. Without ITEM all open ones.
+    """Land bad records and files again: the next run takes them. Without ITEM, all open ones are landed.
 
-    As they were helps when the spec or a reference was corrected. If one of them cannot be landed, none is. Twice
-    changes nothing.
+    They are landed as they were, which helps after the spec or a reference was corrected, or as corrected (--with). If
+    one item cannot be landed, none is. A second call changes nothing.
     """
     from fanfold.feed import corrections, replay
     from fanfold.feed import quarantine as kept
@@ -113,9 +113,9 @@ def replay_quarantine(feed: "Feed", items: tuple[str, ...], corrected: Path | No
 @with_feed
 @click.argument("items", metavar="[ITEM]...", nargs=-1)
 @CODES
-@click.option("--reason", help="Why; it is kept.")
+@click.option("--reason", help="The reason, which is kept.")
 def discard_quarantine(feed: "Feed", items: tuple[str, ...], codes: tuple[str, ...], reason: str | None) -> None:
-    """Decide that bad records or files are not needed. They stay in quarantine, and are not listed any more."""
+    """Decide that bad records or files are not needed. They stay in quarantine, but are no longer listed."""
     from fanfold.feed import quarantine as kept
 
     if bool(items) == bool(codes):

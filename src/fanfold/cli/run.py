@@ -20,17 +20,19 @@ from fanfold.errors import DataError
 def run(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str | None, *, as_json: bool) -> None:
     """Do all steps here and now, without Airflow.
 
-    Without --ts the oldest unfinished run that may go on is resumed; where there is none, a new run begins, named by
-    now. A run that failed because of its data or spec is tried again only after one of these has changed: spec, files,
-    references, version of Fanfold. Otherwise it is passed over with a warning, and new files go into a new run. The
-    exit code comes from the runs that were tried. With --ts the run is always tried.
+    Without --ts, the oldest unfinished run that can go on is resumed. If there is none, a new run begins, named by the
+    current time. A run that failed because of its data or spec is tried again only if the spec, its files, a reference
+    or the version of Fanfold has changed since. Otherwise it is passed over with a warning, and new files go into a new
+    run. With --ts the run is always tried. The exit code is that of the runs that were tried.
 
-    Until a run publishes something, it uses the changed spec. After that it keeps its original spec.
+    Until a run publishes something, it uses the spec as it is now. After that it keeps the spec that it began with.
 
-    If too many files are bad (quarantine.max_bad_files_percent), or nothing could be read, the run completes, its
-    result is printed, and it is reported as failed: exit code 1. With the --ts of a complete run, nothing happens but
-    the check that all is in place, and the same report. With --from-archive the same spec gives the same output, byte
-    for byte. A changed spec gives the output that it would have produced. Nothing of the feed itself is changed.
+    If too many files are bad (quarantine.max_bad_files_percent), or nothing could be read, the run completes, prints
+    its result, and is reported as failed: exit code 1. With the --ts of a complete run, nothing is done but to check
+    that everything is in place, and to report the same.
+
+    With --from-archive, a complete run is made again in another folder. The same spec gives the same output, byte for
+    byte. A changed spec gives the output that it would have given. The feed itself does not change.
     """
     import msgspec
 

@@ -18,10 +18,10 @@ from fanfold.errors import count
 @with_feed
 @JSON
 def status(feed: "Feed", *, as_json: bool) -> None:
-    """List the runs, the unfinished ones first: how far each group is, and why a run has failed; and what has landed.
+    """List the runs, and what is in landing.
 
-    A complete run is shown as failed if too many of its files were bad, or nothing could be read
-    (quarantine.max_bad_files_percent).
+    Unfinished runs come first. Shown is how far each group is, and why a run failed. A complete run is shown as failed
+    if too many of its files were bad, or nothing could be read (quarantine.max_bad_files_percent).
     """
     from fanfold.cli import display
     from fanfold.feed import left
@@ -73,10 +73,10 @@ def release(feed: "Feed", ts: str) -> None:
 @click.argument("ts")
 @click.option("--to", "target", type=click.Path(path_type=Path), help="Where to put them (default: landing).")
 def restore(feed: "Feed", ts: str, target: Path | None) -> None:
-    """Put the originals of a complete run back under their old names, as copies; the archive stays as it is.
+    """Put the originals of a complete run back, as copies.
 
-    In landing the next run takes them for what they are: duplicates (input.duplicates). To make a run again, use
-    fanfold run --from-archive.
+    They get their old names, and the archive stays as it is. The next run treats copies in landing as duplicates
+    (input.duplicates). To make a run again, use fanfold run --from-archive.
     """
     from fanfold.feed import runs
     from fanfold.steps import restore as restoring

@@ -11,7 +11,7 @@ from fanfold.errors import FanfoldError
 @click.command()
 @click.argument("specs", metavar="SPEC...", type=click.Path(path_type=Path), nargs=-1, required=True)
 def lint(specs: tuple[Path, ...]) -> None:
-    """Check specs; nothing else is read (plan checks the folders and files that they name)."""
+    """Check specs. Nothing else is read: plan also checks the folders and files that they name."""
     from fanfold.spec.model import load_spec
 
     errors = []

@@ -36,10 +36,12 @@ class Checks(NamedTuple):
 )
 @JSON
 def verify(feed: "Feed", ts: str | None, *, as_json: bool, **checks: Any) -> None:
-    """Recount a complete run (default: the newest) from archive and output.
+    """Recount a complete run from its archive and output.
 
-    --deep needs room for the run in the directory for temporary files (TMPDIR). --audit reads Parquet with pyarrow
-    (pip install 'fanfold[audit]').
+    Without TS it is the newest run.
+
+    --deep needs room for the run in the directory for temporary files (TMPDIR). --audit reads Parquet with pyarrow (pip
+    install 'fanfold[audit]').
     """
     import msgspec
 

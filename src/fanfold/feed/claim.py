@@ -52,7 +52,7 @@ def claim(run: Run, files: Iterable[tuple[str, int]]) -> set[str]:
         except FileNotFoundError:
             vanished.add(name)
         except PermissionError as error:
-            refused = f"{who_am_i()} is refused the rename ({error.strerror})"
+            refused = f"{who_am_i()} may not rename it ({error.strerror})"
             held.setdefault(f"{refused}: look at attributes (lsattr) and access lists", []).append(name)
         if marker and not os.path.lexists(staged):
             with contextlib.suppress(FileNotFoundError):

@@ -22,9 +22,9 @@ NOTHING = msgspec.Raw()
 
 
 class Correction(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
-    """An item, and the text that it is landed with; `file`, `line`, `code` and `message` are there to be read.
+    """An item, and the text that is landed in its place. `file`, `line`, `code` and `message` are for information only.
 
-    `record` is JSON; `raw` any text, of a CSV its line without the header, of a bad file the whole file.
+    `record` is JSON. `raw` is any text: for a record of CSV its line without the header, for a bad file the whole file.
     """
 
     item: str
@@ -89,7 +89,7 @@ def _read(path: Path) -> Iterator[tuple[str, Correction]]:
                 continue
             correction = msgspec.json.decode(line, type=Correction)
             if correction.item in places:
-                msg = f"{place}: {correction.item!r} stands in {places[correction.item]} too, expected each item once"
+                msg = f"{place}: {correction.item!r} is in {places[correction.item]}, too, expected each item once"
                 raise DataError(msg)
             places[correction.item] = place
             yield place, correction

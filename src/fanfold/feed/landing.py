@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 SHOWN_NAMES = 3
 SHOWN_REASONS = 10
 NOT_A_FILE = "not a regular file, but a link or a pipe: land the file itself"
-CHANGED_IN_FUTURE = "it changed at a time that is still to come: set the clock right"
+CHANGED_IN_FUTURE = "its time of change is in the future: set the clock right"
 
 
 class LandedFile(NamedTuple):

@@ -80,7 +80,7 @@ def _check(feed: Feed, item: Item, corrected: bytes | None, place: str) -> None:
     decision = manifest.read_if_there(path, Resolution)
     if decision is None:
         if not taken_by(feed.spec.input.patterns).match(landed.name):
-            msg = f"{place}: {_landed_as(feed, item)!r} is taken by none of input.patterns"
+            msg = f"{place}: {_landed_as(feed, item)!r} matches none of input.patterns"
             msg += ": land the corrected file yourself, and discard this"
             raise DataError(msg)
         if not _content(feed, item, corrected):

@@ -54,7 +54,7 @@ def check_identity(feed: Feed) -> None:
     if name != feed.spec.name:
         msg = (
             f"name: found {feed.spec.name!r}, expected {name!r}, the feed of {str(feed.data_dir)!r}: give each feed a "
-            f"data_dir of its own, or, where this one was renamed, write its name into {str(feed.identity_path)!r}"
+            f"data_dir of its own or, if you renamed this one, write its new name into {str(feed.identity_path)!r}"
         )
         raise SpecError(msg)
 

@@ -14,10 +14,10 @@ from fanfold.working_files import Reason
 
 
 class RunStatus(msgspec.Struct, frozen=True):
-    """How far a run is, and what it failed for.
+    """How far a run is, and why it failed.
 
-    `groups` gives for each subdirectory with files the step that it has reached. A complete run has failed where too
-    much of it is bad.
+    `groups` gives the step that each subdirectory with files has reached. A complete run has failed if too much of it
+    is bad.
     """
 
     ts: str

@@ -33,8 +33,9 @@ def kept(feed: Feed, ts: str) -> str | None:
     if not changed:
         return None
     return (
-        f"run {ts} has published, so it keeps the spec of its beginning; changed since: {'; '.join(changed.values())}. "
-        f"To use the changed spec for what is not published, give the run up: fanfold release SPEC {ts}"
+        f"run {ts} has published, so it keeps the spec that it began with; changed since: "
+        f"{'; '.join(changed.values())}. To use the changed spec for what is not published, give the run up: "
+        f"fanfold release SPEC {ts}"
     )
 
 

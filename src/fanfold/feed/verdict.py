@@ -33,7 +33,7 @@ def verdict(committed: Manifest) -> str | None:
     reason = too_bad(Quarantine.model_validate(committed.spec.get("quarantine", {})), counts)
     if reason is None:
         return None
-    return f"run {summary.ts} is complete, but {reason}; they lie in quarantine: fanfold quarantine list SPEC"
+    return f"run {summary.ts} is complete, but {reason}; they are in quarantine: fanfold quarantine list SPEC"
 
 
 def too_bad(limits: Quarantine, counts: Counts) -> str | None:

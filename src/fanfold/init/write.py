@@ -73,7 +73,7 @@ def _dialect(keys: dict[str, Any], indent: str) -> Iterator[str]:
 def _records_at(proposal: Proposal) -> Iterator[str]:
     for pointer, elements in [*proposal.pointers.items()][:SHOWN]:
         if pointer == proposal.records_at:
-            told = f"documents are wrapped: {count(elements, 'record')} in this array; no table has what is around it"
+            told = f"{count(elements, 'record')} in this array of the document; what is around it is in no table"
             yield _line(f"  records_at: {quoted(pointer)}", told)
         else:
             yield _line(f"  # records_at: {quoted(pointer)}", f"if its {count(elements, 'element')} are the records")
@@ -104,9 +104,9 @@ def _merges(home: Home, proposal: Proposal) -> Iterator[str]:
             continue
         is_ready = name in inside and not found[0].twice
         if name not in inside:
-            yield f"# To join {name}: copy it into data_dir, and take these lines in."
+            yield f"# To join {name}: copy it into data_dir, and uncomment these lines."
         elif found[0].twice:
-            yield f"# {name} has the {found[0].column} {found[0].twice!r} twice: mend it, or take on_duplicate: first."
+            yield f"# {name} has {found[0].column} {found[0].twice!r} twice: correct it, or use on_duplicate: first."
         yield entries[name] if is_ready else "\n".join(f"# {line}" for line in entries[name].splitlines())
 
 
@@ -148,7 +148,7 @@ def _share(match: Match, proposal: Proposal) -> str:
 def _rows(name: str, proposal: Proposal) -> Iterator[str]:
     arrays, records = to_explode(proposal.arrays), count(proposal.records.elements, "record")
     if proposal.keys:
-        yield f"# In each record, and never twice: {', '.join(proposal.keys[:SHOWN])}."
+        yield f"# In every record, and unique: {', '.join(proposal.keys[:SHOWN])}."
     if len(arrays) == 1:
         yield "denormalize:"
         yield _line(f"  explode: {_flow([written(arrays[0].way)])}", _elements(arrays[0], records))

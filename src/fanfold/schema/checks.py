@@ -28,7 +28,7 @@ def lacking(what: str, hint: str, files: Collection[str]) -> FanfoldError:
     if not files:
         return MissingError(f"{what}, {hint}")
     read = f"{len(files)} files, {min(files)!r} to {max(files)!r}" if len(files) > 1 else f"{min(files)!r}"
-    msg = f"{what}, {hint} (read: {read}). Where records may lack it, declare it, or a field in it, in input.fields"
+    msg = f"{what}, {hint} (read: {read}). If records may lack it, declare it, or a field in it, in input.fields"
     return DataError(msg)
 
 

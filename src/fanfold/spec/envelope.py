@@ -24,7 +24,7 @@ def check_envelope(envelope: list[str], pointer: str, fields: Mapping[str, str],
     for index, way in enumerate(ways):
         others = [records, tuple(keys), *ways[:index], *ways[index + 1 :]]
         if not records:
-            msg = "input.records_at to say what it stands around"
+            msg = "input.records_at, since these fields are around the records"
         elif any(way[: len(other)] == other or other[: len(way)] == way for other in others):
             msg = f"fields apart from each other, and beside the records at {pointer}"
         elif any(len(one) < len(way) and way[: len(one)] == one for one in declared):

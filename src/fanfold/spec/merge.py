@@ -11,10 +11,10 @@ from fanfold.spec.values import FieldPath, InsidePath, expected
 
 
 class MergeKey(Section):
-    """The columns that a record and the reference are matched by."""
+    """The fields by which a record and the reference are matched."""
 
     record: FieldPath | Annotated[list[FieldPath], Field(min_length=1)]
-    """Field of the record; dots lead into nested objects and exploded arrays."""
+    """Field of the record. Dots lead into nested objects and exploded arrays."""
     reference: str | Annotated[list[str], Field(min_length=1)]
     """Column of the reference."""
 
@@ -27,22 +27,22 @@ class Merge(Section):
     """One reference, joined to every record."""
 
     reference: InsidePath
-    """File inside data_dir: CSV with a header line (.csv), Parquet (.parquet), else JSON records."""
+    """File inside data_dir: CSV (.csv), Parquet (.parquet), or else JSON."""
     key: FieldPath | Annotated[list[FieldPath], Field(min_length=1)] | MergeKey
-    """Key of both sides, or {record: a.b, reference: c}. Where it has several parts, a list: [country, id], or
-    {record: [a, b], reference: [x, y]}. All parts stand in the record, or in the elements of one exploded array; a
-    record that lacks one has no match."""
+    """Key of both sides, or {record: a.b, reference: c} if the names differ. A key of several parts is a list:
+    [country, id], or {record: [a, b], reference: [x, y]}. All parts are in the record, or in the elements of one
+    exploded array. A record that lacks a part has no match."""
     into: Annotated[str, Field(pattern=r"^[^.]+$"), expected("a name without dots")]
-    """The reference's columns nest under this new object of the record."""
+    """Name of a new object in each record, which holds the reference's columns."""
     columns: list[str] | None = None
-    """Columns to take; null takes all but the key."""
+    """Columns to take. null: all except the key."""
     encoding: Encoding = "utf-8"
-    """Of the reference, where it is CSV or JSON."""
+    """Encoding of the reference, if it is CSV or JSON."""
     csv: CsvInput = CsvInput()
     on_missing: Literal["keep", "quarantine", "fail"] = "keep"
-    """A record without a match: keep it (counted), quarantine it, or fail its group."""
+    """What to do with a record without a match: keep it (counted), quarantine it, or fail its group."""
     on_duplicate: Literal["fail", "first"] = "fail"
-    """A key that the reference has twice: an error, or the first line counts."""
+    """What to do if the reference has a key twice: fail, or use its first line."""
 
     @model_validator(mode="after")
     def _has_as_many_parts(self) -> Self:

@@ -36,63 +36,66 @@ RESERVED_FOLDERS = (".fanfold", "staging")
 
 
 class Input(Section):
-    """Which files are taken from the landing directory, and when."""
+    """Which files are taken from the landing directory, when, and how they are read."""
 
     path: InsidePath = "transactions"
     """Landing directory, inside data_dir."""
     patterns: Annotated[list[str], Field(min_length=1)] = PATTERNS
-    """File names to take: shell patterns, letter case does not count. Others stay where they are, counted and named. A
-    name that ends in .csv or .parquet is read as such, any other as JSON; .gz and .zst are decompressed; the files in a
-    .zip, .tar, .tar.gz, .tgz or .tar.zst are read by their own names."""
+    """File names to take: shell patterns; letter case does not count. Other files stay where they are, and are counted
+    and named. A name that ends in .csv or .parquet is read as that format, any other name as JSON. .gz and .zst are
+    decompressed. The files in a .zip, .tar, .tar.gz, .tgz or .tar.zst are read by their own names."""
     records_at: Pointer = ""
-    """JSON pointer to the array of records in a wrapped document, as in /data/orders. What is around it is
-    in no table, unless `envelope` names it."""
+    """JSON pointer to the array of records inside a document, as in /data/orders. What is around the array is in no
+    table, unless `envelope` names it."""
     fields: dict[FieldPath, FieldType] = Field({}, json_schema_extra={"additionalProperties": False})
-    """Declared types by path, as in {items.price: DECIMAL(18,4)}. Each is a column whether it occurs or not, in this
-    order, before all others; a value that its type does not hold exactly makes its record bad."""
+    """Declared types by path, as in {items.price: DECIMAL(18,4)}. Each is a column even if no record has it. These
+    columns come first, in this order. A value that its type does not hold exactly makes its record bad."""
     schema_mode: Literal["infer", "declared"] = Field("infer", alias="schema")
-    """infer: all files are scanned, every field is a column. declared: no scan, only `fields` are columns, what else a
-    record has goes to the column _rescued, as JSON."""
+    """infer: all files are scanned, and every field is a column. declared: there is no scan, and only `fields` are
+    columns; everything else goes to the column _rescued, as JSON."""
     encoding: Encoding = "utf-8"
-    """Of JSON and CSV. utf-16 needs a byte order mark. A record with bytes that the encoding does not have is bad."""
+    """Encoding of JSON and CSV. utf-16 needs a byte order mark. A record with bytes that the encoding does not have is
+    bad."""
     csv: CsvInput = CsvInput()
     parse: list[FieldPath] = []
-    """Fields whose text holds JSON, also inside of arrays: what is in the text is read as if it stood in its place. A
-    text that is not JSON, an empty one too, makes its record bad."""
+    """Fields whose text holds JSON, also inside arrays. The JSON is read as part of the record. A text that is empty or
+    not JSON makes its record bad."""
     envelope: list[FieldPath] = []
-    """Fields that stand around records_at in the document, as in [batch_id, meta.source]: each record takes them along,
-    as its own fields of these paths. A record that has such a field itself is bad."""
+    """Fields around the array at records_at, as in [batch_id, meta.source]. Each record gets them as fields of its own,
+    under the same paths. A record that already has such a field is bad."""
     max_record_bytes: int = Field(16_777_216, ge=1024)
-    """A record that is larger is bad."""
+    """A larger record is bad."""
     settle_seconds: Seconds = 2.0
-    """A file is ready when it is unchanged for this long, by the later of mtime and ctime; by ctime where its mtime is
-    still to come. With 0 it is ready at once."""
+    """A file is ready when it has not changed for this long. The later of its mtime and ctime counts, or its ctime if
+    its mtime is in the future. With 0 a file is ready at once."""
     done_suffix: Annotated[str, Field(pattern=r"^[^/]+$"), expected("the end of a file name, without '/'")] | None = (
         None
     )
-    """A file waits for a marker of its name and this suffix: with .done, a.json waits for a.json.done. Both are
-    archived, only the file is counted."""
+    """A file waits for a marker: with .done, a.json waits for a.json.done. Both are archived; only the file is
+    counted."""
     on_drift: Literal["warn", "fail", "ignore"] = "warn"
-    """When names, types or order of the columns are not those of the newest complete run: warn (in the log, the
-    manifest, the Asset event), fail before any group starts, or ignore it. The columns are the same in each case."""
+    """What to do if the columns differ in name, type or order from those of the newest complete run: warn (in the log,
+    the manifest and the Asset event), fail before any group starts, or ignore it. The columns themselves are the same
+    in each case."""
     duplicates: Literal["archive", "process", "quarantine", "fail"] = "archive"
-    """A file with the same bytes as a file that is published already (dates do not matter, nor names: see identity):
-    archive it without making rows of it, process it again, set it aside, or fail before any group starts."""
+    """What to do with a file whose bytes were published before (its dates and its name do not matter; see identity):
+    archive it without making rows, process it again, quarantine it, or fail before any group starts."""
     identity: Literal["content", "name_and_content"] = "content"
-    """What makes a file a duplicate: its bytes, with its path columns where there are any; or its bytes and its path in
-    landing: the same bytes under another name are then new."""
+    """What makes a file a duplicate. content: the bytes are the same, and its path columns if there are any.
+    name_and_content: its path in landing is the same, too, so the same bytes under another name are new."""
     path_columns: bool = False
-    """Folders named as in date=2026-01-02/store=A give each record of the files in them the fields date and store,
-    before its own. They are texts, decoded as in URLs (%3A is a colon), of the types that `fields` declares for them;
+    """Whether folders like date=2026-01-02/store=A give fields (date, store) to each record of the files in them,
+    before its own fields. The values are texts, decoded as in URLs (%3A is a colon); `fields` may declare other types.
     __HIVE_DEFAULT_PARTITION__ is null. A record that has such a field itself, with another value, is bad."""
     max_files: Annotated[int, Field(ge=1)] | None = None
-    """A run takes at most so many files, in the order of their names; the others wait for the next run."""
+    """The most files that a run takes, in the order of their names. The others wait for the next run."""
     max_bytes: Annotated[int, Field(ge=1)] | None = None
-    """A run takes files of at most so many bytes together, and one file at least; the others wait for the next run."""
+    """The most bytes that the files of a run may have together. A run takes at least one file. The others wait for the
+    next run."""
     wait_seconds: Seconds = 300.0
-    """The sensor looks this long for a first file."""
+    """How long the sensor waits for a first file."""
     poll_seconds: Annotated[float, Field(gt=0, le=86_400)] = 5.0
-    """Pause between two looks."""
+    """How long the sensor pauses between two looks."""
 
     @field_validator("fields", mode="wrap")
     @classmethod
@@ -117,16 +120,16 @@ class Denormalize(Section):
     """How a nested record becomes flat rows."""
 
     explode: list[FieldPath] = []
-    """The array that becomes one row per element; none: one row per record. A path through an array (orders.items)
-    explodes that one too; with input.schema: declared, name both (orders, orders.items). Several paths must lie on one
-    line, each inside of the one before."""
+    """The array that becomes one row per element. Without one, each record is one row. A path through an array
+    (orders.items) explodes that array too; with input.schema: declared, name both (orders, orders.items). Of several
+    paths, each must lead into an array inside the one before."""
     single: bool = False
-    """Whether an object or a scalar in place of an array that explodes is an array of one, as in XML that was made
-    JSON."""
+    """Whether an object or a scalar counts as an array of one where an array is expected, as in JSON that was made from
+    XML."""
     separator: str = Field("_", min_length=1, max_length=3)
     """Joins the names of nested fields."""
     columns: Columns | None = None
-    """Output columns, in order; null: all. A name, or {name: SQL expression over the flat row}."""
+    """Output columns, in order: a name, or {name: SQL expression over the flat row}. null: all columns."""
 
     @model_validator(mode="after")
     def _explode_is_one_line(self) -> Self:
@@ -143,7 +146,7 @@ class Output(Section):
     """Format of the tables."""
     csv: CsvOutput = CsvOutput()
     lineage: bool = False
-    """Add the columns _source_file, _source_record, _source_item: where each row comes from."""
+    """Whether to add the columns _source_file, _source_record and _source_item, which say where each row comes from."""
 
 
 class Archive(Section):
@@ -152,10 +155,11 @@ class Archive(Section):
     path: InsidePath = "processed"
     """Archive directory, inside data_dir."""
     name: ArchiveName = "{name}_{ts}"
-    """Names of the originals there, without their endings: {name} and {ts} once each, {date} (that of ts, as in
+    """Names of the originals there, without their endings: {name} and {ts} once each, {date} (the date of ts, as in
     2026-01-02) and any text. Sub-folders and endings stay: a/b.json.gz becomes a/b_<ts>.json.gz."""
     compression: Literal["none", "gzip", "zstd"] = "none"
-    """Compress originals there, but for .gz, .zst and .parquet: a.json becomes a_<ts>.json.gz or .zst."""
+    """How originals are compressed there: a.json becomes a_<ts>.json.gz or a_<ts>.json.zst. A .gz, .zst, .parquet, zip
+    or tar file stays as it is."""
 
 
 class Quarantine(Section):
@@ -164,13 +168,13 @@ class Quarantine(Section):
     path: InsidePath = "quarantine"
     """Quarantine directory, inside data_dir."""
     max_bad_records_percent: Percent = 10.0
-    """More than this share of the records of a subdirectory fails its group before it publishes."""
+    """If more than this share of a subdirectory's records is bad, its group fails before it publishes."""
     max_bad_files_percent: Percent = 50.0
-    """If more than this share of a run's files is bad as a whole (duplicates are not), the run completes and is then
-    reported as failed: exit code 1, verify_run red. It does not block later runs. The same holds for a run in which
-    nothing could be read and, where max_bad_records_percent is 0, for one with a bad file."""
+    """If more than this share of a run's files is bad as a whole (a duplicate is not bad), the run completes and is
+    then reported as failed: exit code 1, verify_run red. It does not block later runs. The same happens if nothing
+    could be read, or if max_bad_records_percent is 0 and a file is bad."""
     raw: bool = True
-    """Keep the text of a bad record beside the reason."""
+    """Whether the text of a bad record is kept beside the reason."""
 
     def allows(self, bad: int, records: int) -> bool:
         """Say whether the bad records among all records are few enough."""
@@ -178,47 +182,47 @@ class Quarantine(Section):
 
 
 class Verify(Section):
-    """What is proved beside the counts."""
+    """What is proved in addition to the counts."""
 
     totals: list[FieldPath] = []
-    """Fields of the records by their paths, as in items.price: whole numbers or decimals, whose exact sums are proved.
-    A field outside of the array that explodes counts once for each record."""
+    """Fields of the records by their paths, as in items.price, whose exact sums are proved: whole numbers or decimals.
+    A field outside the array that explodes counts once per record."""
 
 
 class Notify(Section):
-    """The Slack notifications. Without the connection nobody is told; no failure of Slack fails a run."""
+    """Messages in Slack. Without the connection none is sent. A failure of Slack never fails a run."""
 
     slack_conn_id: str | None = None
-    """Airflow connection of type Slack Incoming Webhook."""
+    """An Airflow connection of the type Slack Incoming Webhook."""
     above_files: int = Field(1, ge=0)
-    """Tell of files when more than this are ready."""
+    """Report files when more than this many are ready."""
     on: list[Literal["files", "failed", "quarantined"]] = ["files"]
-    """What is told: files, that files are ready, before they are staged; failed, that a run has failed, and why;
-    quarantined, that a run that is a success has bad records or files in quarantine."""
+    """What to report. files: files are ready (before they are staged). failed: a run has failed, and why. quarantined:
+    a run has succeeded, but has bad records or files in quarantine."""
 
 
 class Spec(Section):
     """A feed. `load_spec` makes `data_dir` absolute."""
 
     version: Literal[1]
-    """Version of this format."""
+    """The version of this format."""
     name: FeedName
-    """Name of the feed; it becomes the DAG's id."""
+    """Name of the feed, and id of its DAG."""
     data_dir: DataDir = "data"
-    """Root of the feed; relative to the spec's folder."""
+    """Root of the feed, relative to the spec's folder."""
     subdirs: Count = 5
     """Number of subdirectories, and of TaskGroups."""
     concurrent_tasks: Count = 5
-    """Tasks that may run at once: max_active_tasks."""
+    """How many tasks may run at once: Airflow's max_active_tasks."""
     input: Input = Input()
     merge: list[Merge] = []
-    """References joined to every record, in order."""
+    """References that are joined to every record, in this order."""
     denormalize: Denormalize = Denormalize()
     tables: Tables = Field({}, exclude_if=lambda tables: not tables)
-    """Several tables instead of one, by name, as in {orders: {}, items: {explode: [items], keys: [order_id]}}; each has
-    a folder in the output. A field stands in the table whose rows are what it belongs to: the record, or the element
-    of an array. Where there is no such table, it stands in the tables of the arrays inside. Of denormalize only
-    single and separator count."""
+    """Several tables instead of one, by name, as in {orders: {}, items: {explode: [items], keys: [order_id]}}. Each has
+    a folder of its own in the output. A field is in the table whose rows it belongs to: the record, or the element of
+    an array. If there is no such table, it is in the tables of the arrays inside. Of denormalize, only single and
+    separator apply."""
     output: Output = Output()
     archive: Archive = Archive()
     quarantine: Quarantine = Quarantine()

@@ -27,13 +27,13 @@ class FlatTable(Section):
     """One of several tables."""
 
     explode: list[FieldPath] = []
-    """The array whose elements are the rows, as in denormalize.explode; none: the records are."""
+    """The array whose elements are the rows, as in denormalize.explode. Without one, the records are the rows."""
     keys: list[FieldPath] = []
-    """Fields around the elements, as in order_id or items.sku: they come first, and tie the rows to those of the
-    tables above."""
+    """Fields of the levels above, as in order_id or items.sku. They come first, and tie the rows to those of the tables
+    above."""
     columns: Columns | None = None
-    """Columns behind the keys, in order, as in denormalize.columns; null: the fields that stand in this table. Fields
-    of the levels above can be named too."""
+    """Columns after the keys, in order, as in denormalize.columns. null: all fields of this table. Fields of the levels
+    above may be named, too."""
 
     @model_validator(mode="after")
     def _explode_is_one_line(self) -> Self:
@@ -54,7 +54,7 @@ def check_one_line(explode: Iterable[str]) -> None:
     """
     for outer, inner in itertools.pairwise(sorted(explode, key=len)):
         if not inner.startswith(f"{outer}."):
-            msg = f"arrays each inside of the one before ({outer!r} and {inner!r} lie side by side: use tables)"
+            msg = f"arrays each inside the one before ({outer!r} and {inner!r} are side by side: use tables)"
             raise ValueError(msg)
 
 
@@ -74,8 +74,8 @@ def _keys_lie_above(tables: Mapping[str, FlatTable]) -> Mapping[str, FlatTable]:
         for key in table.keys:
             level = level_of(way_of(key), arrays)
             if level == table.end or table.end[: len(level)] != level:
-                around = "a field of the record, or of elements around its own" if table.end else "none, as records are"
-                msg = f"as keys of {name!r} {around} the rows: {key!r} is not"
+                wanted = "fields of the levels above its own" if table.end else "none, as its rows are records,"
+                msg = f"{wanted} as keys of {name!r} (found {key!r})"
                 raise ValueError(msg)
     return tables
 

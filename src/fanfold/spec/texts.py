@@ -17,19 +17,20 @@ _Character = Annotated[str, Field(pattern=f"^{_ONE}$"), expected("one character 
 
 
 class CsvInput(Section):
-    """How CSV is written: by RFC 4180, with these characters in place of the comma and the quote."""
+    """The dialect of CSV: RFC 4180, with these characters in place of the comma and the quote."""
 
     delimiter: _Character = ","
-    """Stands between fields; "\\t" is a tab."""
+    """Separates fields; "\\t" is a tab."""
     quote: Annotated[
         str, Field(pattern=f"^{_ONE}?$"), expected("one character of ASCII, and not a line break, or nothing")
     ] = '"'
-    """Stands around fields, and is doubled in them. "": none does, a quote is a character like any other."""
+    """Surrounds fields, and is doubled inside them. With "" no field is quoted, and a quote is a character like any
+    other."""
     nulls: list[str] = []
-    """Fields without quotes that mean null, as in [N/A, "-"]. An empty field without quotes always does."""
+    """Texts that mean null when they are not quoted, as in [N/A, "-"]. An empty field without quotes is always null."""
     header: bool = True
-    """The first line names the columns. false: it is a record, and the columns are column_1, column_2 and so on: as
-    many as the first line that can be read has fields."""
+    """Whether the first line names the columns. If not, it is a record, and the columns are column_1, column_2 and so
+    on: one for each field of the first line that can be read."""
 
     @model_validator(mode="after")
     def _texts_are_apart(self) -> Self:
@@ -42,22 +43,22 @@ class CsvInput(Section):
 
 
 class CsvOutput(Section):
-    """How tables in CSV are written, for those who open them in a spreadsheet."""
+    """How CSV tables are written, for those who open them in a spreadsheet."""
 
     bom: bool = False
-    """Begin each table with a byte order mark (EF BB BF), by which Excel knows UTF-8."""
+    """Whether each table begins with a byte order mark (EF BB BF), by which Excel recognizes UTF-8."""
     delimiter: _Character = ","
-    """Stands between fields."""
+    """Separates fields."""
     null: Annotated[
         str,
         Field(pattern=r'^([^"\r\n0-9+-][^"\r\n]*|[+-]|[+-][^"\r\n0-9][^"\r\n]*)?$'),
         expected('a text without quotes and line breaks that is not like a number (in YAML quotes, as is "NULL")'),
     ] = ""
-    """The text for null, as in "NULL" (quoted: to YAML, NULL is none). A value with the same text stands in quotes; an
-    empty text always does."""
+    """The text for null, as in "NULL" (in quotes, since YAML reads a bare NULL as null). A value with the same text is
+    quoted, and so is an empty text."""
     escape_formulas: bool = False
-    """Put ' before each text that begins with =, +, -, @, a tab or CR, names of columns too: no spreadsheet runs it.
-    Numbers stay as they are. This is not lossless: 'a and a text that was escaped look alike."""
+    """Whether ' is put before each text, and each column name, that begins with =, +, -, @, a tab or CR. Then no
+    spreadsheet runs it. Numbers stay as they are. This is not lossless: =1 and '=1 look alike afterwards."""
 
     @model_validator(mode="after")
     def _texts_are_apart(self) -> Self:

@@ -87,7 +87,7 @@ FieldPath = Annotated[
     Field(pattern=paths.PATTERN),
     AfterValidator(lambda path: paths.written(paths.way_of(path))),
     expected(
-        "keys joined by dots, as in customer.id; one with a dot stands in double quotes, as in '\"order.items\".sku'"
+        "keys joined by dots, as in customer.id; a key with a dot is in double quotes, as in '\"order.items\".sku'"
     ),
 ]
 Pointer = Annotated[

@@ -100,7 +100,7 @@ def compose(text: str, source: str) -> Any:
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if count > MAX_EVENTS or depth > MAX_DEPTH:
                 more = f"found more than {MAX_EVENTS:,} values, or more than {MAX_DEPTH} levels"
-                raise _wrong(source, event, more, "the few of a spec")
+                raise _wrong(source, event, more, "fewer of them in a spec")
             for what in ("anchor", "tag"):
                 if name := getattr(event, what, None):
                     word = "alias" if isinstance(event, yaml.AliasEvent) else what

@@ -120,7 +120,7 @@ def _alone(run: Run) -> Iterator[None]:
         if runs.is_complete(run) and not was_complete:
             msg = f"another process has just finished run {run.ts}: run again to take what has landed since"
         elif isinstance(error, BusyError):
-            msg = f"run {run.ts} is in work in another process: {error}"
+            msg = f"another process works on run {run.ts}: {error}"
         else:
             raise
         raise BusyError(msg) from None

@@ -30,15 +30,15 @@ class PlannedSubdir(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """A run that has not happened: a new one, or the unfinished one that `resumes` names.
 
-    `waiting` is how many files are ready and left to the next run (`input.max_files`), `settling` how many are not
-    ready yet, `unmarked` how many lack their marker, `held` how many cannot be taken, `ignored` how many no pattern
-    takes; `left` names them, in words. `faults` say which files have records that cannot be read,
-    by the first of them. `failed` says why the run would fail; it is empty where the run would be a success.
+    These count files that stay in landing: `waiting` are left to the next run (`input.max_files`), `settling` are not
+    ready yet, `unmarked` lack their marker, `held` cannot be taken, and `ignored` match no pattern. `left` names them,
+    in words. `faults` has each file with records that cannot be read, and its first fault. `failed` says why the run
+    would fail; it is empty if the run would succeed.
 
-    With `tables`, `columns` is an object by table, and the names in `drift` begin with that of their table.
+    With `tables`, `columns` is an object by table, and each name in `drift` begins with the name of its table.
 
-    `decisions` say what each file is to the feed (`new`, `new_content`, `duplicate`), `duplicates` of which
-    `<ts>/<name>` those are the same bytes; they are counted as files, and have no records.
+    `decisions` says for each file whether it is `new`, `new_content` or a `duplicate`, and `duplicates` gives the
+    `<ts>/<name>` with the same bytes. A duplicate is counted as a file, and has no records.
     """
 
     resumes: str | None

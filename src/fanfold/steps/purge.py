@@ -119,7 +119,7 @@ def _plan(feed: Feed, before: datetime, what: Collection[Kind]) -> _Plan:
         elif ts in holders:
             reasons["output"] = f"its output has the rows of duplicates in run {holders[ts]}"
         if unfinished:
-            reasons.setdefault("references", "references may be joined by a run that is unfinished")
+            reasons.setdefault("references", "an unfinished run may join the references")
         if opened := runs.open_run(feed.data_dir, ts):
             found.append(_of_run(opened, what if ts in old else (), reasons, stay, counted))
     return _Plan([one for one in found if one.what or one.stays], stay)

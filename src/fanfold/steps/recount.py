@@ -27,8 +27,8 @@ COUNTED = {"archive", "output", "quarantine"}
 class Recount(msgspec.Struct, frozen=True):
     """What a recount found. `gaps` are sentences, one for each file that is missing, extra or changed.
 
-    `totals` are the exact sums of `verify.totals`, by path. `failed` says why the run is reported as failed, though
-    nothing of it is lost; `lost` what can no longer be proved, since something of the run was purged. With `tables`,
+    `totals` has the exact sums of `verify.totals`, by path. `failed` says why the run is reported as failed, even if
+    nothing is lost. `lost` says what can no longer be proved, because something of the run was purged. With `tables`,
     `rows` is an object by table, and the paths of `totals` begin with the table's name.
     """
 
