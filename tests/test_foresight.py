@@ -186,7 +186,7 @@ def _reasons(told: list[str]) -> list[str]:
     plain = (re.sub(r"^(run \w+(\.\w+)?: |run \S+ is complete, but )", "", one) for one in told)
     plain = (re.sub(r"^(subdirectory \d+|staging/\S+/\d+): ", "", one) for one in plain)
     plain = (re.sub(r"'(landing|\d{8}T[\d.]{6,13}Z)/", "'", one) for one in plain)
-    return sorted(re.split(r"; (?:the first|they lie)", one)[0] for one in plain)
+    return sorted(re.split(r"; (?:the first|they are in quarantine)", one)[0] for one in plain)
 
 
 def _cut_short(feed: FeedDir, chance: _Chance, ts: str) -> None:
