@@ -58,6 +58,35 @@ def test_a_column_of_a_reference_drifts_too(make_feed: MakeFeed, fmt: str) -> No
     assert committed(feed, LATER)["drift"]["added"] == ["customer_city"]
 
 
+NOTHING_NEW: dict[str, dict[str, Any]] = {
+    "a duplicate": {"b.json": BEFORE[:1]},
+    "a duplicate set aside": {"b.json": BEFORE[:1]},
+    "an empty array": {"b.json": []},
+    "a header alone": {"b.csv": "x,y\n"},
+    "bad records of other fields": {"b.json": [{"x": 1, "id": {"y": 2}}]},
+    "a duplicate beside a bad file": {"b.json": BEFORE[:1], "c.json": "no JSON"},
+}
+
+
+@pytest.mark.parametrize("case", NOTHING_NEW)
+def test_a_run_without_a_good_record_of_its_own_does_not_drift(make_feed: MakeFeed, case: str) -> None:
+    """Under `fail` it goes on, be its files duplicates, empty or bad: `plan` and `run` agree, and nothing is told."""
+    rule = "quarantine" if "aside" in case else "archive"
+    keys = {"duplicates": rule, "on_drift": "fail", "fields": {"id": "BIGINT"}}
+    feed = make_feed({"a.json": BEFORE[:1]}, **BASE, input=keys, quarantine={"max_bad_records_percent": 100})
+    feed.run()
+    feed.land("a2.json", AFTER)
+    feed.write_spec(**BASE, input=keys | {"on_drift": "warn"}, quarantine={"max_bad_records_percent": 100})
+    feed.run(LATER)
+    feed.write_spec(**BASE, input=keys, quarantine={"max_bad_records_percent": 100})
+    for name, content in NOTHING_NEW[case].items():
+        feed.land(name, content)
+    planned = json.loads(fanfold("plan", feed.spec_path, "--json").stdout)
+    assert (planned["drift"], [reason for reason in planned["failed"] if "on_drift" in reason]) == (None, [])
+    assert feed.run(LAST).files_in == len(NOTHING_NEW[case])
+    assert "drift" not in committed(feed, LAST)
+
+
 def test_runs_that_published_no_record_are_not_compared(make_feed: MakeFeed) -> None:
     """A run of bad files has no columns to compare, neither with the one before it nor with the one after it."""
     feed = make_feed({"a.json": BEFORE}, **BASE)

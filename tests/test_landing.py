@@ -147,10 +147,17 @@ def test_a_run_takes_no_more_than_its_limits(
 
 
 def test_a_name_that_is_too_long_takes_no_place_of_a_run(make_feed: MakeFeed) -> None:
-    """A file that can never be archived does not count for max_files: it holds up no other."""
-    feed = make_feed({"a" * 250 + ".json": "{}", "b.json": '{"i":1}'}, **FLAT | {"input": {"max_files": 1}})
-    assert feed.run().files_in == 1
+    """A file that can never be archived does not count for max_files: it holds up no other, and nobody waits for it."""
+    name = "a" * 250 + ".json"
+    feed = make_feed({name: "{}", "b.json": '{"i":1}'}, **FLAT | {"input": {"max_files": 1}})
+    planned = plan(feed.open())
+    assert (planned.files, planned.waiting, planned.held) == (1, 0, 1)
+    done = cli("run", str(feed.spec_path), "--ts", TS, "--json")
+    assert (json.loads(done.stdout)["files_in"], json.loads(done.stdout)["files_waiting"]) == (1, 1)
+    assert f"in landing 1 file cannot be taken ({name!r}: its name is too long" in done.stderr
     assert tree(feed.data_dir).keys() >= {f"processed/b_{TS}.json"}
+    assert "landing: 0 files ready, 1 file cannot be taken" in cli("status", str(feed.spec_path)).stdout
+    assert not check_for_files(feed.open(), "20260103T030405Z")
 
 
 def test_a_run_says_how_many_files_wait_for_the_next(make_feed: MakeFeed) -> None:

@@ -48,8 +48,10 @@ def _print(planned: "Plan") -> None:
 
     to = display.wide_console()
     if planned.resumes:
-        to.print(f"the unfinished run {planned.resumes} is resumed first")
-    to.print(f"{count(planned.files, 'file')} ready ({count(planned.bytes, 'byte')})")
+        to.print(f"the unfinished run {planned.resumes} goes on")
+    to.print(
+        f"{count(planned.files, 'file')} {'staged' if planned.resumes else 'ready'} ({count(planned.bytes, 'byte')})"
+    )
     if planned.left:
         to.print(f"in landing {planned.left}")
     parts = ((n, part.files, part.records, part.bytes) for n, part in planned.subdirs.items())

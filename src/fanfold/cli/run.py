@@ -52,7 +52,7 @@ def run(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str | N
             done, failed = local.run_next(feed, board.begin)
         else:
             done = local.run(feed, ts, board)
-    found = list_files(feed)
+    found = list_files(feed, done.summary.ts)
     if done.summary.files_in or not failed:
         if as_json:
             more: dict[str, Any] = {

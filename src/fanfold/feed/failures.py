@@ -51,6 +51,11 @@ def of_run(run: Run) -> list[Failure]:
     return [failure for path in paths if (failure := manifest.read_if_there(path, Failure))]
 
 
+def to_resume(feed: Feed) -> list[str]:
+    """Return the unfinished runs that may go on, the oldest first."""
+    return [ts for ts in runs.unfinished(feed) if not is_stuck(feed, ts)]
+
+
 def is_stuck(feed: Feed, ts: str) -> bool:
     """Say whether an unfinished run would only fail again: nothing that its failures depended on has changed.
 

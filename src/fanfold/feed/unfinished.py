@@ -8,6 +8,7 @@ from fanfold import durable, manifest
 from fanfold.feed import failures, runs
 from fanfold.layout import Feed, Run
 from fanfold.spec.changes import KEPT_KEYS, changes, with_kept
+from fanfold.spec.model import Spec
 from fanfold.working_files import Files
 
 log = logging.getLogger(__name__)
@@ -75,22 +76,16 @@ def take_up(feed: Feed, ts: str) -> None:
     run = runs.open_run(feed.data_dir, ts)
     if run is None or runs.is_complete(run) or run.release_path.exists():
         return
+    if keeps := kept(feed, ts):
+        log.warning("%s", keeps)
     if runs.has_published(run):
-        if keeps := kept(feed, ts):
-            log.warning("%s", keeps)
         return
     changed = changes(run.feed.spec, feed.spec)
-    is_older = manifest.read(run.files_path, Files).format < manifest.FORMAT
-    stays = "; ".join([changed.pop(key) for key in KEPT_KEYS if key in changed])
-    if stays:
+    if stays := "; ".join([changed.pop(key) for key in KEPT_KEYS if key in changed]):
         log.warning("run %s keeps what it began with: %s (to give it up: fanfold release SPEC %s)", ts, stays, ts)
-    if (
-        not changed
-        and not is_older
-        and {failure.subdir for failure in failures.of_run(run)} == failures.unchanged(feed, run)
-    ):
+    spec = renewed(feed, run)
+    if spec is None:
         return
-    spec = with_kept(run.feed.spec, feed.spec) if changed else run.feed.spec
     with runs.owned(run, "stage_files", run.driver_path):
         if runs.has_published(run):
             return
@@ -100,6 +95,21 @@ def take_up(feed: Feed, ts: str) -> None:
         durable.write(run.spec_path, runs.encode_spec(spec))
         staged = msgspec.structs.replace(manifest.read(run.files_path, Files), format=manifest.FORMAT)
         durable.write(run.files_path, manifest.encode(staged))
+
+
+def renewed(feed: Feed, run: Run) -> Spec | None:
+    """Return the spec that an unfinished run is prepared anew with; None where it goes on as it was prepared.
+
+    Raises:
+        SpecError: as `take_up`.
+    """
+    if runs.has_published(run):
+        return None
+    if changes(run.feed.spec, feed.spec).keys() - {*KEPT_KEYS}:
+        return with_kept(run.feed.spec, feed.spec)
+    is_older = manifest.read(run.files_path, Files).format < manifest.FORMAT
+    has_failed = {failure.subdir for failure in failures.of_run(run)}
+    return run.feed.spec if is_older or has_failed != failures.unchanged(feed, run) else None
 
 
 def forget(run: Run) -> None:

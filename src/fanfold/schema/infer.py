@@ -8,7 +8,7 @@ from fanfold.schema.columns import flat_columns, same_names
 from fanfold.schema.declared import declared_fields
 from fanfold.schema.record import RecordBuilder, arrays_or_objects, explode_chain
 from fanfold.schema.rivals import Conflict
-from fanfold.schema.tables import DraftTable, draft_table
+from fanfold.schema.tables import DraftTable, draft_tables
 from fanfold.spec.model import Spec
 from fanfold.working_files import Node
 
@@ -51,5 +51,5 @@ def draft(spec: Spec, root: Seen, taken: list[list[Column]]) -> Draft:
     if builder.conflicts:
         return Draft(record, [], {}, builder.conflicts)
     columns = flat_columns(record, root, taken, spec)
-    tables = {name: draft_table(table, chain, columns, root, spec) for name, table in spec.flat_tables.items()}
+    tables = draft_tables(spec, chain, columns, root)
     return Draft(record, chain, tables, [one for table in tables.values() for one in same_names(table.flat, spec)])

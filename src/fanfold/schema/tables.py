@@ -1,5 +1,6 @@
 """Pure: which columns stand in which table."""
 
+from collections import defaultdict
 from typing import NamedTuple
 
 from fanfold.manifest import Column
@@ -27,32 +28,37 @@ class DraftTable(NamedTuple):
     keys: int
 
 
-def draft_table(table: FlatTable, chain: list[list[str]], columns: list[Column], seen: Seen, spec: Spec) -> DraftTable:
-    """Return a table.
+def draft_tables(spec: Spec, chain: list[list[str]], columns: list[Column], seen: Seen) -> dict[str, DraftTable]:
+    """Return the tables by name, each in time linear in its own columns: a feed may have thousands of both.
 
     Args:
-        table: what the spec says of it.
+        spec: its tables, and the keys of its references.
         chain: the paths of all arrays that explode in some table.
         columns: the columns of all records and references, and Fanfold's own.
         seen: the fields of all records.
-        spec: its tables, and the keys of its references.
     """
-    arrays, end = [(*path,) for path in chain], table.end
-    explode = [path for path in chain if end[: len(path)] == (*path,)]
-    ends = {one.end for one in spec.flat_tables.values()}
-    levels = [(), *map(tuple, explode)]
-    mine = {level for level in levels if held(end, ends, level)}
+    arrays = {(*path,) for path in chain}
     of_reference = {merge.into: level_of(way_of(merge.record_keys[0]), arrays) for merge in spec.merge}
+    by_path = {(*column.path,): at for at, column in enumerate(columns) if column.source == RECORD}
+    by_level, own = defaultdict[Way, list[int]](list), list[int]()
+    for at, column in enumerate(columns):
+        if column.source == FANFOLD:
+            own.append(at)
+        elif column.source == RECORD:
+            by_level[level_of((*column.path,), arrays)].append(at)
+        else:
+            by_level[of_reference[column.source]].append(at)
+    ends = {table.end for table in spec.flat_tables.values()}
 
-    def level(column: Column) -> Way:
-        if column.source == RECORD:
-            return level_of((*column.path,), arrays)
-        return end if column.source == FANFOLD else of_reference[column.source]
+    def drafted(table: FlatTable) -> DraftTable:
+        end = table.end
+        levels = [end[:length] for length in range(len(end) + 1) if not length or end[:length] in arrays]
+        mine = [level for level in levels if held(end, ends, level)]
+        keys = [by_path[way] for way in map(way_of, table.keys) if way in by_path]
+        known = mine if table.columns is None else levels
+        others = sorted({*own, *(at for level in known for at in by_level.get(level, ()))}.difference(keys))
+        # Records without a field have their rows, too.
+        flat = [columns[at] for at in keys + others] or (lineage() if seen.objects else [])
+        return DraftTable([[*level] for level in levels[1:]], [one not in mine for one in levels], flat, len(keys))
 
-    by_path = {(*column.path,): column for column in columns if column.source == RECORD}
-    keys = [by_path[way] for way in map(way_of, table.keys) if way in by_path]
-    known = mine if table.columns is None else {*levels}
-    others = [column for column in columns if level(column) in known and column not in keys]
-    # Records without a field have their rows, too.
-    flat = keys + others or (lineage() if seen.objects else [])
-    return DraftTable(explode, [one not in mine for one in levels], flat, len(keys))
+    return {name: drafted(table) for name, table in spec.flat_tables.items()}

@@ -6,6 +6,7 @@ does, in the tables below it.
 
 import itertools
 from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -57,9 +58,9 @@ def check_one_line(explode: Iterable[str]) -> None:
             raise ValueError(msg)
 
 
-def level_of(way: Way, arrays: Collection[Way]) -> Way:
+def level_of(way: Way, arrays: AbstractSet[Way]) -> Way:
     """Return the innermost of some arrays that a way leads into; the empty way of the record where it is none."""
-    return max((array for array in arrays if way[: len(array)] == array), key=len, default=())
+    return next((way[:length] for length in range(len(way), 0, -1) if way[:length] in arrays), ())
 
 
 def held(end: Way, ends: Collection[Way], level: Way) -> bool:

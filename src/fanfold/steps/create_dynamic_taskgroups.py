@@ -10,8 +10,8 @@ from fanfold.durable import AnyPath
 from fanfold.errors import DataError
 from fanfold.feed import access, claim, failures, lease, runs, unfinished
 from fanfold.layout import Place, Run, format_ts, parse_ts
-from fanfold.steps.drift import checked_drift
-from fanfold.steps.fix_schema import fix_schema, has_fields
+from fanfold.steps.drift import checked, drift_of
+from fanfold.steps.fix_schema import fix_schema
 from fanfold.steps.freeze_reference import freeze_reference
 from fanfold.steps.scan_files import decide, given, known_input, scan_files
 from fanfold.working_files import Files, Input, Inputs, StagedFile
@@ -73,9 +73,6 @@ def prepare(run: Run) -> None:
     }
     found = scan_files(run.feed, run.ts, places, [one.columns for one in references])
     fixed = fix_schema(spec, found, references)
-    drift = claimed.drift
-    if isinstance(drift, msgspec.UnsetType):
-        drift = checked_drift(run.feed, fixed) if has_fields(spec, found) else None
     for one in fixed.excluded:
         log.warning("records are bad (%s): %s", one.code, one.message)
     decisions = given(staged)
@@ -83,6 +80,9 @@ def prepare(run: Run) -> None:
     with runs.one_by_one(run.feed):
         left = {name: place for name, place in places.items() if name not in decisions}
         decisions |= decide(run.feed, run.ts, left, found.files)
+        drift = claimed.drift
+        if isinstance(drift, msgspec.UnsetType):
+            drift = checked(run.feed, drift_of(run.feed, fixed, found, decisions))
         inputs: dict[int, list[Input]] = {group.n: [] for group in run.groups}
         for file in staged:
             known = Input(file.name, file.size_bytes)

@@ -6,27 +6,43 @@ from collections.abc import Mapping
 from fanfold import manifest
 from fanfold.errors import DataError
 from fanfold.feed import runs
+from fanfold.feed.ledger import Decision
 from fanfold.layout import Feed
 from fanfold.manifest import Drift, Manifest, TableOfRun
+from fanfold.steps.scan_files import Found
 from fanfold.working_files import RunSchema, TableSchema
 
 log = logging.getLogger(__name__)
 
 
-def drift_of(feed: Feed, fixed: RunSchema) -> Drift | None:
+def drift_of(feed: Feed, fixed: RunSchema, found: Found, decisions: Mapping[str, Decision]) -> Drift | None:
     """Compare the columns of a run with those of the newest complete run that has published records.
 
+    Args:
+        feed: its runs, and what its spec says of drift.
+        fixed: the schema of the run.
+        found: what is in its files.
+        decisions: what was decided about them.
+
     Returns:
-        How they differ, which may be in nothing; None where there is no such run, or under `on_drift: ignore`.
+        How they differ, which may be in nothing; None where there is no such run, under `on_drift: ignore`, or where no
+        file but duplicates has a good record: such a run says nothing about what its records would have had.
     """
-    if feed.spec.input.on_drift == "ignore":
+    if feed.spec.input.on_drift == "ignore" or not _has_records(feed, found, decisions):
         return None
     for ts in reversed(runs.complete(feed)):
         before = manifest.read(feed.run(ts).commit_path, Manifest)
-        # A run of nothing but bad files or duplicates says nothing about what its records would have had.
         if before.summary.records_in > before.summary.records_quarantined:
             return _between(ts, _types(before.each_table), _types(fixed.each_table))
     return None
+
+
+def _has_records(feed: Feed, found: Found, decisions: Mapping[str, Decision]) -> bool:
+    duplicates = {name for name, decision in decisions.items() if decision.duplicate_of}
+    if feed.spec.input.schema_mode == "declared":
+        # Nothing was read yet.
+        return not decisions or duplicates < decisions.keys()
+    return any(read.records > read.bad for name, read in found.files.items() if name not in duplicates)
 
 
 def _types(tables: Mapping[str, TableOfRun] | Mapping[str, TableSchema]) -> dict[str, str]:
@@ -54,13 +70,12 @@ def refusal(feed: Feed, drift: Drift | None) -> str | None:
     )
 
 
-def checked_drift(feed: Feed, fixed: RunSchema) -> Drift | None:
-    """Return how the columns of a run differ from those of the last run, with a warning; None where they do not.
+def checked(feed: Feed, drift: Drift | None) -> Drift | None:
+    """Return a drift, with a warning; None where nothing differs.
 
     Raises:
-        DataError: they do, under `on_drift: fail`.
+        DataError: something does, under `on_drift: fail`.
     """
-    drift = drift_of(feed, fixed)
     if reason := refusal(feed, drift):
         raise DataError(reason)
     if not (drift and drift.changes):

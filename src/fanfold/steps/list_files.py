@@ -5,13 +5,14 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from fanfold import durable, manifest
 from fanfold.feed import landing, left
-from fanfold.feed.landing import LandedFile
-from fanfold.layout import Feed, Run
+from fanfold.feed.landing import LandedFile, Landing
+from fanfold.layout import Feed, Run, format_ts
 from fanfold.manifest import Manifest
 from fanfold.working_files import Files
 
@@ -24,6 +25,10 @@ LATER_SECONDS = 0.01
 ADDED_BYTES = len("..tmp")
 
 
+# What is wrong with a file that can never leave landing.
+NAME_TOO_LONG = "its name is too long for what is put behind it (archive.name); shorten it"
+
+
 class Taken(NamedTuple):
     """The files that a run takes, and the names of those that it leaves to the next one, both in the order of names."""
 
@@ -31,10 +36,29 @@ class Taken(NamedTuple):
     later: list[str]
 
 
-def list_files(feed: Feed) -> landing.Landing:
-    """List what lies in landing: the files that are ready, and why others are not."""
-    wanted = feed.spec.input
-    return landing.scan_landing(feed.landing_dir, wanted.patterns, wanted.settle_seconds, wanted.done_suffix)
+def list_files(feed: Feed, ts: str | None = None) -> Landing:
+    """List what lies in landing: the files that are ready, and why others are not.
+
+    Args:
+        feed: the feed.
+        ts: execution timestamp of the run that would take them; None: of one that begins now.
+    """
+    wanted, run = feed.spec.input, feed.run(ts or format_ts(datetime.now(UTC)))
+    found = landing.scan_landing(feed.landing_dir, wanted.patterns, wanted.settle_seconds, wanted.done_suffix)
+    last, added = run.groups[-1], max(ADDED_BYTES, len(os.fsencode(wanted.done_suffix or "")))
+
+    @functools.cache
+    def room(folder: str) -> int:
+        ends = (last.subdir_dir, feed.archive_dir, last.quarantine_dir)
+        return min(durable.longest_name(directory / folder) for directory in ends) - added
+
+    def has_place(file: LandedFile) -> bool:
+        folder, _, _ = file.name.rpartition("/")
+        return len(os.fsencode(run.archived_name(file.name).rpartition("/")[2])) <= room(folder)
+
+    ready = list(filter(has_place, found.ready))
+    too_long = sorted({file.name for file in found.ready}.difference(file.name for file in ready))
+    return found._replace(ready=ready, held=found.held | ({NAME_TOO_LONG: too_long} if too_long else {}))
 
 
 def list_ready(feed: Feed, ts: str, *, wait: bool = False) -> list[LandedFile]:
@@ -45,11 +69,11 @@ def list_ready(feed: Feed, ts: str, *, wait: bool = False) -> list[LandedFile]:
         ts: execution timestamp of the run.
         wait: whether to wait for the files that are still settling.
     """
-    found = list_files(feed)
+    found = list_files(feed, ts)
     soon = [seconds for seconds in found.settling.values() if seconds <= feed.spec.input.settle_seconds]
     if wait and soon:
         time.sleep(max(soon) + LATER_SECONDS)
-        found = list_files(feed)
+        found = list_files(feed, ts)
     landing.warn(found.held)
     taken = take(feed.run(ts), found.ready)
     if stay := left.told(found, taken.later):
@@ -60,33 +84,19 @@ def list_ready(feed: Feed, ts: str, *, wait: bool = False) -> list[LandedFile]:
 def take(run: Run, ready: Iterable[LandedFile]) -> Taken:
     """Say which of the files that are ready a run takes, in the order of their names: up to its limits, at least one.
 
-    A warning says which have no place of their own wherever they may end: they stay in landing.
+    Of those that have one name in the archive it takes the first; a warning says which waits for the next run.
     """
-    files, limits = list(_with_places(run, ready)), run.feed.spec.input
+    first: dict[str, LandedFile] = {}
+    twice = []
+    for file in ready:
+        if (of := first.setdefault(run.archived_name(file.name), file)) != file:
+            log.warning("%r waits for the next run: in the archive it is named like %r", file.name, of.name)
+            twice.append(file.name)
+    files, limits = [*first.values()], run.feed.spec.input
     most_files, most_bytes = limits.max_files or len(files), limits.max_bytes
     sums = itertools.accumulate(file.size_bytes for file in files[:most_files])
     taken = max(1, sum(1 for size in sums if most_bytes is None or size <= most_bytes))
-    return Taken(files[:taken], [file.name for file in files[taken:]])
-
-
-def _with_places(run: Run, ready: Iterable[LandedFile]) -> Iterator[LandedFile]:
-    """Yield the files that have a place of their own wherever they may end; a warning says why others have none."""
-    taken: dict[str, str] = {}
-    last, added = run.groups[-1], max(ADDED_BYTES, len(os.fsencode(run.feed.spec.input.done_suffix or "")))
-
-    @functools.cache
-    def room(folder: str) -> int:
-        ends = (last.subdir_dir, run.feed.archive_dir, last.quarantine_dir)
-        return min(durable.longest_name(directory / folder) for directory in ends) - added
-
-    for file in ready:
-        place = run.archived_name(file.name)
-        if len(os.fsencode(place.rpartition("/")[2])) > room(file.name.rpartition("/")[0]):
-            log.warning("%r stays in landing: its name is too long for what is put behind it; shorten it", file.name)
-        elif taken.setdefault(place, file.name) != file.name:
-            log.warning("%r waits for the next run: in the archive it is named like %r", file.name, taken[place])
-        else:
-            yield file
+    return Taken(files[:taken], sorted([file.name for file in files[taken:]] + twice))
 
 
 def list_run(feed: Feed, ts: str) -> list[LandedFile]:
@@ -97,7 +107,7 @@ def list_run(feed: Feed, ts: str) -> list[LandedFile]:
 
 def is_ready(feed: Feed, ts: str) -> bool:
     """Say whether a run has files, or a file is ready for it."""
-    return bool(list_files(feed).ready if (given := _given(feed, ts)) is None else given)
+    return bool(list_files(feed, ts).ready if (given := _given(feed, ts)) is None else given)
 
 
 def _given(feed: Feed, ts: str) -> list[LandedFile] | None:

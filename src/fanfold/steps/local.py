@@ -58,8 +58,7 @@ def run_next(feed: Feed, on_run: Callable[[str, bool], OnStep]) -> tuple[LocalRu
         FanfoldError, ExceptionGroup, BusyError: as `run`; the errors of all runs that were tried together.
     """
     failed: list[Exception] = []
-    waiting: list[str | None] = [ts for ts in runs.unfinished(feed) if not failures.is_stuck(feed, ts)]
-    for resumed in [*waiting, None]:
+    for resumed in [*failures.to_resume(feed), None]:
         ts = resumed or format_ts(datetime.now(UTC))
         try:
             return run(feed, ts, on_run(ts, resumed is not None)), failed
