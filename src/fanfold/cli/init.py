@@ -18,7 +18,7 @@ def init(samples: tuple[Path, ...], references: tuple[Path, ...], name: str | No
     the samples where that can be: then `fanfold plan` and `fanfold run` can be tried at once. Existing files are never
     overwritten: exit code 2.
     """
-    from fanfold.init.make import make
+    from fanfold.init.write import make
 
     made = make(samples, references, name, to_dir)
     for line in made.findings:

@@ -1,6 +1,5 @@
 """Where a feed of samples lives: its data_dir, its landing, and the patterns that take the samples and nothing else."""
 
-import itertools
 import os
 import re
 from pathlib import Path, PurePosixPath
@@ -47,32 +46,19 @@ def home_of(name: str, samples: Samples, references: list[Path], to_dir: Path) -
     root = Path(os.path.commonpath([samples.folder.parent, *(path.parent for path in references)]))
     if len(samples.folder.relative_to(root).parts) > 2:  # noqa: PLR2004 - what lies far above is not of this feed
         root = samples.folder.parent
+    path, reason = str(PurePosixPath(samples.folder.relative_to(root))), ""
     try:
-        path = str(PurePosixPath(samples.folder.relative_to(root)))
         patterns = _patterns(samples, references)
-        _check(Spec.model_validate({"version": 1, "name": name, "input": {"path": path}}), root, to_dir)
+        spec = Spec.model_validate({"version": 1, "name": name, "data_dir": str(root), "input": {"path": path}})
+        feed = Feed(root, spec)
+        check_allowed(root, allowed_roots(to_dir / "spec.yaml", spec), "data_dir")
+        access.check_writable([root, *feed.folders])
+        runs.check_identity(feed)
     except (FanfoldError, ValueError) as error:
+        root, path, patterns = to_dir / "data" / name, "landing", []
         reason = " ".join(str(error).splitlines()[:3])
-        return Home(f"data/{name}", "landing", [], _inside(references, to_dir / "data" / name), reason)
-    return Home(os.path.relpath(root, to_dir), path, patterns, _inside(references, root), "")
-
-
-def _inside(references: list[Path], root: Path) -> dict[Path, str]:
-    return {path: str(path.relative_to(root)) for path in references if path.is_relative_to(root)}
-
-
-def _check(spec: Spec, root: Path, to_dir: Path) -> None:
-    """Check that a feed may live in a directory.
-
-    Raises:
-        FanfoldError: it may not.
-    """
-    feed = Feed(root, spec)
-    check_allowed(
-        root, allowed_roots(to_dir / "spec.yaml", spec.model_copy(update={"data_dir": str(root)})), "data_dir"
-    )
-    access.check_writable([root, *feed.folders])
-    runs.check_identity(feed)
+    inside = {one: str(one.relative_to(root)) for one in references if one.is_relative_to(root)}
+    return Home(os.path.relpath(root, to_dir), path, patterns, inside, reason)
 
 
 def _patterns(samples: Samples, references: list[Path]) -> list[str]:
@@ -82,30 +68,25 @@ def _patterns(samples: Samples, references: list[Path]) -> list[str]:
         ValueError: there are none.
     """
     names = {Path(name).name for name in samples.names}
-    beside = {one.name for one in samples.folder.iterdir() if one.is_file()} - names
-    avoided = {path.name for path in references if path.parent.is_relative_to(samples.folder)}
-    usual = Input().patterns
-    if _take_all(usual, names) and not _take_any(usual, beside | avoided):
+    tables = {path.name for path in references if path.parent.is_relative_to(samples.folder)}
+    beside = {one.name for one in samples.folder.iterdir() if one.is_file()} - names | tables
+    if _tell(Input().patterns, names, beside):
         return []
     suffixes = sorted({"".join(re.findall(r"\.[A-Za-z]\w*", name)) for name in names})
     # Names in sorted order have in common what the first and the last one have.
-    start = re.split(r"[\d.]", _common(min(names), max(names)), maxsplit=1)[0]
+    low, high = min(names), max(names)
+    common = max((low[:end] for end in range(len(low)) if high.startswith(low[:end])), key=len)
+    start = re.split(r"[\d.]", common, maxsplit=1)[0]
     # What lies beside samples that are named may be of another kind.
-    begin = start if _take_any([f"*{suffix}" for suffix in suffixes], beside | avoided) else ""
-    patterns = [f"{begin}*{suffix}" for suffix in suffixes]
-    if _take_all(patterns, names) and not _take_any(patterns, avoided):
-        return patterns
+    for begin, others in (("", beside), (start, tables)):
+        patterns = [f"{begin}*{suffix}" for suffix in suffixes]
+        if _tell(patterns, names, others):
+            return patterns
     msg = "no pattern tells the samples from the references in their folder"
     raise ValueError(msg)
 
 
-def _common(first: str, last: str) -> str:
-    return "".join(a for a, _ in itertools.takewhile(lambda two: two[0] == two[1], zip(first, last, strict=False)))
-
-
-def _take_any(patterns: list[str], names: set[str]) -> bool:
-    return any(map(taken_by(patterns).match, names))
-
-
-def _take_all(patterns: list[str], names: set[str]) -> bool:
-    return all(_take_any(patterns, {name}) for name in names)
+def _tell(patterns: list[str], names: set[str], others: set[str]) -> bool:
+    """Say whether patterns take all of some names, and none of others."""
+    takes = taken_by(patterns).match
+    return all(map(takes, names)) and not any(map(takes, others))
