@@ -6,11 +6,15 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fanfold.feed.quarantine import Item
     from fanfold.layout import Feed
 
 from fanfold.cli.options import JSON, print_json, with_feed
 from fanfold.errors import count
 
+ITEMS = click.argument("items", metavar="[ITEM]...", nargs=-1)
 CODES = click.option("--code", "codes", multiple=True, help="Only what is bad for this reason; may be repeated.")
 
 
@@ -76,9 +80,16 @@ def export_quarantine(feed: "Feed", codes: tuple[str, ...]) -> None:
         print_json(correction)
 
 
+def _chosen(feed: "Feed", items: tuple[str, ...], codes: tuple[str, ...]) -> "Iterable[Item]":
+    """Return the items that are named; where none is, those that are open, of some codes or of all."""
+    from fanfold.feed import quarantine as kept
+
+    return [kept.find(feed, name) for name in items] if items else kept.opened(feed, codes)
+
+
 @quarantine.command("replay")
 @with_feed
-@click.argument("items", metavar="[ITEM]...", nargs=-1)
+@ITEMS
 @click.option(
     "--with",
     "corrected",
@@ -94,7 +105,6 @@ def replay_quarantine(feed: "Feed", items: tuple[str, ...], corrected: Path | No
     changes nothing.
     """
     from fanfold.feed import corrections, replay
-    from fanfold.feed import quarantine as kept
 
     if (corrected and len(items) > 1) or (codes and (items or corrected)):
         msg = "expected ITEMs, or --code, or --with a file that export has printed; or one ITEM --with its text"
@@ -103,15 +113,14 @@ def replay_quarantine(feed: "Feed", items: tuple[str, ...], corrected: Path | No
         landed = corrections.replay_file(feed, corrected)
     else:
         content = corrected.read_bytes() if corrected else None
-        found = [kept.find(feed, name) for name in items] if items else kept.opened(feed, codes)
-        landed = replay.replay_all(feed, [(item, content, repr(item.item)) for item in found])
+        landed = replay.replay_all(feed, [(item, content, repr(item.item)) for item in _chosen(feed, items, codes)])
     for decision in landed:
         click.echo(f"{decision.item}: landed as {decision.landed_as}")
 
 
 @quarantine.command("discard")
 @with_feed
-@click.argument("items", metavar="[ITEM]...", nargs=-1)
+@ITEMS
 @CODES
 @click.option("--reason", help="Why; it is kept.")
 def discard_quarantine(feed: "Feed", items: tuple[str, ...], codes: tuple[str, ...], reason: str | None) -> None:
@@ -121,6 +130,6 @@ def discard_quarantine(feed: "Feed", items: tuple[str, ...], codes: tuple[str, .
     if bool(items) == bool(codes):
         msg = "expected either ITEMs or --code"
         raise click.UsageError(msg)
-    for item in [kept.find(feed, name) for name in items] if items else kept.opened(feed, codes):
+    for item in _chosen(feed, items, codes):
         kept.discard(feed, item, reason)
         click.echo(f"{item.item}: discarded")

@@ -1,12 +1,10 @@
 """`fanfold run`: all steps here and now."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from fanfold.cli.options import DATA_DIR, JSON, SPEC, print_json
-from fanfold.errors import DataError
 
 
 @click.command()
@@ -34,9 +32,9 @@ def run(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str | N
     """
     import msgspec
 
+    from fanfold import api
     from fanfold.cli import display
     from fanfold.feed import left
-    from fanfold.steps import local
     from fanfold.steps.check_for_files import nothing_ready
     from fanfold.steps.list_files import list_files
     from fanfold.steps.start import start
@@ -44,30 +42,20 @@ def run(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str | N
     if from_archive is not None:
         ts = _stage_again(spec, data_dir, ts, from_archive)
     feed = start(spec, data_dir)
-    failed: list[Exception] = []
     with display.Board(feed.spec.subdirs) as board:
-        if ts is None:
-            done, failed = local.run_next(feed, board.begin)
-        else:
-            done = local.run(feed, ts, board)
+        done, failed = api.completed(feed, ts, board.begin)
     found = list_files(feed)
-    if done.summary.files_in or not failed:
-        if as_json:
-            more: dict[str, Any] = {
-                "files_ignored": len(found.ignored),
-                "files_waiting": len(found.ready) + found.waiting,
-            }
-            more |= {"drift": done.drift} if done.drift else {}
-            print_json({**msgspec.to_builtins(done.summary), **more, "seconds": round(done.seconds, 3)})
-        else:
-            display.print_summary(done.summary, done.subdir_seconds, feed.data_dir, feed.spec.output.csv)
-    stay = left.told(found, [file.name for file in found.ready])
-    if not done.summary.files_in:
+    summary = done.summary
+    if as_json and (summary.files_in or not failed):
+        stay = {"files_ignored": len(found.ignored), "files_waiting": len(found.ready) + found.waiting}
+        drift = {"drift": done.drift} if done.drift else {}
+        print_json({**msgspec.to_builtins(summary), **stay, **drift, "seconds": round(done.seconds, 3)})
+    elif summary.files_in or not failed:
+        display.print_summary(summary, done.subdir_seconds, feed.data_dir, feed.spec.output.csv)
+    if not summary.files_in:
         click.echo(nothing_ready(feed, found), err=True)
-    elif stay:
-        click.echo(f"in landing {stay}", err=True)
-    if done.failed:
-        failed.append(DataError(done.failed))
+    elif told := left.told(found, [file.name for file in found.ready]):
+        click.echo(f"in landing {told}", err=True)
     if failed:
         msg = "runs failed"
         raise ExceptionGroup(msg, failed)

@@ -1,11 +1,37 @@
-"""`fanfold lint` and `fanfold schema`: the spec alone."""
+"""`fanfold init`, `lint` and `schema`: the spec alone."""
 
 import json
+import os
 from pathlib import Path
 
 import click
 
 from fanfold.errors import FanfoldError
+
+
+@click.command()
+@click.argument("samples", metavar="SAMPLE...", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--reference", "references", type=click.Path(path_type=Path), multiple=True, help="A table to join.")
+@click.option("--name", help="Name of the feed (default: that of the samples' folder).")
+@click.option("--dir", "to_dir", type=click.Path(path_type=Path), default=".", help="Where to write (default: here).")
+def init(samples: tuple[Path, ...], references: tuple[Path, ...], name: str | None, to_dir: Path) -> None:
+    """Look at sample files, or folders of them, and write a commented spec NAME.yaml and a DAG file NAME_dag.py.
+
+    The samples stay as they are. Of many or large files a part is read, which takes seconds. Landing is the folder of
+    the samples where that can be: then `fanfold plan` and `fanfold run` can be tried at once. Existing files are never
+    overwritten: exit code 2.
+    """
+    from fanfold.init.write import make
+
+    made = make(samples, references, name, to_dir)
+    shown = [os.path.relpath(path) for path in made.paths]
+    told = [
+        *made.findings,
+        f"wrote {', '.join(shown)}",
+        f"next: fanfold plan {shown[0]}",
+        f"      fanfold run {shown[0]}",
+    ]
+    click.echo("\n".join(told))
 
 
 @click.command()
@@ -18,10 +44,9 @@ def lint(specs: tuple[Path, ...]) -> None:
     for path in specs:
         try:
             load_spec(path)
+            click.echo(f"{path}: ok")
         except FanfoldError as error:
             errors.append(error)
-        else:
-            click.echo(f"{path}: ok")
     if errors:
         msg = "specs"
         raise ExceptionGroup(msg, errors)

@@ -1,7 +1,7 @@
 """`fanfold verify`: recount a complete run, make it again, account for every value."""
 
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,14 +13,6 @@ if TYPE_CHECKING:
 from fanfold.cli.options import JSON, print_json, with_feed
 from fanfold.errors import count
 from fanfold.proof import rows_in_words
-
-
-class Checks(NamedTuple):
-    """What is checked beside the counts; `sample` is the percentage of the records that the audit compares."""
-
-    deep: bool
-    audited: bool
-    sample: float | None
 
 
 @click.command()
@@ -35,7 +27,7 @@ class Checks(NamedTuple):
     help="With --audit: compare this percentage of the records; all are counted.",
 )
 @JSON
-def verify(feed: "Feed", ts: str | None, *, as_json: bool, **checks: Any) -> None:
+def verify(feed: "Feed", ts: str | None, *, deep: bool, as_json: bool, **checks: Any) -> None:
     """Recount a complete run (default: the newest) from archive and output.
 
     --deep needs room for the run in the directory for temporary files (TMPDIR). --audit reads Parquet with pyarrow
@@ -46,12 +38,12 @@ def verify(feed: "Feed", ts: str | None, *, as_json: bool, **checks: Any) -> Non
     from fanfold import api
     from fanfold.feed import runs
 
-    wanted = Checks(**checks)
-    if wanted.sample is not None and not wanted.audited:
+    sample, audited = checks["sample"], checks["audited"]
+    if sample is not None and not audited:
         msg = "--sample goes with --audit"
         raise click.UsageError(msg)
-    percent = (wanted.sample or 100) if wanted.audited else 0
-    found, report = api.verified(*runs.open_complete(feed, ts), deep=wanted.deep, audit_percent=percent)
+    percent = (sample or 100) if audited else 0
+    found, report = api.verified(*runs.open_complete(feed, ts), deep=deep, audit_percent=percent)
     if as_json:
         print_json({**msgspec.to_builtins(found), **({"audit": report} if report else {})})
     else:
