@@ -3,12 +3,10 @@
 import click
 
 from fanfold.cli.airflow import airflow
-from fanfold.cli.plan import plan
 from fanfold.cli.quarantine import quarantine
-from fanfold.cli.run import run
+from fanfold.cli.run import plan, run, verify
 from fanfold.cli.runs import purge, release, restore, status
 from fanfold.cli.spec import init, lint, schema
-from fanfold.cli.verify import verify
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -17,7 +17,8 @@ from fanfold.cli.options import JSON, TS, print_json, with_feed
 from fanfold.errors import FanfoldError, count, nearest
 
 HOURS = {"h": 1, "d": 24, "w": 168}
-PURGED = "archive,output,quarantine,references"
+PURGED, WHAT = "archive,output,quarantine,references", "What to remove, separated by commas."
+AGE = "90d, 12h, 8w, or a date: 2026-01-31."
 
 
 @click.command()
@@ -114,17 +115,8 @@ def _kinds(_context: click.Context, _option: click.Parameter, text: str) -> "lis
 
 @click.command()
 @with_feed
-@click.option(
-    "--older-than",
-    "before",
-    metavar="AGE",
-    required=True,
-    callback=_moment,
-    help="90d, 12h, 8w, or a date: 2026-01-31.",
-)
-@click.option(
-    "--what", metavar="KINDS", default=PURGED, show_default=True, callback=_kinds, help="What to remove, with commas."
-)
+@click.option("--older-than", "before", metavar="AGE", required=True, callback=_moment, help=AGE)
+@click.option("--what", metavar="KINDS", default=PURGED, show_default=True, callback=_kinds, help=WHAT)
 @click.option("--yes", is_flag=True, help="Remove it. Without this, it is only shown.")
 @JSON
 def purge(feed: "Feed", before: datetime, what: "list[Kind]", *, yes: bool, as_json: bool) -> None:
