@@ -26,9 +26,10 @@ SAMPLE = "With --audit: compare this percentage of the records; all are counted.
 @click.option("--write-fields", is_flag=True, help="Add all fields that the spec does not declare yet to input.fields.")
 @JSON
 def plan(spec: Path, data_dir: Path | None, *, write_fields: bool, as_json: bool) -> None:
-    """Say what a run would do: which files go where, the schema and its drift, the references. Nothing is moved.
+    """Say what a run would do. Nothing is moved.
 
-    Exit code 1 says that the run would fail, as `fanfold run` does, and why.
+    It shows which files go where, the columns and their drift, and the references. If the run would fail, it says why,
+    and ends with exit code 1, as `fanfold run` would.
     """
     from fanfold.spec import writing
     from fanfold.steps import plan as planning
@@ -155,10 +156,10 @@ def _stage_again(spec: Path, data_dir: Path | None, ts: str | None, from_archive
 @click.option("--sample", metavar="PERCENT", type=click.FloatRange(0, 100, min_open=True), help=SAMPLE)
 @JSON
 def verify(feed: "Feed", ts: str | None, *, deep: bool, as_json: bool, **checks: Any) -> None:
-    """Recount a complete run (default: the newest) from archive and output.
+    """Recount a complete run from archive and output.
 
-    --deep needs room for the run in the directory for temporary files (TMPDIR). --audit reads Parquet with pyarrow
-    (pip install 'fanfold[audit]').
+    Without TS, it is the newest complete run. --deep needs room for the run in the directory for temporary files
+    (TMPDIR). --audit reads Parquet with pyarrow (pip install 'fanfold[audit]').
     """
     import msgspec
 

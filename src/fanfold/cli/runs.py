@@ -25,10 +25,10 @@ AGE = "90d, 12h, 8w, or a date: 2026-01-31."
 @with_feed
 @JSON
 def status(feed: "Feed", *, as_json: bool) -> None:
-    """List the runs, the unfinished ones first: how far each group is, and why a run has failed; and what has landed.
+    """List the runs, how far each is, and why one failed.
 
-    A complete run is shown as failed if too many of its files were bad, or nothing could be read
-    (quarantine.max_bad_files_percent).
+    Unfinished runs come first, with the state of each group. Below is what has landed. A complete run is shown as
+    failed if too many of its files were bad, or nothing could be read (quarantine.max_bad_files_percent).
     """
     from fanfold.cli import display
     from fanfold.feed import left
@@ -79,10 +79,10 @@ def release(feed: "Feed", ts: str) -> None:
 @TS
 @click.option("--to", "target", type=click.Path(path_type=Path), help="Where to put them (default: landing).")
 def restore(feed: "Feed", ts: str, target: Path | None) -> None:
-    """Put the originals of a complete run back under their old names, as copies; the archive stays as it is.
+    """Copy the originals of a complete run back.
 
-    In landing the next run takes them for what they are: duplicates (input.duplicates). To make a run again, use
-    fanfold run --from-archive.
+    The copies have the old names; the archive stays as it is. In landing the next run takes them for what they are:
+    duplicates (input.duplicates). To make a run again, use fanfold run --from-archive.
     """
     from fanfold.feed import runs
     from fanfold.steps import restore as restoring
@@ -120,11 +120,12 @@ def _kinds(_context: click.Context, _option: click.Parameter, text: str) -> "lis
 @click.option("--yes", is_flag=True, help="Remove it. Without this, it is only shown.")
 @JSON
 def purge(feed: "Feed", before: datetime, what: "list[Kind]", *, yes: bool, as_json: bool) -> None:
-    """Remove what old runs have left: originals, output, quarantine, kept references. Shows it first.
+    """Show what old runs have left; remove it with --yes.
 
-    A run is as old as its timestamp. Unfinished runs stay, and those with open items in quarantine. So does the output
-    of a run if a later one has duplicates of its files, and a reference that a later run has joined. The manifests
-    stay: a file that is delivered again is still a duplicate. There is no way back.
+    That is originals, output, quarantine, and the references that were kept (--what). A run is as old as its timestamp.
+    Unfinished runs stay, and those with open items in quarantine. So does the output of a run if a later one has
+    duplicates of its files, and a reference that a later run has joined. The manifests stay: a file that is delivered
+    again is still a duplicate. There is no way back.
     """
     from fanfold.cli import display
     from fanfold.steps import purge as retention

@@ -15,10 +15,11 @@ from fanfold.errors import FanfoldError
 @click.option("--name", help="Name of the feed (default: that of the samples' folder).")
 @click.option("--dir", "to_dir", type=click.Path(path_type=Path), default=".", help="Where to write (default: here).")
 def init(samples: tuple[Path, ...], references: tuple[Path, ...], name: str | None, to_dir: Path) -> None:
-    """Look at sample files, or folders of them, and write a commented spec NAME.yaml and a DAG file NAME_dag.py.
+    """Write a first spec and a DAG file from sample files.
 
-    The samples stay as they are. Of many or large files a part is read, which takes seconds. Landing is the folder of
-    the samples where that can be: then `fanfold plan` and `fanfold run` can be tried at once. Existing files are never
+    SAMPLE is a file, or a folder of files. NAME.yaml is the spec, with comments; NAME_dag.py is the DAG file. The
+    samples stay as they are. Of many or large files a part is read, which takes seconds. Where it can be, landing is
+    the folder of the samples, so that you can try `fanfold plan` and `fanfold run` at once. A file that exists is never
     overwritten: exit code 2.
     """
     from fanfold.init.write import make
@@ -37,7 +38,10 @@ def init(samples: tuple[Path, ...], references: tuple[Path, ...], name: str | No
 @click.command()
 @click.argument("specs", metavar="SPEC...", type=click.Path(path_type=Path), nargs=-1, required=True)
 def lint(specs: tuple[Path, ...]) -> None:
-    """Check specs; nothing else is read (plan checks the folders and files that they name)."""
+    """Check specs, without the folders and files that they name.
+
+    All errors of a spec are told at once. `fanfold plan` checks folders and files, too.
+    """
     from fanfold.spec.model import load_spec
 
     errors = []
