@@ -129,6 +129,7 @@ def test_threads_find_what_one_finds(tmp_path: Path, monkeypatch: pytest.MonkeyP
     files = files_of(random.Random(seed), 40)
     alone = scanned(tmp_path, files)
     monkeypatch.setattr(scanning, "PARALLEL_BYTES", 1)
+    monkeypatch.setattr(scanning, "LARGE_FILE_BYTES", 0)
     together = scanned(tmp_path, files)
     assert together == alone
     assert list(together.seen.paths()) == list(alone.seen.paths())
@@ -172,6 +173,7 @@ def test_records_that_bring_too_many_fields_are_bad(
 ) -> None:
     """Over all files of a run the first 10,000 fields are kept; records with others are bad, files are not."""
     monkeypatch.setattr(scanning, "PARALLEL_BYTES", parallel_bytes)
+    monkeypatch.setattr(scanning, "LARGE_FILE_BYTES", 0)
     files: dict[str, str | bytes] = {
         f"{n}.json": "\n".join(json.dumps({"id": n, f"k{n * 3000 + i}": 1}) for i in range(3000)) for n in range(4)
     }

@@ -1,5 +1,6 @@
 """Pure: what the name of a file says about its content. Letter case does not count."""
 
+import functools
 import os.path
 from typing import Literal
 
@@ -21,6 +22,8 @@ PATTERNS = [f"*{e}{packed}" for e in FORMATS for packed in ("", *COMPRESSIONS) i
 PATTERNS += [f"*{e}" for e in ARCHIVES]
 
 
+# One name is asked for several times in a row, and there may be many.
+@functools.lru_cache
 def compression(name: str) -> str:
     """Return the suffix of the compression that a file has: `.gz`, `.zst`, or nothing."""
     return next((suffix for suffix in COMPRESSIONS if name[-len(suffix) :].lower() == suffix), "")
@@ -31,6 +34,7 @@ def is_archive(name: str) -> bool:
     return name.lower().endswith(ARCHIVES)
 
 
+@functools.lru_cache
 def input_format(name: str) -> Literal["json", "csv", "parquet"]:
     """Return what a file is read as: `.csv`, `.parquet`, anything else is JSON."""
     plain = name[: len(name) - len(compression(name))].lower()

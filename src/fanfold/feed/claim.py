@@ -39,7 +39,8 @@ def claim(run: Run, files: Iterable[tuple[str, int]]) -> set[str]:
     # The marker first: a file without one is not ready.
     suffixes = [marker, ""] if marker else [""]
     places = [*files]
-    durable.make_all_dirs({Path(run.group(n).staged_path(name)).parent for name, n in places})
+    folders = {os.path.dirname(run.group(n).staged_path(name)) for name, n in places}  # noqa: PTH120 - there may be many
+    durable.make_all_dirs({Path(folder) for folder in folders})
     for name, n in places:
         landed, staged = f"{run.feed.landing_dir}/{name}", run.group(n).staged_path(name)
         folders = {landed.rpartition("/")[0], staged.rpartition("/")[0]}

@@ -6,6 +6,7 @@ record. The core knows no file, no spec and no policy. A handle serves one threa
 
 import ctypes
 import enum
+import operator
 import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -99,6 +100,9 @@ class Counts(NamedTuple):
     bytes: int
     nodes: int
     unmatched: int
+
+
+_NUMBERS = operator.attrgetter(*Counts._fields)
 
 
 class Reader:
@@ -203,7 +207,7 @@ class Reader:
     def counts(self) -> Counts:
         """What there was in the file that was read last."""
         found = core().fanfold_reader_counts(self.handle)
-        return Counts(*(getattr(found, name) for name in Counts._fields))
+        return Counts(*_NUMBERS(found))
 
     def unmatched(self, join: int) -> int:
         """Return how many records, of all files, have no match in a table."""

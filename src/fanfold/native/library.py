@@ -217,9 +217,10 @@ def unpacked(written: bytes, numbers: int, texts: int) -> Iterator[tuple[tuple[i
 def run(kind: str, handle: int, windows: Iterable[bytes], *taken: Bytes) -> Iterator[None]:
     """Feed windows to a reader or to rows, and yield each time that there may be something to take."""
     feed, go_on = (getattr(core(), f"fanfold_{kind}_{call}") for call in ("feed", "next"))
+    found = [*map(ctypes.byref, taken)]
     for window, is_last in chain(((window, False) for window in windows), [(b"", True)]):
         checked(feed(handle, window, len(window), is_last))
         answer = FULL
         while answer == FULL:
-            answer = checked(go_on(handle, *map(ctypes.byref, taken)))
+            answer = checked(go_on(handle, *found))
             yield

@@ -20,6 +20,10 @@ from fanfold.working_files import Excluded, Form
 
 # With less than this, to start threads takes longer than they save.
 PARALLEL_BYTES, FILE_BYTES = 4 * 1024 * 1024, 8 * 1024
+# In smaller files, threads wait for each other more than they work: Python runs one of them at a time.
+LARGE_FILE_BYTES = 32 * 1024
+# A byte of a file that is compressed is about this much work.
+PACKED_RATIO = 8
 PARTS_OF_A_THREAD = 4
 
 
@@ -53,10 +57,10 @@ def scan(data_dir: Path, places: Mapping[str, Place], spec: Spec, known: Known =
         spec: gives the largest record, and where records are.
         known: what is known of records before.
     """
-    work = sum(place.size_bytes + FILE_BYTES for place in places.values())
-    parts = _parts(places, work)
+    size = sum(place.size_bytes * (1 if _form(name) else PACKED_RATIO) for name, place in places.items())
+    parts = _parts(places, size + FILE_BYTES * len(places))
     scanner = _Scanner(data_dir, places, spec, known)
-    if work < PARALLEL_BYTES or len(parts) == 1:
+    if size < max(PARALLEL_BYTES, LARGE_FILE_BYTES * len(places)) or len(parts) == 1:
         found = [scanner.read(part) for part in parts]
     else:
         with ThreadPoolExecutor(os.cpu_count()) as threads:
@@ -91,8 +95,7 @@ def _parts(places: Mapping[str, Place], work: int) -> list[list[str]]:
     parts: list[list[str]] = []
     last, size = "", 0
     for name in sorted(places):
-        is_alone = is_archive(name) or compression(name) or input_format(name) == "parquet"
-        form = "" if is_alone else input_format(name)
+        form = _form(name)
         work = places[name].size_bytes + FILE_BYTES
         size += work
         if not form or form != last or size > most:
@@ -101,6 +104,12 @@ def _parts(places: Mapping[str, Place], work: int) -> list[list[str]]:
         parts[-1].append(name)
         last = form
     return parts
+
+
+def _form(name: str) -> str:
+    """Return the format of a file that one reader may read with others; nothing where it is read alone."""
+    is_alone = is_archive(name) or compression(name) or input_format(name) == "parquet"
+    return "" if is_alone else input_format(name)
 
 
 class _Scanner:

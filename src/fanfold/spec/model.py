@@ -2,11 +2,12 @@
 
 import functools
 import os
-from collections.abc import Callable
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, Self
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from fanfold.errors import SpecError
 from fanfold.formats import PATTERNS
@@ -16,7 +17,7 @@ from fanfold.spec.merge import Merge
 from fanfold.spec.messages import faults
 from fanfold.spec.paths import way_of
 from fanfold.spec.section import Section
-from fanfold.spec.tables import Columns, FlatTable, Tables, check_one_line, level_of
+from fanfold.spec.tables import Columns, FlatTable, Tables, level_of, side_by_side
 from fanfold.spec.texts import CsvInput, CsvOutput, Encoding
 from fanfold.spec.values import (
     ArchiveName,
@@ -25,11 +26,11 @@ from fanfold.spec.values import (
     FeedName,
     FieldPath,
     FieldType,
+    Form,
     InsidePath,
     Percent,
     Pointer,
     Seconds,
-    expected,
 )
 
 RESERVED_FOLDERS = (".fanfold", "staging")
@@ -67,9 +68,7 @@ class Input(Section):
     settle_seconds: Seconds = 2.0
     """A file is ready when it is unchanged for this long, by the later of mtime and ctime; by ctime where its mtime is
     still to come. With 0 it is ready at once."""
-    done_suffix: Annotated[str, Field(pattern=r"^[^/]+$"), expected("the end of a file name, without '/'")] | None = (
-        None
-    )
+    done_suffix: Annotated[str, Form(pattern=r"^[^/]+$", words="the end of a file name, without '/'")] | None = None
     """A file waits for a marker of its name and this suffix: with .done, a.json waits for a.json.done. Both are
     archived, only the file is counted."""
     on_drift: Literal["warn", "fail", "ignore"] = "warn"
@@ -128,10 +127,9 @@ class Denormalize(Section):
     columns: Columns | None = None
     """Output columns, in order; null: all. A name, or {name: SQL expression over the flat row}."""
 
-    @model_validator(mode="after")
-    def _explode_is_one_line(self) -> Self:
-        check_one_line(self.explode)
-        return self
+    def disagreements(self) -> Iterator[str]:
+        """Yield what is wrong with arrays that do not lie inside of each other."""
+        return side_by_side(self.explode)
 
 
 class Output(Section):
@@ -225,18 +223,6 @@ class Spec(Section):
     verify: Verify = Verify()
     notify: Notify = Notify()
 
-    @model_validator(mode="after")
-    def _folders_are_apart(self) -> Self:
-        taken = [(PurePosixPath(folder), f"Fanfold's own folder {folder!r}") for folder in RESERVED_FOLDERS]
-        for key in ("input", "output", "archive", "quarantine"):
-            folder = PurePosixPath(getattr(self, key).path)
-            for other, owner in taken:
-                if folder.is_relative_to(other) or other.is_relative_to(folder):
-                    msg = f"{key}.path {str(folder)!r} overlaps {owner}, expected folders apart from each other"
-                    raise ValueError(msg)
-            taken.append((folder, f"{key}.path {str(folder)!r}"))
-        return self
-
     @property
     def flat_tables(self) -> dict[str, FlatTable]:
         """The tables by name; the one of a feed without `tables` has none."""
@@ -248,30 +234,27 @@ class Spec(Section):
         """The paths of all arrays that some table explodes."""
         return [*dict.fromkeys(path for table in self.flat_tables.values() for path in table.explode)]
 
-    @model_validator(mode="after")
-    def _explodes_once(self) -> Self:
+    def disagreements(self) -> Iterator[str]:
+        """Yield folders that overlap, tables in two places, keys of several levels, references under one name."""
+        taken = {folder: f"Fanfold's own folder {folder!r}" for folder in RESERVED_FOLDERS}
+        for key in ("input", "output", "archive", "quarantine"):
+            folder = getattr(self, key).path
+            for other, owner in taken.items():
+                if f"{folder}/".startswith(f"{other}/") or f"{other}/".startswith(f"{folder}/"):
+                    yield f"{key}.path {folder!r} overlaps {owner}, expected folders apart from each other"
+            taken[folder] = f"{key}.path {folder!r}"
         if self.tables and (self.denormalize.explode or self.denormalize.columns):
-            msg = "denormalize: found explode or columns beside tables, expected them in each table"
-            raise ValueError(msg)
+            yield "denormalize: found explode or columns beside tables, expected them in each table"
         arrays = {way_of(path) for path in self.exploded}
         for index, merge in enumerate(self.merge):
-            levels = {level_of(way_of(path), arrays) for path in merge.record_keys}
-            if len(levels) > 1:
-                msg = (
+            if len({level_of(way_of(path), arrays) for path in merge.record_keys}) > 1:
+                yield (
                     f"merge.{index}.key: found parts {merge.record_keys} of several levels, expected all in the "
                     "record, or in the elements of one array"
                 )
-                raise ValueError(msg)
-        return self
-
-    @model_validator(mode="after")
-    def _objects_are_apart(self) -> Self:
-        names = ["record", *(merge.into for merge in self.merge)]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            msg = f"merge: into {twice[0]!r} is used twice, expected a name of its own for each reference"
-            raise ValueError(msg)
-        return self
+        names = Counter(["record", *(merge.into for merge in self.merge)])
+        for name in sorted(name for name, times in names.items() if times > 1):
+            yield f"merge: into {name!r} is used twice, expected a name of its own for each reference"
 
 
 def load_spec(path: str | os.PathLike[str]) -> Spec:
