@@ -456,3 +456,28 @@ def test_damaged_samples_do_not_stop_it(tmp_path: Path, content: bytes) -> None:
     made = init(tmp_path, "in")
     assert made.findings[1].startswith("json: ")
     assert load_spec(made.paths[0]).name == "in"
+
+
+def test_json_in_texts_is_read_as_if_it_stood_there(tmp_path: Path) -> None:
+    """What files of CSV have as a text, and those of JSON as it is, makes the same rows, under the spec as written."""
+    orders = [{"id": f"o{n}", "to": {"city": "Bern"}, "items": [{"sku": f"s{n}", "price": 1.25}]} for n in range(8)]
+    write(tmp_path / "in/a.json", orders[:4])
+    lines = io.StringIO(newline="")
+    csv.writer(lines).writerows(
+        [["id", "to", "items"], *([one["id"], json.dumps(one["to"]), json.dumps(one["items"])] for one in orders[4:])]
+    )
+    write(tmp_path / "in/b.csv", lines.getvalue())
+    made = init(tmp_path, "in")
+    assert load_spec(made.paths[0]).input.parse == ["items", "to"]
+    found = rows(run(made))
+    assert sorted(row["items_sku"] for row in found) == sorted(f"s{n}" for n in range(8))
+    assert {(row["to_city"], row["items_price"]) for row in found} == {("Bern", "1.25")}
+
+
+@pytest.mark.parametrize("text", ["[draft", "{}x", "7", '["a"]\n[', "plain"])
+def test_texts_that_are_not_all_json_stay_texts(tmp_path: Path, text: str) -> None:
+    """A single text that is not an array or an object keeps a field as it is, and no record is bad."""
+    write(tmp_path / "in/a.json", [{"id": n, "note": '{"a": 1}'} for n in range(5)] + [{"id": 5, "note": text}])
+    made = init(tmp_path, "in")
+    assert load_spec(made.paths[0]).input.parse == []
+    assert [row["note"] for row in rows(run(made))][-1] == text

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -116,6 +117,28 @@ class Look:
             return {}
         pointers = [*_pointers(self.found.seen)]
         return dict(sorted(((one, self.again(records_at=one).records) for one in pointers), key=lambda one: -one[1]))
+
+    def texts_of_json(self) -> list[str]:
+        """Return the paths of fields whose texts are all arrays or objects in JSON, in the files of one form at least.
+
+        Files of CSV may have as texts what those of JSON have as it is.
+        """
+        found = set[Way]()
+        for one in sorted({input_format(name) for name in self._places}):
+            places = {name: place for name, place in self._places.items() if input_format(name) == one}
+            for array in Look(self._folder, places, self._arrays, **self.keys).arrays():
+                found |= {way for way, column in array.values.items() if _is_json(column)}
+        paths = [*map(written, sorted(found))]
+        # An empty text would make its record bad.
+        return paths if found and self.again(parse=paths).bad <= self.bad else []
+
+
+def _is_json(column: list[str]) -> bool:
+    texts = {text for text in column if text}
+    try:
+        return bool(texts) and all(text[0] in "[{" and json.loads(text) is not None for text in texts)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _tables(arrays: Iterable[Way]) -> dict[str, FlatTable]:

@@ -104,6 +104,8 @@ def propose(folder: Path, places: Mapping[str, Place], references: Mapping[str, 
     pointers = at.pointers()
     if pointers and _is_wrapped(at, *next(iter(pointers.items()))):
         at = at.again(records_at=next(iter(pointers)))
+    if texts := [] if at.keys.get("records_at") else at.texts_of_json():
+        at = at.again(parse=texts)
     # Of an object whose keys are data nobody wants a column for each.
     objects = [*data_objects(at.found.seen)]
     if objects:

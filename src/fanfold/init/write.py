@@ -111,6 +111,7 @@ def _spec_text(name: str, home: Home, proposal: Proposal, read: str) -> str:
         *([f"  patterns: {_flow(home.patterns)}"] if home.patterns else []),
         *_dialect(proposal.at.keys, "  "),
         *_records_at(proposal),
+        *_parse(proposal),
         *_fields(proposal),
         *_merges(home, proposal),
         *_rows(name, proposal),
@@ -142,6 +143,11 @@ def _records_at(proposal: Proposal) -> Iterator[str]:
             yield _line(f"  records_at: {quoted(pointer)}", told)
         else:
             yield _line(f"  # records_at: {quoted(pointer)}", f"if its {count(elements, 'element')} are the records")
+
+
+def _parse(proposal: Proposal) -> Iterator[str]:
+    if paths := proposal.at.keys.get("parse"):
+        yield _line(f"  parse: {_flow(paths)}", "the texts of these fields are JSON, and are read as such")
 
 
 def _fields(proposal: Proposal) -> Iterator[str]:
