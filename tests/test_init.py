@@ -316,6 +316,30 @@ def test_arrays_side_by_side_and_below_each_other_are_tables(tmp_path: Path) -> 
     assert {row["product_title"] for row in found["items"]} == {"Apple"}
 
 
+@pytest.mark.parametrize("place", ["array", "key", "data", "reference", "value"])
+def test_nothing_of_the_samples_becomes_a_line_of_the_spec(tmp_path: Path, place: str) -> None:
+    """A line break in a name or a value of samples ends no comment: it cannot write a key into the spec."""
+    evil = "tags\nquarantine: {raw: false}\n#"
+    records = [
+        {
+            "array": {"id": n, evil: ["x"]},
+            "key": {"id": n, f"{evil} id": n},
+            "data": {"id": n, evil: {f"k{n}_{m}": 1 for m in range(9)}},
+            "value": {"id": n, "ref": evil},
+            "reference": {"id": n},
+        }[place]
+        for n in range(40)
+    ]
+    write(tmp_path / "feed/in/a.json", records)
+    name = f"{evil}.json" if place == "reference" else "refs.json"
+    write(tmp_path / "far/away/of/here" / name, [{"ref": evil}])
+    made = init(tmp_path, "feed/in", references=[f"far/away/of/here/{name}"])
+    assert load_spec(made.paths[0]).quarantine.raw
+    text = made.paths[0].read_text(encoding="utf-8")
+    assert not [line for line in text.splitlines() if line.startswith("quarantine")]
+    assert not [line for line in made.findings if "\n" in line]
+
+
 def test_what_is_bad_and_what_is_a_duplicate_is_said(tmp_path: Path) -> None:
     """A bad record, a file of garbage and the same bytes twice are named, and do not stop it."""
     write(tmp_path / "in/a.json", '{"id":1}\n{"id":nope}\n')

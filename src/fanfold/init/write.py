@@ -85,7 +85,7 @@ def make(samples: Sequence[Path], references: Sequence[Path], name: str | None, 
     for path, content in made.items():
         with path.open("x", encoding="utf-8") as file:
             file.write(content)
-    return Made([*made], [f"read {read}", *_findings(proposal)])
+    return Made([*made], [f"read {read}", *map(_printable, _findings(proposal))])
 
 
 def _spec_text(name: str, home: Home, proposal: Proposal, read: str) -> str:
@@ -116,13 +116,16 @@ def _spec_text(name: str, home: Home, proposal: Proposal, read: str) -> str:
         *_merges(home, proposal),
         *_rows(name, proposal),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(_printable, lines)) + "\n"
+
+
+def _printable(line: str) -> str:
+    """Return a line that is one: names and values of samples in comments have any character. `quoted` loses none."""
+    return "".join(c if c.isprintable() else "?" for c in line)
 
 
 def _line(text: str, comment: str) -> str:
-    # A value of the samples must not end the comment.
-    shown = "".join(c if c.isprintable() else "?" for c in comment)
-    return f"{text:<{COMMENT_COLUMN - 2}}  # {shown}"
+    return f"{text:<{COMMENT_COLUMN - 2}}  # {comment}"
 
 
 def _flow(names: list[str]) -> str:

@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from fanfold.errors import SpecError
 from fanfold.formats import PATTERNS
-from fanfold.spec import yaml_file
+from fanfold.spec import values, yaml_file
 from fanfold.spec.envelope import check_envelope
 from fanfold.spec.merge import Merge
 from fanfold.spec.messages import faults
@@ -19,19 +19,6 @@ from fanfold.spec.paths import way_of
 from fanfold.spec.section import Section
 from fanfold.spec.tables import Columns, FlatTable, Tables, level_of, side_by_side
 from fanfold.spec.texts import CsvInput, CsvOutput, Encoding
-from fanfold.spec.values import (
-    ArchiveName,
-    Count,
-    DataDir,
-    FeedName,
-    FieldPath,
-    FieldType,
-    Form,
-    InsidePath,
-    Percent,
-    Pointer,
-    Seconds,
-)
 
 RESERVED_FOLDERS = (".fanfold", "staging")
 
@@ -39,16 +26,16 @@ RESERVED_FOLDERS = (".fanfold", "staging")
 class Input(Section):
     """Which files are taken from the landing directory, and when."""
 
-    path: InsidePath = "transactions"
+    path: values.InsidePath = "transactions"
     """Landing directory, inside data_dir."""
     patterns: Annotated[list[str], Field(min_length=1)] = PATTERNS
     """File names to take: shell patterns, letter case does not count. Others stay where they are, counted and named. A
     name that ends in .csv or .parquet is read as such, any other as JSON; .gz and .zst are decompressed; the files in a
     .zip, .tar, .tar.gz, .tgz or .tar.zst are read by their own names."""
-    records_at: Pointer = ""
+    records_at: values.Pointer = ""
     """JSON pointer to the array of records in a wrapped document, as in /data/orders. What is around it is
     in no table, unless `envelope` names it."""
-    fields: dict[FieldPath, FieldType] = Field({}, json_schema_extra={"additionalProperties": False})
+    fields: dict[values.FieldPath, values.FieldType] = Field({}, json_schema_extra={"additionalProperties": False})
     """Declared types by path, as in {items.price: DECIMAL(18,4)}. Each is a column whether it occurs or not, in this
     order, before all others; a value that its type does not hold exactly makes its record bad."""
     schema_mode: Literal["infer", "declared"] = Field("infer", alias="schema")
@@ -57,18 +44,18 @@ class Input(Section):
     encoding: Encoding = "utf-8"
     """Of JSON and CSV. utf-16 needs a byte order mark. A record with bytes that the encoding does not have is bad."""
     csv: CsvInput = CsvInput()
-    parse: list[FieldPath] = []
+    parse: list[values.FieldPath] = []
     """Fields whose text holds JSON, also inside of arrays: what is in the text is read as if it stood in its place. A
     text that is not JSON, an empty one too, makes its record bad."""
-    envelope: list[FieldPath] = []
+    envelope: list[values.FieldPath] = []
     """Fields that stand around records_at in the document, as in [batch_id, meta.source]: each record takes them along,
     as its own fields of these paths. A record that has such a field itself is bad."""
     max_record_bytes: int = Field(16_777_216, ge=1024)
     """A record that is larger is bad."""
-    settle_seconds: Seconds = 2.0
+    settle_seconds: values.Seconds = 2.0
     """A file is ready when it is unchanged for this long, by the later of mtime and ctime; by ctime where its mtime is
     still to come. With 0 it is ready at once."""
-    done_suffix: Annotated[str, Form(pattern=r"^[^/]+$", words="the end of a file name, without '/'")] | None = None
+    done_suffix: values.Suffix | None = None
     """A file waits for a marker of its name and this suffix: with .done, a.json waits for a.json.done. Both are
     archived, only the file is counted."""
     on_drift: Literal["warn", "fail", "ignore"] = "warn"
@@ -88,7 +75,7 @@ class Input(Section):
     """A run takes at most so many files, in the order of their names; the others wait for the next run."""
     max_bytes: Annotated[int, Field(ge=1)] | None = None
     """A run takes files of at most so many bytes together, and one file at least; the others wait for the next run."""
-    wait_seconds: Seconds = 300.0
+    wait_seconds: values.Seconds = 300.0
     """The sensor looks this long for a first file."""
     poll_seconds: Annotated[float, Field(gt=0, le=86_400)] = 5.0
     """Pause between two looks."""
@@ -115,7 +102,7 @@ class Input(Section):
 class Denormalize(Section):
     """How a nested record becomes flat rows."""
 
-    explode: list[FieldPath] = []
+    explode: list[values.FieldPath] = []
     """The array that becomes one row per element; none: one row per record. A path through an array (orders.items)
     explodes that one too; with input.schema: declared, name both (orders, orders.items). Several paths must lie on one
     line, each inside of the one before."""
@@ -135,7 +122,7 @@ class Denormalize(Section):
 class Output(Section):
     """Where the flat tables are published."""
 
-    path: InsidePath = "denormalized"
+    path: values.InsidePath = "denormalized"
     """Output directory, inside data_dir."""
     format: Literal["csv", "parquet"] = "csv"
     """Format of the tables."""
@@ -147,9 +134,9 @@ class Output(Section):
 class Archive(Section):
     """Where the originals go when their rows are published."""
 
-    path: InsidePath = "processed"
+    path: values.InsidePath = "processed"
     """Archive directory, inside data_dir."""
-    name: ArchiveName = "{name}_{ts}"
+    name: values.ArchiveName = "{name}_{ts}"
     """Names of the originals there, without their endings: {name} and {ts} once each, {date} (that of ts, as in
     2026-01-02) and any text. Sub-folders and endings stay: a/b.json.gz becomes a/b_<ts>.json.gz."""
     compression: Literal["none", "gzip", "zstd"] = "none"
@@ -159,11 +146,11 @@ class Archive(Section):
 class Quarantine(Section):
     """Where bad files and bad records go, and how many are too many."""
 
-    path: InsidePath = "quarantine"
+    path: values.InsidePath = "quarantine"
     """Quarantine directory, inside data_dir."""
-    max_bad_records_percent: Percent = 10.0
+    max_bad_records_percent: values.Percent = 10.0
     """More than this share of the records of a subdirectory fails its group before it publishes."""
-    max_bad_files_percent: Percent = 50.0
+    max_bad_files_percent: values.Percent = 50.0
     """If more than this share of a run's files is bad as a whole (duplicates are not), the run completes and is then
     reported as failed: exit code 1, verify_run red. It does not block later runs. The same holds for a run in which
     nothing could be read and, where max_bad_records_percent is 0, for one with a bad file."""
@@ -178,7 +165,7 @@ class Quarantine(Section):
 class Verify(Section):
     """What is proved beside the counts."""
 
-    totals: list[FieldPath] = []
+    totals: list[values.FieldPath] = []
     """Fields of the records by their paths, as in items.price: whole numbers or decimals, whose exact sums are proved.
     A field outside of the array that explodes counts once for each record."""
 
@@ -200,13 +187,13 @@ class Spec(Section):
 
     version: Literal[1]
     """Version of this format."""
-    name: FeedName
+    name: values.FeedName
     """Name of the feed; it becomes the DAG's id."""
-    data_dir: DataDir = "data"
+    data_dir: values.DataDir = "data"
     """Root of the feed; relative to the spec's folder."""
-    subdirs: Count = 5
+    subdirs: values.Count = 5
     """Number of subdirectories, and of TaskGroups."""
-    concurrent_tasks: Count = 5
+    concurrent_tasks: values.Count = 5
     """Tasks that may run at once: max_active_tasks."""
     input: Input = Input()
     merge: list[Merge] = []

@@ -89,6 +89,7 @@ FieldPath = Annotated[
     Form(pattern=paths.PATTERN, words=_KEY_WORDS),
     AfterValidator(lambda path: paths.written(paths.way_of(path))),
 ]
+Suffix = Annotated[str, Form(pattern=r"^[^/]+$", words="the end of a file name, without '/'")]
 Pointer = Annotated[
     str, Form(pattern=r"^(/([^/~]|~[01])*)*$", words="a JSON pointer (RFC 6901), as in '/data/orders', or nothing")
 ]
