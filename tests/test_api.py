@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
+from datetime import UTC, datetime
 from typing import assert_type
 
 import pytest
 
 import fanfold
-from fanfold import DataError, FanfoldError, Plan, Recount, RunStatus, Summary
+from fanfold import DataError, FanfoldError, Plan, Purge, Recount, RunStatus, Summary
 from tests.conftest import TS, MakeFeed
 
 RECORDS = [{"id": 1, "customer_id": "1", "items": [{"sku": "a"}, {"sku": "b"}]}]
@@ -50,6 +51,24 @@ def test_what_is_lost_is_a_gap(make_feed: MakeFeed) -> None:
     found = fanfold.verify(feed.spec_path)
     assert found.ts == done.ts
     assert len(found.gaps) == 1
+
+
+def test_old_runs_are_purged_only_on_demand(make_feed: MakeFeed) -> None:
+    """`purge` says what of the runs before a moment would go; with `yes` it goes, and nothing of the younger ones."""
+    feed = make_feed({"a.json": RECORDS})
+    fanfold.run(feed.spec_path, ts="20260102T030405Z")
+    feed.land("b.json", [{**RECORDS[0], "id": 2}])
+    young = fanfold.run(feed.spec_path, ts="20260103T030405Z").subdirs["1"].output
+    before, outputs = datetime(2026, 1, 3, tzinfo=UTC), feed.data_dir / "denormalized"
+    was = sorted(outputs.rglob("*.csv"))
+    planned = fanfold.purge(feed.spec_path, before, ["output"])
+    assert_type(planned, list[Purge])
+    going = len(list((outputs / TS).iterdir()))
+    assert [(one.ts, one.what, one.files) for one in planned] == [(TS, ["output"], going)]
+    assert (len(was), sorted(outputs.rglob("*.csv"))) == (2, was)
+    assert fanfold.purge(feed.spec_path, before, ["output"], yes=True) == planned
+    assert sorted(outputs.rglob("*.csv")) == [feed.data_dir / str(young)]
+    assert [one.purged for one in fanfold.status(feed.spec_path)] == [["output"], []]
 
 
 def test_groups_that_fail_raise_one_error(make_feed: MakeFeed) -> None:

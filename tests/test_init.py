@@ -19,7 +19,7 @@ import yaml
 from fanfold import audit
 from fanfold.feed import runs
 from fanfold.init import samples as sampling
-from fanfold.init.make import Made, make
+from fanfold.init.write import Made, make
 from fanfold.spec.model import Spec, load_spec
 from fanfold.steps import local
 from fanfold.steps.plan import plan
@@ -43,9 +43,9 @@ def init(folder: Path, *samples: str, references: Sequence[str] = (), name: str 
 
 def run(made: Made) -> list[Path]:
     """Plan and run what was written, with no time to settle; return the tables."""
-    text = made.spec_path.read_text(encoding="utf-8")
-    made.spec_path.write_text(text.replace("input:\n", "input:\n  settle_seconds: 0\n"), encoding="utf-8")
-    feed = start(made.spec_path)
+    text = made.paths[0].read_text(encoding="utf-8")
+    made.paths[0].write_text(text.replace("input:\n", "input:\n  settle_seconds: 0\n"), encoding="utf-8")
+    feed = start(made.paths[0])
     assert plan(feed).failed == []
     assert local.run(feed, TS, lambda _n, _step, _state: None).failed is None
     assert audit.audit(*runs.open_complete(feed, TS)).findings == []
@@ -80,7 +80,7 @@ def test_what_is_written_runs_at_once(tmp_path: Path) -> None:
     write(tmp_path / "shop/ref/products.csv", "sku,title\napple,Apple\nmilk,Milk\n")
     before = {path.relative_to(tmp_path / "shop") for path in (tmp_path / "shop").rglob("*.*")}
     made = init(tmp_path, "shop/in", references=["shop/customers.csv", "shop/ref/products.csv"])
-    spec = load_spec(made.spec_path)
+    spec = load_spec(made.paths[0])
     assert (spec.name, spec.data_dir, spec.input.path) == ("in", str(tmp_path / "shop"), "in")
     assert spec.input.records_at == "/data/orders"
     assert spec.input.fields == {
@@ -106,11 +106,9 @@ def test_records_with_an_array_are_not_documents(tmp_path: Path) -> None:
     for number in range(3):
         write(tmp_path / f"in/{number}.json", {"id": number, "items": [{"sku": "a"}, {"sku": "b"}]})
     made = init(tmp_path, "in")
-    spec = load_spec(made.spec_path)
+    spec = load_spec(made.paths[0])
     assert (spec.input.records_at, spec.denormalize.explode) == ("", ["items"])
-    assert (
-        '# records_at: "/items"' in made.spec_path.read_text() or "# records_at: /items" in made.spec_path.read_text()
-    )
+    assert '# records_at: "/items"' in made.paths[0].read_text() or "# records_at: /items" in made.paths[0].read_text()
     assert len(rows(run(made))) == 6
 
 
@@ -136,7 +134,7 @@ def test_a_type_is_declared_only_where_every_value_fits(tmp_path: Path, values: 
     """Dates, times and amounts are declared; not where one value of the samples would be a bad record."""
     write(tmp_path / "in/a.json", [{"id": number, "value": value} for number, value in enumerate(values)])
     made = init(tmp_path, "in")
-    assert load_spec(made.spec_path).input.fields.get("value") == kind
+    assert load_spec(made.paths[0]).input.fields.get("value") == kind
     assert len(rows(run(made))) == len(values)
 
 
@@ -145,7 +143,7 @@ def test_the_share_of_matches_is_true(tmp_path: Path) -> None:
     records = [{"id": n, "qty": n % 5, "cust": {"id": str(n % 10) if n % 3 else None}} for n in range(30)]
     write(tmp_path / "in/a.json", records)
     write(tmp_path / "customers.csv", "id,name\n" + "".join(f"{n},n{n}\n" for n in range(7)))
-    spec_path = init(tmp_path, "in", references=["customers.csv"]).spec_path
+    spec_path = init(tmp_path, "in", references=["customers.csv"]).paths[0]
     values = [str(n % 10) for n in range(30) if n % 3]
     share = sum(int(value) < 7 for value in values) / len(values)
     text = spec_path.read_text(encoding="utf-8")
@@ -159,11 +157,11 @@ def test_a_reference_with_a_key_twice_is_only_proposed(tmp_path: Path) -> None:
     write(tmp_path / "a/b/c/customers.csv", "customer_id,name\nc01,Ann\nc01,Bob\n")
     write(tmp_path / "far/customers.csv", "customer_id,name\nc01,Ann\n")
     twice = init(tmp_path, "a/b/c/in", references=["a/b/c/customers.csv"], name="twice")
-    assert load_spec(twice.spec_path).merge == []
-    assert "has customer_id 'c01' twice" in twice.spec_path.read_text(encoding="utf-8")
+    assert load_spec(twice.paths[0]).merge == []
+    assert "has customer_id 'c01' twice" in twice.paths[0].read_text(encoding="utf-8")
     far = init(tmp_path, "a/b/c/in", references=["far/customers.csv"], name="far")
-    assert load_spec(far.spec_path).merge == []
-    text = far.spec_path.read_text(encoding="utf-8")
+    assert load_spec(far.paths[0]).merge == []
+    text = far.paths[0].read_text(encoding="utf-8")
     assert "copy it into data_dir" in text
     spec = yaml.safe_load(text.replace("#   ", "  ").replace("# merge:", "merge:"))
     assert spec["name"] == "far"
@@ -178,8 +176,8 @@ def test_a_reference_without_a_match_is_named(tmp_path: Path) -> None:
     both = init(tmp_path, "shop/in", references=["shop/weather.csv", "shop/customers.csv"], name="both")
     for made, joined in ((alone, []), (both, ["customers.csv"])):
         assert "reference weather.csv: no field has its keys" in made.findings
-        assert "# No field of the samples has values that are keys of weather.csv." in made.spec_path.read_text()
-        assert [one.reference for one in load_spec(made.spec_path).merge] == joined
+        assert "# No field of the samples has values that are keys of weather.csv." in made.paths[0].read_text()
+        assert [one.reference for one in load_spec(made.paths[0]).merge] == joined
 
 
 @pytest.mark.parametrize("inside", [False, True])
@@ -211,12 +209,12 @@ def test_csv_of_another_form_runs_at_once(tmp_path: Path, delimiter: str, encodi
         os.utime(file, (0, 0))
     made = init(tmp_path, "erp/in", references=["erp/towns.csv"])
     assert not [line for line in made.findings if "WARNING" in line]
-    spec = load_spec(made.spec_path)
+    spec = load_spec(made.paths[0])
     assert spec.merge
     written: list[Any] = [spec.input, *spec.merge]
     for one in written:
         assert (one.encoding, one.csv.delimiter) == (encoding, delimiter)
-    assert ("encoding" in made.spec_path.read_text(encoding="utf-8")) == (encoding != "utf-8")
+    assert ("encoding" in made.paths[0].read_text(encoding="utf-8")) == (encoding != "utf-8")
     found = rows(run(made))
     assert sorted((row["nr"], row["town"]) for row in found) == [
         (f"{file}{n}", f"{name} {n}") for file in "01" for n in range(3)
@@ -234,7 +232,7 @@ def test_samples_in_archives_are_looked_at_as_files(tmp_path: Path, ending: str)
     archive.write_bytes(packed(ending, ((name, text.encode("cp1252")) for name, text in members.items())))
     os.utime(archive, (0, 0))
     made = init(tmp_path, "in")
-    spec = load_spec(made.spec_path)
+    spec = load_spec(made.paths[0])
     assert (spec.input.encoding, spec.input.csv.delimiter) == ("cp1252", ";")
     assert made.findings[0].startswith("read 1 of 1 file, 1,0")
     assert not [line for line in made.findings if "WARNING" in line]
@@ -274,20 +272,36 @@ def test_references_beside_samples_are_not_taken_for_them(tmp_path: Path) -> Non
         write(tmp_path / f"in/orders_{day}.csv", f"id,customer_id\n{day},c01\n")
     write(tmp_path / "in/customers.csv", "customer_id,name\nc01,Ann\n")
     made = init(tmp_path, "in", references=["in/customers.csv"])
-    spec = load_spec(made.spec_path)
+    spec = load_spec(made.paths[0])
     assert (spec.input.patterns, spec.merge[0].reference) == (["orders_*.csv"], "in/customers.csv")
     assert [row["customer_name"] for row in rows(run(made))] == ["Ann", "Ann"]
 
 
-def test_keys_that_look_like_data_are_a_comment(tmp_path: Path) -> None:
-    """An object with hundreds of keys, each in one record, is proposed as JSON, and none of its keys as anything."""
+@pytest.mark.parametrize("inside", [False, True])
+def test_an_object_whose_keys_are_data_is_one_column(tmp_path: Path, *, inside: bool) -> None:
+    """An object with hundreds of keys, each in one record, is declared as JSON, also in an array: one column."""
+    objects = [{f"user{n}_{m}": "2026-01-02" for m in range(9)} for n in range(40)]
+    lines = [{"id": n, "by": one} for n, one in enumerate(objects)]
     write(
-        tmp_path / "in/a.json", [{"id": n, "by": {f"user{n}_{m}": "2026-01-02" for m in range(9)}} for n in range(40)]
+        tmp_path / "in/a.json",
+        [{"id": one["id"], "items": [{"sku": "a", **one}]} for one in lines] if inside else lines,
     )
-    text = init(tmp_path, "in").spec_path.read_text(encoding="utf-8")
-    assert "# by: JSON" in text
+    made = init(tmp_path, "in")
+    text = made.paths[0].read_text(encoding="utf-8")
     assert "360 different keys" in text
     assert "user1_1" not in text
+    path = "items.by" if inside else "by"
+    assert load_spec(made.paths[0]).input.fields[path] == "JSON"
+    assert not [line for line in made.findings if "WARNING" in line]
+    assert [json.loads(row[path.replace(".", "_")]) for row in rows(run(made))] == objects
+
+
+def test_an_object_of_keys_in_an_array_that_stays_json_is_not_declared(tmp_path: Path) -> None:
+    """Where an array has nothing but such objects, it stays JSON as a whole: nothing in it is declared."""
+    write(tmp_path / "in/a.json", [{"id": n, "items": [{"by": {f"u{n}_{m}": m for m in range(9)}}]} for n in range(40)])
+    made = init(tmp_path, "in")
+    assert load_spec(made.paths[0]).input.fields == {}
+    assert [json.loads(row["items"])[0]["by"][f"u{n}_8"] for n, row in enumerate(rows(run(made)))] == [8] * 40
 
 
 def test_arrays_side_by_side_and_below_each_other_are_tables(tmp_path: Path) -> None:
@@ -300,7 +314,7 @@ def test_arrays_side_by_side_and_below_each_other_are_tables(tmp_path: Path) -> 
     write(tmp_path / "in/a.json", records)
     write(tmp_path / "products.csv", "sku,title\na,Apple\n")
     made = init(tmp_path, "in", references=["products.csv"], name="Shop")
-    spec = load_spec(made.spec_path)
+    spec = load_spec(made.paths[0])
     assert {name: (table.explode, table.keys) for name, table in spec.tables.items()} == {
         "shop": ([], []),
         "items": (["items"], ["order_id"]),
@@ -310,7 +324,7 @@ def test_arrays_side_by_side_and_below_each_other_are_tables(tmp_path: Path) -> 
     assert spec.input.fields == dict.fromkeys(
         ["items.price", "items.Taxes & more.rate", "payments.paid"], "DECIMAL(18,2)"
     ) | {"items.sku": "VARCHAR"}
-    text = made.spec_path.read_text(encoding="utf-8")
+    text = made.paths[0].read_text(encoding="utf-8")
     assert "one row per element: 10 in 5 records" in text
     assert "tags is an array of 15 values" in text
     tables = run(made)
@@ -319,6 +333,30 @@ def test_arrays_side_by_side_and_below_each_other_are_tables(tmp_path: Path) -> 
         "shop": 5, "items": 10, "items_taxes_more": 20, "payments": 5,
     }  # fmt: skip
     assert {row["product_title"] for row in found["items"]} == {"Apple"}
+
+
+@pytest.mark.parametrize("place", ["array", "key", "data", "reference", "value"])
+def test_nothing_of_the_samples_becomes_a_line_of_the_spec(tmp_path: Path, place: str) -> None:
+    """A line break in a name or a value of samples ends no comment: it cannot write a key into the spec."""
+    evil = "tags\nquarantine: {raw: false}\n#"
+    records = [
+        {
+            "array": {"id": n, evil: ["x"]},
+            "key": {"id": n, f"{evil} id": n},
+            "data": {"id": n, evil: {f"k{n}_{m}": 1 for m in range(9)}},
+            "value": {"id": n, "ref": evil},
+            "reference": {"id": n},
+        }[place]
+        for n in range(40)
+    ]
+    write(tmp_path / "feed/in/a.json", records)
+    name = f"{evil}.json" if place == "reference" else "refs.json"
+    write(tmp_path / "far/away/of/here" / name, [{"ref": evil}])
+    made = init(tmp_path, "feed/in", references=[f"far/away/of/here/{name}"])
+    assert load_spec(made.paths[0]).quarantine.raw
+    text = made.paths[0].read_text(encoding="utf-8")
+    assert not [line for line in text.splitlines() if line.startswith("quarantine")]
+    assert not [line for line in made.findings if "\n" in line]
 
 
 def test_what_is_bad_and_what_is_a_duplicate_is_said(tmp_path: Path) -> None:
@@ -372,10 +410,10 @@ def test_where_samples_cannot_be_landing_there_is_a_new_one(tmp_path: Path) -> N
     """Samples in a folder that Fanfold needs for itself stay there; the spec names a new landing, and says why."""
     write(tmp_path / "staging/a.json", [{"id": 1}])
     made = init(tmp_path, "staging")
-    spec = load_spec(made.spec_path)
+    spec = load_spec(made.paths[0])
     assert (Path(spec.data_dir) / spec.input.path).is_dir()
-    assert "drop files here" in made.spec_path.read_text(encoding="utf-8")
-    assert plan(start(made.spec_path)).files == 0
+    assert "drop files here" in made.paths[0].read_text(encoding="utf-8")
+    assert plan(start(made.paths[0])).files == 0
     assert (tmp_path / "staging/a.json").exists()
 
 
@@ -383,7 +421,7 @@ def test_the_schema_beside_a_spec_agrees_with_it(tmp_path: Path) -> None:
     """The first line names a JSON Schema that lies beside the spec, needs no network, and takes the spec."""
     write(tmp_path / "in/a.json", [{"id": 1, "day": "2026-01-02"}])
     made = init(tmp_path, "in")
-    first, *_ = text = made.spec_path.read_text(encoding="utf-8").splitlines()
+    first, *_ = text = made.paths[0].read_text(encoding="utf-8").splitlines()
     assert first == "# yaml-language-server: $schema=fanfold.schema.json"
     schema = json.loads((tmp_path / "fanfold.schema.json").read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator(schema).validate(yaml.safe_load("\n".join(text)))
@@ -440,7 +478,7 @@ def test_a_reader_of_a_gigabyte_reads_a_part(tmp_path: Path) -> None:
     told = re.fullmatch(r"read 50 of 100 files, ([\d,]+) of 40,000,000 bytes", made.findings[0])
     assert told
     assert int(told[1].replace(",", "")) < sampling.SAMPLE_BYTES
-    assert load_spec(made.spec_path).input.path == "in"
+    assert load_spec(made.paths[0]).input.path == "in"
 
 
 def test_a_large_record_is_read_whole(tmp_path: Path) -> None:
@@ -460,4 +498,29 @@ def test_damaged_samples_do_not_stop_it(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "in/b.json.gz").write_bytes(content)
     made = init(tmp_path, "in")
     assert made.findings[1].startswith("json: ")
-    assert load_spec(made.spec_path).name == "in"
+    assert load_spec(made.paths[0]).name == "in"
+
+
+def test_json_in_texts_is_read_as_if_it_stood_there(tmp_path: Path) -> None:
+    """What files of CSV have as a text, and those of JSON as it is, makes the same rows, under the spec as written."""
+    orders = [{"id": f"o{n}", "to": {"city": "Bern"}, "items": [{"sku": f"s{n}", "price": 1.25}]} for n in range(8)]
+    write(tmp_path / "in/a.json", orders[:4])
+    lines = io.StringIO(newline="")
+    csv.writer(lines).writerows(
+        [["id", "to", "items"], *([one["id"], json.dumps(one["to"]), json.dumps(one["items"])] for one in orders[4:])]
+    )
+    write(tmp_path / "in/b.csv", lines.getvalue())
+    made = init(tmp_path, "in")
+    assert load_spec(made.paths[0]).input.parse == ["items", "to"]
+    found = rows(run(made))
+    assert sorted(row["items_sku"] for row in found) == sorted(f"s{n}" for n in range(8))
+    assert {(row["to_city"], row["items_price"]) for row in found} == {("Bern", "1.25")}
+
+
+@pytest.mark.parametrize("text", ["[draft", "{}x", "7", '["a"]\n[', "plain"])
+def test_texts_that_are_not_all_json_stay_texts(tmp_path: Path, text: str) -> None:
+    """A single text that is not an array or an object keeps a field as it is, and no record is bad."""
+    write(tmp_path / "in/a.json", [{"id": n, "note": '{"a": 1}'} for n in range(5)] + [{"id": 5, "note": text}])
+    made = init(tmp_path, "in")
+    assert load_spec(made.paths[0]).input.parse == []
+    assert [row["note"] for row in rows(run(made))][-1] == text

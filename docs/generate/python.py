@@ -17,14 +17,15 @@ from fanfold.feed.status import RunStatus
 from fanfold.manifest import Summary
 from fanfold.spec import model
 from fanfold.steps.plan import Plan
+from fanfold.steps.purge import Purge
 from fanfold.steps.recount import Recount
 
 GROUP_TASKS = ("merge_data", "denormalize_data", "archive_files")
 CHECK_TASKS = ("list_files", "multiple_files_check", "send_slack_notification", "skip_notification")
 
 
-API = ("run", "plan", "verify", "status")
-RESULTS = (Summary, Plan, Recount, RunStatus)
+API = ("run", "plan", "verify", "status", "purge")
+RESULTS = (Summary, Plan, Recount, RunStatus, Purge)
 
 
 def page() -> str:

@@ -172,6 +172,8 @@ def _constraints(metadata: list[Any]) -> Iterator[Any]:
     for entry in metadata:
         if isinstance(entry, FieldInfo):
             yield from entry.metadata
+        elif isinstance(entry, annotated_types.GroupedMetadata):
+            yield from entry
         else:
             yield entry
 

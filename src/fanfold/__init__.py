@@ -3,28 +3,30 @@
 # What the command line starts with imports nothing: Python answers Ctrl-C with a traceback until Fanfold can.
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from fanfold.api import plan, run, status, verify
+    from fanfold.api import plan, purge, run, status, verify
     from fanfold.errors import DataError, FanfoldError, MissingError, PathError, SpecError
     from fanfold.feed.status import RunStatus
     from fanfold.manifest import Summary
     from fanfold.spec.model import Spec, load_spec
     from fanfold.steps.plan import Plan
+    from fanfold.steps.purge import Purge
     from fanfold.steps.recount import Recount
 
     __version__: str
 
 _MODULES = {
-    "fanfold.api": ("plan", "run", "status", "verify"),
+    "fanfold.api": ("plan", "purge", "run", "status", "verify"),
     "fanfold.errors": ("DataError", "FanfoldError", "MissingError", "PathError", "SpecError"),
     "fanfold.feed.status": ("RunStatus",),
     "fanfold.manifest": ("Summary",),
     "fanfold.spec.model": ("Spec", "load_spec"),
     "fanfold.steps.plan": ("Plan",),
+    "fanfold.steps.purge": ("Purge",),
     "fanfold.steps.recount": ("Recount",),
 }
 __all__ = [
-    "DataError", "FanfoldError", "MissingError", "PathError", "Plan", "Recount", "RunStatus", "Spec", "SpecError",
-    "Summary", "__version__", "load_spec", "plan", "run", "status", "verify",
+    "DataError", "FanfoldError", "MissingError", "PathError", "Plan", "Purge", "Recount", "RunStatus", "Spec",
+    "SpecError", "Summary", "__version__", "load_spec", "plan", "purge", "run", "status", "verify",
 ]  # fmt: skip
 
 

@@ -1,7 +1,8 @@
 """What the command line does, for scripts, notebooks and tests: called as functions, nothing is printed."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -12,12 +13,16 @@ from fanfold.durable import AnyPath
 from fanfold.errors import DataError, FanfoldError
 from fanfold.feed import purged, runs
 from fanfold.feed import status as statuses
+from fanfold.feed.purged import KINDS, Kind
 from fanfold.feed.status import RunStatus
-from fanfold.layout import Run
+from fanfold.layout import Feed, Run
 from fanfold.manifest import Manifest, Summary
 from fanfold.steps import local, recount, restore
 from fanfold.steps import plan as planning
+from fanfold.steps import purge as retention
+from fanfold.steps.local import LocalRun, OnStep
 from fanfold.steps.plan import Plan
+from fanfold.steps.purge import Purge
 from fanfold.steps.recount import Recount
 from fanfold.steps.start import start
 
@@ -43,14 +48,7 @@ def run(spec: AnyPath, *, ts: str | None = None, data_dir: AnyPath | None = None
         OSError: try again: the disk is full, or another process works on the run (BusyError).
     """
     with _first_of_many():
-        feed = start(spec, _absolute(data_dir))
-        failed: list[Exception] = []
-        if ts is None:
-            done, failed = local.run_next(feed, lambda _ts, _resumed: _ignore)
-        else:
-            done = local.run(feed, ts, _ignore)
-        if done.failed:
-            failed.append(DataError(done.failed))
+        done, failed = completed(start(spec, _absolute(data_dir)), ts, lambda _ts, _resumed: _ignore)
         if failed:
             msg = "runs failed"
             raise ExceptionGroup(msg, failed)
@@ -101,6 +99,45 @@ def status(spec: AnyPath, *, data_dir: AnyPath | None = None) -> list[RunStatus]
         data_dir: as in `run`.
     """
     return statuses.status(runs.open_feed(spec, _absolute(data_dir)))
+
+
+def purge(
+    spec: AnyPath,
+    before: datetime,
+    what: Collection[Kind] = KINDS,
+    *,
+    data_dir: AnyPath | None = None,
+    yes: bool = False,
+) -> list[Purge]:
+    """Remove what complete runs from before a moment have left, as `fanfold purge` does. There is no way back.
+
+    A call that was cut short is completed by the next one.
+
+    Args:
+        spec: path of the spec.
+        before: a run goes if its timestamp is earlier; with a time zone.
+        what: the kinds of files: `archive` (originals), `output`, `quarantine`, `references`.
+        data_dir: as in `run`.
+        yes: remove it; without this, it is only said what would be removed.
+
+    Returns:
+        The runs of which something goes, or stays although it is old; the oldest first.
+
+    Raises:
+        DataError: a manifest was changed, or a later version wrote it: nothing is removed.
+        PathError: a link leads out of the feed, or this process may not write into a folder: nothing is removed.
+        BusyError: a run that begins holds the feed for more than a minute.
+    """
+    return (retention.purge if yes else retention.plan)(runs.open_feed(spec, _absolute(data_dir)), before, what)
+
+
+def completed(feed: Feed, ts: str | None, on_run: Callable[[str, bool], OnStep]) -> tuple[LocalRun, list[Exception]]:
+    """Do the run of `run`; return it, and the errors of all that were tried: its own where too much of it is bad."""
+    if ts is None:
+        done, failed = local.run_next(feed, on_run)
+    else:
+        done, failed = local.run(feed, ts, on_run(ts, False)), []  # noqa: FBT003 - told by position
+    return done, [*failed, *([DataError(done.failed)] if done.failed else [])]
 
 
 def verified(run: Run, committed: Manifest, *, deep: bool, audit_percent: float) -> tuple[Recount, Audit | None]:

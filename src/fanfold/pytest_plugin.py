@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from fanfold.layout import Feed
     from fanfold.manifest import BadFile, BadRecord, Summary
     from fanfold.spec.model import Spec
 
@@ -97,14 +96,10 @@ class FanfoldFeed:
 
     def quarantined(self, ts: str = TS) -> "list[BadRecord | BadFile]":
         """Return what a complete run has set aside, each with its `file`, `code` and `message`."""
-        from fanfold.feed import quarantine
+        from fanfold.feed import quarantine, runs
 
-        return [one.bad for one in quarantine.items(self._feed()) if one.item.startswith(f"{ts}/")]
-
-    def _feed(self) -> "Feed":
-        from fanfold.feed import runs
-
-        return runs.open_feed(self.spec_path)
+        items = quarantine.items(runs.open_feed(self.spec_path))
+        return [one.bad for one in items if one.item.startswith(f"{ts}/")]
 
 
 @pytest.fixture

@@ -1,38 +1,59 @@
-"""What people on call read: how a task failed, as a block of short lines, and what a run has come to."""
+"""What people on call read: short lines, what may go away by itself, and what a run has come to."""
 
+import contextlib
+import copy
 import logging
 import re
 import textwrap
-from collections.abc import Iterable
-from typing import Any, NoReturn
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import msgspec
 
 from fanfold import manifest, proof
-from fanfold.airflow.compat import AirflowFailException
 from fanfold.feed import quarantine, runs
 from fanfold.layout import Feed
 from fanfold.manifest import Manifest, Summary
 
 log = logging.getLogger(__name__)
 
-WIDTH = 100
+# What a page of 1,280 pixels shows of a line, beside the grid and behind the time and the level.
+WIDTH = 84
 
 
-def fail(messages: Iterable[str], spec: str) -> NoReturn:
-    """Fail the task for good; Airflow adds a traceback, which is the shortest without a cause.
+class Lines(logging.Handler):
+    """Breaks each message into short lines, and completes the commands in it.
 
     Args:
-        messages: what is wrong, then what to do; each becomes a few lines.
-        spec: what stands for SPEC in the commands in them.
+        spec: what stands for SPEC in a command.
     """
-    lines = [line for message in messages for line in _block(message, spec)]
-    for line in lines:
-        log.error("%s", line)
-    raise AirflowFailException(lines[0]) from None
+
+    def __init__(self, spec: str) -> None:  # noqa: D107 - the class says it
+        super().__init__()
+        self.spec = spec
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Hand a message on, a record for each of its lines."""
+        for line in lines_of(record.getMessage(), self.spec):
+            part = copy.copy(record)
+            part.msg, part.args = line, None
+            logging.getLogger().handle(part)
 
 
-def _block(message: str, spec: str) -> list[str]:
+@contextlib.contextmanager
+def in_lines(spec: str) -> Iterator[None]:
+    """Break what Fanfold logs in a block into lines that fit on Airflow's page; `spec` stands for SPEC in commands."""
+    logger, handler = logging.getLogger("fanfold"), Lines(spec)
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = True
+
+
+def lines_of(message: str, spec: str) -> list[str]:
     """Break a message where its parts end, and where they are long; a path or a command stays whole."""
     named = re.sub(r"\bSPEC\b", lambda _: spec, message)
     parts = [part for line in named.splitlines() for part in re.split(r"(?<=;) (?=\S)|(?<=: )(?=fanfold )", line)]
@@ -43,6 +64,24 @@ def _wrapped(part: str) -> list[str]:
     if part.startswith("fanfold "):
         return [f"    {part}"]
     return textwrap.wrap(part, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+def say_errors(messages: Iterable[str]) -> None:
+    """Say in the log what is wrong, and what to do."""
+    for message in messages:
+        log.error("%s", message)
+
+
+def of_trouble(error: OSError, data_dir: str, attempt: int, attempts: int) -> str:
+    """Return what the page says of an error that may go away by itself: a full disk, a busy part of a run."""
+    where = f": {error.filename!r}" if error.filename else ""
+    told = f"{error.strerror or error}{where} (attempt {attempt} of {attempts}); the feed is in {data_dir!r}"
+    if attempt < attempts:
+        return f"{told}\nWhat to do:\n- correct the cause: Airflow tries this task again by itself"
+    return (
+        f"{told}\nWhat to do:\n- correct the cause, and clear this task with its downstream tasks\n"
+        "- or correct it and wait: the next DAG run goes on with this run"
+    )
 
 
 def of_run(feed: Feed, summary: Summary, without_rows: int) -> dict[str, Any]:

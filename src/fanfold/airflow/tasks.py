@@ -18,6 +18,7 @@ from airflow.sdk import Asset, AssetAlias, get_current_context
 from fanfold.airflow import report, slack
 from fanfold.airflow.compat import (
     BACKOFF,
+    AirflowFailException,
     AirflowRescheduleException,
     AirflowSkipException,
     conf,
@@ -41,6 +42,8 @@ TASK_DEFAULTS = {
     "retry_delay": timedelta(seconds=10),
     "retry_exponential_backoff": BACKOFF,
     "weight_rule": "upstream",
+    # Airflow would say it in one long line.
+    "show_return_value_in_logs": False,
 }
 
 
@@ -81,10 +84,10 @@ class FeedTasks:
                 msg = f"data_dir {data_dir!r} is relative, expected an absolute path"
                 raise PathError(msg)
             feed = start(self.path, data_dir)
-        for done in finish_others(feed, format_ts(parse_ts(execution_ts))):
-            self._tell(feed, done)
-            if failed := verdict_of(data_dir, done.ts):
-                log.warning("%s", failed)
+            for done in finish_others(feed, format_ts(parse_ts(execution_ts))):
+                self._tell(feed, done)
+                if failed := verdict_of(data_dir, done.ts):
+                    log.warning("%s", failed)
 
     def check_for_files(self, data_dir: str, execution_ts: str) -> bool:
         """Wait until a file is ready, holding no worker slot between two looks. If none comes, the run is skipped."""
@@ -192,12 +195,12 @@ class FeedTasks:
         """
         from fanfold.steps.verify_run import verdict_of, verify_run
 
-        feed = self._open(data_dir)
         with self._failures(data_dir, execution_ts):
-            summary = verify_run(data_dir, execution_ts, feed.spec.subdirs, feed.spec.tables)
-        found = self._tell(feed, summary)
-        if failed := verdict_of(data_dir, execution_ts):
-            report.fail([failed], self._spec(data_dir))
+            feed = self._open(data_dir)
+            found = self._tell(feed, verify_run(data_dir, execution_ts, feed.spec.subdirs, feed.spec.tables))
+            if failed := verdict_of(data_dir, execution_ts):
+                report.say_errors([failed])
+                raise AirflowFailException(failed)
         return found
 
     def end(self) -> None:
@@ -228,7 +231,7 @@ class FeedTasks:
             log.info("%s: %s", key, value)
         bad = report.in_quarantine(found)
         if bad:
-            log.warning("%s; to list them: fanfold quarantine list %s", bad, self._spec(str(feed.data_dir)))
+            log.warning("%s; to list them: fanfold quarantine list SPEC", bad)
         if status.status_of(feed, summary.ts).failed:
             return found
         if bad and "quarantined" in self.spec.notify.on:
@@ -245,14 +248,21 @@ class FeedTasks:
     @contextlib.contextmanager
     def _failures(self, data_dir: str, execution_ts: str, n: int | None = None) -> Iterator[None]:
         """Say in Airflow's words how a task ends, and what to do next; `n` is the number of its group."""
-        try:
-            yield
-        except EmptySubdir as empty:
-            raise AirflowSkipException(str(empty)) from None
-        except FanfoldError as error:
-            lines = [str(error), *getattr(error, "__notes__", ())]
-            # Where the spec cannot be read, only the failure is told.
-            with contextlib.suppress(FanfoldError):
-                ways = unfinished.what_next(self._open(data_dir), format_ts(parse_ts(execution_ts)), n)
-                lines += ["What to do:", *(f"- {way}" for way in ways)]
-            report.fail(lines, self._spec(data_dir))
+        with report.in_lines(self._spec(data_dir)):
+            try:
+                yield
+            except EmptySubdir as empty:
+                raise AirflowSkipException(str(empty)) from None
+            except OSError as error:
+                task = get_current_context()["ti"]
+                report.say_errors([report.of_trouble(error, data_dir, task.try_number, task.max_tries + 1)])
+                raise
+            except FanfoldError as error:
+                lines = [str(error), *getattr(error, "__notes__", ())]
+                # Where the spec cannot be read, only the failure is told.
+                with contextlib.suppress(FanfoldError):
+                    ways = unfinished.what_next(self._open(data_dir), format_ts(parse_ts(execution_ts)), n)
+                    lines += ["What to do:", *(f"- {way}" for way in ways)]
+                report.say_errors(lines)
+                # Airflow adds a traceback, which is the shortest without a cause.
+                raise AirflowFailException(str(error)) from None

@@ -18,12 +18,7 @@ if TYPE_CHECKING:
     from fanfold.airflow.embedded.client import Airflow
     from fanfold.spec.model import Spec
 
-BOARD_STATES: dict[str | None, str] = {
-    "running": "running",
-    "success": "done",
-    "skipped": "skipped",
-    "failed": "failed",
-}
+CONF = 'Conf of the run as JSON, e.g. \'{"data_dir": "/data/feed"}\'.'
 
 
 def _json_object(_context: click.Context, _option: click.Parameter, text: str) -> dict[str, Any]:
@@ -37,20 +32,16 @@ def _json_object(_context: click.Context, _option: click.Parameter, text: str) -
 
 @click.command()
 @SPEC
-@click.option("--once", is_flag=True, help="Trigger one run, show it, stop everything, and exit with its outcome.")
-@click.option(
-    "--conf",
-    default="{}",
-    callback=_json_object,
-    help='Conf of the run as JSON, e.g. \'{"data_dir": "/data/feed"}\'.',
-)
+@click.option("--once", is_flag=True, help="Trigger one run, show it, stop Airflow, and exit with the run's outcome.")
+@click.option("--conf", default="{}", callback=_json_object, help=CONF)
 @click.option("--home", type=click.Path(path_type=Path), help="AIRFLOW_HOME (default: .airflow beside the spec).")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the UI on 127.0.0.1 (default: a free one).")
 def airflow(spec: Path, *, once: bool, conf: dict[str, Any], home: Path | None, port: int | None) -> None:
-    """Serve the feed's DAG in an embedded Airflow, until Ctrl-C.
+    """Try the feed's DAG in an embedded Airflow.
 
-    If there is a DAG file of the same name beside the spec (transactions.py for transactions.yaml), it is used.
-    Otherwise feed_dag makes the DAG. Everything listens on 127.0.0.1 only.
+    Its UI is served until Ctrl-C; with --once, one run is done, and Airflow stops. A DAG file beside the spec that has
+    its name (transactions.py for transactions.yaml) is used; without one, one is made with feed_dag. Everything listens
+    on 127.0.0.1 only.
     """
     # Airflow may be there without what else the embedded one needs.
     if not all(importlib.util.find_spec(name) for name in ("airflow", "psutil")):
@@ -88,7 +79,7 @@ def _run_once(server: "Airflow", spec: "Spec", conf: Mapping[str, Any]) -> int:
 
         def show(tasks: Any) -> None:
             for n, step, task in group_tasks(tasks):
-                board(n, step, BOARD_STATES.get(task.state, ""))
+                board(n, step, "done" if task.state == "success" else task.state or "")
 
         outcome = server.run_once(spec.name, conf, show)
     ts, data_dir = format_ts(parse_ts(outcome.execution_time)), Path(conf.get("data_dir", spec.data_dir))

@@ -3,14 +3,10 @@
 import click
 
 from fanfold.cli.airflow import airflow
-from fanfold.cli.init import init
-from fanfold.cli.plan import plan
-from fanfold.cli.purge import purge
 from fanfold.cli.quarantine import quarantine
-from fanfold.cli.run import run
-from fanfold.cli.runs import release, restore, status
-from fanfold.cli.spec import lint, schema
-from fanfold.cli.verify import verify
+from fanfold.cli.run import plan, run, verify
+from fanfold.cli.runs import purge, release, restore, status
+from fanfold.cli.spec import init, lint, schema
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

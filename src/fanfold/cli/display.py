@@ -5,6 +5,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.cells import cell_len
@@ -108,24 +109,18 @@ def print_summary(summary: Summary, seconds: Mapping[str, float], data_dir: Path
     from fanfold.steps.verify_run import without_rows
 
     to, empty, out = console(), without_rows(data_dir, summary.ts), of_table(summary.rows_out)
+    took = {n: f"{of_subdir:.1f}" for n, of_subdir in seconds.items()}
     of_subdir = Counter(str(file.subdir) for file, _ in empty)
-    heading = ("no rows",) if empty else ()
-    print_table(
-        to,
-        ("subdirectory", "files", *heading, "records", "rows", "bytes", "seconds"),
-        (
-            (
-                *(n, one.files, *(of_subdir[n] for _ in heading), one.records),
-                *(sum(of_table(one.rows).values()), one.bytes, _seconds(seconds.get(n))),
-            )
-            for n, one in summary.subdirs.items()
-        ),
-        total=(
-            *("all", summary.files_in, *(len(empty) for _ in heading)),
-            *(summary.records_in, sum(out.values()), summary.bytes_in, ""),
-        ),
-        title=f"run {summary.ts}",
-    )
+    headings: list[Any] = ["subdirectory", "files", "no rows", "records", "rows", "bytes", "seconds"]
+    rows: list[list[Any]] = [
+        [n, one.files, of_subdir[n], one.records, sum(of_table(one.rows).values()), one.bytes, took.get(n)]
+        for n, one in summary.subdirs.items()
+    ]
+    total = ["all", summary.files_in, len(empty), summary.records_in, sum(out.values()), summary.bytes_in, ""]
+    if not empty:
+        for row in (headings, *rows, total):
+            del row[2]
+    print_table(to, headings, rows, total, f"run {summary.ts}")
     if published_dir := output_dir(summary, data_dir):
         to.print(f"outputs: {published_dir}")
         for name in out:
@@ -143,10 +138,6 @@ def print_summary(summary: Summary, seconds: Mapping[str, float], data_dir: Path
     if more := len(empty[SHOWN_FILES:]):
         to.print(f"and {count(more, 'more file')} (the manifest has all)")
     to.print(sentence(summary, len(empty)), style="bold green")
-
-
-def _seconds(seconds: float | None) -> str:
-    return "" if seconds is None else f"{seconds:.1f}"
 
 
 def _print_preview(to: Console, tables: Iterable[Path], above: Path, form: CsvOutput) -> None:

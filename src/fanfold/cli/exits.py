@@ -26,14 +26,17 @@ def main() -> NoReturn:
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
     # What groups warn of, the summary says for all of them together.
     logging.getLogger("fanfold.steps.merge_data").setLevel(logging.ERROR)
-    code = _run()
+    code = _run([argument for argument in sys.argv[1:] if argument != "--debug"])
     # Python would take a while to put everything away, and in it SIGINT would be answered by a traceback.
     os._exit(code)
 
 
-def _run() -> int:
+def _run(arguments: list[str]) -> int:
     try:
-        return _call([argument for argument in sys.argv[1:] if argument != "--debug"])
+        # Each line was flushed as it was printed.
+        return int(cli(args=arguments, standalone_mode=False) or 0)
+    except SystemExit as stop:
+        return int(stop.code or 0)
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -48,15 +51,6 @@ def _run() -> int:
         for line, _ in ends:
             click.echo(line, err=True)
         return min(code for _, code in ends)
-
-
-def _call(arguments: list[str]) -> int:
-    try:
-        code = cli(args=arguments, standalone_mode=False)
-    except SystemExit as stop:
-        code = stop.code
-    sys.stdout.flush()
-    return int(code or 0)
 
 
 def _ends(error: BaseException) -> Iterator[tuple[str, int]]:

@@ -6,17 +6,21 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from fanfold.feed.quarantine import Item
     from fanfold.layout import Feed
 
 from fanfold.cli.options import JSON, print_json, with_feed
 from fanfold.errors import count
 
-CODES = click.option("--code", "codes", multiple=True, help="Only items with this code; may be repeated.")
+ITEMS = click.argument("items", metavar="[ITEM]...", nargs=-1)
+CODES = click.option("--code", "codes", multiple=True, help="Only what is bad for this reason; may be repeated.")
 
 
 @click.group()
 def quarantine() -> None:
-    """See what is in quarantine, correct and replay it, or discard it.
+    """List, correct, replay or discard what is in quarantine.
 
     An ITEM is TS/N:K (the K-th bad record of subdirectory N) or TS/N/NAME (a bad file). `list` shows them.
     """
@@ -28,7 +32,10 @@ def quarantine() -> None:
 @CODES
 @JSON
 def list_quarantine(feed: "Feed", codes: tuple[str, ...], *, decided: bool, as_json: bool) -> None:
-    """List bad records and files, oldest first. Unfinished runs follow: their bad records are listed later."""
+    """List bad records and files, the oldest first.
+
+    Then come the unfinished runs: what is bad in them is not in quarantine yet.
+    """
     from fanfold.feed import quarantine as kept
     from fanfold.feed import status
     from fanfold.formats import place_in
@@ -65,10 +72,10 @@ def show_quarantine(feed: "Feed", item: str) -> None:
 @with_feed
 @CODES
 def export_quarantine(feed: "Feed", codes: tuple[str, ...]) -> None:
-    """Print the open items, to be corrected: one line of JSON each, with the record, or its raw text.
+    """Print the open items as lines of JSON, to correct them.
 
-    Correct `record` or `raw` in each line, remove the lines that should not be sent again, and pass the file to `replay
-    --with`.
+    Each line has the record, or its raw text. Correct record or raw in each line, remove the lines that are not to be
+    sent again, and give the file to replay (--with).
     """
     from fanfold.feed import corrections
 
@@ -76,9 +83,16 @@ def export_quarantine(feed: "Feed", codes: tuple[str, ...]) -> None:
         print_json(correction)
 
 
+def _chosen(feed: "Feed", items: tuple[str, ...], codes: tuple[str, ...]) -> "Iterable[Item]":
+    """Return the items that are named; where none is, those that are open, of some codes or of all."""
+    from fanfold.feed import quarantine as kept
+
+    return [kept.find(feed, name) for name in items] if items else kept.opened(feed, codes)
+
+
 @quarantine.command("replay")
 @with_feed
-@click.argument("items", metavar="[ITEM]...", nargs=-1)
+@ITEMS
 @click.option(
     "--with",
     "corrected",
@@ -88,13 +102,12 @@ def export_quarantine(feed: "Feed", codes: tuple[str, ...]) -> None:
 )
 @CODES
 def replay_quarantine(feed: "Feed", items: tuple[str, ...], corrected: Path | None, codes: tuple[str, ...]) -> None:
-    """Land bad records and files again: the next run takes them. Without ITEM, all open ones are landed.
+    """Land bad records and files again, as they were or corrected.
 
-    They are landed as they were, which helps after the spec or a reference was corrected, or as corrected (--with). If
-    one item cannot be landed, none is. A second call changes nothing.
+    The next run takes them. Without ITEM, all open items are landed. As they were, they may be good now, if the spec or
+    a reference was corrected. If one of them cannot be landed, none is. A second call changes nothing.
     """
     from fanfold.feed import corrections, replay
-    from fanfold.feed import quarantine as kept
 
     if (corrected and len(items) > 1) or (codes and (items or corrected)):
         msg = "expected ITEMs, or --code, or --with a file that export has printed; or one ITEM --with its text"
@@ -103,24 +116,26 @@ def replay_quarantine(feed: "Feed", items: tuple[str, ...], corrected: Path | No
         landed = corrections.replay_file(feed, corrected)
     else:
         content = corrected.read_bytes() if corrected else None
-        found = [kept.find(feed, name) for name in items] if items else kept.opened(feed, codes)
-        landed = replay.replay_all(feed, [(item, content, repr(item.item)) for item in found])
+        landed = replay.replay_all(feed, [(item, content, repr(item.item)) for item in _chosen(feed, items, codes)])
     for decision in landed:
         click.echo(f"{decision.item}: landed as {decision.landed_as}")
 
 
 @quarantine.command("discard")
 @with_feed
-@click.argument("items", metavar="[ITEM]...", nargs=-1)
+@ITEMS
 @CODES
 @click.option("--reason", help="The reason, which is kept.")
 def discard_quarantine(feed: "Feed", items: tuple[str, ...], codes: tuple[str, ...], reason: str | None) -> None:
-    """Decide that bad records or files are not needed. They stay in quarantine, but are no longer listed."""
+    """Decide that bad records or files are not needed.
+
+    They stay in quarantine, but are no longer listed.
+    """
     from fanfold.feed import quarantine as kept
 
     if bool(items) == bool(codes):
         msg = "expected either ITEMs or --code"
         raise click.UsageError(msg)
-    for item in [kept.find(feed, name) for name in items] if items else kept.opened(feed, codes):
+    for item in _chosen(feed, items, codes):
         kept.discard(feed, item, reason)
         click.echo(f"{item.item}: discarded")

@@ -1,21 +1,93 @@
-"""`fanfold run`: all steps here and now."""
+"""`fanfold plan`, `run`, `verify`: a run before it, the run itself, and its proof."""
 
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from fanfold.cli.options import DATA_DIR, JSON, SPEC, print_json
-from fanfold.errors import DataError
+if TYPE_CHECKING:
+    from fanfold.audit import Audit
+    from fanfold.layout import Feed
+    from fanfold.steps.plan import Plan
+    from fanfold.steps.recount import Recount
+
+from fanfold.cli.options import DATA_DIR, JSON, SPEC, print_json, with_feed
+from fanfold.errors import count
+from fanfold.proof import rows_in_words
+from fanfold.spec.paths import written
+
+SAMPLE = "With --audit: compare this percentage of the records; all are counted."
+
+
+@click.command()
+@SPEC
+@DATA_DIR
+@click.option("--write-fields", is_flag=True, help="Add all fields that the spec does not declare yet to input.fields.")
+@JSON
+def plan(spec: Path, data_dir: Path | None, *, write_fields: bool, as_json: bool) -> None:
+    """Say what a run would do. Nothing is moved.
+
+    It shows which files go where, the columns and their drift, and the references. If the run would fail, it says why,
+    and ends with exit code 1, as `fanfold run` would.
+    """
+    from fanfold.spec import writing
+    from fanfold.steps import plan as planning
+    from fanfold.steps.start import start
+
+    planned = planning.plan(start(spec, data_dir))
+    if write_fields:
+        added = writing.add_fields(spec, planned.fields)
+        reason = "" if planned.files else ": no file is ready"
+        click.echo(f"{spec}: {count(added, 'field')} added to input.fields{reason}", err=True)
+    if as_json:
+        print_json(planned)
+    else:
+        _print_plan(planned)
+    sys.exit(1 if planned.failed else 0)
+
+
+def _print_plan(planned: "Plan") -> None:
+    from fanfold.cli import display
+    from fanfold.formats import place_in
+
+    to = display.wide_console()
+    if planned.resumes:
+        to.print(f"the unfinished run {planned.resumes} goes on")
+    where = "staged" if planned.resumes else "ready"
+    to.print(f"{count(planned.files, 'file')} {where} ({count(planned.bytes, 'byte')})")
+    if planned.members_ignored.members:
+        to.print(f"in archives {planned.members_ignored}")
+    if planned.left:
+        to.print(f"in landing {planned.left}")
+    parts = ((n, part.files, part.records, part.bytes) for n, part in planned.subdirs.items())
+    display.print_table(to, ("subdirectory", "files", "records", "bytes"), parts)
+    tables = planned.columns if isinstance(planned.columns, dict) else {"": planned.columns}
+    for name, found in tables.items():
+        columns = [(one.name, one.type, written([one.source, *one.path]), one.first_file) for one in found]
+        # On a screen what comes last would push all else away; a pipe gets everything.
+        shown = display.SHOWN_COLUMNS if to.is_terminal else len(columns)
+        display.print_table(to, ("column", "type", "from", "first file"), columns[:shown], title=name)
+        if more := len(columns[shown:]):
+            to.print(f"and {count(more, 'more column')} (fanfold plan --json has all)")
+    for reference in planned.references:
+        to.print(f"reference {reference.path}: {count(reference.rows, 'row')}, sha256 {reference.sha256}")
+    if drift := planned.drift:
+        to.print(f"columns since run {drift.since}: {drift.changes or 'as they were'}")
+    for name, of in planned.duplicates.items():
+        to.print(f"{name!r} has the bytes of {of!r} (input.duplicates)")
+    for fault in planned.faults:
+        place = f"{fault.file!r}{place_in(fault.file, fault.line)}"
+        to.print(f"WARNING: {place}: {fault.message} ({fault.code})", style="yellow")
+    for reason in planned.failed:
+        to.print(f"the run would fail: {reason}", style="red")
 
 
 @click.command()
 @SPEC
 @DATA_DIR
 @click.option("--ts", help="Execution timestamp of the run, in any ISO 8601 form (default: see above).")
-@click.option(
-    "--from-archive", metavar="TS", help="Make a complete run again, from its archive, in another --data-dir."
-)
+@click.option("--from-archive", metavar="TS", help="Make a complete run again from its archive, in another --data-dir.")
 @JSON
 def run(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str | None, *, as_json: bool) -> None:
     """Do all steps here and now, without Airflow.
@@ -36,9 +108,9 @@ def run(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str | N
     """
     import msgspec
 
+    from fanfold import api
     from fanfold.cli import display
     from fanfold.feed import left
-    from fanfold.steps import local
     from fanfold.steps.check_for_files import nothing_ready
     from fanfold.steps.list_files import list_files
     from fanfold.steps.start import start
@@ -46,33 +118,23 @@ def run(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str | N
     if from_archive is not None:
         ts = _stage_again(spec, data_dir, ts, from_archive)
     feed = start(spec, data_dir)
-    failed: list[Exception] = []
     with display.Board(feed.spec.subdirs) as board:
-        if ts is None:
-            done, failed = local.run_next(feed, board.begin)
-        else:
-            done = local.run(feed, ts, board)
+        done, failed = api.completed(feed, ts, board.begin)
     found = list_files(feed, done.summary.ts)
-    if done.summary.files_in or not failed:
-        if as_json:
-            more: dict[str, Any] = {
-                "files_ignored": len(found.ignored),
-                "files_waiting": len(found.ready) + found.waiting,
-            }
-            more |= {"drift": done.drift} if done.drift else {}
-            more |= {"members_ignored": done.ignored} if done.ignored.members else {}
-            print_json({**msgspec.to_builtins(done.summary), **more, "seconds": round(done.seconds, 3)})
-        else:
-            display.print_summary(done.summary, done.subdir_seconds, feed.data_dir, feed.spec.output.csv)
-    stay = left.told(found, [file.name for file in found.ready])
-    if not done.summary.files_in:
+    summary = done.summary
+    if as_json and (summary.files_in or not failed):
+        stay = {"files_ignored": len(found.ignored), "files_waiting": len(found.ready) + found.waiting}
+        more: dict[str, Any] = {"drift": done.drift} if done.drift else {}
+        more |= {"members_ignored": done.ignored} if done.ignored.members else {}
+        print_json({**msgspec.to_builtins(summary), **stay, **more, "seconds": round(done.seconds, 3)})
+    elif summary.files_in or not failed:
+        display.print_summary(summary, done.subdir_seconds, feed.data_dir, feed.spec.output.csv)
+    if not summary.files_in:
         click.echo(nothing_ready(feed, found), err=True)
-    elif stay:
-        click.echo(f"in landing {stay}", err=True)
+    elif told := left.told(found, [file.name for file in found.ready]):
+        click.echo(f"in landing {told}", err=True)
     if done.ignored.members:
         click.echo(f"in archives {done.ignored}", err=True)
-    if done.failed:
-        failed.append(DataError(done.failed))
     if failed:
         msg = "runs failed"
         raise ExceptionGroup(msg, failed)
@@ -92,3 +154,53 @@ def _stage_again(spec: Path, data_dir: Path | None, ts: str | None, from_archive
     run, committed = runs.open_complete(source, from_archive)
     restore.stage_again(run, committed, again)
     return run.ts
+
+
+@click.command()
+@with_feed
+@click.argument("ts", required=False)
+@click.option("--deep", is_flag=True, help="Also make the run again from its archive, and compare the bytes.")
+@click.option("--audit", "audited", is_flag=True, help="Also account for every value, with code of its own.")
+@click.option("--sample", metavar="PERCENT", type=click.FloatRange(0, 100, min_open=True), help=SAMPLE)
+@JSON
+def verify(feed: "Feed", ts: str | None, *, deep: bool, as_json: bool, **checks: Any) -> None:
+    """Recount a complete run from archive and output.
+
+    Without TS, it is the newest complete run. --deep needs room for the run in the directory for temporary files
+    (TMPDIR). --audit reads Parquet with pyarrow (pip install 'fanfold[audit]').
+    """
+    import msgspec
+
+    from fanfold import api
+    from fanfold.feed import runs
+
+    sample, audited = checks["sample"], checks["audited"]
+    if sample is not None and not audited:
+        msg = "--sample goes with --audit"
+        raise click.UsageError(msg)
+    percent = (sample or 100) if audited else 0
+    found, report = api.verified(*runs.open_complete(feed, ts), deep=deep, audit_percent=percent)
+    if as_json:
+        print_json({**msgspec.to_builtins(found), **({"audit": report} if report else {})})
+    else:
+        _print_recount(found, report)
+    sys.exit(1 if found.gaps else 0)
+
+
+def _print_recount(found: "Recount", report: "Audit | None") -> None:
+    for gap in found.gaps:
+        click.echo(gap)
+    sums = "".join(f", sum of {name} {total}" for name, total in found.totals.items())
+    click.echo(
+        f"run {found.ts}: recounted {count(found.files, 'original')}, {count(found.bytes, 'byte')}, "
+        f"{count(found.records, 'record')}, {rows_in_words(found.rows)}{sums}: "
+        + (f"gaps: {len(found.gaps)}" if found.gaps else found.lost or "nothing lost, nothing twice")
+    )
+    if found.failed:
+        click.echo(found.failed)
+    if report:
+        left_out = "".join(f"; not audited: {number:,} {reason}" for reason, number in report.not_audited.items())
+        click.echo(
+            f"audited {count(report.scalars, 'value')} of {count(report.records, 'record')} in "
+            f"{count(report.files, 'file')}, {count(report.rows, 'row')}: differences: {len(report.findings)}{left_out}"
+        )

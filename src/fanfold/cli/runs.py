@@ -1,5 +1,7 @@
-"""`fanfold status`, `release`, `restore`: the runs of a feed, and what is done with one."""
+"""`fanfold status`, `release`, `restore`, `purge`: the runs of a feed, and what is done with them."""
 
+import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -7,21 +9,26 @@ import click
 
 if TYPE_CHECKING:
     from fanfold.cli.display import Row
+    from fanfold.feed.purged import Kind
     from fanfold.feed.status import RunStatus
     from fanfold.layout import Feed
 
-from fanfold.cli.options import JSON, print_json, with_feed
-from fanfold.errors import count
+from fanfold.cli.options import JSON, TS, print_json, with_feed
+from fanfold.errors import FanfoldError, count, nearest
+
+HOURS = {"h": 1, "d": 24, "w": 168}
+PURGED, WHAT = "archive,output,quarantine,references", "What to remove, separated by commas."
+AGE = "90d, 12h, 8w, or a date: 2026-01-31."
 
 
 @click.command()
 @with_feed
 @JSON
 def status(feed: "Feed", *, as_json: bool) -> None:
-    """List the runs, and what is in landing.
+    """List the runs, how far each is, and why one failed.
 
-    Unfinished runs come first. Shown is how far each group is, and why a run failed. A complete run is shown as failed
-    if too many of its files were bad, or nothing could be read (quarantine.max_bad_files_percent).
+    Unfinished runs come first, with the state of each group. Below is what has landed. A complete run is shown as
+    failed if too many of its files were bad, or nothing could be read (quarantine.max_bad_files_percent).
     """
     from fanfold.cli import display
     from fanfold.feed import left
@@ -43,8 +50,7 @@ def status(feed: "Feed", *, as_json: bool) -> None:
             to.print(f"run {one.ts}: {count(one.files, 'file')} waiting in {feed.run(one.ts).staging_dir}")
     if feed.landing_dir.is_dir():
         landing = list_files(feed)
-        stay = left.told(landing)
-        to.print(f"landing: {count(len(landing.ready), 'file')} ready" + (f", {stay}" if stay else ""))
+        to.print(", ".join(filter(None, [f"landing: {count(len(landing.ready), 'file')} ready", left.told(landing)])))
 
 
 def _row(run: "RunStatus") -> "Row":
@@ -60,7 +66,7 @@ def _row(run: "RunStatus") -> "Row":
 
 @click.command()
 @with_feed
-@click.argument("ts")
+@TS
 def release(feed: "Feed", ts: str) -> None:
     """Give up an unfinished run. Unpublished files go back to landing; published ones are committed."""
     from fanfold.steps import release as releasing
@@ -70,16 +76,74 @@ def release(feed: "Feed", ts: str) -> None:
 
 @click.command()
 @with_feed
-@click.argument("ts")
+@TS
 @click.option("--to", "target", type=click.Path(path_type=Path), help="Where to put them (default: landing).")
 def restore(feed: "Feed", ts: str, target: Path | None) -> None:
-    """Put the originals of a complete run back, as copies.
+    """Copy the originals of a complete run back.
 
-    They get their old names, and the archive stays as it is. The next run treats copies in landing as duplicates
-    (input.duplicates). To make a run again, use fanfold run --from-archive.
+    The copies have the old names; the archive stays as it is. In landing the next run takes them for what they are:
+    duplicates (input.duplicates). To make a run again, use fanfold run --from-archive.
     """
     from fanfold.feed import runs
     from fanfold.steps import restore as restoring
 
     names = restoring.restore(*runs.open_complete(feed, ts), target.absolute() if target else feed.landing_dir)
     click.echo(f"restored: {len(names):,} in {target or feed.landing_dir}")
+
+
+def _moment(_context: click.Context, _option: click.Parameter, text: str) -> datetime:
+    from fanfold.layout import parse_ts
+
+    try:
+        if found := re.fullmatch(r"(\d{1,6})([hdw])", text):
+            return datetime.now(UTC) - timedelta(hours=int(found[1]) * HOURS[found[2]])
+        return parse_ts(text)
+    except (FanfoldError, OverflowError):
+        msg = f"found {text!r}, expected hours, days or weeks (12h, 90d, 8w), or an ISO 8601 date or timestamp"
+        raise click.BadParameter(msg) from None
+
+
+def _kinds(_context: click.Context, _option: click.Parameter, text: str) -> "list[Kind]":
+    from fanfold.feed.purged import KINDS
+
+    named = [name.strip() for name in text.split(",")]
+    for wrong in [name for name in named if name not in KINDS]:
+        msg = f"found {wrong!r}, {nearest(wrong, KINDS)}"
+        raise click.BadParameter(msg)
+    return [kind for kind in KINDS if kind in named]
+
+
+@click.command()
+@with_feed
+@click.option("--older-than", "before", metavar="AGE", required=True, callback=_moment, help=AGE)
+@click.option("--what", metavar="KINDS", default=PURGED, show_default=True, callback=_kinds, help=WHAT)
+@click.option("--yes", is_flag=True, help="Remove it. Without this, it is only shown.")
+@JSON
+def purge(feed: "Feed", before: datetime, what: "list[Kind]", *, yes: bool, as_json: bool) -> None:
+    """Show what old runs have left; remove it with --yes.
+
+    That is originals, output, quarantine, and the references that were kept (--what). A run is as old as its timestamp.
+    Unfinished runs stay, and those with open items in quarantine. So does the output of a run if a later one has
+    duplicates of its files, and a reference that a later run has joined. The manifests stay: a file that is delivered
+    again is still a duplicate. There is no way back.
+    """
+    from fanfold.cli import display
+    from fanfold.steps import purge as retention
+
+    found = (retention.purge if yes else retention.plan)(feed, before, what)
+    if as_json:
+        print_json(found)
+        return
+    going = [one for one in found if one.what]
+    total = ("all", "", sum(one.files for one in going), sum(one.bytes for one in going))
+    rows = ((one.ts, ", ".join(one.what), one.files, one.bytes) for one in going)
+    display.print_table(display.wide_console(), ("run", "what", "files", "bytes"), rows, total if going else ())
+    for one in found:
+        if one.stays:
+            click.echo(f"run {one.ts} stays{' in part' if one.what else ''}: {one.stays}")
+    if not going:
+        click.echo(f"nothing to purge from before {before:%Y-%m-%dT%H:%M:%SZ}")
+    elif yes:
+        click.echo(f"purged {count(len(going), 'run')}; their manifests stay")
+    else:
+        click.echo("nothing is removed yet: add --yes to remove this for good")

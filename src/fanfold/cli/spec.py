@@ -1,6 +1,7 @@
-"""`fanfold lint` and `fanfold schema`: the spec alone."""
+"""`fanfold init`, `lint` and `schema`: the spec alone."""
 
 import json
+import os
 from pathlib import Path
 
 import click
@@ -9,19 +10,47 @@ from fanfold.errors import FanfoldError
 
 
 @click.command()
+@click.argument("samples", metavar="SAMPLE...", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--reference", "references", type=click.Path(path_type=Path), multiple=True, help="A table to join.")
+@click.option("--name", help="Name of the feed (default: that of the samples' folder).")
+@click.option("--dir", "to_dir", type=click.Path(path_type=Path), default=".", help="Where to write (default: here).")
+def init(samples: tuple[Path, ...], references: tuple[Path, ...], name: str | None, to_dir: Path) -> None:
+    """Write a first spec and a DAG file from sample files.
+
+    SAMPLE is a file, or a folder of files. NAME.yaml is the spec, with comments; NAME_dag.py is the DAG file. The
+    samples stay as they are. Of many or large files a part is read, which takes seconds. Where it can be, landing is
+    the folder of the samples, so that you can try `fanfold plan` and `fanfold run` at once. A file that exists is never
+    overwritten: exit code 2.
+    """
+    from fanfold.init.write import make
+
+    made = make(samples, references, name, to_dir)
+    shown = [os.path.relpath(path) for path in made.paths]
+    told = [
+        *made.findings,
+        f"wrote {', '.join(shown)}",
+        f"next: fanfold plan {shown[0]}",
+        f"      fanfold run {shown[0]}",
+    ]
+    click.echo("\n".join(told))
+
+
+@click.command()
 @click.argument("specs", metavar="SPEC...", type=click.Path(path_type=Path), nargs=-1, required=True)
 def lint(specs: tuple[Path, ...]) -> None:
-    """Check specs. Nothing else is read: plan also checks the folders and files that they name."""
+    """Check specs, without the folders and files that they name.
+
+    All errors of a spec are told at once. `fanfold plan` checks folders and files, too.
+    """
     from fanfold.spec.model import load_spec
 
     errors = []
     for path in specs:
         try:
             load_spec(path)
+            click.echo(f"{path}: ok")
         except FanfoldError as error:
             errors.append(error)
-        else:
-            click.echo(f"{path}: ok")
     if errors:
         msg = "specs"
         raise ExceptionGroup(msg, errors)

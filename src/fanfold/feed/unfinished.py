@@ -43,7 +43,7 @@ def what_next(feed: Feed, ts: str, n: int | None = None) -> list[str]:
     """Say what helps where a task of a run has failed, in the words of Airflow; `n` is the number of its group."""
     run, clear = runs.open_run(feed.data_dir, ts), "with its downstream tasks"
     if run is None:
-        return [f"correct the cause, and clear this task {clear}"]
+        return [f"correct the cause, and clear this task {clear}", "to look first whether it is: fanfold plan SPEC"]
     if runs.is_complete(run):
         return [f"the run is complete, and was changed since; what differs: fanfold verify SPEC {ts}"]
     place = run.group(n).subdir_dir if n else run.staging_dir

@@ -2,8 +2,9 @@
 
 import csv
 import io
+import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,51 +16,156 @@ from fanfold.records.places import places_of
 from fanfold.records.read import Door, Rules
 from fanfold.schema.columns import leaves
 from fanfold.schema.infer import draft
-from fanfold.spec.model import Denormalize, Spec
+from fanfold.spec.model import Input, Spec
 from fanfold.spec.paths import Way, written
-from fanfold.steps.scan_files import Found, scan_files
+from fanfold.spec.tables import FlatTable
+from fanfold.steps.scan_files import scan_files
 from fanfold.types import JSON
 
 # An object with so many keys, each in few of the records, has data for keys.
 DATA_KEYS = 50
 
 
-class Look(NamedTuple):
-    """Samples as they are read by a spec, which says where records are and what is JSON as a whole.
+class Array(NamedTuple):
+    """An array of the records, or by an empty way the records themselves.
 
     Attributes:
-        folder: an empty one, in place of a feed's.
-        spec: what they are read by.
-        places: where each lies, by its name.
-        found: what a run would find in them.
+        way: leads to it.
+        of_objects: whether it has objects in it.
+        values: of the fields of its elements, in their order: texts as CSV has them, empty for null.
+        elements: how many it has in all records.
     """
 
-    folder: Path
-    spec: Spec
-    places: Mapping[str, Place]
-    found: Found
+    way: Way
+    of_objects: bool
+    values: dict[Way, list[str]]
+    elements: int
 
     @property
-    def keys(self) -> dict[str, Any]:
-        """How the samples are written, as `look` takes it."""
-        return self.spec.input.model_dump(include={"encoding", "csv"}, exclude_defaults=True)
-
-    @property
-    def records(self) -> int:
-        """How many good records there are."""
-        return sum(one.records - one.bad for one in self.found.files.values())
-
-    @property
-    def bad(self) -> int:
-        """How many bad records there are."""
-        return sum(one.bad for one in self.found.files.values())
+    def has_rows(self) -> bool:
+        """Whether its elements become rows: they have fields of their own."""
+        return self.of_objects and bool(self.values)
 
 
-def look(folder: Path, places: Mapping[str, Place], explode: Way = (), **keys: Any) -> Look:
-    """Read samples from end to end; `keys` are those of `input`, `folder` is an empty one."""
-    chain = [written(explode)] if explode else []
-    spec = Spec.model_validate({"version": 1, "name": "samples", "input": keys, "denormalize": {"explode": chain}})
-    return Look(folder, spec, places, scan_files(Feed(folder, spec), "landing", places, []))
+class Look:
+    """Samples as the reader of runs reads them.
+
+    Attributes:
+        keys: those of `input` that they are read by.
+        found: what a run would find in them.
+        records: how many good records there are.
+        bad: how many bad records there are.
+    """
+
+    def __init__(self, folder: Path, places: Mapping[str, Place], arrays: Iterable[Way] = (), **keys: Any) -> None:
+        """Read samples from end to end.
+
+        Args:
+            folder: an empty one, in place of a feed's.
+            places: where each sample lies, by its name.
+            arrays: those that explode, each in a table of its own.
+            keys: those of `input`.
+        """
+        self._folder, self._places, self._arrays, self.keys = folder, places, [*arrays], keys
+        self._spec = Spec(version=1, name="samples", input=Input.model_validate(keys), tables=_tables(self._arrays))
+        self.found = scan_files(Feed(folder, self._spec), "landing", places, [])
+        self.bad = sum(one.bad for one in self.found.files.values())
+        self.records = sum(one.records for one in self.found.files.values()) - self.bad
+
+    def again(self, arrays: Iterable[Way] = (), **keys: Any) -> "Look":
+        """Read the same samples by more keys."""
+        return Look(self._folder, self._places, [*self._arrays, *arrays], **self.keys | keys)
+
+    def arrays(self, above: Way = (), within: Seen | None = None) -> Iterator[Array]:
+        """Yield the records, and each array in them, at any depth."""
+        if not within:
+            yield self._read((), of_objects=True)
+        for name, field in (within or self.found.seen).fields.items():
+            way = (*above, name)
+            if field.arrays and field.element:
+                yield self._read(way, of_objects=field.element.objects > 0)
+            if field.through_arrays.fields:
+                yield from self.arrays(way, field.through_arrays)
+
+    def _read(self, way: Way, *, of_objects: bool) -> Array:
+        # A text of JSON may have megabytes.
+        csv.field_size_limit(sys.maxsize)
+        spec = self._spec.model_copy(update={"tables": _tables([*self._arrays, way])})
+        record = draft(spec, self.found.seen, []).record
+        found = places_of(record, [])
+        own = {leaf.way for leaf in leaves(record, self.found.seen) if leaf.node.type != JSON}
+        scope = found.scopes.get(way, -1)
+        ways = [one for one, (where, _) in found.slots.items() if where == scope and one in own]
+        if not ways:
+            return Array(way, of_objects, {}, 0 if way else self.records)
+        door = Door(self._folder, spec, Rules(found.record, Others.LEAVE, excluded=self.found.excluded))
+        # Only the elements have rows, not what they lie in.
+        chain = [(inner, inner != scope) for outer, inner in found.scopes.items() if way[: len(outer)] == outer]
+        rows = Rows(found.record, [(Rows.SLOT, *found.slots[one]) for one in ways], chain)
+        merged = (piece.merged for name, place in self._places.items() for piece in door.read(name, place.path))
+        text = io.StringIO(b"".join(rows.write(merged)).decode(), newline="")
+        columns = list(zip(*csv.reader(text), strict=True)) or [() for _ in ways]
+        return Array(way, of_objects, dict(zip(ways, map(list, columns), strict=True)), len(columns[0]))
+
+    def pointers(self) -> dict[str, int]:
+        """Return the pointers to the arrays of objects in documents, each with its number of elements; the most first.
+
+        There are none where a file of JSON is not one document with fields, but records one after the other.
+        """
+        of_json = [one for name, one in self.found.files.items() if input_format(name) == "json"]
+        if not of_json or any(one.records != 1 for one in of_json):
+            return {}
+        pointers = [*_pointers(self.found.seen)]
+        return dict(sorted(((one, self.again(records_at=one).records) for one in pointers), key=lambda one: -one[1]))
+
+    def texts_of_json(self) -> list[str]:
+        """Return the paths of fields whose texts are all arrays or objects in JSON, in the files of one form at least.
+
+        Files of CSV may have as texts what those of JSON have as it is.
+        """
+        found = set[Way]()
+        for one in sorted({input_format(name) for name in self._places}):
+            places = {name: place for name, place in self._places.items() if input_format(name) == one}
+            for array in Look(self._folder, places, self._arrays, **self.keys).arrays():
+                found |= {way for way, column in array.values.items() if _is_json(column)}
+        paths = [*map(written, sorted(found))]
+        # An empty text would make its record bad.
+        return paths if found and self.again(parse=paths).bad <= self.bad else []
+
+
+def _is_json(column: list[str]) -> bool:
+    texts = {text for text in column if text}
+    try:
+        return bool(texts) and all(text[0] in "[{" and json.loads(text) is not None for text in texts)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _tables(arrays: Iterable[Way]) -> dict[str, FlatTable]:
+    """Return a table of each array, beside that of the records."""
+    exploded = {f"array-{n}": FlatTable(explode=[written(way)]) for n, way in enumerate(arrays) if way}
+    return {"records": FlatTable(), **exploded}
+
+
+def _pointers(seen: Seen, above: str = "") -> Iterator[str]:
+    """Yield the pointer to each array of objects: through objects alone, since none leads into another array."""
+    for name, field in seen.fields.items():
+        pointer = f"{above}/{name.replace('~', '~0').replace('/', '~1')}"
+        if not field.arrays:
+            yield from _pointers(field, pointer)
+        elif field.element and field.element.objects:
+            yield pointer
+
+
+def data_objects(seen: Seen, above: Way = (), array: Way = ()) -> Iterator[tuple[Way, Way, int]]:
+    """Yield the way to each object whose keys look like data, that to the array around it, and how many keys it has."""
+    for name, field in seen.fields.items():
+        inner, way = field.through_arrays, (*above, name)
+        uses = sum(one.records for one in inner.fields.values())
+        if len(inner.fields) >= DATA_KEYS and uses < inner.objects * len(inner.fields) / 4:
+            yield way, array, len(inner.fields)
+        else:
+            yield from data_objects(inner, way, way if field.arrays else array)
 
 
 def written_as(places: Mapping[str, Place]) -> dict[str, Any]:
@@ -67,17 +173,17 @@ def written_as(places: Mapping[str, Place]) -> dict[str, Any]:
 
     It is no more than likely: the bytes of a file do not say what its encoding is.
     """
-    contents = [Path(one.path).read_bytes() for name, one in places.items() if input_format(name) != "parquet"]
-    heads = [content.lstrip().partition(b"\n")[0].decode("latin-1") for content in contents]
-    if any(input_format(name) != "csv" for name in places) or any(b"\0" in content for content in contents):
+    contents = [Path(one.path).read_bytes() for name, one in places.items() if input_format(name) == "csv"]
+    if len(contents) < len(places) or any(b"\0" in content for content in contents):
         return {}
     keys: dict[str, Any] = {}
     foreign = [content for content in contents if not content.isascii()]
     if foreign and not any(_is_in(content, "utf-8") for content in foreign):
         keys["encoding"] = "cp1252" if all(_is_in(content, "cp1252") for content in foreign) else "latin-1"
-    likely = [max(DELIMITERS, key=head.count) for head in heads]
-    if heads and not any("," in head for head in heads) and len({*likely}) == 1 and likely[0] in heads[0]:
-        keys["csv"] = {"delimiter": likely[0]}
+    heads = [content.lstrip().partition(b"\n")[0].decode("latin-1") for content in contents]
+    likely = {max(DELIMITERS, key=head.count) for head in heads}
+    if len(likely) == 1 and not any("," in head for head in heads) and any(one in heads[0] for one in likely):
+        keys["csv"] = {"delimiter": likely.pop()}
     return keys
 
 
@@ -87,71 +193,3 @@ def _is_in(content: bytes, encoding: str) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-class Array(NamedTuple):
-    """An array of the records: the way to it, how many elements it has in all, and the values in them."""
-
-    way: Way
-    of_objects: bool
-    values: dict[Way, list[str]]
-    elements: int
-
-
-def array_ways(seen: Seen, above: Way = ()) -> Iterator[tuple[Way, bool]]:
-    """Yield the way to each array in an object, at any depth, and whether it has objects in it."""
-    for name, field in seen.fields.items():
-        way = (*above, name)
-        if field.arrays and field.element:
-            yield way, field.element.objects > 0
-        yield from array_ways(field.through_arrays, way)
-
-
-def read_array(at: Look, way: Way, *, of_objects: bool = True) -> Array:
-    """Return the elements of an array, or by an empty way the records, with the values of their own fields.
-
-    Each value is a text as CSV has it, empty for null; they stand in the order of the elements.
-    """
-    # A text of JSON may have megabytes.
-    csv.field_size_limit(sys.maxsize)
-    spec = at.spec.model_copy(update={"denormalize": Denormalize(explode=[written(way)] if way else [])})
-    record = draft(spec, at.found.seen, []).record
-    found = places_of(record, [])
-    own = {leaf.way for leaf in leaves(record, at.found.seen) if leaf.node.type != JSON}
-    scope = found.scopes.get(way, -1)
-    ways = [one for one, (where, _) in found.slots.items() if where == scope and one in own]
-    if not ways:
-        return Array(way, of_objects, {}, 0 if way else at.records)
-    door = Door(at.folder, spec, Rules(found.record, Others.LEAVE, excluded=at.found.excluded))
-    # Only the elements have rows, not what they lie in.
-    chain = [(inner, inner != scope) for inner in found.scopes.values()]
-    rows = Rows(found.record, [(Rows.SLOT, *found.slots[one]) for one in ways], chain)
-    merged = (piece.merged for name, place in at.places.items() for piece in door.read(name, place.path))
-    text = io.StringIO(b"".join(rows.write(merged)).decode(), newline="")
-    columns = list(zip(*csv.reader(text), strict=True)) or [() for _ in ways]
-    return Array(way, of_objects, dict(zip(ways, map(list, columns), strict=True)), len(columns[0]))
-
-
-def records_at(at: Look) -> dict[str, int]:
-    """Return the pointers to the arrays of objects in documents, each with its number of elements; the most first."""
-    seen = at.found.seen
-    # Through objects alone: a pointer does not lead into the elements of another array.
-    ways = [way for way, of_objects in array_ways(seen) if of_objects and not _in_array(seen, way)]
-    pointers = ["".join(f"/{name.replace('~', '~0').replace('/', '~1')}" for name in way) for way in ways]
-    found = {pointer: look(at.folder, at.places, **at.keys, records_at=pointer).records for pointer in pointers}
-    return dict(sorted(found.items(), key=lambda one: -one[1]))
-
-
-def _in_array(seen: Seen, way: Way) -> bool:
-    return any(outer.arrays for end in range(1, len(way)) if (outer := seen.find(way[:end])))
-
-
-def data_objects(seen: Seen, above: Way = ()) -> Iterator[tuple[Way, int]]:
-    """Yield the way to each object whose keys look like data, and how many different keys it has."""
-    for name, field in seen.fields.items():
-        inner, way = field.through_arrays, (*above, name)
-        uses = sum(one.records for one in inner.fields.values())
-        if len(inner.fields) >= DATA_KEYS and uses < inner.objects * len(inner.fields) / 4:
-            yield way, len(inner.fields)
-        else:
-            yield from data_objects(inner, way)

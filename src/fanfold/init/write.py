@@ -1,16 +1,19 @@
-"""The text of a first spec: what was proposed, each line with its reason, and what might be instead as comments."""
+"""A first spec and a DAG file from samples: what was proposed, a line each with its reason; other ideas as comments."""
 
 import json
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from fanfold.errors import count
-from fanfold.formats import input_format
-from fanfold.init.look import Array
-from fanfold.init.place import Home
-from fanfold.init.propose import Match, Proposal, inner_way, keys_above, singular, to_explode
+from fanfold.errors import MissingError, PathError, count
+from fanfold.feed.access import check_writable
+from fanfold.formats import compression, input_format, is_archive, place_in
+from fanfold.init.propose import Match, Proposal, propose, singular
+from fanfold.init.samples import REFERENCE_BYTES, Home, home_of, part_of, take
+from fanfold.scratch import scratch_dir
+from fanfold.spec.model import json_schema, parse_spec
 from fanfold.spec.paths import written
 from fanfold.spec.writing import quoted
 
@@ -23,7 +26,70 @@ feed_dag(Path(__file__).with_name({spec!r}), schedule=None)
 """
 
 
-def spec_text(name: str, home: Home, proposal: Proposal, read: str) -> str:
+class Made(NamedTuple):
+    """The files that were written, the spec first, and what was found."""
+
+    paths: list[Path]
+    findings: list[str]
+
+
+def make(samples: Sequence[Path], references: Sequence[Path], name: str | None, to_dir: Path) -> Made:
+    """Look at samples and references, and write NAME.yaml, NAME_dag.py, and beside them the JSON Schema of the spec.
+
+    Nothing is overwritten: a second call fails. The schema stays where it is there already.
+
+    Args:
+        samples: files, or folders of files.
+        references: files.
+        name: of the feed; None: that of the folder of the samples.
+        to_dir: where to write; it is made.
+
+    Raises:
+        MissingError: there are no samples, or a reference is not there.
+        SpecError: the name is not one of a feed.
+        PathError: a file is there already.
+    """
+    tables = [path.resolve() for path in references]
+    for path in tables:
+        if not path.is_file():
+            msg = f"{str(path)!r} is not a file, expected a reference"
+            raise MissingError(msg)
+    to_dir = to_dir.resolve()
+    with scratch_dir() as folder:
+        scratch, nothing = folder / "parts", folder / "nothing"
+        scratch.mkdir()
+        taken = take(samples, tables, scratch)
+        name = name or re.sub(r"[^A-Za-z0-9_.-]+", "_", taken.folder.name).strip("_.")[:100] or "feed"
+        parse_spec(f"version: 1\nname: {json.dumps(name)}\n", f"--name {name}")
+        spec_path, dag_path = to_dir / f"{name}.yaml", to_dir / f"{name}_dag.py"
+        if there := [path for path in (spec_path, dag_path) if os.path.lexists(path)]:
+            msg = f"{str(there[0])!r} is there already, and stays as it is: choose another --name or --dir"
+            raise PathError(msg)
+        check_writable([to_dir])
+        home = home_of(name, taken, tables, to_dir)
+        known = {home.references.get(path, path.name): path for path in tables}
+        parts = dict(part_of(path, known_as, REFERENCE_BYTES, scratch) for known_as, path in known.items())
+        proposal = propose(nothing, taken.places, parts)
+    # What is packed is read unpacked: of one and the other there is no share.
+    is_packed = any(compression(one) or is_archive(one) for one in taken.names)
+    unpacked, on_disk = (" bytes unpacked", " on disk") if is_packed else ("", "")
+    read = f"{taken.read_files:,} of {count(len(taken.names), 'file')}, {taken.read_bytes:,}{unpacked} of "
+    read += count(taken.total_bytes, "byte") + on_disk
+    text = _spec_text(name, home, proposal, read)
+    spec = parse_spec(text, str(spec_path))
+    to_dir.mkdir(parents=True, exist_ok=True)
+    if home.reason:
+        (to_dir / spec.data_dir / spec.input.path).mkdir(parents=True, exist_ok=True)
+    made = {spec_path: text, dag_path: DAG.format(spec=spec_path.name)}
+    if not (to_dir / SCHEMA_NAME).exists():
+        made[to_dir / SCHEMA_NAME] = json.dumps(json_schema(), indent=2) + "\n"
+    for path, content in made.items():
+        with path.open("x", encoding="utf-8") as file:
+            file.write(content)
+    return Made([*made], [f"read {read}", *map(_printable, _findings(proposal))])
+
+
+def _spec_text(name: str, home: Home, proposal: Proposal, read: str) -> str:
     """Return the spec.
 
     Args:
@@ -46,17 +112,21 @@ def spec_text(name: str, home: Home, proposal: Proposal, read: str) -> str:
         *([f"  patterns: {_flow(home.patterns)}"] if home.patterns else []),
         *_dialect(proposal.at.keys, "  "),
         *_records_at(proposal),
+        *_parse(proposal),
         *_fields(proposal),
         *_merges(home, proposal),
         *_rows(name, proposal),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(_printable, lines)) + "\n"
+
+
+def _printable(line: str) -> str:
+    """Return a line that is one: names and values of samples in comments have any character. `quoted` loses none."""
+    return "".join(c if c.isprintable() else "?" for c in line)
 
 
 def _line(text: str, comment: str) -> str:
-    # A value of the samples must not end the comment.
-    shown = "".join(c if c.isprintable() else "?" for c in comment)
-    return f"{text:<{COMMENT_COLUMN - 2}}  # {shown}"
+    return f"{text:<{COMMENT_COLUMN - 2}}  # {comment}"
 
 
 def _flow(names: list[str]) -> str:
@@ -64,10 +134,10 @@ def _flow(names: list[str]) -> str:
 
 
 def _dialect(keys: dict[str, Any], indent: str) -> Iterator[str]:
-    if encoding := keys.get("encoding"):
-        yield _line(f"{indent}encoding: {encoding}", "the bytes are not UTF-8; this encoding is a guess")
-    if delimiter := keys.get("csv", {}).get("delimiter"):
-        yield f"{indent}csv: {{delimiter: {json.dumps(delimiter)}}}"
+    if "encoding" in keys:
+        yield _line(f"{indent}encoding: {keys['encoding']}", "the bytes are not UTF-8; this encoding is a guess")
+    if "csv" in keys:
+        yield f"{indent}csv: {{delimiter: {json.dumps(keys['csv']['delimiter'])}}}"
 
 
 def _records_at(proposal: Proposal) -> Iterator[str]:
@@ -79,97 +149,86 @@ def _records_at(proposal: Proposal) -> Iterator[str]:
             yield _line(f"  # records_at: {quoted(pointer)}", f"if its {count(elements, 'element')} are the records")
 
 
+def _parse(proposal: Proposal) -> Iterator[str]:
+    if paths := proposal.at.keys.get("parse"):
+        yield _line(f"  parse: {_flow(paths)}", "the texts of these fields are JSON, and are read as such")
+
+
 def _fields(proposal: Proposal) -> Iterator[str]:
     if proposal.fields:
         yield _line("  fields:", "declared types: every value of the samples fits; one that does not is a bad record")
-    elif proposal.ideas:
-        yield "  # fields:"
-    for path, (kind, value) in proposal.fields.items():
-        lacking = "; declared, so that a delivery may lack it" if kind == "VARCHAR" else ""
-        yield _line(f"    {quoted(path)}: {kind}", f"as in {value}{lacking}")
-    for path, (kind, why) in proposal.ideas.items():
-        yield _line(f"    # {quoted(path)}: {kind}", why)
+    for path, (kind, why) in proposal.fields.items():
+        yield _line(f"    {quoted(path)}: {kind}", why)
 
 
 def _merges(home: Home, proposal: Proposal) -> Iterator[str]:
-    entries = {name: "\n".join(_merge(name, proposal)) for name, found in proposal.matches.items() if found}
-    inside = home.references.values()
-    if any(found and not found[0].twice and name in inside for name, found in proposal.matches.items()):
-        yield "merge:"
-    elif any(proposal.matches.values()):
-        yield "# merge:"
+    inside = {*home.references.values()}
+    ready = {name for name, found in proposal.matches.items() if found and not found[0].twice and name in inside}
+    if any(proposal.matches.values()):
+        yield "merge:" if ready else "# merge:"
     for name, found in proposal.matches.items():
         if not found:
             yield f"# No field of the samples has values that are keys of {name}."
-            continue
-        is_ready = name in inside and not found[0].twice
-        if name not in inside:
+        elif name not in inside:
             yield f"# To join {name}: copy it into data_dir, and uncomment these lines."
         elif found[0].twice:
-            yield f"# {name} has {found[0].column} {found[0].twice!r} twice: correct it, or use on_duplicate: first."
-        yield entries[name] if is_ready else "\n".join(f"# {line}" for line in entries[name].splitlines())
+            column, key = found[0].columns[0], found[0].twice
+            yield f"# {name} has {column} {key!r} twice: correct it, or use on_duplicate: first."
+        for line in _merge(name, proposal):
+            yield line if name in ready else f"# {line}"
 
 
 def _merge(name: str, proposal: Proposal) -> Iterator[str]:
-    best, *others = proposal.matches[name]
-    into = singular(Path(name).name.partition(".")[0]).replace(" ", "_")
-    keys = [best.way, *(way for way, _ in best.more)]
-    taken = [way for one in (proposal.records, *proposal.arrays) for way in one.values]
-    # A column of the records may have the name already.
-    if any(way[0] == into or ("_".join(way).startswith(f"{into}_") and way not in keys) for way in taken):
-        into += "_ref"
-    yield f"  - reference: {quoted(name)}"
-    yield _line(f"    key: {_key(best)}", _share(best, proposal))
-    yield _line(f"    into: {quoted(into)}", f"its columns become {into}_…")
-    yield from _dialect(proposal.dialects.get(name, {}), "    ")
-    # A key that the reference has twice needs a decision, which nobody has to take where another is at hand.
-    for other in [one for one in others if best.twice or not one.twice][:SHOWN]:
-        yield _line(f"    # key: {_key(other)}", _share(other, proposal))
+    """Yield the lines that join a reference by its best key, with the other keys as comments; none without a match."""
+    for best in proposal.matches[name][:1]:
+        into = singular(name).replace(" ", "_")
+        taken = [way for one in (proposal.records, *proposal.arrays) for way in one.values]
+        # A column of the records may have the name already.
+        if any(way[0] == into or ("_".join(way).startswith(f"{into}_") and way not in best.ways) for way in taken):
+            into += "_ref"
+        yield f"  - reference: {quoted(name)}"
+        yield _line(f"    key: {_key(best)}", _share(best, proposal))
+        yield _line(f"    into: {quoted(into)}", f"its columns become {into}_…")
+        yield from _dialect(proposal.dialects[name], "    ")
+        # A key that the reference has twice needs a decision, which nobody has to take where another is at hand.
+        others = [one for one in proposal.matches[name][1:] if best.twice or not one.twice]
+        yield from (_line(f"    # key: {_key(one)}", _share(one, proposal)) for one in others[:SHOWN])
 
 
 def _key(match: Match) -> str:
-    path = written(match.way)
-    if match.more:
-        ways, columns = zip((match.way, match.column), *match.more, strict=True)
-        paths, names = _flow([*map(written, ways)]), _flow([*columns])
-        return names if paths == names else f"{{record: {paths}, reference: {names}}}"
-    return quoted(path) if path == match.column else f"{{record: {quoted(path)}, reference: {quoted(match.column)}}}"
-
-
-def _paths(match: Match) -> str:
-    return ", ".join(written(way) for way in (match.way, *(way for way, _ in match.more)))
+    paths, columns = [*map(written, match.ways)], [*match.columns]
+    record, reference = (quoted(one[0]) if len(one) == 1 else _flow(one) for one in (paths, columns))
+    return record if paths == columns else f"{{record: {record}, reference: {reference}}}"
 
 
 def _share(match: Match, proposal: Proposal) -> str:
-    where = inner_way(match, proposal.arrays)
-    return f"{match.share:.0%} of the {f'elements of {written(where)}' if where else 'records'} with a value match"
+    around = proposal.around(match.ways[0])
+    of = f"elements of {written(around[-1].way)}" if around else "records"
+    return f"{match.share:.0%} of the {of} with a value match"
 
 
 def _rows(name: str, proposal: Proposal) -> Iterator[str]:
-    arrays, records = to_explode(proposal.arrays), count(proposal.records.elements, "record")
+    arrays = [one for one in proposal.arrays if one.has_rows]
     if proposal.keys:
         yield f"# In every record, and unique: {', '.join(proposal.keys[:SHOWN])}."
+    reasons = [
+        f"one row per element: {one.elements:,} in {count(proposal.records.elements, 'record')}" for one in arrays
+    ]
     if len(arrays) == 1:
         yield "denormalize:"
-        yield _line(f"  explode: {_flow([written(arrays[0].way)])}", _elements(arrays[0], records))
+        yield _line(f"  explode: {_flow([written(arrays[0].way)])}", reasons[0])
     elif arrays:
-        main = _table(proposal.records_at.rpartition("/")[2] or name, [])
+        taken = [_table(proposal.records_at.rpartition("/")[2] or name, [])]
         yield "tables:"
-        yield _line(f"  {quoted(main)}: {{explode: []}}", "one row per record")
-        taken = [main]
-        for one in arrays:
+        yield _line(f"  {quoted(taken[0])}: {{explode: []}}", "one row per record")
+        for one, reason in zip(arrays, reasons, strict=True):
             taken.append(_table("_".join(one.way), taken))
-            keys = f", keys: {_flow(above)}" if (above := keys_above(one, proposal)) else ""
-            text = f"  {quoted(taken[-1])}: {{explode: {_flow([written(one.way)])}{keys}}}"
-            yield _line(text, _elements(one, records))
+            keys = f", keys: {_flow(above)}" if (above := proposal.keys_above(one)) else ""
+            yield _line(f"  {quoted(taken[-1])}: {{explode: {_flow([written(one.way)])}{keys}}}", reason)
     for one in proposal.arrays:
         if one not in arrays:
             what = f"an array of {count(one.elements, 'value')}" if one.elements else "an array without elements"
             yield f"# {written(one.way)} is {what}: it stays one column, as JSON."
-
-
-def _elements(one: Array, records: str) -> str:
-    return f"one row per element: {one.elements:,} in {records}"
 
 
 def _table(name: str, taken: list[str]) -> str:
@@ -177,12 +236,11 @@ def _table(name: str, taken: list[str]) -> str:
     return table if table not in taken else f"{table}-{len(taken)}"
 
 
-def findings(proposal: Proposal) -> Iterator[str]:
+def _findings(proposal: Proposal) -> Iterator[str]:
     """Yield what was found, a line each: formats, records, arrays, types, keys; then what is wrong with the samples."""
     files = proposal.at.found.files
-    formats = ", ".join(sorted({input_format(name) for name in files}))
     where = f" at {proposal.records_at}" if proposal.records_at else ""
-    yield f"{formats}: {count(proposal.at.records, 'record')}{where}"
+    yield f"{', '.join(sorted({*map(input_format, files)}))}: {count(proposal.at.records, 'record')}{where}"
     for one in proposal.arrays:
         yield f"array {written(one.way)}: {count(one.elements, 'object' if one.of_objects else 'value')}"
     if proposal.fields:
@@ -190,12 +248,12 @@ def findings(proposal: Proposal) -> Iterator[str]:
     if proposal.keys:
         yield "keys: " + ", ".join(proposal.keys[:SHOWN])
     for name, found in proposal.matches.items():
-        best = f"{_paths(found[0])}: {_share(found[0], proposal)}" if found else "no field has its keys"
-        yield f"reference {name}: {best}"
+        best = [f"{', '.join(map(written, one.ways))}: {_share(one, proposal)}" for one in found[:1]]
+        yield f"reference {name}: {''.join(best) or 'no field has its keys'}"
     hashes: dict[str, str] = {}
     for name, read in files.items():
         if read.first:
-            place = f" line {read.first.line}" if read.first.line else ""
+            place = place_in(name, read.first.line)
             yield f"WARNING: {name!r}{place}: {read.first.message} ({read.first.code}); bad records: {read.bad:,}"
         if (same := hashes.setdefault(read.sha256, name)) != name:
             yield f"WARNING: {name!r} has the bytes of {same!r}: it makes no rows (input.duplicates)"

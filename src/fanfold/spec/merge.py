@@ -1,13 +1,14 @@
 """The references of a feed in its spec: which records they are joined to, and by what."""
 
-from typing import Annotated, Literal, Self
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from fanfold.spec.paths import way_of
 from fanfold.spec.section import Section
 from fanfold.spec.texts import CsvInput, Encoding
-from fanfold.spec.values import FieldPath, InsidePath, expected
+from fanfold.spec.values import FieldPath, Form, InsidePath
 
 
 class MergeKey(Section):
@@ -32,7 +33,7 @@ class Merge(Section):
     """Key of both sides, or {record: a.b, reference: c} if the names differ. A key of several parts is a list:
     [country, id], or {record: [a, b], reference: [x, y]}. All parts are in the record, or in the elements of one
     exploded array. A record that lacks a part has no match."""
-    into: Annotated[str, Field(pattern=r"^[^.]+$"), expected("a name without dots")]
+    into: Annotated[str, Form(pattern=r"^[^.]+$", words="a name without dots")]
     """Name of a new object in each record, which holds the reference's columns."""
     columns: list[str] | None = None
     """Columns to take. null: all except the key."""
@@ -44,12 +45,10 @@ class Merge(Section):
     on_duplicate: Literal["fail", "first"] = "fail"
     """What to do if the reference has a key twice: fail, or use its first line."""
 
-    @model_validator(mode="after")
-    def _has_as_many_parts(self) -> Self:
+    def disagreements(self) -> Iterator[str]:
+        """Yield what is wrong with a key that has more parts on one side."""
         if len(self.record_keys) != len(self.reference_keys):
-            msg = "as many parts in key.record as in key.reference"
-            raise ValueError(msg)
-        return self
+            yield "as many parts in key.record as in key.reference"
 
     @property
     def record_keys(self) -> list[str]:

@@ -2,35 +2,23 @@
 
 import functools
 import os
-from collections.abc import Callable
-from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, Self
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from fanfold.errors import SpecError
 from fanfold.formats import PATTERNS
-from fanfold.spec import yaml_file
+from fanfold.spec import values, yaml_file
 from fanfold.spec.envelope import check_envelope
 from fanfold.spec.merge import Merge
 from fanfold.spec.messages import faults
 from fanfold.spec.paths import way_of
 from fanfold.spec.section import Section
-from fanfold.spec.tables import Columns, FlatTable, Tables, check_one_line, level_of
+from fanfold.spec.tables import Columns, FlatTable, Tables, level_of, side_by_side
 from fanfold.spec.texts import CsvInput, CsvOutput, Encoding
-from fanfold.spec.values import (
-    ArchiveName,
-    Count,
-    DataDir,
-    FeedName,
-    FieldPath,
-    FieldType,
-    InsidePath,
-    Percent,
-    Pointer,
-    Seconds,
-    expected,
-)
 
 RESERVED_FOLDERS = (".fanfold", "staging")
 
@@ -38,16 +26,16 @@ RESERVED_FOLDERS = (".fanfold", "staging")
 class Input(Section):
     """Which files are taken from the landing directory, when, and how they are read."""
 
-    path: InsidePath = "transactions"
+    path: values.InsidePath = "transactions"
     """Landing directory, inside data_dir."""
     patterns: Annotated[list[str], Field(min_length=1)] = PATTERNS
     """File names to take: shell patterns; letter case does not count. Other files stay where they are, and are counted
     and named. A name that ends in .csv or .parquet is read as that format, any other name as JSON. .gz and .zst are
     decompressed. The files in a .zip, .tar, .tar.gz, .tgz or .tar.zst are read by their own names."""
-    records_at: Pointer = ""
+    records_at: values.Pointer = ""
     """JSON pointer to the array of records inside a document, as in /data/orders. What is around the array is in no
     table, unless `envelope` names it."""
-    fields: dict[FieldPath, FieldType] = Field({}, json_schema_extra={"additionalProperties": False})
+    fields: dict[values.FieldPath, values.FieldType] = Field({}, json_schema_extra={"additionalProperties": False})
     """Declared types by path, as in {items.price: DECIMAL(18,4)}. Each is a column even if no record has it. These
     columns come first, in this order. A value that its type does not hold exactly makes its record bad."""
     schema_mode: Literal["infer", "declared"] = Field("infer", alias="schema")
@@ -57,20 +45,18 @@ class Input(Section):
     """Encoding of JSON and CSV. utf-16 needs a byte order mark. A record with bytes that the encoding does not have is
     bad."""
     csv: CsvInput = CsvInput()
-    parse: list[FieldPath] = []
+    parse: list[values.FieldPath] = []
     """Fields whose text holds JSON, also inside arrays. The JSON is read as part of the record. A text that is empty or
     not JSON makes its record bad."""
-    envelope: list[FieldPath] = []
+    envelope: list[values.FieldPath] = []
     """Fields around the array at records_at, as in [batch_id, meta.source]. Each record gets them as fields of its own,
     under the same paths. A record that already has such a field is bad."""
     max_record_bytes: int = Field(16_777_216, ge=1024)
     """A larger record is bad."""
-    settle_seconds: Seconds = 2.0
+    settle_seconds: values.Seconds = 2.0
     """A file is ready when it has not changed for this long. The later of its mtime and ctime counts, or its ctime if
     its mtime is in the future. With 0 a file is ready at once."""
-    done_suffix: Annotated[str, Field(pattern=r"^[^/]+$"), expected("the end of a file name, without '/'")] | None = (
-        None
-    )
+    done_suffix: values.Suffix | None = None
     """A file waits for a marker: with .done, a.json waits for a.json.done. Both are archived; only the file is
     counted."""
     on_drift: Literal["warn", "fail", "ignore"] = "warn"
@@ -92,7 +78,7 @@ class Input(Section):
     max_bytes: Annotated[int, Field(ge=1)] | None = None
     """The most bytes that the files of a run may have together. A run takes at least one file. The others wait for the
     next run."""
-    wait_seconds: Seconds = 300.0
+    wait_seconds: values.Seconds = 300.0
     """How long the sensor waits for a first file."""
     poll_seconds: Annotated[float, Field(gt=0, le=86_400)] = 5.0
     """How long the sensor pauses between two looks."""
@@ -119,7 +105,7 @@ class Input(Section):
 class Denormalize(Section):
     """How a nested record becomes flat rows."""
 
-    explode: list[FieldPath] = []
+    explode: list[values.FieldPath] = []
     """The array that becomes one row per element. Without one, each record is one row. A path through an array
     (orders.items) explodes that array too; with input.schema: declared, name both (orders, orders.items). Of several
     paths, each must lead into an array inside the one before."""
@@ -131,16 +117,15 @@ class Denormalize(Section):
     columns: Columns | None = None
     """Output columns, in order: a name, or {name: SQL expression over the flat row}. null: all columns."""
 
-    @model_validator(mode="after")
-    def _explode_is_one_line(self) -> Self:
-        check_one_line(self.explode)
-        return self
+    def disagreements(self) -> Iterator[str]:
+        """Yield what is wrong with arrays that do not lie inside of each other."""
+        return side_by_side(self.explode)
 
 
 class Output(Section):
     """Where the flat tables are published."""
 
-    path: InsidePath = "denormalized"
+    path: values.InsidePath = "denormalized"
     """Output directory, inside data_dir."""
     format: Literal["csv", "parquet"] = "csv"
     """Format of the tables."""
@@ -152,9 +137,9 @@ class Output(Section):
 class Archive(Section):
     """Where the originals go when their rows are published."""
 
-    path: InsidePath = "processed"
+    path: values.InsidePath = "processed"
     """Archive directory, inside data_dir."""
-    name: ArchiveName = "{name}_{ts}"
+    name: values.ArchiveName = "{name}_{ts}"
     """Names of the originals there, without their endings: {name} and {ts} once each, {date} (the date of ts, as in
     2026-01-02) and any text. Sub-folders and endings stay: a/b.json.gz becomes a/b_<ts>.json.gz."""
     compression: Literal["none", "gzip", "zstd"] = "none"
@@ -165,11 +150,11 @@ class Archive(Section):
 class Quarantine(Section):
     """Where bad files and bad records go, and how many are too many."""
 
-    path: InsidePath = "quarantine"
+    path: values.InsidePath = "quarantine"
     """Quarantine directory, inside data_dir."""
-    max_bad_records_percent: Percent = 10.0
+    max_bad_records_percent: values.Percent = 10.0
     """If more than this share of a subdirectory's records is bad, its group fails before it publishes."""
-    max_bad_files_percent: Percent = 50.0
+    max_bad_files_percent: values.Percent = 50.0
     """If more than this share of a run's files is bad as a whole (a duplicate is not bad), the run completes and is
     then reported as failed: exit code 1, verify_run red. It does not block later runs. The same happens if nothing
     could be read, or if max_bad_records_percent is 0 and a file is bad."""
@@ -184,7 +169,7 @@ class Quarantine(Section):
 class Verify(Section):
     """What is proved in addition to the counts."""
 
-    totals: list[FieldPath] = []
+    totals: list[values.FieldPath] = []
     """Fields of the records by their paths, as in items.price, whose exact sums are proved: whole numbers or decimals.
     A field outside the array that explodes counts once per record."""
 
@@ -206,13 +191,13 @@ class Spec(Section):
 
     version: Literal[1]
     """The version of this format."""
-    name: FeedName
+    name: values.FeedName
     """Name of the feed, and id of its DAG."""
-    data_dir: DataDir = "data"
+    data_dir: values.DataDir = "data"
     """Root of the feed, relative to the spec's folder."""
-    subdirs: Count = 5
+    subdirs: values.Count = 5
     """Number of subdirectories, and of TaskGroups."""
-    concurrent_tasks: Count = 5
+    concurrent_tasks: values.Count = 5
     """How many tasks may run at once: Airflow's max_active_tasks."""
     input: Input = Input()
     merge: list[Merge] = []
@@ -229,18 +214,6 @@ class Spec(Section):
     verify: Verify = Verify()
     notify: Notify = Notify()
 
-    @model_validator(mode="after")
-    def _folders_are_apart(self) -> Self:
-        taken = [(PurePosixPath(folder), f"Fanfold's own folder {folder!r}") for folder in RESERVED_FOLDERS]
-        for key in ("input", "output", "archive", "quarantine"):
-            folder = PurePosixPath(getattr(self, key).path)
-            for other, owner in taken:
-                if folder.is_relative_to(other) or other.is_relative_to(folder):
-                    msg = f"{key}.path {str(folder)!r} overlaps {owner}, expected folders apart from each other"
-                    raise ValueError(msg)
-            taken.append((folder, f"{key}.path {str(folder)!r}"))
-        return self
-
     @property
     def flat_tables(self) -> dict[str, FlatTable]:
         """The tables by name; the one of a feed without `tables` has none."""
@@ -252,30 +225,27 @@ class Spec(Section):
         """The paths of all arrays that some table explodes."""
         return [*dict.fromkeys(path for table in self.flat_tables.values() for path in table.explode)]
 
-    @model_validator(mode="after")
-    def _explodes_once(self) -> Self:
+    def disagreements(self) -> Iterator[str]:
+        """Yield folders that overlap, tables in two places, keys of several levels, references under one name."""
+        taken = {folder: f"Fanfold's own folder {folder!r}" for folder in RESERVED_FOLDERS}
+        for key in ("input", "output", "archive", "quarantine"):
+            folder = getattr(self, key).path
+            for other, owner in taken.items():
+                if f"{folder}/".startswith(f"{other}/") or f"{other}/".startswith(f"{folder}/"):
+                    yield f"{key}.path {folder!r} overlaps {owner}, expected folders apart from each other"
+            taken[folder] = f"{key}.path {folder!r}"
         if self.tables and (self.denormalize.explode or self.denormalize.columns):
-            msg = "denormalize: found explode or columns beside tables, expected them in each table"
-            raise ValueError(msg)
+            yield "denormalize: found explode or columns beside tables, expected them in each table"
         arrays = {way_of(path) for path in self.exploded}
         for index, merge in enumerate(self.merge):
-            levels = {level_of(way_of(path), arrays) for path in merge.record_keys}
-            if len(levels) > 1:
-                msg = (
+            if len({level_of(way_of(path), arrays) for path in merge.record_keys}) > 1:
+                yield (
                     f"merge.{index}.key: found parts {merge.record_keys} of several levels, expected all in the "
                     "record, or in the elements of one array"
                 )
-                raise ValueError(msg)
-        return self
-
-    @model_validator(mode="after")
-    def _objects_are_apart(self) -> Self:
-        names = ["record", *(merge.into for merge in self.merge)]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            msg = f"merge: into {twice[0]!r} is used twice, expected a name of its own for each reference"
-            raise ValueError(msg)
-        return self
+        names = Counter(["record", *(merge.into for merge in self.merge)])
+        for name in sorted(name for name, times in names.items() if times > 1):
+            yield f"merge: into {name!r} is used twice, expected a name of its own for each reference"
 
 
 def load_spec(path: str | os.PathLike[str]) -> Spec:

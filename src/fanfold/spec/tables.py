@@ -5,21 +5,18 @@ does, in the tables below it.
 """
 
 import itertools
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from typing import Annotated, Self
+from typing import Annotated
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
 from fanfold.spec.paths import Way, way_of
 from fanfold.spec.section import Section
-from fanfold.spec.values import FieldPath, OutputColumn, expected
+from fanfold.spec.values import FieldPath, Form, OutputColumn
 
-TableName = Annotated[
-    str,
-    Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,99}$"),
-    expected("1 to 100 small letters, digits, dashes or underscores, which name a folder"),
-]
+_TABLE_WORDS = "1 to 100 small letters, digits, dashes or underscores, which name a folder"
+TableName = Annotated[str, Form(pattern=r"^[a-z0-9][a-z0-9_-]{0,99}$", words=_TABLE_WORDS)]
 Columns = Annotated[list[OutputColumn], Field(min_length=1)]
 
 
@@ -35,10 +32,9 @@ class FlatTable(Section):
     """Columns after the keys, in order, as in denormalize.columns. null: all fields of this table. Fields of the levels
     above may be named, too."""
 
-    @model_validator(mode="after")
-    def _explode_is_one_line(self) -> Self:
-        check_one_line(self.explode)
-        return self
+    def disagreements(self) -> Iterator[str]:
+        """Yield what is wrong with arrays that do not lie inside of each other."""
+        return side_by_side(self.explode)
 
     @property
     def end(self) -> Way:
@@ -46,16 +42,11 @@ class FlatTable(Section):
         return max(map(way_of, self.explode), key=len, default=())
 
 
-def check_one_line(explode: Iterable[str]) -> None:
-    """Check that arrays lie inside of each other.
-
-    Raises:
-        ValueError: two lie side by side.
-    """
+def side_by_side(explode: Iterable[str]) -> Iterator[str]:
+    """Yield what is wrong with arrays of which two do not lie inside of each other."""
     for outer, inner in itertools.pairwise(sorted(explode, key=len)):
         if not inner.startswith(f"{outer}."):
-            msg = f"arrays each inside the one before ({outer!r} and {inner!r} are side by side: use tables)"
-            raise ValueError(msg)
+            yield f"arrays each inside the one before ({outer!r} and {inner!r} are side by side: use tables)"
 
 
 def level_of(way: Way, arrays: AbstractSet[Way]) -> Way:

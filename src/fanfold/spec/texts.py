@@ -1,19 +1,20 @@
 """How files of text are written: the dialects of CSV that come in and go out, and encodings."""
 
-from typing import Annotated, Literal, Self
-
-from pydantic import Field, model_validator
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
 from fanfold.spec.section import Section
-from fanfold.spec.values import expected
+from fanfold.spec.values import Form
 
 # Each has one text for each byte (or each two), and one way back.
 Encoding = Literal[
     "utf-8", "utf-16", "utf-16-le", "utf-16-be", "latin-1", "iso-8859-2", "iso-8859-15", "cp1250", "cp1251", "cp1252",
     "cp437", "cp850",
 ]  # fmt: skip
+_NULL_WORDS = 'a text without quotes and line breaks that is not like a number (in YAML quotes, as is "NULL")'
 _ONE = r"[\x01-\x09\x0b\x0c\x0e-\x7f]"
-_Character = Annotated[str, Field(pattern=f"^{_ONE}$"), expected("one character of ASCII, and not a line break")]
+_WORDS = "one character of ASCII, and not a line break"
+_Character = Annotated[str, Form(pattern=f"^{_ONE}$", words=_WORDS)]
 
 
 class CsvInput(Section):
@@ -21,9 +22,7 @@ class CsvInput(Section):
 
     delimiter: _Character = ","
     """Separates fields; "\\t" is a tab."""
-    quote: Annotated[
-        str, Field(pattern=f"^{_ONE}?$"), expected("one character of ASCII, and not a line break, or nothing")
-    ] = '"'
+    quote: Annotated[str, Form(pattern=f"^{_ONE}?$", words=f"{_WORDS}, or nothing")] = '"'
     """Surrounds fields, and is doubled inside them. With "" no field is quoted, and a quote is a character like any
     other."""
     nulls: list[str] = []
@@ -32,14 +31,12 @@ class CsvInput(Section):
     """Whether the first line names the columns. If not, it is a record, and the columns are column_1, column_2 and so
     on: one for each field of the first line that can be read."""
 
-    @model_validator(mode="after")
-    def _texts_are_apart(self) -> Self:
+    def disagreements(self) -> Iterator[str]:
+        """Yield what is wrong with texts that are not apart from each other."""
         for text in (self.quote, *self.nulls):
             if self.delimiter in text or (text is not self.quote and set(text) & {"\n", "\r", self.quote}):
-                msg = "a delimiter that is neither in quote nor in nulls, and no quotes or line breaks in nulls"
-                msg += f" (found {text!r})"
-                raise ValueError(msg)
-        return self
+                apart = "a delimiter that is neither in quote nor in nulls, and no quotes or line breaks in nulls"
+                yield f"{apart} (found {text!r})"
 
 
 class CsvOutput(Section):
@@ -50,9 +47,7 @@ class CsvOutput(Section):
     delimiter: _Character = ","
     """Separates fields."""
     null: Annotated[
-        str,
-        Field(pattern=r'^([^"\r\n0-9+-][^"\r\n]*|[+-]|[+-][^"\r\n0-9][^"\r\n]*)?$'),
-        expected('a text without quotes and line breaks that is not like a number (in YAML quotes, as is "NULL")'),
+        str, Form(pattern=r'^([^"\r\n0-9+-][^"\r\n]*|[+-]|[+-][^"\r\n0-9][^"\r\n]*)?$', words=_NULL_WORDS)
     ] = ""
     """The text for null, as in "NULL" (in quotes, since YAML reads a bare NULL as null). A value with the same text is
     quoted, and so is an empty text."""
@@ -60,9 +55,7 @@ class CsvOutput(Section):
     """Whether ' is put before each text, and each column name, that begins with =, +, -, @, a tab or CR. Then no
     spreadsheet runs it. Numbers stay as they are. This is not lossless: =1 and '=1 look alike afterwards."""
 
-    @model_validator(mode="after")
-    def _texts_are_apart(self) -> Self:
+    def disagreements(self) -> Iterator[str]:
+        """Yield what is wrong with a delimiter that is no other text than those around it."""
         if self.delimiter == '"' or self.delimiter in self.null:
-            msg = f"delimiter {self.delimiter!r} neither a quote nor in null {self.null!r}"
-            raise ValueError(msg)
-        return self
+            yield f"delimiter {self.delimiter!r} neither a quote nor in null {self.null!r}"

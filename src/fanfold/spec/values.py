@@ -5,26 +5,18 @@ was expected.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, ValidationError, WrapValidator
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError, WrapValidator
 
 from fanfold.spec import paths
 
 SIMPLE_TYPES = (
-    "BIGINT",
-    "DOUBLE",
-    "BOOLEAN",
-    "VARCHAR",
-    "DATE",
-    "TIMESTAMP",
-    "TIMESTAMPTZ",
-    "JSON",
-    "EPOCH_S",
-    "EPOCH_MS",
-)
+    "BIGINT", "DOUBLE", "BOOLEAN", "VARCHAR", "DATE", "TIMESTAMP", "TIMESTAMPTZ", "JSON", "EPOCH_S", "EPOCH_MS",
+)  # fmt: skip
 MAX_PRECISION = 38
 MAX_PATH = 4096
 # The name of a file or folder: not `.` or `..`.
@@ -47,6 +39,18 @@ def expected(words: str) -> WrapValidator:
     return WrapValidator(checked)
 
 
+@dataclass(frozen=True)
+class Form(StringConstraints):
+    """What a text has to look like, and in words what was expected."""
+
+    words: str = ""
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield what pydantic takes for it."""
+        yield from super().__iter__()
+        yield expected(self.words)
+
+
 def _field_type(value: str) -> str:
     """Return a type in its one form: upper case, no blanks."""
     kind = "".join(value.split()).upper()
@@ -57,50 +61,37 @@ def _field_type(value: str) -> str:
     return kind
 
 
+_TEXT = r"([^/{}\x00]|\{date\})*"
+_NAME_AND_TS = rf"(\{{name\}}{_TEXT}\{{ts\}}|\{{ts\}}{_TEXT}\{{name\}}){_TEXT}"
+_TYPE_WORDS = f"one of {', '.join(SIMPLE_TYPES)}, DECIMAL(p,s) with p up to {MAX_PRECISION}"
+_KEY_WORDS = "keys joined by dots, as in customer.id; a key with a dot is in double quotes, as in '\"order.items\".sku'"
+_ARCHIVE_WORDS = (
+    "a name with {name} and {ts} once each, so that none comes twice, and perhaps {date}; no '/', no dot first"
+)
+
 FeedName = Annotated[
-    str,
-    Field(pattern=r"^[A-Za-z0-9_.-]{1,100}$"),
-    expected("1 to 100 letters, digits, dots, dashes or underscores"),
+    str, Form(pattern=r"^[A-Za-z0-9_.-]{1,100}$", words="1 to 100 letters, digits, dots, dashes or underscores")
 ]
 DataDir = Annotated[
-    str, Field(max_length=MAX_PATH, pattern=r"^[^\x00]+$"), expected(f"a path of at most {MAX_PATH:,} characters")
+    str, Form(pattern=r"^[^\x00]+$", max_length=MAX_PATH, words=f"a path of at most {MAX_PATH:,} characters")
 ]
-_TEXT = r"([^/{}\x00]|\{date\})*"
-ArchiveName = Annotated[
-    str,
-    Field(
-        max_length=100,
-        pattern=rf"^([^./{{}}\x00]{_TEXT}|\{{date\}}{_TEXT})?(\{{name\}}{_TEXT}\{{ts\}}|\{{ts\}}{_TEXT}\{{name\}}){_TEXT}$",
-    ),
-    expected(
-        "a name with {name} and {ts} once each, so that none comes twice, and perhaps {date}; no '/', no dot first"
-    ),
-]
+_BEGIN = rf"([^./{{}}\x00]{_TEXT}|\{{date\}}{_TEXT})?"
+ArchiveName = Annotated[str, Form(pattern=rf"^{_BEGIN}{_NAME_AND_TS}$", max_length=100, words=_ARCHIVE_WORDS)]
 InsidePath = Annotated[
     str,
-    Field(max_length=MAX_PATH, pattern=rf"^(\./+)*{_NAME}(/+({_NAME}|\.)?)*$"),
+    Form(pattern=rf"^(\./+)*{_NAME}(/+({_NAME}|\.)?)*$", max_length=MAX_PATH, words="a relative path inside data_dir"),
     AfterValidator(lambda path: str(PurePosixPath(path))),
-    expected("a relative path inside data_dir"),
 ]
 FieldPath = Annotated[
     str,
-    Field(pattern=paths.PATTERN),
+    Form(pattern=paths.PATTERN, words=_KEY_WORDS),
     AfterValidator(lambda path: paths.written(paths.way_of(path))),
-    expected(
-        "keys joined by dots, as in customer.id; a key with a dot is in double quotes, as in '\"order.items\".sku'"
-    ),
 ]
+Suffix = Annotated[str, Form(pattern=r"^[^/]+$", words="the end of a file name, without '/'")]
 Pointer = Annotated[
-    str,
-    Field(pattern=r"^(/([^/~]|~[01])*)*$"),
-    expected("a JSON pointer (RFC 6901), as in '/data/orders', or nothing"),
+    str, Form(pattern=r"^(/([^/~]|~[01])*)*$", words="a JSON pointer (RFC 6901), as in '/data/orders', or nothing")
 ]
-FieldType = Annotated[
-    str,
-    Field(pattern=rf"^\s*({_TYPE})\s*$"),
-    expected(f"one of {', '.join(SIMPLE_TYPES)}, DECIMAL(p,s) with p up to {MAX_PRECISION}"),
-    AfterValidator(_field_type),
-]
+FieldType = Annotated[str, Form(pattern=rf"^\s*({_TYPE})\s*$", words=_TYPE_WORDS), AfterValidator(_field_type)]
 _Name = Annotated[str, Field(min_length=1)]
 OutputColumn = Annotated[
     _Name | Annotated[dict[_Name, _Name], Field(min_length=1, max_length=1)],
