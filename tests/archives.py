@@ -13,7 +13,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import zstandard
 
-from fanfold import manifest
+from fanfold import documents
 from fanfold.feed import runs
 from fanfold.manifest import Manifest
 from fanfold.steps.recount import recount
@@ -87,7 +87,7 @@ def bad_records(feed: FeedDir, n: int = 1) -> list[dict[str, Any]]:
 
 def bad_files(feed: FeedDir) -> dict[str, str]:
     """Return the codes of the files that are bad as a whole."""
-    return {file.name: file.code for file in manifest.read(feed.at().commit_path, Manifest).files if file.code}
+    return {file.name: file.code for file in documents.read(feed.at().commit_path, Manifest).files if file.code}
 
 
 def check(feed: FeedDir) -> None:

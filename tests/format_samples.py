@@ -3,13 +3,13 @@
     python -m tests.format_samples
 
 writes that of the present format anew. A format that was released never changes any more: what is written otherwise
-gets the next number (`fanfold.manifest.FORMAT`), and a folder of its own.
+gets the next number (`fanfold.documents.FORMAT`), and a folder of its own.
 """
 
 import shutil
 from pathlib import Path
 
-from fanfold import manifest
+from fanfold import documents
 from fanfold.feed import quarantine, replay
 from tests.conftest import FeedDir, new_feed
 
@@ -48,6 +48,6 @@ def make(root: Path, number: int) -> FeedDir:
 
 
 if __name__ == "__main__":
-    present = getattr(manifest, "FORMAT", 0)
+    present = documents.FORMAT
     shutil.rmtree(FORMATS_DIR / str(present), ignore_errors=True)
     make(FORMATS_DIR, present)

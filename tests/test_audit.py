@@ -19,7 +19,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 from click.testing import CliRunner
 
-from fanfold import audit, manifest
+from fanfold import audit, documents
 from fanfold.audit import Audit
 from fanfold.cli import cli
 from fanfold.feed import runs
@@ -145,7 +145,7 @@ def forge(feed: FeedDir, n: str, change: Callable[[Rows, Records], object]) -> N
     summary["records_quarantined"] += len(records) - before
     for column, name in zip(documents["columns"], rows[0], strict=False):
         column["name"] = name
-    forged = manifest.encode(msgspec.convert(documents, Manifest))
+    forged = documents.encode(msgspec.convert(documents, Manifest))
     for place in (run.commit_path, run.manifest_path):
         place.write_bytes(forged)
 
@@ -398,7 +398,7 @@ def test_a_file_that_is_said_to_be_a_duplicate_of_nothing_is_named(make_feed: Ma
     files = [committed.files[0], msgspec.structs.replace(committed.files[1], **said)]
     feed.land("landed.json", [{"id": 3}])
     for place in (run.commit_path, run.manifest_path):
-        place.write_bytes(manifest.encode(msgspec.structs.replace(committed, files=files)))
+        place.write_bytes(documents.encode(msgspec.structs.replace(committed, files=files)))
     assert "missing" in {one.what for one in audited(feed).findings}
 
 
@@ -450,7 +450,7 @@ def test_one_content_with_rows_from_two_originals_is_named(make_feed: MakeFeed, 
     spec = {**committed.spec, "input": {**committed.spec["input"], "duplicates": "archive"}}
     committed = msgspec.structs.replace(committed, spec=spec)
     for place in (run.commit_path, run.manifest_path):
-        place.write_bytes(manifest.encode(committed))
+        place.write_bytes(documents.encode(committed))
     found = audit.audit(*runs.open_complete(feed.open(), ts)).findings
     assert {one.what for one in found} == {"doubled"}
     assert "both have rows" in found[0].message
@@ -514,7 +514,7 @@ def test_exponents_beyond_those_of_a_decimal_are_audited(make_feed: MakeFeed, ki
     numbers = [f"{digits}e{sign}{'9' * 20}" for digits in ("1", "0", "-0.0") for sign in ("", "-")]
     feed.land("a.json", "".join(f'{{"id": {number}}}\n' for number in numbers))
     feed.run()
-    committed = manifest.read(feed.at().commit_path, Manifest)
+    committed = documents.read(feed.at().commit_path, Manifest)
     assert audit.audit(feed.at(), committed).findings == []
 
 
@@ -523,7 +523,7 @@ def test_a_first_record_that_is_bad_behind_a_byte_order_mark_is_audited(make_fee
     feed = make_feed(merge=[], denormalize={}, quarantine={"max_bad_records_percent": 100})
     feed.land(name, '\ufeff{"id": NaN}\n{"id": 1}\n' if name == "a.json" else '\ufeffid\n"1"x\n2\n')
     feed.run()
-    committed = manifest.read(feed.at().commit_path, Manifest)
+    committed = documents.read(feed.at().commit_path, Manifest)
     assert audit.audit(feed.at(), committed).findings == []
 
 
@@ -622,7 +622,7 @@ def test_columns_in_another_order_than_the_fields_are_named(make_feed: MakeFeed)
     assert [column.name for column in committed.columns] == ["z", "a_y", "m", "b_q"]
     forged = msgspec.structs.replace(committed, columns=[committed.columns[i] for i in (0, 2, 1, 3)])
     for place in (run.commit_path, run.manifest_path):
-        place.write_bytes(manifest.encode(forged))
+        place.write_bytes(documents.encode(forged))
     assert any("found the columns ['z', 'm', 'a_y', 'b_q']" in one.message for one in audited(feed).findings)
 
 
@@ -668,7 +668,7 @@ def test_a_total_of_the_elements_of_an_array_is_recounted(make_feed: MakeFeed) -
     run, committed = runs.open_complete(feed.open(), TS)
     forged = msgspec.structs.replace(committed, totals=committed.totals | {"n": "3.6"})
     for place in (run.commit_path, run.manifest_path):
-        place.write_bytes(manifest.encode(forged))
+        place.write_bytes(documents.encode(forged))
     assert [one.file for one in audited(feed).findings] == ["n"]
 
 
@@ -753,7 +753,7 @@ def test_fields_nested_in_references_have_an_order(make_feed: MakeFeed) -> None:
     assert [column.name for column in committed.columns] == ["id", "p_o_y_b", "p_o_y_a", "p_o_x"]
     forged = msgspec.structs.replace(committed, columns=[committed.columns[i] for i in (0, 2, 1, 3)])
     for place in (run.commit_path, run.manifest_path):
-        place.write_bytes(manifest.encode(forged))
+        place.write_bytes(documents.encode(forged))
     assert any("expected ['id', 'p_o_y_b', 'p_o_y_a', 'p_o_x']" in one.message for one in audited(feed).findings)
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
-from fanfold import manifest
+from fanfold import documents
 from fanfold.errors import DataError
 from fanfold.manifest import Manifest
 from fanfold.native.fields import Seen
@@ -47,7 +47,7 @@ def bad(feed: FeedDir) -> list[Bad]:
 
 def counted(feed: FeedDir) -> None:
     run = feed.at()
-    assert recount(run, manifest.read(run.commit_path, Manifest)).gaps == []
+    assert recount(run, documents.read(run.commit_path, Manifest)).gaps == []
 
 
 def parquet(**columns: list[Any]) -> bytes:

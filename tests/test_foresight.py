@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fanfold import manifest
+from fanfold import documents
 from fanfold.errors import DataError, FanfoldError
 from fanfold.manifest import Manifest
 from fanfold.steps import local
@@ -141,7 +141,7 @@ def _ended(feed: FeedDir) -> tuple[dict[str, Any], list[Exception]]:
     except FanfoldError as error:
         return {}, [error]
     found = list_files(opened, done.summary.ts)
-    committed = manifest.read_if_there(opened.run(done.summary.ts).commit_path, Manifest)
+    committed = documents.read_if_there(opened.run(done.summary.ts).commit_path, Manifest)
     duplicates = {file.name: file.duplicate_of for file in committed.files if file.duplicate_of} if committed else {}
     tables = {name: table.columns for name, table in committed.each_table.items()} if committed else {}
     said = {

@@ -8,10 +8,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fanfold import manifest
+from fanfold import documents
+from fanfold.documents import FORMAT
 from fanfold.errors import DataError
 from fanfold.feed import quarantine, replay, runs
-from fanfold.manifest import FORMAT, Manifest
+from fanfold.manifest import Manifest
 from fanfold.steps import local, purge, restore
 from fanfold.steps.recount import recount
 from fanfold.steps.release import release
@@ -132,7 +133,7 @@ def test_what_a_later_version_wrote_is_refused_in_one_line(tmp_path: Path, numbe
     commit.write_bytes(msgspec.json.encode(content))
     message = rf"was written by fanfold 9\.1\.0, in format {number}; this version reads formats up to {FORMAT}: install"
     with pytest.raises(DataError, match=message):
-        manifest.read(commit, Manifest)
+        documents.read(commit, Manifest)
     told = fanfold("verify", feed.spec_path)
     assert (told.returncode, told.stderr.count("\n"), "install fanfold 9.1.0 or later" in told.stderr) == (1, 1, True)
     identity = feed.open().identity_path

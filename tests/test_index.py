@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fanfold import durable, manifest
+from fanfold import documents, durable
 from fanfold.feed import runs
 from fanfold.feed.index import KEPT_INDEXES, KEPT_SECONDS, Index
 from tests.conftest import TS, FeedDir, MakeFeed, tree
@@ -61,13 +61,13 @@ def test_many_duplicates_of_a_run_ask_for_its_manifest_once(
     digest.write_text("[]")
     sha256 = durable.sha256(digest)
     asked: list[Path] = []
-    read = manifest.read_if_there
+    read = documents.read_if_there
 
     def counted(path: Path, kind: Any) -> Any:
         asked.append(path)
         return read(path, kind)
 
-    monkeypatch.setattr(manifest, "read_if_there", counted)
+    monkeypatch.setattr(documents, "read_if_there", counted)
     assert {index.first(2, sha256, "a.json") for _ in range(5)} == {f"{TS}/a.json"}
     assert asked == [feed.at().commit_path]
 

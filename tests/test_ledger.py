@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from fanfold import manifest
+from fanfold import documents
 from fanfold.errors import DataError
 from fanfold.layout import Feed
 from fanfold.manifest import ArchivedFile, Manifest
@@ -32,7 +32,7 @@ def bare(make_feed: MakeFeed, files: dict[str, Any], **keys: Any) -> FeedDir:
 
 def committed(feed: FeedDir, ts: str) -> tuple[Feed, Manifest]:
     opened = feed.open()
-    return opened, manifest.read(opened.run(ts).commit_path, Manifest)
+    return opened, documents.read(opened.run(ts).commit_path, Manifest)
 
 
 def decided(feed: FeedDir, ts: str) -> dict[str, tuple[str, str | None]]:

@@ -185,7 +185,7 @@ def test_decimals_in_bytes_may_have_any_number_of_digits(tmp_path: Path) -> None
 
 
 def test_older_and_other_annotations(tmp_path: Path) -> None:
-    """Enums and JSON are text, BSON is bytes, unsigned numbers are not negative."""
+    """Enums and JSON are text, BSON is bytes, unsigned numbers are not negative, times of the older kind are UTC."""
     elements = [
         Element("enum", BYTE_ARRAY, converted=by_hand.ENUM), Element("json", BYTE_ARRAY, converted=19),
         Element("bson", BYTE_ARRAY, converted=20),
@@ -201,7 +201,7 @@ def test_older_and_other_annotations(tmp_path: Path) -> None:
     assert json.loads(line) == {
         "enum": "RED", "json": "[1]", "bson": r"\x05\x00\x00\x00\x00",
         "unsigned": 2**32 - 1, "unsigned_64": 2**64 - 1,
-        "at": "1970-01-01T00:00:01.000001", "bytes": "old text",
+        "at": "1970-01-01T00:00:01.000001Z", "bytes": "old text",
     }  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fanfold import manifest
+from fanfold import documents
 from fanfold.errors import FanfoldError, SpecError
 from fanfold.manifest import Manifest
 from fanfold.spec.model import parse_spec
@@ -72,7 +72,7 @@ def test_every_key_of_the_spec_takes_such_paths(make_feed: MakeFeed, mode: str) 
     assert names.startswith("a.b,order.items_x.y,order.items_s_id.,k.1,")
     assert [row.split(",")[:4] for row in rows] == [["7", "1.50", "q", "z"], ["7", "2.00", "", "z"]]
     assert ("N" in rows[0], "N" in rows[1], "M" in rows[1]) == (True, False, True)
-    totals = manifest.read(feed.at().commit_path, Manifest).totals
+    totals = documents.read(feed.at().commit_path, Manifest).totals
     assert totals == {'"order.items"."x.y"': "3.5", '"a.b"': "7"}
     assert not feed.audit().findings
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fanfold import manifest
+from fanfold import documents
 from fanfold.errors import BusyError, DataError, MissingError, PathError
 from fanfold.feed import lease, purged, quarantine, replay, runs
 from fanfold.manifest import Manifest
@@ -356,7 +356,7 @@ def test_the_record_has_no_clock(feed: FeedDir) -> None:
     purge.purge(feed.open(), BEFORE)
     record = json.loads(feed.at(OLD).purged_path.read_bytes())
     assert list(record) == ["format", "fanfold", "run", "what", "done"]
-    assert manifest.read(feed.at(OLD).commit_path, Manifest).fanfold == record["fanfold"]
+    assert documents.read(feed.at(OLD).commit_path, Manifest).fanfold == record["fanfold"]
 
 
 def test_the_output_of_several_tables_goes(make_feed: MakeFeed) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fanfold import manifest
+from fanfold import documents
 from fanfold.errors import DataError
 from fanfold.faults import CODES
 from fanfold.feed import runs
@@ -50,7 +50,7 @@ def quarantined(feed: FeedDir) -> list[str]:
 
 
 def committed(feed: FeedDir, ts: str = TS) -> Manifest:
-    return manifest.read(feed.data_dir / f".fanfold/runs/{ts}.json", Manifest)
+    return documents.read(feed.data_dir / f".fanfold/runs/{ts}.json", Manifest)
 
 
 def check_laws(feed: FeedDir, summary: Summary) -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
-from fanfold import durable, manifest
+from fanfold import documents, durable
 from fanfold.errors import DataError, MissingError
 from fanfold.feed import archive, quarantine, replay, runs
 from fanfold.manifest import BadFile
@@ -193,7 +193,7 @@ def test_discarded_an_item_is_decided_and_stays(feed: FeedDir) -> None:
     with pytest.raises(DataError, match="was discarded, expected an item that is open"):
         replay.replay(feed.open(), item(feed, name))
     assert tree(feed.data_dir) == before
-    decided = manifest.read(next((feed.data_dir / ".fanfold/quarantine").rglob("*.json")), quarantine.Resolution)
+    decided = documents.read(next((feed.data_dir / ".fanfold/quarantine").rglob("*.json")), quarantine.Resolution)
     assert decided == quarantine.Resolution(name, "discarded", None, "a test of the producer")
     replay.replay(feed.open(), item(feed, f"{TS}/1:1"))
     with pytest.raises(DataError, match="was replayed as 'replay/"):

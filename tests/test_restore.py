@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from fanfold import durable, manifest
+from fanfold import documents, durable
 from fanfold.errors import DataError, SpecError
 from fanfold.feed import runs
 from fanfold.layout import Feed, Run
@@ -172,10 +172,10 @@ def test_deep_finds_a_table_that_the_archive_does_not_give(feed: FeedDir) -> Non
     n, output = next(iter(committed.outputs.items()))
     path = feed.data_dir / output.path
     path.write_text(path.read_text().replace("Ann", "Eve"))
-    forged = json.loads(manifest.encode(committed))
+    forged = json.loads(documents.encode(committed))
     forged["outputs"][n]["sha256"] = durable.sha256(path)
     forged["outputs"][n]["size_bytes"] = path.stat().st_size
-    content = manifest.encode(msgspec.convert(forged, Manifest))
+    content = documents.encode(msgspec.convert(forged, Manifest))
     for place in (run.commit_path, run.manifest_path):
         place.write_bytes(content)
     assert fanfold("verify", feed.spec_path, TS).returncode == 0

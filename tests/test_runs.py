@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fanfold import durable, manifest
+from fanfold import documents, durable
 from fanfold.errors import DataError, MissingError
 from fanfold.feed import archive, runs
 from fanfold.feed.status import RunStatus, status
@@ -196,13 +196,13 @@ def test_a_release_that_was_cut_short_is_completed_by_the_next_run(make_feed: Ma
     feed.stage()
     feed.group(1)
     run = feed.at()
-    durable.write(run.release_path, manifest.encode(Release([2])))
+    durable.write(run.release_path, documents.encode(Release([2])))
     if done == "given back":
         archive.give_back(run.group(2), ["b.json"])
     assert stage_files(feed.open(), TS) == 1
     assert runs.unfinished(feed.open()) == []
     assert [path.name for path in feed.landing_dir.iterdir()] == ["b.json"]
-    assert manifest.read(run.commit_path, Manifest).released == ["b.json"]
+    assert documents.read(run.commit_path, Manifest).released == ["b.json"]
 
 
 def test_a_table_whose_original_changed_since_is_withdrawn_by_release(make_feed: MakeFeed) -> None:
@@ -232,7 +232,7 @@ def test_a_run_knows_its_files_wherever_they_are(make_feed: MakeFeed) -> None:
 
 MANY = """
 import gc, pathlib, sys, threading
-from fanfold import manifest, working_files
+from fanfold import documents, working_files
 
 gc.set_threshold(5)
 sys.setswitchinterval(1e-6)
@@ -240,7 +240,7 @@ begin = threading.Barrier(4)
 
 def read():
     begin.wait()
-    manifest.read(pathlib.Path(sys.argv[1]), working_files.RunSchema)
+    documents.read(pathlib.Path(sys.argv[1]), working_files.RunSchema)
 
 threads = [threading.Thread(target=read) for _ in range(4)]
 for thread in threads:

@@ -14,7 +14,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
-from fanfold import manifest
+from fanfold import documents
 from fanfold.errors import DataError, EmptySubdir, MissingError
 from fanfold.manifest import Manifest
 from fanfold.steps.archive_files import archive_files
@@ -85,8 +85,8 @@ def test_a_step_again_after_every_later_one(feed: FeedDir, undisturbed: dict[str
 
 def half_staged(feed: FeedDir) -> None:
     run = feed.at()
-    intent = manifest.read(run.files_path, Files)
-    run.files_path.write_bytes(manifest.encode(msgspec.structs.replace(intent, claimed=False)))
+    intent = documents.read(run.files_path, Files)
+    run.files_path.write_bytes(documents.encode(msgspec.structs.replace(intent, claimed=False)))
     (run.group(1).subdir_dir / "a.json").rename(feed.landing_dir / "a.json")
 
 
@@ -115,8 +115,8 @@ def half_written(feed: FeedDir) -> None:
 
 def published_without_notes(feed: FeedDir) -> None:
     run = feed.at()
-    progress = manifest.read(run.group(1).progress_path, Progress)
-    run.group(1).progress_path.write_bytes(manifest.encode(msgspec.structs.replace(progress, published=None)))
+    progress = documents.read(run.group(1).progress_path, Progress)
+    run.group(1).progress_path.write_bytes(documents.encode(msgspec.structs.replace(progress, published=None)))
 
 
 def half_archived(feed: FeedDir) -> None:
@@ -430,7 +430,7 @@ def test_the_intent_is_written_before_the_first_move(feed: FeedDir, undisturbed:
     run.group(1).subdir_dir.write_text("in the way")
     with pytest.raises(FileExistsError):
         stage_files(feed.open(), TS)
-    assert sorted(file.name for file in manifest.read(run.files_path, Files).files) == sorted(FILES)
+    assert sorted(file.name for file in documents.read(run.files_path, Files).files) == sorted(FILES)
     run.group(1).subdir_dir.unlink()
     feed.land("z.json", "[]")
     feed.run()
@@ -479,7 +479,7 @@ def test_nothing_is_published_before_its_time(feed: FeedDir) -> None:
     """An original is archived only when its rows are published, and the manifest appears after all of them."""
     run = feed.at()
     CALLS["stage_files"](feed)
-    staged = manifest.read(run.files_path, Files).files
+    staged = documents.read(run.files_path, Files).files
     for label in LABELS:
         CALLS[label](feed)
         for file in staged:
@@ -495,7 +495,7 @@ def test_nothing_is_published_before_its_time(feed: FeedDir) -> None:
 def test_the_manifest_accounts_for_everything(feed: FeedDir) -> None:
     """The manifest names every original with its hash and its place, every table with its rows, and no clock."""
     feed.run()
-    committed = manifest.read(feed.at().commit_path, Manifest)
+    committed = documents.read(feed.at().commit_path, Manifest)
     assert feed.at().manifest_path.read_bytes() == feed.at().commit_path.read_bytes()
     after = tree(feed.data_dir)
     assert {file.archived_as: file.sha256 for file in committed.files} == {

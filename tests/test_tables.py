@@ -13,7 +13,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pytest
 from pyarrow import parquet
 
-from fanfold import manifest
+from fanfold import documents
 from fanfold.errors import DataError, FanfoldError, MissingError, SpecError
 from fanfold.feed import groups, runs
 from fanfold.manifest import Manifest, Summary
@@ -51,7 +51,7 @@ def text(feed: FeedDir, table: str, n: int = 1) -> list[str]:
 
 def committed(feed: FeedDir) -> Manifest:
     """Return the manifest of the run."""
-    return manifest.read(feed.at().commit_path, Manifest)
+    return documents.read(feed.at().commit_path, Manifest)
 
 
 def orders(count: int) -> list[dict[str, Any]]:
@@ -333,7 +333,7 @@ def half_published(make_feed: MakeFeed, folder: str) -> FeedDir:
         path.unlink()
     for file in progress.files if progress else ():
         Path(feed.at().archive_path(file.name)).rename(group.staged_path(file.name))
-    group.progress_path.write_bytes(manifest.encode(progress) if progress else b"")
+    group.progress_path.write_bytes(documents.encode(progress) if progress else b"")
     return feed
 
 

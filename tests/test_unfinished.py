@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from fanfold import manifest
+from fanfold import documents
 from fanfold.errors import DataError, EmptySubdir
 from fanfold.feed import runs, status, unfinished
 from fanfold.manifest import Manifest
@@ -103,7 +103,7 @@ def test_a_mended_spec_is_taken_up(make_feed: MakeFeed, case: str) -> None:
     assert (code, done["files_in"], done["rows_out"]) == (0, 1, 1), errors
     assert "goes on with the spec as it is now: " in errors[1]
     assert runs.unfinished(feed.open()) == []
-    made = manifest.read(feed.open().run(done["ts"]).commit_path, Manifest)
+    made = documents.read(feed.open().run(done["ts"]).commit_path, Manifest)
     assert {**made.spec, "data_dir": ""} == {**feed.open().spec.model_dump(mode="json"), "data_dir": ""}
     assert fanfold("verify", feed.spec_path, "--deep").returncode == 0
 
@@ -186,7 +186,7 @@ def test_a_reason_is_written_down_without_a_clock(make_feed: MakeFeed) -> None:
             merge_data(groups["1"], feed.data_dir)
         notes.append(feed.at().group(1).failure_path.read_bytes())
     assert notes[0] == notes[1]
-    noted = manifest.read(feed.at().group(1).failure_path, Failure)
+    noted = documents.read(feed.at().group(1).failure_path, Failure)
     assert (noted.step, noted.subdir) == ("merge_data", 1)
     assert noted.message.startswith(f"staging/{TS}/1: found 1 bad record of 2")
     mend_file(feed)

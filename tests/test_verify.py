@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from fanfold import durable, manifest
+from fanfold import documents, durable
 from fanfold.cli import display
 from fanfold.errors import DataError, FanfoldError, MissingError
 from fanfold.feed import runs
@@ -228,7 +228,7 @@ def test_a_sum_that_the_tables_do_not_have_is_a_gap(make_feed: MakeFeed) -> None
     output = msgspec.structs.replace(
         committed.outputs["1"], sha256=durable.sha256(table), size_bytes=table.stat().st_size
     )
-    forged = manifest.encode(msgspec.structs.replace(committed, outputs={"1": output}))
+    forged = documents.encode(msgspec.structs.replace(committed, outputs={"1": output}))
     for place in (run.commit_path, run.manifest_path):
         place.write_bytes(forged)
     (gap,) = recounted(feed).gaps

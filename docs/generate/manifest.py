@@ -3,7 +3,8 @@
 import inspect
 
 from docs.generate.words import NOTE, joined, keys
-from fanfold.manifest import FORMAT, ArchivedFile, Column, Drift, Manifest, Packed, Published, TableOfRun
+from fanfold.documents import FORMAT
+from fanfold.manifest import ArchivedFile, Column, Drift, Manifest, Packed, Published, TableOfRun
 
 # A key without a meaning, or a meaning without a key, stops the generator.
 MANIFEST = {

@@ -1,28 +1,22 @@
-"""The manifest: the final record of a run, with what is bad in it; and how such documents are read and written.
+"""The manifest: the final record of a run, with what is bad in it.
 
 Paths in them are relative to `data_dir`, names to the landing directory; sizes are bytes as they lie on disk. The
 manifest holds no clock, host or process: the same input gives the same bytes.
 """
 
 import itertools
-import threading
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from fanfold import links
-from fanfold.errors import DataError, count
+from fanfold import documents
+from fanfold.errors import count
 from fanfold.layout import format_ts, parse_ts
 
-Document = TypeVar("Document", bound=msgspec.Struct)
 Value = TypeVar("Value", int, str)
 
-# The form of what is written down. A new key, or a new meaning, is a new number: what was written stays readable, and
-# tests/format_samples.py keeps a feed of each. Documents without a number are of format 0.
-FORMAT = 1
 # As many names of ignored members are written down.
 SHOWN_IGNORED = 10
 
@@ -287,61 +281,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         return [one for table in self.each_table.values() for one in table.outputs.values()]
 
 
-def encode(document: msgspec.Struct) -> bytes:
-    """Return the document as JSON, indented for people, keys in the order of its class."""
-    return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
-
-
-class _Head(msgspec.Struct, frozen=True):
-    """The keys that every format has."""
-
-    format: int = 0
-    fanfold: str = "of a later version"
-
-
 def as_written(document: Manifest, content: bytes) -> bytes:
     """Return the bytes that Fanfold writes for a manifest; in an older format, for the keys that `content` has."""
-    known = document if document.format == FORMAT else msgspec.json.decode(content)
-    return msgspec.json.format(msgspec.json.encode(known), indent=1) + b"\n"
-
-
-_decoding = threading.Lock()
-
-
-def decode(content: bytes, kind: type[Document]) -> Document:
-    """Return a document from its JSON.
-
-    Raises:
-        ValueError, RecursionError: it is not one.
-    """
-    # msgspec 0.22 dies where two threads learn one class at once.
-    with _decoding:
-        return msgspec.json.decode(content, type=kind)
-
-
-def read(path: Path, kind: type[Document]) -> Document:
-    """Read a document that Fanfold wrote.
-
-    Raises:
-        FileNotFoundError: it is not there (yet).
-        DataError: a later version wrote it; or somebody changed it: it is not what Fanfold writes.
-        PathError: it is a link.
-    """
-    content = links.read(path)
-    try:
-        if (head := decode(content, _Head)).format > FORMAT:
-            msg = f"{str(path)!r} was written by fanfold {head.fanfold}, in format {head.format}"
-            msg += f"; this version reads formats up to {FORMAT}: install fanfold {head.fanfold} or later"
-            raise DataError(msg)
-        return decode(content, kind)
-    except (ValueError, RecursionError) as error:
-        msg = f"{str(path)!r} was changed ({error}), expected the {kind.__name__} that Fanfold wrote"
-        raise DataError(msg) from None
-
-
-def read_if_there(path: Path, kind: type[Document]) -> Document | None:
-    """Read a document that Fanfold wrote; None where it is not there (yet)."""
-    try:
-        return read(path, kind)
-    except FileNotFoundError:
-        return None
+    known = document if document.format == documents.FORMAT else msgspec.json.decode(content)
+    return documents.encode(known)

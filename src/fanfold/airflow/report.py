@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from fanfold import manifest, proof
+from fanfold import documents, manifest, proof
 from fanfold.feed import quarantine, runs
 from fanfold.layout import Feed
 from fanfold.manifest import Manifest, Summary
@@ -105,7 +105,7 @@ def of_run(feed: Feed, summary: Summary, without_rows: int) -> dict[str, Any]:
     run = runs.open_run(feed.data_dir, summary.ts)
     if run is None:
         return found
-    committed = manifest.read(run.commit_path, Manifest)
+    committed = documents.read(run.commit_path, Manifest)
     if output_dir := proof.output_dir(summary, feed.data_dir):
         found["output"] = str(output_dir)
     found["manifest"] = str(run.commit_path)

@@ -1,6 +1,6 @@
 """What the manifest claims of a run as a whole: its columns, its counts, that no content made rows twice."""
 
-from fanfold import manifest
+from fanfold import documents
 from fanfold.audit.columns import OWN_COLUMNS, Order
 from fanfold.audit.findings import Audit
 from fanfold.audit.originals import content_of
@@ -63,7 +63,7 @@ def check_drift(run: Run, committed: Manifest, found: Audit) -> None:
     if (drift := committed.drift) and (path := run.feed.run(drift.since).commit_path).exists():
         before, now = (
             {f"{name}.{one.name}" if name else one.name: one.type for name, of in table for one in of.columns}
-            for table in (one.each_table.items() for one in (manifest.read(path, Manifest), committed))
+            for table in (one.each_table.items() for one in (documents.read(path, Manifest), committed))
         )
         both = [name for name in now if name in before]
         retyped = [f"{name}: {before[name]} > {now[name]}" for name in both if before[name] != now[name]]
@@ -90,7 +90,7 @@ def check_contents(run: Run, committed: Manifest, found: Audit) -> None:
         return file.size_bytes, file.sha256, file.name if is_named else str(given)
 
     for path in sorted(run.feed.commits_dir.glob("[!.]*.json")):
-        for file in (committed if path.stem == run.ts else manifest.read(path, Manifest)).files:
+        for file in (committed if path.stem == run.ts else documents.read(path, Manifest)).files:
             if not file.duplicate_of:
                 makers.setdefault(key(file), []).append((path.stem, file))
     for file in committed.files:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from fanfold import durable, manifest
+from fanfold import documents, durable
 from fanfold.errors import EmptySubdir, FanfoldError, SpecError
 from fanfold.feed import claim, groups, runs
 from fanfold.layout import Feed, Group, Run
@@ -40,7 +40,7 @@ def recorded(place: Run | Group, step: str) -> Iterator[None]:
             # Without a folder there is no run to go on with.
             if place.failure_path.parent.is_dir():
                 failure = Failure(step, n, str(error), *_causes(place, began))
-                durable.write(place.failure_path, manifest.encode(failure))
+                durable.write(place.failure_path, documents.encode(failure))
         raise
     durable.remove(place.failure_path)
 
@@ -48,7 +48,7 @@ def recorded(place: Run | Group, step: str) -> Iterator[None]:
 def of_run(run: Run) -> list[Failure]:
     """Return why an unfinished run cannot go on: as a whole, then each group."""
     paths = [run.failure_path, *(group.failure_path for group in run.groups)]
-    return [failure for path in paths if (failure := manifest.read_if_there(path, Failure))]
+    return [failure for path in paths if (failure := documents.read_if_there(path, Failure))]
 
 
 def to_resume(feed: Feed) -> list[str]:

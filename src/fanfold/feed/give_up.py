@@ -1,6 +1,6 @@
 """A run that is given up: what it has not published goes back into landing."""
 
-from fanfold import durable, manifest
+from fanfold import documents, durable
 from fanfold.errors import DataError
 from fanfold.feed import archive, groups, runs
 from fanfold.layout import Group, Run
@@ -21,7 +21,7 @@ def release_unpublished(run: Run) -> tuple[list[int], list[str]]:
     names, landing_dir = runs.staged_names(run), run.feed.landing_dir
     if not run.release_path.exists():
         undone = sorted(n for n in names if not _is_published(run.group(n)))
-        durable.write(run.release_path, manifest.encode(Release(undone)))
+        durable.write(run.release_path, documents.encode(Release(undone)))
     released, refused = runs.released_groups(run), list[str]()
     for group in map(run.group, released):
         markers = filter(None, map(run.feed.marker, names[group.n]))
@@ -38,7 +38,7 @@ def release_unpublished(run: Run) -> tuple[list[int], list[str]]:
 
 def _is_published(group: Group) -> bool:
     """Say whether a group has published rows of its originals, in one table at least: all are as read, or archived."""
-    progress = manifest.read_if_there(group.progress_path, Progress)
+    progress = documents.read_if_there(group.progress_path, Progress)
     if progress is None or not any(path.exists() for path in group.output_paths):
         return False
     if any(groups.is_archived(group, file) for file in progress.files):

@@ -2,7 +2,7 @@
 
 import os
 
-from fanfold import durable, manifest
+from fanfold import documents, durable
 from fanfold.errors import MissingError
 from fanfold.feed import archive, claim, runs
 from fanfold.layout import Group
@@ -16,12 +16,12 @@ def has_files(group: Group) -> bool:
     Raises:
         MissingError: the groups are not prepared yet.
     """
-    if committed := manifest.read_if_there(group.run.commit_path, Manifest):
+    if committed := documents.read_if_there(group.run.commit_path, Manifest):
         return any(str(group.n) in table.outputs for table in committed.each_table.values())
     # A DAG may have more groups than the run has subdirectories.
     if group.n > group.run.feed.spec.subdirs or group.n in runs.released_groups(group.run):
         return False
-    inputs = manifest.read_if_there(group.inputs_path, Inputs)
+    inputs = documents.read_if_there(group.inputs_path, Inputs)
     if inputs is None:
         msg = f"{group.subdir} is not prepared, expected create_dynamic_taskgroups before this step"
         raise MissingError(msg)
@@ -30,9 +30,9 @@ def has_files(group: Group) -> bool:
 
 def progress_of(group: Group) -> Progress | None:
     """Return what a group has done: from its progress.json or, once the run is complete, in numbers by the manifest."""
-    committed = manifest.read_if_there(group.run.commit_path, Manifest)
+    committed = documents.read_if_there(group.run.commit_path, Manifest)
     if committed is None:
-        return manifest.read_if_there(group.progress_path, Progress)
+        return documents.read_if_there(group.progress_path, Progress)
     n = str(group.n)
     files = [Input(file.name, file.size_bytes) for file in committed.files if file.subdir == group.n]
     quarantined = committed.quarantined.get(n)
@@ -44,7 +44,7 @@ def progress_of(group: Group) -> Progress | None:
 
 def last_finished(group: Group, names: list[str]) -> str:
     """Return the last step that a group of these files has finished: staged, merged, published or archived."""
-    progress = manifest.read_if_there(group.progress_path, Progress)
+    progress = documents.read_if_there(group.progress_path, Progress)
     if progress is None:
         return "staged"
     if not progress.outputs:

@@ -18,7 +18,7 @@ from typing import Any
 
 import msgspec
 
-from fanfold import manifest
+from fanfold import documents
 from fanfold.landed import told_apart_by
 from fanfold.layout import Feed
 from fanfold.manifest import ArchivedFile
@@ -150,5 +150,5 @@ def _contents(feed: Feed, ts: str) -> set[tuple[str, int, str]]:
 
 
 def _published(feed: Feed, ts: str) -> list[ArchivedFile]:
-    committed = manifest.read_if_there(feed.run(ts).commit_path, _Committed)
+    committed = documents.read_if_there(feed.run(ts).commit_path, _Committed)
     return [file for file in committed.files if not file.code] if committed else []

@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from fanfold import durable, manifest
+from fanfold import documents, durable
 from fanfold.feed import groups, quarantine, runs
 from fanfold.feed.index import Index
 from fanfold.feed.originals import original_sha256
@@ -54,13 +54,13 @@ class Ledger:
         for run in filter(None, (runs.open_run(feed.data_dir, other) for other in runs.unfinished(feed))):
             is_merging, released = merging is not None and run.ts == ts, runs.released_groups(run)
             for group in run.groups:
-                progress = manifest.read_if_there(group.progress_path, Progress)
+                progress = documents.read_if_there(group.progress_path, Progress)
                 if group.n in released:
                     continue
                 if progress and (group.n != merging if is_merging else progress.outputs):
                     self._add(run.ts, [file for file in progress.files if not file.fault])
                 elif run.ts != ts or is_merging:
-                    listed = manifest.read_if_there(group.inputs_path, Inputs) or Inputs([])
+                    listed = documents.read_if_there(group.inputs_path, Inputs) or Inputs([])
                     self._add_staged(
                         group, [f for f in listed.files if not is_merging or groups.is_as_decided(group, f)]
                     )

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 import msgspec
 
-from fanfold import manifest
+from fanfold import documents
 from fanfold.errors import DataError, MissingError
 from fanfold.layout import Feed, Run
 
@@ -29,7 +29,7 @@ class Purged(msgspec.Struct, frozen=True):
 
 def record(run: Run) -> Purged | None:
     """Return the record of what was purged of a run; None where nothing was."""
-    return manifest.read_if_there(run.purged_path, Purged)
+    return documents.read_if_there(run.purged_path, Purged)
 
 
 def kinds(run: Run) -> list[Kind]:

@@ -12,7 +12,7 @@ from typing import Literal
 
 import msgspec
 
-from fanfold import durable, manifest
+from fanfold import documents, durable
 from fanfold.errors import DataError, MissingError, nearest
 from fanfold.feed import access, purged, runs
 from fanfold.formats import compression
@@ -81,11 +81,11 @@ def items_of(feed: Feed, ts: str) -> Iterator[Item]:
     """Yield everything that is in quarantine of one run; nothing where that was purged."""
     if "quarantine" in purged.kinds(feed.run(ts)):
         return
-    if (run := runs.open_run(feed.data_dir, ts)) and (committed := manifest.read_if_there(run.commit_path, Manifest)):
+    if (run := runs.open_run(feed.data_dir, ts)) and (committed := documents.read_if_there(run.commit_path, Manifest)):
         for n in sorted({file.subdir for file in committed.files}):
             for name, bad in _bad(run.group(n), committed):
                 path = resolution_path(feed, name)
-                decision = manifest.read_if_there(path, Resolution)
+                decision = documents.read_if_there(path, Resolution)
                 state = decision.decision if decision else "open"
                 if decision and decision.landed_as and waiting_path(path, decision.landed_as).exists():
                     state = "open"
@@ -96,7 +96,7 @@ def _bad(group: Group, committed: Manifest) -> Iterator[tuple[str, BadRecord | B
     place, data_dir = f"{group.run.ts}/{group.n}", group.run.feed.data_dir
     for file in committed.files:
         if file.code and file.subdir == group.n:
-            yield f"{place}/{file.name}", manifest.read(data_dir / group.reason_name(file.name), BadFile)
+            yield f"{place}/{file.name}", documents.read(data_dir / group.reason_name(file.name), BadFile)
     if listed := committed.quarantined.get(str(group.n)):
         with (data_dir / listed.path).open("rb") as lines:
             for number, line in enumerate(lines, start=1):
@@ -118,17 +118,17 @@ def discard(feed: Feed, item: Item, reason: str | None = None) -> Resolution:
     """
     path = resolution_path(feed, item.item)
     access.check_targets([path.parent], feed.folders)
-    decision = manifest.read_if_there(path, Resolution) or Resolution(item.item, "discarded", reason=reason)
+    decision = documents.read_if_there(path, Resolution) or Resolution(item.item, "discarded", reason=reason)
     if decision.decision != "discarded":
         msg = f"{item.item!r} was replayed as {decision.landed_as!r}, expected an item that is open"
         raise DataError(msg)
-    durable.write(path, manifest.encode(decision))
+    durable.write(path, documents.encode(decision))
     return decision
 
 
 def replays(feed: Feed) -> dict[str, str]:
     """Return which item each file is that was landed again, by its name in landing."""
-    decisions = [manifest.read(path, Resolution) for path in feed.resolutions_dir.rglob("*.json")]
+    decisions = [documents.read(path, Resolution) for path in feed.resolutions_dir.rglob("*.json")]
     return {decision.landed_as: decision.item for decision in decisions if decision.landed_as}
 
 

@@ -15,7 +15,7 @@ from typing import Literal
 
 import msgspec
 
-from fanfold import durable, manifest
+from fanfold import documents, durable
 from fanfold.errors import DataError
 from fanfold.faults import UnreadableError, steps
 from fanfold.feed import access, archive, runs
@@ -77,7 +77,7 @@ def _check(feed: Feed, item: Item, corrected: bytes | None, place: str) -> None:
         DataError: as `replay_all`.
     """
     path, _, landed = _paths(feed, item)
-    decision = manifest.read_if_there(path, Resolution)
+    decision = documents.read_if_there(path, Resolution)
     if decision is None:
         if not taken_by(feed.spec.input.patterns).match(landed.name):
             msg = f"{place}: {_landed_as(feed, item)!r} matches none of input.patterns"
@@ -107,13 +107,13 @@ def _land(feed: Feed, wanted: Sequence[Wanted]) -> list[Resolution]:
         if not path.exists():
             contents[waiting] = content = _content(feed, item, corrected)
             sha256 = hashlib.sha256(content).hexdigest()
-            decisions[path] = manifest.encode(Resolution(item.item, "replayed", _landed_as(feed, item), sha256=sha256))
+            decisions[path] = documents.encode(Resolution(item.item, "replayed", _landed_as(feed, item), sha256=sha256))
     durable.write_all(contents)
     durable.write_all(decisions)
     moves, done = dict[str, str](), list[Resolution]()
     for item, _, _ in wanted:
         path, waiting, _ = _paths(feed, item)
-        done.append(manifest.read(path, Resolution))
+        done.append(documents.read(path, Resolution))
         if os.path.lexists(waiting):
             moves[str(waiting)] = str(feed.landing_dir / (done[-1].landed_as or ""))
     # The marker first: a file that is in landing may be claimed.

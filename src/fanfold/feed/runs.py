@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from fanfold import durable, links, manifest
+from fanfold import documents, durable, links
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError, MissingError, SpecError, nearest
 from fanfold.feed import access, lease
@@ -50,7 +50,7 @@ def check_identity(feed: Feed) -> None:
     # The file is empty between the first lock and the first word.
     if not durable.size(feed.identity_path):
         return
-    name = manifest.read(feed.identity_path, Identity).name
+    name = documents.read(feed.identity_path, Identity).name
     if name != feed.spec.name:
         msg = (
             f"name: found {feed.spec.name!r}, expected {name!r}, the feed of {str(feed.data_dir)!r}: give each feed a "
@@ -68,8 +68,8 @@ def claim_data_dir(feed: Feed) -> None:
     durable.make_dirs(feed.identity_path.parent)
     with one_by_one(feed):
         check_identity(feed)
-        identity = Identity(format=manifest.FORMAT, fanfold=importlib.metadata.version("fanfold"), name=feed.spec.name)
-        durable.write(feed.identity_path, manifest.encode(identity))
+        identity = Identity(format=documents.FORMAT, fanfold=importlib.metadata.version("fanfold"), name=feed.spec.name)
+        durable.write(feed.identity_path, documents.encode(identity))
 
 
 def one_by_one(feed: Feed) -> AbstractContextManager[object]:
@@ -102,13 +102,13 @@ def open_run(data_dir: AnyPath, ts: str) -> Run | None:
         PathError: a link leads out of the feed, or lies among Fanfold's own files of the run.
     """
     bare = Feed(Path(data_dir).resolve(), Spec(version=1, name="run")).run(format_ts(parse_ts(ts)))
-    if committed := manifest.read_if_there(bare.commit_path, Manifest):
+    if committed := documents.read_if_there(bare.commit_path, Manifest):
         return _as_committed(bare, committed)
     links.check_plain([bare.staging_dir, bare.work_dir])
     if not bare.files_path.exists():
         return None
     if durable.size(bare.feed.identity_path):
-        manifest.read(bare.feed.identity_path, Identity)
+        documents.read(bare.feed.identity_path, Identity)
     return Feed(bare.feed.data_dir, Spec.model_validate_json(links.read(bare.spec_path))).run(bare.ts)
 
 
@@ -123,7 +123,7 @@ def open_complete(feed: Feed, ts: str | None) -> tuple[Run, Manifest]:
     if name not in known:
         msg = f"{name!r} is not a complete run, {nearest(name, known)}" if known else "there is no complete run yet"
         raise MissingError(msg)
-    committed = manifest.read(feed.run(name).commit_path, Manifest)
+    committed = documents.read(feed.run(name).commit_path, Manifest)
     return _as_committed(feed.run(name), committed), committed
 
 
@@ -172,7 +172,7 @@ def is_complete(run: Run) -> bool:
 def has_published(run: Run) -> bool:
     """Say whether something of an unfinished run is published, or was."""
     for group in run.groups:
-        progress = manifest.read_if_there(group.progress_path, Progress)
+        progress = documents.read_if_there(group.progress_path, Progress)
         if any(path.exists() for path in group.output_paths) or (progress and progress.outputs):
             return True
     return False
@@ -180,7 +180,7 @@ def has_published(run: Run) -> bool:
 
 def staged_names(run: Run) -> dict[int, list[str]]:
     """Return the names of the files that each group was given, by its number; none where nothing is staged."""
-    staged = manifest.read_if_there(run.files_path, Files)
+    staged = documents.read_if_there(run.files_path, Files)
     names: dict[int, list[str]] = {}
     for file in staged.files if staged else ():
         names.setdefault(file.subdir, []).append(file.name)
@@ -189,7 +189,7 @@ def staged_names(run: Run) -> dict[int, list[str]]:
 
 def released_groups(run: Run) -> list[int]:
     """Return the numbers of the groups whose files go back into landing, since the run is given up."""
-    release = manifest.read_if_there(run.release_path, Release)
+    release = documents.read_if_there(run.release_path, Release)
     return release.subdirs if release else []
 
 
@@ -199,7 +199,7 @@ def schema_of(run: Run) -> RunSchema:
     Raises:
         MissingError: it was not fixed yet.
     """
-    found = manifest.read_if_there(run.schema_path, RunSchema)
+    found = documents.read_if_there(run.schema_path, RunSchema)
     if found is None:
         msg = f"run {run.ts} has no schema yet, expected create_dynamic_taskgroups before this step"
         raise MissingError(msg)

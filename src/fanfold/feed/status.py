@@ -4,7 +4,7 @@ from typing import Literal
 
 import msgspec
 
-from fanfold import manifest
+from fanfold import documents
 from fanfold.feed import failures, groups, runs
 from fanfold.feed import purged as purging
 from fanfold.feed.verdict import verdict
@@ -54,7 +54,7 @@ def _unfinished(feed: Feed, ts: str) -> RunStatus:
 
 
 def _complete(feed: Feed, ts: str) -> RunStatus:
-    committed = manifest.read(feed.run(ts).commit_path, Manifest)
+    committed = documents.read(feed.run(ts).commit_path, Manifest)
     summary, message = committed.summary, verdict(committed)
     reached = {n: "archived" for n, subdir in summary.subdirs.items() if subdir.files}
     failed = [Reason("verify_run", None, message)] if message else []

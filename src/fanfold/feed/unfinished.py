@@ -4,7 +4,7 @@ import logging
 
 import msgspec
 
-from fanfold import durable, manifest
+from fanfold import documents, durable
 from fanfold.feed import failures, runs
 from fanfold.layout import Feed, Run
 from fanfold.spec.changes import KEPT_KEYS, changes, with_kept
@@ -93,8 +93,8 @@ def take_up(feed: Feed, ts: str) -> None:
             log.warning("run %s goes on with the spec as it is now: %s", ts, "; ".join(changed.values()))
         forget(run)
         durable.write(run.spec_path, runs.encode_spec(spec))
-        staged = msgspec.structs.replace(manifest.read(run.files_path, Files), format=manifest.FORMAT)
-        durable.write(run.files_path, manifest.encode(staged))
+        staged = msgspec.structs.replace(documents.read(run.files_path, Files), format=documents.FORMAT)
+        durable.write(run.files_path, documents.encode(staged))
 
 
 def renewed(feed: Feed, run: Run) -> Spec | None:
@@ -107,7 +107,7 @@ def renewed(feed: Feed, run: Run) -> Spec | None:
         return None
     if changes(run.feed.spec, feed.spec).keys() - {*KEPT_KEYS}:
         return with_kept(run.feed.spec, feed.spec)
-    is_older = manifest.read(run.files_path, Files).format < manifest.FORMAT
+    is_older = documents.read(run.files_path, Files).format < documents.FORMAT
     has_failed = {failure.subdir for failure in failures.of_run(run)}
     return run.feed.spec if is_older or has_failed != failures.unchanged(feed, run) else None
 

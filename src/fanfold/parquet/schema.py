@@ -15,9 +15,10 @@ MAX_DIGITS, SECOND_DIGITS = 1_000, 9
 DECIMAL, TIME, TIMESTAMP, INTEGER = 5, 7, 8, 10
 # The annotations by their numbers: older ones, with the digits of a second, and newer ones. The older one of a
 # timestamp does not say whether it is in UTC: it is read as if it is not. Other integers need no annotation.
+# Of the older annotations, both of times say UTC (LogicalTypes.md of the format).
 CONVERTED = {
     0: ("text", 0), 1: ("map", 0), 2: ("map", 0), 3: ("list", 0), 4: ("text", 0), 6: ("date", 0), 7: ("time", 3),
-    8: ("time", 6), 9: ("timestamp", 3), 10: ("timestamp", 6), 13: ("unsigned 32", 0), 14: ("unsigned 64", 0),
+    8: ("time", 6), 9: ("moment", 3), 10: ("moment", 6), 13: ("unsigned 32", 0), 14: ("unsigned 64", 0),
     19: ("text", 0), 21: ("interval", 0),
 }  # fmt: skip
 LOGICAL = {

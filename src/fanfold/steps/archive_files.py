@@ -1,6 +1,6 @@
 """The step that moves the originals of a subdirectory into the archive."""
 
-from fanfold import durable, manifest
+from fanfold import documents, durable
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError, MissingError
 from fanfold.feed import archive as vault
@@ -52,7 +52,7 @@ def archive(group: Group, progress: Progress) -> None:
     markers = {}
     for file in progress.files:
         if file.fault:
-            durable.write(feed.data_dir / group.reason_name(file.name), manifest.encode(file.fault))
+            durable.write(feed.data_dir / group.reason_name(file.name), documents.encode(file.fault))
         if (marker := feed.marker(file.name)) and (archived := group.run.archived_marker_path(file.name)):
             markers[group.staged_path(marker)] = str(archived)
     vault.archive(places | markers)

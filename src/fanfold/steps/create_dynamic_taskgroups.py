@@ -5,7 +5,7 @@ import os
 
 import msgspec
 
-from fanfold import durable, manifest
+from fanfold import documents, durable
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError
 from fanfold.feed import access, claim, failures, lease, runs, unfinished
@@ -61,7 +61,7 @@ def prepare(run: Run) -> None:
     Raises:
         DataError, MissingError, StillWrittenError: as `create_dynamic_taskgroups`.
     """
-    spec, claimed = run.feed.spec, manifest.read(run.files_path, Files)
+    spec, claimed = run.feed.spec, documents.read(run.files_path, Files)
     access.check_places(run, claimed.places)
     staged = claimed.files
     references = [freeze_reference(run, index) for index in range(len(spec.merge))]
@@ -91,8 +91,8 @@ def prepare(run: Run) -> None:
                 known = known_input(run.feed, file.name, state, read, decision)
             inputs[file.subdir].append(known)
         for group in run.groups:
-            durable.write(group.inputs_path, manifest.encode(Inputs(inputs[group.n])))
-        durable.write(run.schema_path, manifest.encode(msgspec.structs.replace(fixed, drift=drift)))
+            durable.write(group.inputs_path, documents.encode(Inputs(inputs[group.n])))
+        durable.write(run.schema_path, documents.encode(msgspec.structs.replace(fixed, drift=drift)))
 
 
 def _states(run: Run, staged: list[StagedFile]) -> dict[str, os.stat_result]:

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from fanfold import durable, manifest
+from fanfold import documents, durable
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError, MissingError
 from fanfold.feed import groups, purged, runs
@@ -68,5 +68,5 @@ def publish(group: Group, progress: Progress) -> dict[str, Published]:
         outputs[name] = Published(path, written.rows, temporary.stat().st_size, written.sha256, sums)
         durable.publish(target)
     done = msgspec.structs.replace(progress, quarantined=quarantined).with_outputs(outputs)
-    durable.write(group.progress_path, manifest.encode(done))
+    durable.write(group.progress_path, documents.encode(done))
     return outputs

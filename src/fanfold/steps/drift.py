@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 
-from fanfold import manifest
+from fanfold import documents
 from fanfold.errors import DataError
 from fanfold.feed import runs
 from fanfold.feed.ledger import Decision
@@ -31,7 +31,7 @@ def drift_of(feed: Feed, fixed: RunSchema, found: Found, decisions: Mapping[str,
     if feed.spec.input.on_drift == "ignore" or not _has_records(feed, found, decisions):
         return None
     for ts in reversed(runs.complete(feed)):
-        before = manifest.read(feed.run(ts).commit_path, Manifest)
+        before = documents.read(feed.run(ts).commit_path, Manifest)
         if before.summary.records_in > before.summary.records_quarantined:
             return _between(ts, _types(before.each_table), _types(fixed.each_table))
     return None

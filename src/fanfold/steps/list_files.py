@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from fanfold import durable, manifest
+from fanfold import documents, durable
 from fanfold.feed import landing, left
 from fanfold.feed.landing import LandedFile, Landing
 from fanfold.layout import Feed, Run, format_ts
@@ -112,5 +112,5 @@ def is_ready(feed: Feed, ts: str) -> bool:
 
 def _given(feed: Feed, ts: str) -> list[LandedFile] | None:
     run = feed.run(ts)
-    known = manifest.read_if_there(run.commit_path, Manifest) or manifest.read_if_there(run.files_path, Files)
+    known = documents.read_if_there(run.commit_path, Manifest) or documents.read_if_there(run.files_path, Files)
     return [LandedFile(file.name, file.size_bytes) for file in known.files] if known else None

@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExec
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from fanfold import manifest
+from fanfold import documents
 from fanfold.errors import BusyError, EmptySubdir, FanfoldError
 from fanfold.feed import failures, lease, runs, unfinished
 from fanfold.feed.verdict import verdict
@@ -102,7 +102,7 @@ def run(feed: Feed, ts: str, on_step: OnStep) -> LocalRun:
 
 
 def _told(run: Run) -> tuple[str | None, Drift | None, Ignored]:
-    committed = manifest.read_if_there(run.commit_path, Manifest)
+    committed = documents.read_if_there(run.commit_path, Manifest)
     if not committed:
         return None, None, Ignored(0, [])
     return verdict(committed), committed.drift or None, all_ignored({one.name: one.ignored for one in committed.files})

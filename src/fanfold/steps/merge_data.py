@@ -7,7 +7,7 @@ from typing import IO
 
 import msgspec
 
-from fanfold import durable, manifest
+from fanfold import documents, durable, manifest
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError, StillWrittenError, count
 from fanfold.faults import OF_SIZE
@@ -70,7 +70,7 @@ def merge(group: Group) -> Progress:
             records are bad; a record has no match in a reference with `on_missing: fail`.
         StillWrittenError: a file changed while it was read.
     """
-    run, inputs = group.run, manifest.read(group.inputs_path, Inputs).files
+    run, inputs = group.run, documents.read(group.inputs_path, Inputs).files
     schema = runs.schema_of(run)
     states = {file.name: claim.claimed_file(group, file.name) for file in inputs}
     door = door_of(run.feed.data_dir, run.feed.spec, schema, references.opened_all(run))
@@ -91,7 +91,7 @@ def merge(group: Group) -> Progress:
     progress = Progress(read, records, unmatched, quarantined)
     _report(group, progress)
     _check_share(group, progress)
-    durable.write(group.progress_path, manifest.encode(progress))
+    durable.write(group.progress_path, documents.encode(progress))
     return progress
 
 
@@ -185,7 +185,7 @@ def _check_share(group: Group, progress: Progress) -> None:
     bad, quarantine = progress.records_quarantined, group.run.feed.spec.quarantine
     if not quarantine.allows(bad, progress.records + bad):
         with group.bad_records_path.open("rb") as lines:
-            first = manifest.decode(lines.readline(), BadRecord)
+            first = documents.decode(lines.readline(), BadRecord)
         byte = "" if input_format(first.source) == "parquet" else f", byte {first.offset}"
         msg = (
             f"{group.subdir}: {too_many_bad(quarantine, bad, progress.records + bad)}; the first: "

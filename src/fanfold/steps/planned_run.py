@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from fanfold import durable, manifest
+from fanfold import documents, durable
 from fanfold.errors import DataError
 from fanfold.feed import claim, runs, unfinished
 from fanfold.feed.balance import balance
@@ -70,7 +70,7 @@ def begun_run(feed: Feed, ts: str) -> PlannedRun | None:
     run = runs.open_run(feed.data_dir, ts)
     if run is None or runs.is_complete(run) or run.release_path.exists():
         return None
-    staged, spec = manifest.read(run.files_path, Files), unfinished.renewed(feed, run)
+    staged, spec = documents.read(run.files_path, Files), unfinished.renewed(feed, run)
     if spec is None and run.schema_path.exists():
         return _as_prepared(run, staged)
     run = Feed(feed.data_dir, spec or run.feed.spec).run(run.ts)
@@ -124,12 +124,12 @@ def _as_prepared(run: Run, staged: Files) -> PlannedRun:
     door = door_of(run.feed.data_dir, run.feed.spec, schema, opened_all(run))
 
     def read(group: Group, names: list[str]) -> Iterator[tuple[str, FileRead]]:
-        progress = manifest.read_if_there(group.progress_path, Progress)
+        progress = documents.read_if_there(group.progress_path, Progress)
         if is_done := progress is not None and bool(progress.outputs):
             files = progress.files
         else:
             states = {name: claim.claimed_file(group, name) for name in names}
-            files = scan_again(group, manifest.read(group.inputs_path, Inputs).files, states, schema)
+            files = scan_again(group, documents.read(group.inputs_path, Inputs).files, states, schema)
         for file in files:
             decisions[file.name] = Decision(file.decision, file.duplicate_of, file.replay_of)
             if file.duplicate_of:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from fanfold import durable, manifest
+from fanfold import documents, durable
 from fanfold.errors import count
 from fanfold.feed import access, purged, quarantine, runs
 from fanfold.feed.purged import KINDS, Kind, Purged
@@ -125,7 +125,7 @@ def _plan(feed: Feed, before: datetime, what: Collection[Kind]) -> _Plan:
 
 
 def _needs(run: Run) -> _Needs:
-    committed, gone = manifest.read(run.commit_path, Manifest), purged.kinds(run)
+    committed, gone = documents.read(run.commit_path, Manifest), purged.kinds(run)
     rows = {file.duplicate_of.partition("/")[0] for file in committed.files if file.duplicate_of}
     kept = (run.feed.kept_reference_path(one.path, one.sha256) for one in committed.summary.references)
     return _Needs(
@@ -163,7 +163,7 @@ def _paths(run: Run, kinds: Collection[Kind], stay: Collection[str]) -> list[str
     """Return the paths, relative to data_dir, of what is of a run and of these kinds, but for references that stay."""
     if not kinds:
         return []
-    files = expected(run, manifest.read(run.commit_path, Manifest))
+    files = expected(run, documents.read(run.commit_path, Manifest))
     paths = [*(one.path for one in files), relative(run, run.manifest_path)]
     return [path for path in paths if path not in stay and purged.kind_of(run.feed, path) in kinds]
 
@@ -171,7 +171,7 @@ def _paths(run: Run, kinds: Collection[Kind], stay: Collection[str]) -> list[str
 def _record(run: Run, kinds: Collection[Kind], *, done: bool) -> None:
     what: list[Kind] = [kind for kind in KINDS if kind in kinds]
     version = importlib.metadata.version("fanfold")
-    durable.write(run.purged_path, manifest.encode(Purged(manifest.FORMAT, version, run.ts, what, done)))
+    durable.write(run.purged_path, documents.encode(Purged(documents.FORMAT, version, run.ts, what, done)))
 
 
 def _remove(run: Run, paths: list[str]) -> None:

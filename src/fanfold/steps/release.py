@@ -1,6 +1,6 @@
 """Giving a run up: what is not published goes back into landing."""
 
-from fanfold import manifest
+from fanfold import documents
 from fanfold.errors import MissingError, nearest
 from fanfold.feed import access, claim, give_up, runs
 from fanfold.layout import Feed, Group, Run
@@ -47,7 +47,7 @@ def _check_unfinished(feed: Feed, ts: str) -> None:
 
 
 def _give_up(run: Run) -> list[str]:
-    staged = manifest.read(run.files_path, Files)
+    staged = documents.read(run.files_path, Files)
     access.check_places(run, staged.places)
     access.check_writable({(run.feed.landing_dir / file.name).parent for file in staged.files})
     published, returned = give_up.release_unpublished(run)
@@ -62,7 +62,7 @@ def _give_up(run: Run) -> list[str]:
 
 def _finish(group: Group) -> None:
     """Archive the originals of a group whose table is published, also where its progress does not say so yet."""
-    progress = manifest.read(group.progress_path, Progress)
+    progress = documents.read(group.progress_path, Progress)
     if not progress.outputs:
         publish(group, progress)
     archive(group, progress)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import msgspec
 
-from fanfold import durable, manifest
+from fanfold import documents, durable
 from fanfold.feed import access, archive, lease, purged, runs
 from fanfold.feed.balance import balance
 from fanfold.layout import Feed, Run
@@ -82,8 +82,8 @@ def stage_again(run: Run, committed: Manifest, feed: Feed) -> None:
         durable.write(again.spec_path, runs.encode_spec(feed.spec))
         # A changed spec has changed the columns: then they are compared with those of the last run there.
         drift = msgspec.UNSET if changes(run.feed.spec, feed.spec) else committed.drift or None
-        again_files = Files(format=manifest.FORMAT, claimed=True, files=staged, drift=drift)
-        durable.write(again.files_path, manifest.encode(again_files))
+        again_files = Files(format=documents.FORMAT, claimed=True, files=staged, drift=drift)
+        durable.write(again.files_path, documents.encode(again_files))
 
 
 def _subdirs(run: Run, committed: Manifest, feed: Feed) -> dict[str, int]:
@@ -107,7 +107,7 @@ def differences(run: Run, committed: Manifest) -> list[str]:
         feed = Feed(folder, run.feed.spec)
         stage_again(run, committed, feed)
         local.run(feed, run.ts, lambda _n, _step, _state: None)
-        made = manifest.read(feed.run(run.ts).commit_path, Manifest)
+        made = documents.read(feed.run(run.ts).commit_path, Manifest)
     before, now = _outcome(committed), _outcome(made)
     made_with = f"it was made with fanfold {committed.fanfold}, duckdb {committed.duckdb}"
     return [

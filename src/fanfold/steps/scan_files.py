@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from fanfold import durable, manifest
+from fanfold import documents, durable
 from fanfold.errors import DataError
 from fanfold.feed import groups, quarantine, runs
 from fanfold.feed.ledger import NEW, Decision, Ledger
@@ -171,11 +171,11 @@ def decide_again(group: Group, changed: Mapping[str, Place], reads: Mapping[str,
     Other files of the run of such a size that have changed as well are decided with them, by their names.
     """
     run, found, sizes = group.run, dict(changed), {place.size_bytes for place in changed.values()}
-    staged = manifest.read(run.files_path, Files).files
+    staged = documents.read(run.files_path, Files).files
     with runs.one_by_one(run.feed):
         for n in {file.subdir for file in staged} - {group.n}:
             other = run.group(n)
-            for file in () if other.progress_path.exists() else manifest.read(other.inputs_path, Inputs).files:
+            for file in () if other.progress_path.exists() else documents.read(other.inputs_path, Inputs).files:
                 place = other.staged_path(file.name)
                 if (size := durable.size(place) or 0) in sizes and not groups.is_as_decided(other, file):
                     found[file.name] = Place(place, size)

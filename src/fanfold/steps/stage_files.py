@@ -2,7 +2,7 @@
 
 import msgspec
 
-from fanfold import durable, links, manifest
+from fanfold import documents, durable, links
 from fanfold.feed import access, claim, lease, runs, unfinished
 from fanfold.feed.balance import balance
 from fanfold.feed.landing import LandedFile
@@ -50,15 +50,15 @@ def stage_files(feed: Feed, ts: str, *, wait: bool = False) -> int:
         durable.make_dirs(run.work_dir)
         with lease.hold(run.lease_path, does="stage_files"):
             return _stage(run, ready)
-    committed = manifest.read_if_there(run.commit_path, Manifest)
+    committed = documents.read_if_there(run.commit_path, Manifest)
     return committed.summary.files_in if committed else 0
 
 
 def _stage(run: Run, ready: list[LandedFile]) -> int:
-    if committed := manifest.read_if_there(run.commit_path, Manifest):
+    if committed := documents.read_if_there(run.commit_path, Manifest):
         claim.remove_run(run)
         return committed.summary.files_in
-    intent = manifest.read_if_there(run.files_path, Files)
+    intent = documents.read_if_there(run.files_path, Files)
     if intent is None:
         if not ready:
             claim.remove_run(run)
@@ -66,10 +66,10 @@ def _stage(run: Run, ready: list[LandedFile]) -> int:
         sizes = {file.name: file.size_bytes for file in ready}
         parts = balance(sizes.items(), run.feed.spec.subdirs)
         staged = [StagedFile(name, sizes[name], n) for n in parts for name in parts[n]]
-        intent = Files(format=manifest.FORMAT, claimed=False, files=staged)
+        intent = Files(format=documents.FORMAT, claimed=False, files=staged)
         access.check_places(run, intent.places)
         durable.write(run.spec_path, runs.encode_spec(run.feed.spec))
-        durable.write(run.files_path, manifest.encode(intent))
+        durable.write(run.files_path, documents.encode(intent))
     # From here on the spec is that with which the run began.
     begun = runs.open_run(run.feed.data_dir, run.ts) or run
     return len(intent.files) if intent.claimed else _claim(begun, intent)
@@ -82,7 +82,7 @@ def _claim(run: Run, intent: Files) -> int:
     missed = claim.claim(run, intent.places)
     claimed = [file for file in intent.files if file.name not in missed]
     if claimed:
-        durable.write(run.files_path, manifest.encode(msgspec.structs.replace(intent, claimed=True, files=claimed)))
+        durable.write(run.files_path, documents.encode(msgspec.structs.replace(intent, claimed=True, files=claimed)))
     else:
         claim.remove_run(run)
     return len(claimed)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from fanfold import durable, manifest
+from fanfold import documents, durable, manifest
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError
 from fanfold.feed import access, claim, groups, originals, purged, runs
@@ -50,14 +50,14 @@ def verify_run(data_dir: AnyPath, ts: str, subdirs: int, tables: Iterable[str] =
 def verdict_of(data_dir: AnyPath, ts: str) -> str | None:
     """Say why a complete run is reported as failed; None where it is a success, or there is none."""
     run = runs.open_run(data_dir, ts)
-    committed = manifest.read_if_there(run.commit_path, Manifest) if run else None
+    committed = documents.read_if_there(run.commit_path, Manifest) if run else None
     return verdict(committed) if committed else None
 
 
 def without_rows(data_dir: AnyPath, ts: str) -> list[tuple[ArchivedFile, str]]:
     """Return the files of a complete run that made no rows, by their names, each with the reason why."""
     run = runs.open_run(data_dir, ts)
-    committed = manifest.read_if_there(run.commit_path, Manifest) if run else None
+    committed = documents.read_if_there(run.commit_path, Manifest) if run else None
     found = []
     for file in committed.files if committed else ():
         if file.duplicate_of:
@@ -76,15 +76,15 @@ def commit(run: Run) -> Summary:
     Raises:
         DataError: as `verify_run`.
     """
-    committed = manifest.read_if_there(run.commit_path, Manifest)
+    committed = documents.read_if_there(run.commit_path, Manifest)
     if committed is None:
-        staged = manifest.read(run.files_path, Files)
+        staged = documents.read(run.files_path, Files)
         access.check_places(run, staged.places)
         durable.discard_temporary(run.manifest_path)
         committed = account(run, staged)
         durable.make_dirs(run.output_dir)
-        durable.write(run.manifest_path, manifest.encode(committed))
-        durable.write(run.commit_path, manifest.encode(committed))
+        durable.write(run.manifest_path, documents.encode(committed))
+        durable.write(run.commit_path, documents.encode(committed))
     else:
         if lost := purged.lost(run):
             log.warning("run %s was %s", run.ts, lost)
@@ -99,11 +99,11 @@ def account(run: Run, staged: Files) -> Manifest:
     Raises:
         DataError: a file is not archived, an output is missing, extra or changed, a count does not fit.
     """
-    released = (manifest.read_if_there(run.release_path, Release) or Release([])).subdirs
+    released = (documents.read_if_there(run.release_path, Release) or Release([])).subdirs
     expected = {(name, n) for name, n in staged.places if n not in released}
     done = dict[int, Progress]()
     for n in sorted({n for _, n in expected}):
-        progress = manifest.read_if_there(run.group(n).progress_path, Progress)
+        progress = documents.read_if_there(run.group(n).progress_path, Progress)
         if progress and progress.outputs:
             done[n] = progress
     if undone := sorted({n for _, n in expected} - done.keys()):
@@ -114,7 +114,7 @@ def account(run: Run, staged: Files) -> Manifest:
     keep_references(run, schema.references)
     tables = {name: _table(run, table, name, done) for name, table in schema.each_table.items()}
     committed = Manifest(
-        format=manifest.FORMAT,
+        format=documents.FORMAT,
         fanfold=importlib.metadata.version("fanfold"),
         duckdb=importlib.metadata.version("duckdb"),
         spec=run.feed.spec.model_dump(mode="json", exclude={"data_dir"}),
@@ -171,7 +171,7 @@ def _archived(group: Group, file: Input) -> ArchivedFile:
         archived_as=name,
         records_quarantined=file.records_quarantined,
         code=file.fault.code if file.fault else None,
-        reason_sha256=hashlib.sha256(manifest.encode(file.fault)).hexdigest() if file.fault else None,
+        reason_sha256=hashlib.sha256(documents.encode(file.fault)).hexdigest() if file.fault else None,
         decision=file.decision,
         duplicate_of=file.duplicate_of,
         replay_of=file.replay_of,

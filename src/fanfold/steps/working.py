@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from fanfold import manifest
+from fanfold import documents
 from fanfold.durable import AnyPath
 from fanfold.errors import EmptySubdir
 from fanfold.feed import access, failures, groups, lease, runs
@@ -37,7 +37,7 @@ def on_group(subdir: str, data_dir: AnyPath, step: str) -> Iterator[Group]:
         if group is None or not groups.has_files(group):
             msg = f"{subdir} has no files in this run"
             raise EmptySubdir(msg)
-        if inputs := manifest.read_if_there(group.inputs_path, Inputs):
+        if inputs := documents.read_if_there(group.inputs_path, Inputs):
             access.check_places(group.run, ((file.name, n) for file in inputs.files))
         yield group
 
