@@ -12,6 +12,7 @@ import pytest
 
 from fanfold.feed import quarantine, replay, runs
 from fanfold.native import Form, Others, Piece, Reader
+from fanfold.steps.plan import plan
 from fanfold.steps.recount import recount
 from tests.conftest import TS, FeedDir, MakeFeed, tree
 from tests.core import cut, parsed, raw
@@ -35,6 +36,21 @@ def bad(feed: FeedDir) -> dict[int, tuple[str, str]]:
     found = feed.data_dir / f"quarantine/{TS}/1/records.jsonl"
     lines = [json.loads(line) for line in found.read_text().splitlines()] if found.exists() else []
     return {line["record"]: (line["code"], line["pointer"]) for line in lines}
+
+
+@pytest.mark.parametrize("key", ["envelope", "parse"])
+def test_a_path_that_no_record_has_is_a_warning(
+    key: str, make_feed: MakeFeed, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A misspelled path is named with its key, in plan and run; one that a record has is not."""
+    content = {"day": "2026-01-02", "records": [{"id": 1, "p": "[1]"}]}
+    right = {"envelope": "day", "parse": "p"}[key]
+    settings = {"records_at": "/records", key: [right, f"{right}x"]}
+    feed = make_feed({"a.json": json.dumps(content)}, **FLAT, input=settings)
+    plan(feed.open())
+    feed.run()
+    told = [record.message for record in caplog.records if "no record has" in record.message]
+    assert told == [f"no record has '{right}x' (input.{key}): is that its name in the files?"] * 2
 
 
 # --- input.parse

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from fanfold import documents, durable
@@ -18,6 +18,7 @@ from fanfold.schema.declared import known_fields
 from fanfold.schema.infer import Draft, draft
 from fanfold.schema.record import check_covers, misfits
 from fanfold.schema.rivals import exclude
+from fanfold.spec.model import Input as Settings
 from fanfold.spec.paths import way_of
 from fanfold.working_files import Excluded, Files, Input, Inputs, RunSchema, StagedFile
 
@@ -79,6 +80,8 @@ def scan_files(feed: Feed, ts: str, places: Mapping[str, Place], taken: list[lis
             for name, one in sorted(files.items()):
                 if one.hint:
                     log.warning("%r: %s", name, one.hint)
+            for key, path in _not_seen(spec.input, scanned.seen):
+                log.warning("no record has %r (%s): is that its name in the files?", path, key)
             return Found(files, scanned.seen, excluded, made)
         if lost and len(counted) == len(places):
             decisions = decide(feed, ts, places, files)
@@ -87,6 +90,14 @@ def scan_files(feed: Feed, ts: str, places: Mapping[str, Place], taken: list[lis
             if duplicates:
                 continue
         excluded += lost
+
+
+def _not_seen(settings: Settings, seen: Seen) -> Iterator[tuple[str, str]]:
+    """Yield keys of the spec and the paths there that no record has, if there are records."""
+    named = {"input.envelope": settings.envelope, "input.parse": settings.parse}
+    for key, path in ((key, path) for key, paths in named.items() for path in paths if seen.fields):
+        if not any(seen.reached(way_of(path))):
+            yield key, path
 
 
 def scan_again(
