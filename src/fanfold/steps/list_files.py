@@ -26,7 +26,7 @@ ADDED_BYTES = len("..tmp")
 
 
 # What is wrong with a file that can never leave landing.
-NAME_TOO_LONG = "its name is too long for what is put behind it (archive.name); shorten it"
+NAME_TOO_LONG = "its name is too long for what is added to it (archive.name); shorten it"
 
 
 class Taken(NamedTuple):
