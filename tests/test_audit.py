@@ -121,31 +121,31 @@ def write_rows(rows: Rows) -> str:
 def forge(feed: FeedDir, n: str, change: Callable[[Rows, Records], object]) -> None:
     """Change the table and the quarantine of a subdirectory, and make hashes, counts and both manifests match."""
     run, committed = runs.open_complete(feed.open(), TS)
-    documents = msgspec.to_builtins(committed)
-    table, listed = feed.data_dir / documents["outputs"][n]["path"], documents["quarantined"].get(n)
+    said = msgspec.to_builtins(committed)
+    table, listed = feed.data_dir / said["outputs"][n]["path"], said["quarantined"].get(n)
     rows = read_rows(table.read_bytes().decode())
     records = [json.loads(line) for line in (feed.data_dir / listed["path"]).read_text().splitlines()] if listed else []
     before = len(records)
     change(rows, records)
     table.write_bytes(write_rows(rows).encode())
-    _describe(documents["outputs"][n], table, len(rows) - 1)
+    _describe(said["outputs"][n], table, len(rows) - 1)
     if listed:
         path = feed.data_dir / listed["path"]
         path.write_text("".join(json.dumps(record) + "\n" for record in records))
         _describe(listed, path, len(records))
-    for file in documents["files"]:
+    for file in said["files"]:
         if file["name"] == "e.json":
             file["records"] += len(records) - before
             file["records_quarantined"] += len(records) - before
-    summary = documents["summary"]
+    summary = said["summary"]
     summary["subdirs"][n]["rows"] = len(rows) - 1
-    summary["rows_out"] = sum(output["rows"] for output in documents["outputs"].values())
+    summary["rows_out"] = sum(output["rows"] for output in said["outputs"].values())
     summary["records_in"] += len(records) - before
     summary["subdirs"][n]["records"] += len(records) - before
     summary["records_quarantined"] += len(records) - before
-    for column, name in zip(documents["columns"], rows[0], strict=False):
+    for column, name in zip(said["columns"], rows[0], strict=False):
         column["name"] = name
-    forged = documents.encode(msgspec.convert(documents, Manifest))
+    forged = documents.encode(msgspec.convert(said, Manifest))
     for place in (run.commit_path, run.manifest_path):
         place.write_bytes(forged)
 
