@@ -18,7 +18,7 @@ MANIFEST = {
     "explode": "The paths of the arrays that were exploded, the outermost first; empty with `tables`.",
     "outputs": "The published file of each subdirectory that has one, by its number as a text; empty with `tables`.",
     "quarantined": "The file of bad records of each subdirectory that has one, by its number as a text.",
-    "records_unmatched": "For each reference, by its `into`: records without a match in it.",
+    "records_unmatched": "For each subdirectory, by its number as a text: records for which a reference has no match.",
     "totals": "The exact sums of `verify.totals`, by path, as texts; empty with `tables`.",
     "released": "Files that `fanfold release` put back into landing.",
     "drift": "How the columns differ from those of the run before. The key is there only if they differ.",
