@@ -49,7 +49,8 @@ def what_next(feed: Feed, ts: str, n: int | None = None) -> list[str]:
     place = run.group(n).subdir_dir if n else run.staging_dir
     if runs.has_published(run):
         keeps = kept(feed, ts)
-        ways = [keeps or f"correct the cause (the files are in {str(place)!r}), and clear this task {clear}"]
+        cause = f"the files are in {str(place)!r}; some of the run is published, so it keeps its spec and references"
+        ways = [keeps or f"correct the cause ({cause}), and clear this task {clear}"]
     elif n:
         ways = [
             f"if a file is wrong: correct it in {str(place)!r}, and clear merge_data of its group {clear}",
