@@ -159,7 +159,7 @@ def _read_groups(
         else:
             # A file that is bad as a whole has no records.
             reads |= {name: one._replace(records=0, bad=0) if one.is_bad else one for name, one in found.items()}
-    return reads, failed
+    return dict(sorted(reads.items())), failed
 
 
 def _read(door: Door, name: str, path: str) -> FileRead:
