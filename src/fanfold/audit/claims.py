@@ -33,7 +33,7 @@ def check_columns(rows: Rows, order: Order | None, spec: Spec, found: Audit) -> 
         wanted += [column.name for column in ranked]
     wanted = [*dict.fromkeys(wanted)]
     if not chosen and not order:
-        found.not_audited["the order of the columns, with files that were not read here"] += 1
+        found.not_audited["orders of columns (some files were not read, such as duplicates)"] += 1
     elif names and names != wanted:
         place = f"tables.{rows.name}.columns" if rows.name else "denormalize.columns"
         found.add("changed", (place, 0), f"found the columns {names}, expected {wanted}")

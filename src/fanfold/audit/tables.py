@@ -68,7 +68,7 @@ class Table:
         """Compare what is left."""
         self._compare(is_end=True)
         if self._wanted or self._there:
-            self._found.not_audited[f"{self.path!r} behind {MOST_DIFFERENCES} differences"] += 1
+            self._found.not_audited[f"{self.path!r} after {MOST_DIFFERENCES} differences"] += 1
 
     def _compare(self, *, is_end: bool) -> None:
         """Compare the rows that are called for with those that are there, as far as those ahead are known."""

@@ -127,7 +127,7 @@ def print_summary(summary: Summary, seconds: Mapping[str, float], data_dir: Path
             _print_preview(to, sorted((published_dir / name).glob("*.csv"))[:1], published_dir, form)
     if summary.records_unmatched:
         names = ", ".join(reference.path for reference in summary.references)
-        names = f"one of {names}" if len(summary.references) > 1 else names
+        names = f"at least one of {names}" if len(summary.references) > 1 else names
         unmatched = f"{summary.records_unmatched:,} of {summary.records_in:,} records have no match in {names}"
         to.print(f"WARNING: {unmatched}; they are kept", style="yellow")
     if summary.records_quarantined or summary.files_quarantined:

@@ -4,7 +4,7 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -50,7 +50,7 @@ class Samples(NamedTuple):
     total_bytes: int
 
 
-def take(paths: Iterable[Path], references: Iterable[Path], scratch: Path) -> Samples:
+def take(paths: Collection[Path], references: Iterable[Path], scratch: Path) -> Samples:
     """Choose files, and put the beginnings of those that are too large into `scratch`.
 
     Args:
@@ -63,7 +63,8 @@ def take(paths: Iterable[Path], references: Iterable[Path], scratch: Path) -> Sa
     """
     found = {file for path in paths for file in _files(path)} - set(references)
     if not found:
-        msg = f"found no file to read, expected samples: {', '.join(Input().patterns)}"
+        where = ", ".join(repr(str(path)) for path in paths)
+        msg = f"found no file to read in {where}, expected samples: {', '.join(Input().patterns)}"
         raise MissingError(msg)
     folder = Path(os.path.commonpath([file.parent for file in found]))
     names = sorted(str(file.relative_to(folder)) for file in found)

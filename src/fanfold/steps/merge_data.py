@@ -163,7 +163,7 @@ def _as_it_was_read(group: Group, file: Input, before: os.stat_result) -> Input:
 def _report(group: Group, progress: Progress) -> None:
     if progress.records_unmatched:
         counts = (progress.records_unmatched, progress.records)
-        log.warning("%s: %d of %d records have no match in a reference", group.subdir, *counts)
+        log.warning("%s: %d of %d records have no match in at least one reference", group.subdir, *counts)
     for file in progress.files:
         if file.fault:
             told = (file.name, file.fault.message, file.fault.code)
