@@ -390,7 +390,7 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["nowhere"], "is not a file or a folder"),
-        (["empty"], "found no file to read"),
+        (["empty"], "found no file to read in 'empty'"),
         (["in", "--reference", "nowhere.csv"], "expected a reference"),
         (["in", "--name", "a b"], "name: found 'a b'"),
     ],
@@ -413,6 +413,7 @@ def test_where_samples_cannot_be_landing_there_is_a_new_one(tmp_path: Path) -> N
     spec = load_spec(made.paths[0])
     assert (Path(spec.data_dir) / spec.input.path).is_dir()
     assert "drop files here" in made.paths[0].read_text(encoding="utf-8")
+    assert any("landing is the new folder data/staging/landing: drop files there" in one for one in made.findings)
     assert plan(start(made.paths[0])).files == 0
     assert (tmp_path / "staging/a.json").exists()
 

@@ -86,7 +86,13 @@ def make(samples: Sequence[Path], references: Sequence[Path], name: str | None, 
     for path, content in made.items():
         with path.open("x", encoding="utf-8") as file:
             file.write(content)
-    return Made([*made], [f"read {read}", *map(_printable, _findings(proposal))])
+    findings = [f"read {read}", *_findings(proposal)]
+    if home.reason:
+        landing = f"{home.data_dir}/{home.path}"
+        findings.append(f"WARNING: landing is the new folder {landing}: drop files there ({home.reason})")
+    if others := [name for name in proposal.matches if name not in _joined(home, proposal)]:
+        findings.append(f"WARNING: the spec does not join yet, and says why: {', '.join(others)}")
+    return Made([*made], [*map(_printable, findings)])
 
 
 def _spec_text(name: str, home: Home, proposal: Proposal, read: str) -> str:
@@ -161,11 +167,16 @@ def _fields(proposal: Proposal) -> Iterator[str]:
         yield _line(f"    {quoted(path)}: {kind}", why)
 
 
-def _merges(home: Home, proposal: Proposal) -> Iterator[str]:
+def _joined(home: Home, proposal: Proposal) -> set[str]:
+    """Return the references that the spec joins; what the others need is told beside them."""
     inside = {*home.references.values()}
-    ready = {name for name, found in proposal.matches.items() if found and not found[0].twice and name in inside}
+    return {name for name, found in proposal.matches.items() if found and not found[0].twice and name in inside}
+
+
+def _merges(home: Home, proposal: Proposal) -> Iterator[str]:
+    joined, inside = _joined(home, proposal), {*home.references.values()}
     if any(proposal.matches.values()):
-        yield "merge:" if ready else "# merge:"
+        yield "merge:" if joined else "# merge:"
     for name, found in proposal.matches.items():
         if not found:
             yield f"# No field of the samples has values that are keys of {name}."
@@ -175,7 +186,7 @@ def _merges(home: Home, proposal: Proposal) -> Iterator[str]:
             column, key = found[0].columns[0], found[0].twice
             yield f"# {name} has {column} {key!r} twice: correct it, or use on_duplicate: first."
         for line in _merge(name, proposal):
-            yield line if name in ready else f"# {line}"
+            yield line if name in joined else f"# {line}"
 
 
 def _merge(name: str, proposal: Proposal) -> Iterator[str]:
