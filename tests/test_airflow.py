@@ -22,6 +22,7 @@ import pytest
 from fanfold.airflow.embedded.client import Airflow, RunOutcome
 from fanfold.airflow.embedded.errors import ServerError
 from fanfold.airflow.embedded.server import embedded_airflow
+from fanfold.airflow.try_out import feed_airflow
 from fanfold.layout import format_ts, parse_ts
 from fanfold.steps.stage_files import stage_files
 from fanfold.steps.start import start
@@ -532,3 +533,18 @@ def test_killed_the_next_start_ends_what_was_left(root: Path) -> None:
         assert server.returncode == code
         assert children
         assert not any(map(alive, children))
+
+
+def test_the_dag_file_that_init_writes_is_used(tmp_path: Path) -> None:
+    """NAME_dag.py beside NAME.yaml is the DAG that `fanfold airflow` runs, with what somebody has written into it."""
+    feed = FeedDir(tmp_path / "shop.yaml", tmp_path / "data")
+    feed.write_spec(name="shop", merge=[], denormalize={"explode": []})
+    feed.landing_dir.mkdir(parents=True)
+    (tmp_path / "shop_dag.py").write_text(
+        "from pathlib import Path\nfrom fanfold.airflow import feed_dag\n"
+        'feed_dag(Path(__file__).with_name("shop.yaml"), tags=["mine"])\n',
+        encoding="utf-8",
+    )
+    with feed_airflow(feed.spec_path, tmp_path / "home", None) as airflow:
+        tags = {tag["name"] for tag in airflow.call("GET", "/dags/shop")["tags"]}
+    assert "mine" in tags

@@ -26,7 +26,7 @@ def feed_airflow(
 ) -> Iterator[Airflow]:
     """Run Airflow with the DAG of a feed for a block; Ctrl-C in it ends every process of Airflow.
 
-    A DAG file beside the spec that has its name is used; without one, one is made with `feed_dag`.
+    A DAG file beside the spec that has its name, or that and `_dag`, is used; without one, one is made with `feed_dag`.
 
     Args:
         spec_path: the spec.
@@ -40,11 +40,12 @@ def feed_airflow(
     """
     spec_path = spec_path.resolve()
     slots = max(8, 2 * load_spec(spec_path).concurrent_tasks)
-    written = spec_path.with_suffix(".py")
+    names = (f"{spec_path.stem}.py", f"{spec_path.stem}_dag.py")
+    written = [path for path in map(spec_path.with_name, names) if path.is_file()][:1]
     with interrupt.unwinding(), scratch_dir() as folder:
-        made = folder / written.name
+        made = folder / names[0]
         made.write_text(MADE_DAG.format(spec=str(spec_path)), encoding="utf-8")
-        dag_files = [written, spec_path] if written.is_file() else [made]
+        dag_files = [*written, spec_path] if written else [made]
         environ = {"AIRFLOW__CORE__PARALLELISM": str(slots), **environ}
         with embedded_airflow(home or spec_path.parent / ".airflow", dag_files, port, environ, PRELOAD) as airflow:
             yield airflow

@@ -40,8 +40,8 @@ def airflow(spec: Path, *, once: bool, conf: dict[str, Any], home: Path | None, 
     """Try the feed's DAG in an embedded Airflow.
 
     Its UI is served until Ctrl-C; with --once, one run is done, and Airflow stops. A DAG file beside the spec that has
-    its name (transactions.py for transactions.yaml) is used; without one, one is made with feed_dag. Everything listens
-    on 127.0.0.1 only.
+    its name is used (transactions.py or transactions_dag.py for transactions.yaml); without one, one is made with
+    feed_dag. Everything listens on 127.0.0.1 only.
     """
     # Airflow may be there without what else the embedded one needs.
     if not all(importlib.util.find_spec(name) for name in ("airflow", "psutil")):
