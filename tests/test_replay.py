@@ -242,6 +242,23 @@ def test_a_row_of_parquet_is_replayed_from_its_original(make_feed: MakeFeed, nam
     assert gaps(feed) == []
 
 
+@pytest.mark.parametrize("corrected", [None, b'{"id": "x", "n": 8}'])
+def test_a_row_of_parquet_is_read_again_where_records_stand_inside_documents(
+    make_feed: MakeFeed, corrected: bytes | None
+) -> None:
+    """A row becomes a document of JSON that has it at `records_at`, with nothing around it."""
+    settings = {"records_at": "/data/rows", "envelope": ["batch"], "fields": {"id": "BIGINT"}}
+    feed = make_feed(subdirs=1, merge=[], denormalize={}, quarantine={"max_bad_records_percent": 60}, input=settings)
+    written = io.BytesIO()
+    pq.write_table(pa.table({"id": ["1", "x"], "n": [7, 8]}), written)
+    feed.land("a.parquet", written.getvalue())
+    assert feed.run().records_quarantined == 1
+    feed.spec_path.write_text(feed.spec_path.read_text().replace("BIGINT", "VARCHAR"))
+    replay.replay(feed.open(), item(feed, f"{TS}/1:1"), corrected)
+    assert feed.run(LATER).records_quarantined == 0
+    assert feed.read(1, LATER) == "id,n\nx,8\n"
+
+
 @pytest.mark.slow
 def test_the_command_line_lists_and_shows(feed: FeedDir, tmp_path: Path) -> None:
     """`list` names what is open, with --all what is decided too; `show` has all of it; `--with` takes one item."""
