@@ -10,9 +10,9 @@ import pytest
 import zstandard
 
 from fanfold.errors import SpecError
-from fanfold.feed import left, runs
+from fanfold.feed import not_taken, runs
 from fanfold.feed.landing import scan_landing
-from fanfold.formats import PATTERNS
+from fanfold.input_formats import PATTERNS
 from fanfold.steps.check_for_files import check_for_files
 from fanfold.steps.list_files import list_files, list_run
 from fanfold.steps.plan import plan
@@ -86,7 +86,7 @@ def test_what_stays_in_landing_is_said_with_its_reason(make_feed: MakeFeed) -> N
         ["v.json"],
         ["old.json", "w.json"],
     )
-    told = left.told(found, ["z.json"])
+    told = not_taken.told(found, ["z.json"])
     seconds = max(found.settling.values())
     assert told == (
         "1 file waits for the next run ('z.json'), 4 files match no pattern ('r.txt', 's.log', 'sub/t.bin', …), "

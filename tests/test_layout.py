@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fanfold.archive_names import archived_name
 from fanfold.errors import MissingError
-from fanfold.layout import Feed, archived_name, format_ts, parse_subdir, parse_ts
+from fanfold.layout import Feed, format_ts, parse_subdir, parse_ts
 from fanfold.spec.model import Spec
 from tests.conftest import TS
 

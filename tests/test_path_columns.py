@@ -15,9 +15,9 @@ from pyarrow import parquet
 
 from fanfold.feed import quarantine, runs
 from fanfold.feed.replay import replay
-from fanfold.landed import path_columns
 from fanfold.native import Others, Reader
 from fanfold.native.fields import Field
+from fanfold.path_columns import path_columns
 from fanfold.spec.model import Input
 from fanfold.steps.plan import plan
 from fanfold.steps.recount import recount

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from fanfold import manifest
+from fanfold.archive_names import packing
 from fanfold.audit import claims, quarantine
 from fanfold.audit.claims import makes_rows
 from fanfold.audit.columns import Order
@@ -22,8 +23,8 @@ from fanfold.audit.references import References
 from fanfold.audit.rows import Rows
 from fanfold.audit.tables import ANY_ROWS, Table
 from fanfold.audit.values import leaves
-from fanfold.formats import input_format, is_archive, taken_inside
-from fanfold.layout import Run, packing
+from fanfold.input_formats import input_format, is_archive, taken_inside
+from fanfold.layout import Run
 from fanfold.manifest import ArchivedFile, BadRecord, Manifest, SubdirSummary, by_table
 from fanfold.scratch import scratch_dir
 from fanfold.spec.paths import way_of

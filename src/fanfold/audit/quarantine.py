@@ -12,7 +12,7 @@ from fanfold.audit.originals import Ahead
 from fanfold.audit.parquet_records import UnreadableError
 from fanfold.audit.records import given_by_path, parsed, records_of
 from fanfold.audit.values import MOMENTS, OF_TABLES, Num, Unknown, leaves, steps_of, text_of, value_at, written_as
-from fanfold.formats import input_format
+from fanfold.input_formats import input_format
 from fanfold.layout import Run
 from fanfold.manifest import BadRecord, Published
 from fanfold.spec.model import Spec

@@ -12,7 +12,7 @@ from fanfold.audit.json_records import json_records
 from fanfold.audit.originals import Ahead, Found, Text, as_utf8, opened
 from fanfold.audit.parquet_records import parquet_rows
 from fanfold.audit.values import json_value, text_of
-from fanfold.formats import input_format, is_archive
+from fanfold.input_formats import input_format, is_archive
 from fanfold.manifest import BadRecord
 from fanfold.spec.model import Input
 from fanfold.spec.paths import Way, way_of

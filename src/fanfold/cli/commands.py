@@ -5,8 +5,9 @@ import click
 from fanfold.cli.airflow import airflow
 from fanfold.cli.quarantine import quarantine
 from fanfold.cli.run import plan, run, verify
-from fanfold.cli.runs import purge, release, restore, status
+from fanfold.cli.runs import purge, release, restore
 from fanfold.cli.spec import init, lint, schema
+from fanfold.cli.status import status
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -38,7 +38,7 @@ def list_quarantine(feed: "Feed", codes: tuple[str, ...], *, decided: bool, as_j
     """
     from fanfold.feed import quarantine as kept
     from fanfold.feed import status
-    from fanfold.formats import place_in
+    from fanfold.input_formats import place_in
 
     found = [
         item for item in kept.items(feed) if (decided or item.state == "open") and (not codes or item.bad.code in codes)

@@ -49,7 +49,7 @@ def plan(spec: Path, data_dir: Path | None, *, write_fields: bool, as_json: bool
 
 def _print_plan(planned: "Plan") -> None:
     from fanfold.cli import display
-    from fanfold.formats import place_in
+    from fanfold.input_formats import place_in
 
     to = display.wide_console()
     if planned.resumes:
@@ -110,7 +110,7 @@ def run(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str | N
 
     from fanfold import api
     from fanfold.cli import display
-    from fanfold.feed import left
+    from fanfold.feed import not_taken
     from fanfold.steps.check_for_files import nothing_ready
     from fanfold.steps.list_files import list_files
     from fanfold.steps.start import start
@@ -131,7 +131,7 @@ def run(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str | N
         display.print_summary(summary, done.subdir_seconds, feed.data_dir, feed.spec.output.csv)
     if not summary.files_in:
         click.echo(nothing_ready(feed, found), err=True)
-    elif told := left.told(found, [file.name for file in found.ready]):
+    elif told := not_taken.told(found, [file.name for file in found.ready]):
         click.echo(f"in landing {told}", err=True)
     if done.ignored.members:
         click.echo(f"in archives {done.ignored}", err=True)

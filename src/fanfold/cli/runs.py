@@ -1,4 +1,4 @@
-"""`fanfold status`, `release`, `restore`, `purge`: the runs of a feed, and what is done with them."""
+"""`fanfold release`, `restore`, `purge`: what is done with the runs of a feed."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from fanfold.cli.display import Row
     from fanfold.feed.purged import Kind
-    from fanfold.feed.status import RunStatus
     from fanfold.layout import Feed
 
 from fanfold.cli.options import JSON, TS, print_json, with_feed
@@ -19,49 +17,6 @@ from fanfold.errors import FanfoldError, count, nearest
 HOURS = {"h": 1, "d": 24, "w": 168}
 PURGED, WHAT = "archive,output,quarantine,references", "What to remove, separated by commas."
 AGE = "90d, 12h, 8w, or a date: 2026-01-31."
-
-
-@click.command()
-@with_feed
-@JSON
-def status(feed: "Feed", *, as_json: bool) -> None:
-    """List the runs, how far each is, and why one failed.
-
-    Unfinished runs come first, with the state of each group. Below is what has landed. A complete run is shown as
-    failed if too many of its files were bad, or nothing could be read (quarantine.max_bad_files_percent).
-    """
-    from fanfold.cli import display
-    from fanfold.feed import left
-    from fanfold.feed import status as statuses
-    from fanfold.steps.list_files import list_files
-
-    found = statuses.status(feed)
-    if as_json:
-        print_json(found)
-        return
-    to = display.wide_console()
-    display.print_table(to, ("run", "state", "files", "records", "rows", "groups"), map(_row, found))
-    if not found:
-        to.print("no runs yet")
-    for one in found:
-        for reason in one.failed:
-            to.print(f"run {one.ts} failed: {reason}")
-        if one.state == "unfinished":
-            to.print(f"run {one.ts}: {count(one.files, 'file')} waiting in {feed.run(one.ts).staging_dir}")
-    if feed.landing_dir.is_dir():
-        landing = list_files(feed)
-        to.print(", ".join(filter(None, [f"landing: {count(len(landing.ready), 'file')} ready", left.told(landing)])))
-
-
-def _row(run: "RunStatus") -> "Row":
-    state = run.state + (", failed" if run.failed else "")
-    if run.released:
-        state += f", {count(run.released, 'file')} released"
-    if run.purged:
-        state += f", purged: {', '.join(run.purged)}"
-    groups = ", ".join(f"{n} {state}" for n, state in run.groups.items()) if run.state == "unfinished" else ""
-    rows = sum(run.rows.values()) if isinstance(run.rows, dict) else run.rows
-    return (run.ts, state, run.files, run.records, rows, groups)
 
 
 @click.command()

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fanfold import links
+from fanfold.archive_names import packing
 from fanfold.durable import (
     discard_temporary,
     fresh,
@@ -29,7 +30,7 @@ from fanfold.durable import (
 )
 from fanfold.errors import DataError
 from fanfold.feed.originals import original, original_sha256, packed, unpacked
-from fanfold.layout import Group, packing
+from fanfold.layout import Group
 
 # How the system says that it does not link or rename this file, here; what is wrong besides, the copy will meet.
 REFUSED = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}

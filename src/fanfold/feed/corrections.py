@@ -13,7 +13,7 @@ import msgspec
 from fanfold.errors import DataError, MissingError
 from fanfold.feed import quarantine, replay
 from fanfold.feed.quarantine import Item, Resolution
-from fanfold.formats import input_format
+from fanfold.input_formats import input_format
 from fanfold.layout import Feed
 from fanfold.manifest import BadRecord
 from fanfold.records.encodings import as_it_was

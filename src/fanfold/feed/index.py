@@ -19,9 +19,9 @@ from typing import Any
 import msgspec
 
 from fanfold import documents
-from fanfold.landed import told_apart_by
 from fanfold.layout import Feed
 from fanfold.manifest import ArchivedFile
+from fanfold.path_columns import told_apart_by
 
 WAIT_SECONDS = 60
 KEPT_MANIFESTS = 16

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from fanfold.errors import MissingError
 from fanfold.feed.access import is_writable, who_am_i
-from fanfold.formats import UNFINISHED, taken_by
+from fanfold.input_formats import UNFINISHED, taken_by
 
 log = logging.getLogger(__name__)
 

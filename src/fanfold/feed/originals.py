@@ -10,8 +10,8 @@ from typing import IO, Any
 import zstandard
 
 from fanfold import links
+from fanfold.archive_names import packing
 from fanfold.errors import DataError
-from fanfold.layout import packing
 
 
 def original(place: Path, name: str) -> contextlib.AbstractContextManager[Any]:

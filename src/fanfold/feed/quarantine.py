@@ -15,7 +15,7 @@ import msgspec
 from fanfold import documents, durable
 from fanfold.errors import DataError, MissingError, nearest
 from fanfold.feed import access, purged, runs
-from fanfold.formats import compression
+from fanfold.input_formats import compression
 from fanfold.layout import Feed, Group, Run
 from fanfold.manifest import BadFile, BadRecord, Manifest
 

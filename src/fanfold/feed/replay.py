@@ -20,10 +20,10 @@ from fanfold.errors import DataError
 from fanfold.faults import UnreadableError, steps
 from fanfold.feed import access, archive, runs
 from fanfold.feed.quarantine import Item, Resolution, resolution_path, waiting_path
-from fanfold.formats import compression, input_format, taken_by
-from fanfold.landed import path_columns
+from fanfold.input_formats import compression, input_format, taken_by
 from fanfold.layout import Feed, Run
 from fanfold.manifest import BadFile, BadRecord, Manifest
+from fanfold.path_columns import path_columns
 from fanfold.records.content import windows
 from fanfold.records.encodings import as_it_was, as_utf8
 from fanfold.records.envelope import document_of, envelope_at

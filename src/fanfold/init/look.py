@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fanfold.formats import input_format
+from fanfold.input_formats import input_format
 from fanfold.layout import Feed, Place
 from fanfold.native import Others, Rows, Seen
 from fanfold.records.header import DELIMITERS

@@ -12,7 +12,7 @@ from fanfold.errors import FanfoldError, MissingError
 from fanfold.faults import UnreadableError
 from fanfold.feed import access, runs
 from fanfold.feed.landing import scan_landing
-from fanfold.formats import compression, input_format, is_archive, taken_by, taken_inside
+from fanfold.input_formats import compression, input_format, is_archive, taken_by, taken_inside
 from fanfold.layout import Feed, Place
 from fanfold.manifest import source_file
 from fanfold.records.content import windows

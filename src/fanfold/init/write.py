@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from fanfold.errors import MissingError, PathError, count
 from fanfold.feed.access import check_writable
-from fanfold.formats import compression, input_format, is_archive, place_in
 from fanfold.init.propose import Match, Proposal, propose, singular
 from fanfold.init.samples import REFERENCE_BYTES, Home, home_of, part_of, take
+from fanfold.input_formats import compression, input_format, is_archive, place_in
 from fanfold.scratch import scratch_dir
 from fanfold.spec.model import json_schema, parse_spec
 from fanfold.spec.paths import written

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from fanfold.faults import UnreadableError
-from fanfold.formats import compression
+from fanfold.input_formats import compression
 from fanfold.records.encodings import UTF_8, as_utf8
 
 WINDOW_BYTES = 1 << 20

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fanfold.faults import UnreadableError
-from fanfold.formats import UNFINISHED, compression, is_archive
+from fanfold.input_formats import UNFINISHED, compression, is_archive
 from fanfold.records.content import check_ratio, check_room, contents
 from fanfold.records.zip_tar import Entry, Guarded, damage, entries
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fanfold.faults import OF_SIZE, OF_VALUES, UnreadableError
-from fanfold.formats import input_format, taken_inside
+from fanfold.input_formats import input_format, taken_inside
 from fanfold.manifest import SHOWN_IGNORED, BadFile, Ignored, source_file
 from fanfold.native import Field, Others, Piece, Wrong
 from fanfold.records.content import contents

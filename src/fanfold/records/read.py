@@ -11,12 +11,12 @@ from typing import NamedTuple
 from msgspec import UNSET, UnsetType
 
 from fanfold.faults import OF_SIZE, OF_VALUES, UnreadableError, shortened, steps
-from fanfold.formats import compression, input_format, is_archive
-from fanfold.landed import path_columns
+from fanfold.input_formats import compression, input_format, is_archive
 from fanfold.manifest import BadFile, BadRecord, Ignored, source_file
 from fanfold.native import Excluded as Unwanted
 from fanfold.native import Field, Form, Joined, Others, Piece, Reader, Wrong
 from fanfold.native.tables import key_parts
+from fanfold.path_columns import path_columns
 from fanfold.records.content import windows
 from fanfold.records.encodings import UTF_8, as_it_was
 from fanfold.records.header import dialect_of, other_delimiter

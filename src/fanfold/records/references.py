@@ -10,7 +10,7 @@ from pathlib import Path
 from fanfold import types
 from fanfold.errors import DataError, MissingError, nearest
 from fanfold.faults import UnreadableError
-from fanfold.formats import input_format, is_archive
+from fanfold.input_formats import input_format, is_archive
 from fanfold.layout import Place, Run
 from fanfold.manifest import BadFile, Column
 from fanfold.native import Field, Others, Seen, Table

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fanfold.faults import UnreadableError
-from fanfold.formats import compression, input_format, is_archive
-from fanfold.landed import path_columns
+from fanfold.input_formats import compression, input_format, is_archive
 from fanfold.layout import Place
 from fanfold.manifest import source_file
 from fanfold.native import Field, Others, Seen
 from fanfold.native.fields import merged
+from fanfold.path_columns import path_columns
 from fanfold.records.footer import add_footer, footer_of, with_maps
 from fanfold.records.packed import Packed
 from fanfold.records.read import MAX_FIELDS, Door, FileRead, Rules

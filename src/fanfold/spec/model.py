@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from fanfold.errors import SpecError
-from fanfold.formats import PATTERNS
+from fanfold.input_formats import PATTERNS
 from fanfold.spec import values, yaml_file
 from fanfold.spec.envelope import check_envelope
 from fanfold.spec.merge import Merge

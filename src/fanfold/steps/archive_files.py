@@ -6,7 +6,7 @@ from fanfold.errors import DataError, MissingError
 from fanfold.feed import archive as vault
 from fanfold.feed import groups, runs
 from fanfold.layout import Group
-from fanfold.steps.working import on_group
+from fanfold.steps.leased import on_group
 from fanfold.working_files import Progress
 
 

@@ -2,7 +2,7 @@
 
 import logging
 
-from fanfold.feed import landing, left
+from fanfold.feed import landing, not_taken
 from fanfold.layout import Feed
 from fanfold.steps.list_files import is_ready, list_files
 
@@ -37,4 +37,4 @@ def seconds_to_next_look(feed: Feed, waited_seconds: float | None) -> float | No
 
 def nothing_ready(feed: Feed, found: landing.Landing) -> str:
     """Say that no file is ready, and why, by what lies in landing."""
-    return f"no file is ready in {str(feed.landing_dir)!r}: {left.told(found) or 'it is empty'}"
+    return f"no file is ready in {str(feed.landing_dir)!r}: {not_taken.told(found) or 'it is empty'}"

@@ -9,7 +9,7 @@ from fanfold.feed import groups, purged, runs
 from fanfold.layout import Group
 from fanfold.manifest import Published
 from fanfold.records import references, table, totals
-from fanfold.steps.working import on_group
+from fanfold.steps.leased import on_group
 from fanfold.working_files import Progress
 
 

@@ -10,9 +10,9 @@ from fanfold import durable, manifest
 from fanfold.errors import count
 from fanfold.feed import purged
 from fanfold.feed.index import Index
-from fanfold.landed import told_apart_by
 from fanfold.layout import Run
 from fanfold.manifest import Manifest
+from fanfold.path_columns import told_apart_by
 
 
 class Expected(NamedTuple):

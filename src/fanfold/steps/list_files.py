@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from fanfold import documents, durable
-from fanfold.feed import landing, left
+from fanfold.feed import landing, not_taken
 from fanfold.feed.landing import LandedFile, Landing
 from fanfold.layout import Feed, Run, format_ts
 from fanfold.manifest import Manifest
@@ -76,7 +76,7 @@ def list_ready(feed: Feed, ts: str, *, wait: bool = False) -> list[LandedFile]:
         found = list_files(feed, ts)
     landing.warn(found.held)
     taken = take(feed.run(ts), found.ready)
-    if stay := left.told(found, taken.later):
+    if stay := not_taken.told(found, taken.later):
         log.info("in landing %s", stay)
     return taken.files
 

@@ -12,15 +12,15 @@ from fanfold.durable import AnyPath
 from fanfold.errors import DataError, StillWrittenError, count
 from fanfold.faults import OF_SIZE
 from fanfold.feed import claim, groups, runs
-from fanfold.formats import input_format, place_in
+from fanfold.input_formats import input_format, place_in
 from fanfold.layout import Group
 from fanfold.manifest import BadRecord
 from fanfold.native import Others, Table, Wrong
 from fanfold.records import places, references
 from fanfold.records.read import Door, Rules, key_text
 from fanfold.spec.model import Quarantine, Spec
+from fanfold.steps.leased import on_group
 from fanfold.steps.scan_files import scan_again
-from fanfold.steps.working import on_group
 from fanfold.working_files import Input, Inputs, Progress, RunSchema
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from fanfold.errors import FanfoldError
-from fanfold.feed import failures, left
+from fanfold.feed import failures, not_taken
 from fanfold.feed.landing import Landing, warn
 from fanfold.feed.verdict import Counts, too_bad
 from fanfold.layout import Feed, format_ts
@@ -151,7 +151,7 @@ def _told(planned: PlannedRun, resumes: str | None, landing: Landing, failed: li
         unmarked=len(landing.unmarked),
         held=sum(map(len, landing.held.values())),
         ignored=len(landing.ignored),
-        left=left.told(landing, later),
+        left=not_taken.told(landing, later),
         bytes=sum(sizes.values()),
         records=sum(one.records for one in subdirs.values()),
         subdirs=subdirs,

@@ -6,8 +6,8 @@ from fanfold.feed import access, claim, give_up, runs
 from fanfold.layout import Feed, Group, Run
 from fanfold.steps.archive_files import archive
 from fanfold.steps.denormalize_data import publish
+from fanfold.steps.leased import on_run
 from fanfold.steps.verify_run import commit
-from fanfold.steps.working import on_run
 from fanfold.working_files import Files, Progress
 
 

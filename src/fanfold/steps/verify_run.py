@@ -8,16 +8,17 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from fanfold import documents, durable, manifest
+from fanfold.archive_names import packing
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError
 from fanfold.feed import access, claim, groups, originals, purged, runs
 from fanfold.feed.verdict import verdict
-from fanfold.layout import Group, Run, packing
+from fanfold.layout import Group, Run
 from fanfold.manifest import ArchivedFile, Manifest, SubdirSummary, Summary, TableOfRun, by_table, of_table
 from fanfold.records import totals
 from fanfold.steps.freeze_reference import keep_references
 from fanfold.steps.gaps import gaps, manifest_gaps, relative
-from fanfold.steps.working import on_run
+from fanfold.steps.leased import on_run
 from fanfold.working_files import Files, Input, Progress, Release, TableSchema
 
 log = logging.getLogger(__name__)

@@ -2,7 +2,7 @@
 
 from urllib.parse import unquote
 
-from fanfold.formats import is_archive
+from fanfold.input_formats import is_archive
 from fanfold.spec.model import Input
 
 # What Hive calls the folder of the rows that have no value.
