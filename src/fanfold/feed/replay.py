@@ -150,12 +150,12 @@ def _content(feed: Feed, item: Item, corrected: bytes | None) -> bytes:
     if isinstance(bad, BadFile):
         return corrected or (feed.data_dir / run.group(int(n)).quarantined_name(bad.file)).read_bytes()
     settings, kind = run.feed.spec.input, input_format(bad.source)
-    if not bad.record:
-        # It stands for a member of an archive: for the file that it is.
-        return _member(feed, committed, bad) if corrected is None else corrected
     if corrected is None and kind == "csv" and bad.code == "truncated" and not bad.pointer:
         # What a file that is cut short ends in may look like a whole line.
         return b""
+    if not bad.record:
+        # It stands for a member of an archive: for the file that it is.
+        return _member(feed, committed, bad) if corrected is None else corrected
     # What comes from the original is landed in its bytes, whatever the spec says of them now.
     encoding = settings.encoding if corrected is None and kind != "parquet" else feed.spec.input.encoding
     if corrected is None:
