@@ -121,31 +121,31 @@ def write_rows(rows: Rows) -> str:
 def forge(feed: FeedDir, n: str, change: Callable[[Rows, Records], object]) -> None:
     """Change the table and the quarantine of a subdirectory, and make hashes, counts and both manifests match."""
     run, committed = runs.open_complete(feed.open(), TS)
-    said = msgspec.to_builtins(committed)
-    table, listed = feed.data_dir / said["outputs"][n]["path"], said["quarantined"].get(n)
+    facts = msgspec.to_builtins(committed)
+    table, listed = feed.data_dir / facts["outputs"][n]["path"], facts["quarantined"].get(n)
     rows = read_rows(table.read_bytes().decode())
     records = [json.loads(line) for line in (feed.data_dir / listed["path"]).read_text().splitlines()] if listed else []
     before = len(records)
     change(rows, records)
     table.write_bytes(write_rows(rows).encode())
-    _describe(said["outputs"][n], table, len(rows) - 1)
+    _describe(facts["outputs"][n], table, len(rows) - 1)
     if listed:
         path = feed.data_dir / listed["path"]
         path.write_text("".join(json.dumps(record) + "\n" for record in records))
         _describe(listed, path, len(records))
-    for file in said["files"]:
+    for file in facts["files"]:
         if file["name"] == "e.json":
             file["records"] += len(records) - before
             file["records_quarantined"] += len(records) - before
-    summary = said["summary"]
+    summary = facts["summary"]
     summary["subdirs"][n]["rows"] = len(rows) - 1
-    summary["rows_out"] = sum(output["rows"] for output in said["outputs"].values())
+    summary["rows_out"] = sum(output["rows"] for output in facts["outputs"].values())
     summary["records_in"] += len(records) - before
     summary["subdirs"][n]["records"] += len(records) - before
     summary["records_quarantined"] += len(records) - before
-    for column, name in zip(said["columns"], rows[0], strict=False):
+    for column, name in zip(facts["columns"], rows[0], strict=False):
         column["name"] = name
-    forged = documents.encode(msgspec.convert(said, Manifest))
+    forged = documents.encode(msgspec.convert(facts, Manifest))
     for place in (run.commit_path, run.manifest_path):
         place.write_bytes(forged)
 
@@ -394,8 +394,8 @@ def test_a_file_that_is_said_to_be_a_duplicate_of_nothing_is_named(make_feed: Ma
     run, committed = runs.open_complete(feed.open(), TS)
     content = b'[{"id": 2}]'
     (feed.data_dir / committed.files[1].archived_as).write_bytes(content)
-    said = {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content), "duplicate_of": of}
-    files = [committed.files[0], msgspec.structs.replace(committed.files[1], **said)]
+    facts = {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content), "duplicate_of": of}
+    files = [committed.files[0], msgspec.structs.replace(committed.files[1], **facts)]
     feed.land("landed.json", [{"id": 3}])
     for place in (run.commit_path, run.manifest_path):
         place.write_bytes(documents.encode(msgspec.structs.replace(committed, files=files)))
@@ -457,7 +457,7 @@ def test_one_content_with_rows_from_two_originals_is_named(make_feed: MakeFeed, 
 
 
 def test_a_sample_counts_everything_and_compares_a_part(feed: FeedDir) -> None:
-    """With a sample all records are counted, a share of them is compared, and the rest is said."""
+    """With a sample all records are counted, a share of them is compared, and the rest is facts."""
     found = audit.audit(*runs.open_complete(feed.open(), TS), 30)
     assert found.findings == []
     assert found.rows == 128
@@ -637,6 +637,16 @@ def test_a_line_of_csv_in_quarantine_that_has_a_match_is_named(make_feed: MakeFe
 
     forge(feed, "1", move)
     assert ("extra", "a.csv", 1) in {(one.what, one.file, one.record) for one in audited(feed).findings}
+
+
+def test_a_key_in_a_parsed_text_has_no_match_there(make_feed: MakeFeed) -> None:
+    """A record that lacks a match by a key inside a text (`input.parse`) is in quarantine rightly."""
+    merge = [{"reference": "customers.csv", "key": {"record": "n.id", "reference": "customer_id"}, "into": "customer"}]
+    spec = JOINED | {"merge": [merge[0] | {"on_missing": "quarantine"}], "input": {"parse": ["n"]}}
+    lines = [json.dumps({"n": json.dumps([{"id": "1"}, {"id": key}])}) for key in ("1", "9", "1")]
+    feed = make_feed({"a.json": "\n".join(lines)}, **spec | {"denormalize": {"explode": ["n"]}})
+    assert feed.run().records_quarantined == 1
+    assert audited(feed).findings == []
 
 
 def test_an_object_that_only_a_record_without_a_match_has_makes_its_column_json(make_feed: MakeFeed) -> None:

@@ -110,6 +110,23 @@ FILES_THAT_ARE_BAD: dict[str, tuple[bytes, str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("cut_bytes", [1, 5, 8])
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz"])
+def test_the_last_line_of_a_member_that_is_cut_short_is_no_record(
+    make_feed: MakeFeed, ending: str, cut_bytes: int
+) -> None:
+    """Half a line of CSV may have as many fields as a whole one: it is no row, and it is in quarantine once."""
+    content = b"id,note\n1,hello\n2,goodbye\n"
+    stored = gzip.compress(content, 0) if ending == ".csv.gz" else content
+    end = 512 + len(stored) - (8 if ending == ".csv.gz" else 0) - cut_bytes
+    feed = feed_of(make_feed, {"a.tar": tarred([("a" + ending, stored)])[:end]})
+    summary = feed.run()
+    assert (summary.records_in, summary.records_quarantined, summary.rows_out) == (2, 1, 1)
+    (bad,) = bad_records(feed)
+    assert (bad["record"], bad["code"], bad["raw"]) == (2, "truncated", content[16:-cut_bytes].decode())
+    check(feed)
+
+
 @pytest.mark.parametrize("name", FILES_THAT_ARE_BAD)
 def test_an_archive_of_which_nothing_can_be_read_is_a_bad_file(make_feed: MakeFeed, name: str) -> None:
     """An archive that is damaged as such, or has no member that can be read, goes to quarantine whole, with a code."""

@@ -1,6 +1,7 @@
 """What a person can do about what is in quarantine: each item is decided once, and a replay makes its rows once."""
 
 import contextlib
+import gzip
 import io
 import json
 import zipfile
@@ -240,6 +241,35 @@ def test_a_row_of_parquet_is_replayed_from_its_original(make_feed: MakeFeed, nam
     landed = (feed.open().landing_dir / str(decision.landed_as)).read_text()
     assert json.loads(landed) == {"id": "x", "of": "\u2028\r\n"}
     assert gaps(feed) == []
+
+
+@pytest.mark.parametrize("corrected", [None, b'{"id": "x", "n": 8}'])
+def test_a_row_of_parquet_is_read_again_where_records_stand_inside_documents(
+    make_feed: MakeFeed, corrected: bytes | None
+) -> None:
+    """A row becomes a document of JSON that has it at `records_at`, with nothing around it."""
+    settings = {"records_at": "/data/rows", "envelope": ["batch"], "fields": {"id": "BIGINT"}}
+    feed = make_feed(subdirs=1, merge=[], denormalize={}, quarantine={"max_bad_records_percent": 60}, input=settings)
+    written = io.BytesIO()
+    pq.write_table(pa.table({"id": ["1", "x"], "n": [7, 8]}), written)
+    feed.land("a.parquet", written.getvalue())
+    assert feed.run().records_quarantined == 1
+    feed.spec_path.write_text(feed.spec_path.read_text().replace("BIGINT", "VARCHAR"))
+    replay.replay(feed.open(), item(feed, f"{TS}/1:1"), corrected)
+    assert feed.run(LATER).records_quarantined == 0
+    assert feed.read(1, LATER) == "id,n\nx,8\n"
+
+
+def test_half_a_line_of_csv_is_not_replayed_as_it_was(make_feed: MakeFeed) -> None:
+    """What a file that is cut short ends in may look like a whole line: only its correction is landed."""
+    feed = make_feed(subdirs=1, merge=[], denormalize={}, quarantine={"max_bad_records_percent": 60})
+    feed.land("a.csv.gz", gzip.compress(b"id,note\n1,hello\n2,goodbye\n", 0)[:-13])
+    assert feed.run().records_quarantined == 1
+    with pytest.raises(DataError, match=r"has no text \(truncated\)"):
+        replay.replay(feed.open(), item(feed, f"{TS}/1:1"))
+    replay.replay(feed.open(), item(feed, f"{TS}/1:1"), b"id,note\n2,goodbye\n")
+    feed.run(LATER)
+    assert feed.read(1, LATER) == "id,note\n2,goodbye\n"
 
 
 @pytest.mark.slow

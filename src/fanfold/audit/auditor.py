@@ -18,7 +18,7 @@ from fanfold.audit.columns import Order
 from fanfold.audit.findings import Audit
 from fanfold.audit.originals import DAMAGE, Ahead, Found, content_of, is_hidden, members
 from fanfold.audit.parquet_records import UnreadableError
-from fanfold.audit.records import records_of
+from fanfold.audit.records import parsed, records_of
 from fanfold.audit.references import References
 from fanfold.audit.rows import Rows
 from fanfold.audit.tables import ANY_ROWS, Table
@@ -27,6 +27,7 @@ from fanfold.input_formats import input_format, is_archive, taken_inside
 from fanfold.layout import Run
 from fanfold.manifest import ArchivedFile, BadRecord, Manifest, SubdirSummary, by_table
 from fanfold.scratch import scratch_dir
+from fanfold.spec.paths import way_of
 
 SQL = "values by SQL, or of a type that is not known"
 
@@ -185,7 +186,10 @@ class _Auditor:
     def _check_bad(self, bad: BadRecord, record: Any) -> None:
         """Check the reason of a bad record."""
         if bad.code == "no_match" and record is not None:
-            self._note((bad.source, bad.record), record)
+            whole = record
+            with contextlib.suppress(ValueError):
+                whole = parsed(record, {way_of(path) for path in self._spec.input.parse})
+            self._note((bad.source, bad.record), whole)
         lacking = self._references.unread.union(*(rows.lacking for rows in self._rows))
         quarantine.check_bad(bad, record, lacking, self._spec, self.found)
 

@@ -150,6 +150,9 @@ def _content(feed: Feed, item: Item, corrected: bytes | None) -> bytes:
     if isinstance(bad, BadFile):
         return corrected or (feed.data_dir / run.group(int(n)).quarantined_name(bad.file)).read_bytes()
     settings, kind = run.feed.spec.input, input_format(bad.source)
+    if corrected is None and kind == "csv" and bad.code == "truncated" and not bad.pointer:
+        # What a file that is cut short ends in may look like a whole line.
+        return b""
     if not bad.record:
         # It stands for a member of an archive: for the file that it is.
         return _member(feed, committed, bad) if corrected is None else corrected
@@ -162,9 +165,11 @@ def _content(feed: Feed, item: Item, corrected: bytes | None) -> bytes:
     match kind if content else None:
         case "csv":
             return content if corrected is not None else with_header(feed, item, content, encoding)
-        case "json":
-            around, keys = dict[Way, msgspec.Raw](), steps(settings.records_at)
-            if settings.envelope:
+        case "json" | "parquet":
+            # A row of Parquet becomes a file of JSON as they are now.
+            read_by = settings if kind == "json" else feed.spec.input
+            around, keys = dict[Way, msgspec.Raw](), steps(read_by.records_at)
+            if settings.envelope and kind == "json":
                 with _place(feed, committed, bad.file, bad.member) as path:
                     around = envelope_at(path, settings, bad.record_offset)
             content = msgspec.json.encode(document_of(keys, content, around)) if keys else content

@@ -135,7 +135,8 @@ class Door:
             try:
                 found = self._windows(name, path, digest.update if not sha256 else _ignore)
                 has_lines = may_be_cut and input_format(name) == "csv"
-                for window in _whole_lines(found, held, self._spec.input.max_record_bytes) if has_lines else found:
+                most = self._spec.input.max_record_bytes
+                for window in _whole_lines(found, held, most, is_cut=bool(cut)) if has_lines else found:
                     lines += window.count(b"\n") if may_be_cut else 0
                     head = head or window[:MOST_HEAD_BYTES]
                     yield window
@@ -266,15 +267,15 @@ def _place(name: str, wrong: Wrong) -> tuple[int, int, int, int]:
     return wrong.line, wrong.offset, wrong.record_line, wrong.record_offset
 
 
-def _whole_lines(found: Iterator[bytes], held: bytearray, max_bytes: int) -> Iterator[bytes]:
-    """Yield whole lines: where compressed CSV is cut short, what it ends in, left in `held`, is not a record."""
+def _whole_lines(found: Iterator[bytes], held: bytearray, max_bytes: int, *, is_cut: bool) -> Iterator[bytes]:
+    """Yield whole lines: where CSV is known to be cut short, what it ends in, left in `held`, is not a record."""
     for window in found:
         held += window
         end = held.rfind(b"\n") + 1 or (len(held) if len(held) > max_bytes else 0)
         if end:
             yield bytes(held[:end])
             del held[:end]
-    if held:
+    if held and not is_cut:
         yield bytes(held)
 
 
