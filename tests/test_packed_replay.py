@@ -10,7 +10,7 @@ import pytest
 from fanfold.errors import DataError
 from fanfold.feed import quarantine, replay
 from fanfold.manifest import BadRecord
-from tests.archives import GOOD, check, encrypted, feed_of, packed, zipped
+from tests.archives import GOOD, check, encrypted, feed_of, packed, tarred, zipped
 from tests.conftest import TS, MakeFeed
 from tests.test_cli import fanfold
 
@@ -54,6 +54,19 @@ def test_a_member_without_a_text_is_replayed_with_another_one(make_feed: MakeFee
         replay.replay(feed.open(), item)
     assert replay.replay(feed.open(), item, b'{"id": 2}').landed_as == f"replay/{TS}/1/1/b.json"
     assert feed.run(LATER).rows_out == 1
+
+
+@pytest.mark.parametrize("ending", [".csv", ".csv.gz"])
+def test_half_a_member_of_csv_is_not_replayed_as_it_was(make_feed: MakeFeed, ending: str) -> None:
+    """A member without a good record that is cut short, too, ends in half a line: only its correction is landed."""
+    content = b"id,note\n1\n2,goodbye\n"
+    stored = gzip.compress(content, 0) if ending == ".csv.gz" else content
+    end = 1536 + len(stored) - (8 if ending == ".csv.gz" else 0) - 5
+    feed = feed_of(make_feed, {"x.tar": tarred([GOOD, (f"z{ending}", stored)])[:end]})
+    feed.run()
+    (item,) = quarantine.items(feed.open())
+    with pytest.raises(DataError, match=r"has no text"):
+        replay.replay(feed.open(), item)
 
 
 def test_a_member_that_no_pattern_takes_alone_is_not_landed(make_feed: MakeFeed) -> None:

@@ -28,7 +28,7 @@ from fanfold.records.content import windows
 from fanfold.records.encodings import as_it_was, as_utf8
 from fanfold.records.envelope import document_of, envelope_at
 from fanfold.records.header import fields_of_csv
-from fanfold.records.members import members
+from fanfold.records.members import Member, members
 from fanfold.spec.paths import Way
 
 # An item, what to land in its place (None: what it was), and how messages name it.
@@ -170,8 +170,8 @@ def _content(feed: Feed, item: Item, corrected: bytes | None) -> bytes:
             read_by = settings if kind == "json" else feed.spec.input
             around, keys = dict[Way, msgspec.Raw](), steps(read_by.records_at)
             if settings.envelope and kind == "json":
-                with _place(feed, committed, bad.file, bad.member) as path:
-                    around = envelope_at(path, settings, bad.record_offset)
+                with _place(feed, committed, bad.file, bad.member) as found:
+                    around = envelope_at(found.path, settings, bad.record_offset)
             content = msgspec.json.encode(document_of(keys, content, around)) if keys else content
     return as_it_was(content, encoding)
 
@@ -202,8 +202,8 @@ def _header(feed: Feed, ts: str, file: str, member: str | None) -> bytes:
         written = csv.writer(
             header, delimiter=read_by.csv.delimiter, quotechar=quote or None, quoting=quoting, lineterminator="\n"
         )
-        with _place(feed, committed, file, member) as path:
-            written.writerow(fields_of_csv(path, read_by))
+        with _place(feed, committed, file, member) as found:
+            written.writerow(fields_of_csv(found.path, read_by))
     return header.getvalue().encode()
 
 
@@ -224,14 +224,14 @@ def _text(feed: Feed, committed: Manifest, bad: BadRecord, encoding: str) -> byt
     if is_whole(bad):
         return (bad.raw or "").encode()
     found, at, end = bytearray(), 0, bad.record_offset + bad.size
-    with _place(feed, committed, bad.file, bad.member) as path:
+    with _place(feed, committed, bad.file, bad.member) as place:
         if input_format(bad.source) == "parquet":
             from fanfold import parquet
 
-            rows = (row for window in parquet.windows(Path(path)) for row in window.splitlines())
+            rows = (row for window in parquet.windows(Path(place.path)) for row in window.splitlines())
             # What is not UTF-8 cannot be a file of JSON.
             return next(itertools.islice(rows, bad.record - 1, None), b"") if bad.code != "bad_utf8" else b""
-        for window in windows(path, len, encoding):
+        for window in windows(place.path, len, encoding):
             found += window[max(0, bad.record_offset - at) : max(0, end - at)]
             at += len(window)
             if at >= end:
@@ -241,17 +241,19 @@ def _text(feed: Feed, committed: Manifest, bad: BadRecord, encoding: str) -> byt
 
 def _member(feed: Feed, committed: Manifest, bad: BadRecord) -> bytes:
     """Return all of a member of an archive, decompressed; nothing where it cannot be unpacked."""
-    with _place(feed, committed, bad.file, bad.member) as path:
-        return Path(path).read_bytes() if bad.member and path else b""
+    with _place(feed, committed, bad.file, bad.member) as found:
+        # Half a line of CSV would be landed as a whole one.
+        is_half = found.fault is not None and input_format(bad.source) == "csv"
+        return Path(found.path).read_bytes() if bad.member and found.path and not is_half else b""
 
 
 @contextlib.contextmanager
-def _place(feed: Feed, committed: Manifest, file: str, member: str | None) -> Iterator[str]:
+def _place(feed: Feed, committed: Manifest, file: str, member: str | None) -> Iterator[Member]:
     """Say where an original lies; a member of an archive lies there for as long as this lasts."""
     (original,) = (one for one in committed.files if one.name == file)
     path = feed.place(original.archived_as)
     if not member:
-        yield path
+        yield Member("", path)
         return
     with contextlib.closing(members(path, feed.data_dir, member.__eq__)) as found:
-        yield next((one.path for one in found if one.name == member), "")
+        yield next((one for one in found if one.name == member), Member(member))
