@@ -95,8 +95,6 @@ def run(feed: Feed, ts: str, on_step: OnStep) -> LocalRun:
                     seconds = _run_groups(wanted, groups, on_step)
                 summary = verify_run(feed.data_dir, wanted.ts, feed.spec.subdirs, feed.spec.tables)
     except (FanfoldError, ExceptionGroup) as error:
-        if isinstance(error, FanfoldError) and wanted.work_dir.is_dir() and not runs.is_complete(wanted):
-            error.add_note(_unfinished(wanted))
         if kept := unfinished.kept(feed, wanted.ts):
             error.add_note(kept)
         raise
@@ -171,17 +169,17 @@ def _run_groups(run: Run, groups: Mapping[str, str], on_step: OnStep) -> dict[st
         failed.add_note(
             f"run {run.ts} is complete, and was changed since: fanfold verify SPEC {run.ts}"
             if runs.is_complete(run)
-            else _unfinished(run, f", {len(errors)} of {len(groups)} groups failed")
+            else _unfinished(run, f"{len(errors)} of {len(groups)} groups failed")
         )
         raise failed
     return seconds
 
 
-def _unfinished(run: Run, failed: str = "") -> str:
+def _unfinished(run: Run, failed: str) -> str:
     """Say that a run has its files, and what helps."""
     keeps = " (some of it is published, so it keeps its spec and references)" if runs.has_published(run) else ""
     ways = f"correct the cause and run again{keeps}, or give up the run: fanfold release SPEC {run.ts}"
-    return f"run {run.ts} is unfinished{failed}: {ways}"
+    return f"run {run.ts} is unfinished, {failed}: {ways}"
 
 
 @contextlib.contextmanager
