@@ -94,7 +94,9 @@ def test_an_interrupt_at_any_moment_is_one_line(feeds: dict[str, FeedDir], comma
 
 def test_an_interrupted_run_gives_the_terminal_its_cursor_back(make_feed: MakeFeed) -> None:
     """On a terminal, where the groups are drawn, the cursor is shown again before the line."""
-    feed = make_feed({f"{n}.json": json.dumps(RECORDS) for n in range(4)}, subdirs=4)
+    # So much that the run cannot end before the signal, however late this process is told that it has begun.
+    content = json.dumps(RECORDS * 48)
+    feed = make_feed({f"{n}.json": content for n in range(32)}, subdirs=32, input={"duplicates": "process"})
     ours, its = pty.openpty()
     command = [sys.executable, "-c", STARTED, "run", str(feed.spec_path)]
     environ = {**os.environ, "TERM": "xterm"}
