@@ -24,7 +24,7 @@ static void keep_first(uint8_t *code, uint32_t wanted) {
 }
 
 int excluded_open(Excluded *excluded, const fanfold_options *options) {
-    /* Of what is nowhere, and of the record. */
+    /* The first two rules belong to a path that leads nowhere, and to the record itself. */
     ADD(excluded->rules, (Rule){0});
     ADD(excluded->rules, (Rule){0});
     keys_add(&excluded->ways, OPAQUE, (const uint8_t *)"", 0);

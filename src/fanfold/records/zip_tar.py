@@ -28,7 +28,7 @@ HEADER, HEADER_BYTES, DESCRIPTOR, DESCRIPTOR_BYTES = b"PK\3\4", 30, b"PK\7\10", 
 # What the numbers of an archive that is damaged lead to.
 DAMAGE = (
     zipfile.BadZipFile, tarfile.TarError, zlib.error, struct.error, EOFError, ValueError, LookupError, ArithmeticError,
-    RuntimeError, NotImplementedError,
+    RuntimeError,
 )  # fmt: skip
 
 
