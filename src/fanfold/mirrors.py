@@ -55,9 +55,6 @@ class Mirror(Protocol):
     def forget(self, path: Path) -> None:
         """Remove a file from the bucket, if it is there."""
 
-    def refresh(self) -> None:
-        """Take over what other processes have done since."""
-
     def see(self, run: "Run", committed: "Manifest") -> None:
         """Show the tables and originals of a complete run."""
 

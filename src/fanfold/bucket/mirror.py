@@ -11,14 +11,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from fanfold import documents
 from fanfold.bucket.claims import Claimed, Claims, State
 from fanfold.bucket.claims import Run as ClaimedRun
-from fanfold.bucket.copies import Copies
 from fanfold.bucket.connections import at_once
+from fanfold.bucket.copies import Copies
 from fanfold.bucket.objects import Object, Objects
 from fanfold.errors import BusyError, ChangedError
 from fanfold.input_formats import is_hidden
@@ -117,19 +118,31 @@ class BucketMirror:
 
     # What is there
 
-    def refresh(self) -> None:
-        """Show what is in the bucket by now: of complete runs their manifests, of the others all but their tables."""
+    def refresh(self, ts: str | None = None) -> None:
+        """Show what is in the bucket by now: of complete runs their manifests, of the others all that they have.
+
+        With a `ts`, show what concerns that run.
+        """
         self._state = self._claims.state()
-        for found in self._objects.list(".fanfold/"):
-            if not found.name.startswith(".fanfold/claims/"):
-                self._copies.stand_in(found.name, found)
-        for reference in self._feed.spec.merge:
-            if found := self._objects.head(reference.reference):
-                self._copies.stand_in(found.name, found)
+        names = [merge.reference for merge in self._feed.spec.merge]
+        if ts:
+            run = self._feed.run(ts)
+            names += map(self._copies.name, (self._feed.identity_path, run.commit_path, run.purged_path))
+        else:
+            for found in self._objects.list(".fanfold/"):
+                if not found.name.startswith(".fanfold/claims/"):
+                    self._copies.stand_in(found.name, found)
+        self._look_at(names)
         for folder in (self._feed.landing_dir, self._feed.staging_dir):
             folder.mkdir(parents=True, exist_ok=True)
-        for ts, claimed in self._state.runs.items():
-            self._show(ts, claimed)
+        for one in self._state.runs.values():
+            if ts in {None, one.ts}:
+                self._show(one.ts, one)
+
+    def _look_at(self, names: Iterable[str]) -> None:
+        for found in at_once(self._objects.head, names):
+            if found:
+                self._copies.stand_in(found.name, found)
 
     def _list(self, prefix: str) -> None:
         for found in self._objects.list(prefix):
@@ -196,9 +209,7 @@ class BucketMirror:
         names = [file.archived_as for file in committed.files if not file.code]
         markers = (run.archived_marker_path(file.name) for file in committed.files)
         names += [self._copies.name(path) for path in markers if path]
-        for found in at_once(self._objects.head, names):
-            if found:
-                self._copies.stand_in(found.name, found)
+        self._look_at(names)
 
     # The life of a run
 
@@ -223,11 +234,11 @@ class BucketMirror:
                 yield found._replace(name=name)
 
     def claim(self, run: Run, places: Iterable[tuple[str, int]]) -> set[str]:
-        """Claim files for a run, all in one entry of the log; return the names that are not there, or that others have."""
+        """Claim files for a run, all in one entry of the log; return those that are gone, or that others have."""
         wanted, marker = dict(places), run.feed.spec.input.done_suffix or ""
         parts = {part: n for name, n in wanted.items() for part in {name, name + marker}}
 
-        def choose(free: list[Object]) -> dict[str, int]:
+        def choose(free: list[Any]) -> dict[str, int]:
             names = {one.name for one in free}
             return {part: n for part, n in parts.items() if {part.removesuffix(marker), part} <= names}
 
@@ -236,7 +247,7 @@ class BucketMirror:
         self._state = self._claims.state()
         if claimed:
             self._show(run.ts, claimed)
-        return wanted.keys() - {file.name for file in claimed.files if claimed}
+        return wanted.keys() - {file.name for file in (claimed.files if claimed else ())}
 
     def _is_complete(self, run: Run) -> bool:
         return self._objects.head(self._copies.name(run.commit_path)) is not None

@@ -34,8 +34,9 @@ def check_allowed_uri(uri: str, spec_path: Path, spec: Spec) -> None:
     """
     roots = [root.rstrip("/") for root in _named(spec_path, spec)]
     if ".." in uri.split("/") or not any(f"{uri}/".startswith(f"{root}/") for root in roots):
-        msg = f"data_dir {uri!r} is outside the allowed roots, expected a path under {', '.join(map(repr, roots))}"
-        raise PathError(f"{msg} ({ALLOWED_ROOTS})")
+        shown = ", ".join(map(repr, roots))
+        msg = f"data_dir {uri!r} is outside the allowed roots, expected a path under {shown} ({ALLOWED_ROOTS})"
+        raise PathError(msg)
 
 
 def check_allowed(path: Path, roots: list[Path], what: str) -> Path:
