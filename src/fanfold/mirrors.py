@@ -29,9 +29,9 @@ class Landed(NamedTuple):
     """A file in landing as it is now: why nobody can take it, its size, and when it changed, in seconds."""
 
     held: str | None
-    size_bytes: int
-    mtime: float
-    ctime: float
+    size_bytes: int = 0
+    mtime: float = 0.0
+    ctime: float = 0.0
 
 
 class Mirror(Protocol):

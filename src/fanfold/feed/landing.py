@@ -141,8 +141,10 @@ def _walk(directory: str, folder: str, held: dict[str, list[str]]) -> Iterator[t
 
 
 def _landed(name: str, entry: os.DirEntry[str], look: Callable[[str], tuple[bool, os.stat_result]]) -> Landed:
-    reason, info = _held(name, entry, look), entry.stat(follow_symlinks=False)
-    return Landed(reason, info.st_size, info.st_mtime, info.st_ctime)
+    if reason := _held(name, entry, look):
+        return Landed(reason)
+    info = entry.stat(follow_symlinks=False)
+    return Landed(None, info.st_size, info.st_mtime, info.st_ctime)
 
 
 def _held(name: str, entry: os.DirEntry[str], look: Callable[[str], tuple[bool, os.stat_result]]) -> str | None:
