@@ -18,7 +18,8 @@ import pytest
 
 from fanfold.bucket import objects as objects_module
 from fanfold.bucket.connections import at_once
-from fanfold.bucket.objects import SMALL_BYTES, Object, Objects
+from fanfold.bucket.objects import Object, Objects
+from fanfold.bucket.store import SMALL_BYTES
 from fanfold.errors import AccessError, ChangedError, DataError, StoreError, TakenError
 from tests.stores.proxy import WAYS, Proxy
 from tests.stores.servers import Bucket, free_port
