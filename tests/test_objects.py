@@ -1,28 +1,22 @@
 """The door to an object store: against two servers of S3, with every request failed in every way."""
 
-import dataclasses
-import hashlib
 import itertools
-import os
 import random
 import threading
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from fanfold.bucket import objects as objects_module
 from fanfold.bucket.connections import at_once
 from fanfold.bucket.objects import Object, Objects
 from fanfold.bucket.store import SMALL_BYTES
-from fanfold.errors import AccessError, ChangedError, DataError, StoreError, TakenError
+from fanfold.errors import ChangedError, DataError, TakenError
 from tests.stores.proxy import WAYS, Proxy
-from tests.stores.servers import Bucket, free_port
+from tests.stores.servers import Bucket
 
 SMALL, LARGE = b"some\n", random.Random(1).randbytes(SMALL_BYTES + 100_000)
 # Names that a URL, a list in XML or a shell would bend.
@@ -113,7 +107,7 @@ def test_the_key_of_a_folder_is_not_a_file(s3_bucket: Bucket) -> None:
 def test_a_key_that_cannot_be_a_path_is_named(s3_bucket: Bucket) -> None:
     """A key with an empty part is an error of the data, which names the key."""
     put_by_others(s3_bucket, "in//a.json", SMALL)
-    with pytest.raises(DataError, match="in//a.json"):
+    with pytest.raises(DataError, match=r"in//a\.json"):
         list(s3_bucket.objects().list())
 
 
@@ -140,7 +134,7 @@ def test_only_the_version_that_was_asked_for_comes(bucket: Bucket, tmp_path: Pat
     store.replace("a", b"other")
     assert store.fetch("a", tmp_path / "a", before.e_tag) is None
     assert store.read("a", before.e_tag) is None
-    with pytest.raises(ChangedError, match="'?a'? was replaced"):
+    with pytest.raises(ChangedError, match="/a was replaced"):
         store.copy(before, "b")
     assert not store.delete("a", before.e_tag)
     assert contents(bucket) == {"a": b"other"}
@@ -281,13 +275,13 @@ def test_requests_may_fail_at_random(bucket: Bucket, proxied: Proxied, tmp_path:
         content = LARGE + b"%d" % turn if numbers.random() < 0.1 else b"%d" % numbers.randrange(3)
         act = numbers.choice(["create", "replace", "copy", "delete", "fetch", "list"])
         if act == "create":
-            assert _is_taken(lambda: store.create(name, content)) == (expected.setdefault(name, content) != content)
+            assert _is_taken(store.create, name, content) == (expected.setdefault(name, content) != content)
         elif act == "replace":
             store.replace(name, content)
             expected[name] = content
         elif act == "copy" and name in expected and other != name:
             source = version(store, name)
-            assert _is_taken(lambda: store.copy(source, other)) == (
+            assert _is_taken(store.copy, source, other) == (
                 expected.setdefault(other, expected[name]) != expected[name]
             )
         elif act == "delete":
@@ -304,9 +298,9 @@ def test_requests_may_fail_at_random(bucket: Bucket, proxied: Proxied, tmp_path:
     assert proxy.failed.total() > 20
 
 
-def _is_taken(call: Callable[[], object]) -> bool:
+def _is_taken(call: Callable[..., object], *arguments: object) -> bool:
     try:
-        call()
+        call(*arguments)
     except TakenError:
         return True
     return False

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
 # What may become of a request. A number is the status that it is answered with, without being carried out.
@@ -57,7 +57,7 @@ class Proxy(ThreadingHTTPServer):
         self._way: Callable[[int], str | int | None] = lambda _: None
         self._seen = 0
 
-    def __enter__(self) -> "Proxy":
+    def __enter__(self) -> Self:
         """Begin to serve."""
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         return self
