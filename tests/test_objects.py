@@ -201,7 +201,7 @@ def _create_path(store: Objects, path: Path) -> object:
 
 
 def _delete_other(store: Objects, _: Path) -> object:
-    return store.delete("in/small", '"0123456789abcdef0123456789abcdef"')
+    return store.delete("in/small", "0123456789abcdef0123456789abcdef")
 
 
 def _create_taken(store: Objects, _: Path) -> object:

@@ -81,18 +81,6 @@ def nanio(data_dir: Path) -> Iterator[Bucket]:
         yield _s3(port)
 
 
-@contextlib.contextmanager
-def gcs() -> Iterator[Bucket]:
-    """Google Cloud Storage, in memory."""
-    port = free_port()
-    command = [BIN / "gcp-storage-emulator", "start", "--host=127.0.0.1", f"--port={port}", "--in-memory"]
-    with _process([*command, f"--default-bucket={BUCKET}"], port):
-        yield Bucket(
-            f"gs://{BUCKET}",
-            {"endpoint_url": f"http://127.0.0.1:{port}", "credentials": {"skip_signature": "true"}},
-        )
-
-
 def free_port() -> int:
     """Return a port that nobody listens on."""
     with socket.socket() as listening:

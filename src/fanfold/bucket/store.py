@@ -41,6 +41,7 @@ class Object(NamedTuple):
     """Relative to the prefix of the feed."""
     size_bytes: int
     e_tag: str
+    """What the store calls this version: the same in a list and in an answer, without the quotes of the latter."""
     modified: datetime
 
 
@@ -99,7 +100,7 @@ class Store:
         Raises:
             VersionError: the store says that it is not there in that version.
         """
-        options: Any = {"if_match": e_tag} if e_tag else {}
+        options: Any = {"if_match": f'"{e_tag}"'} if e_tag else {}
         answer = obstore.get(self._store, name, options=options | ({"range": {"offset": begin}} if begin else {}))
         return _object(answer.meta), iter(answer.stream(min_chunk_size=CHUNK_BYTES))
 
@@ -111,7 +112,7 @@ class Store:
         """Make an object, and return its e_tag; None where the store says that the name is taken."""
         store = self._store if len(content) <= SMALL_BYTES else self._patient
         with contextlib.suppress(exceptions.AlreadyExistsError):
-            return obstore.put(store, name, content, mode="create", use_multipart=False)["e_tag"]
+            return _e_tag(obstore.put(store, name, content, mode="create", use_multipart=False))
         return None
 
     def copy_if_absent(self, source: str, target: str) -> None:
@@ -135,7 +136,7 @@ class Store:
             return False
         # obstore has no condition for it, but signs the request.
         url = obstore.sign(self._store, "DELETE", name, SIGNED_FOR)
-        request = urllib.request.Request(url, method="DELETE", headers={"If-Match": e_tag})  # noqa: S310 - signed
+        request = urllib.request.Request(url, method="DELETE", headers={"If-Match": f'"{e_tag}"'})  # noqa: S310 - signed
         try:
             urllib.request.urlopen(request, timeout=STALLED.total_seconds()).close()  # noqa: S310
         except urllib.error.HTTPError as error:
@@ -147,4 +148,8 @@ class Store:
 
 
 def _object(found: Any) -> Object:
-    return Object(found["path"], found["size"], found["e_tag"] or "", found["last_modified"])
+    return Object(found["path"], found["size"], _e_tag(found), found["last_modified"])
+
+
+def _e_tag(answer: Any) -> str:
+    return (answer["e_tag"] or "").strip('"')
