@@ -61,7 +61,9 @@ class Buckets:
         copied = self._root / "specs" / prefix / spec.name
         keys = yaml.safe_load(spec.read_text())
         store = {"endpoint_url": self.proxy.endpoint_url, "region": S3_SETTINGS["region"]}
-        copied.write_text(yaml.safe_dump({**keys, "data_dir": f"s3://{BUCKET}/{prefix}", "store": store}))
+        copied.write_text(
+            yaml.safe_dump({**keys, "data_dir": f"s3://{BUCKET}/{prefix}", "store": store}, sort_keys=False)
+        )
         return Feed(copied, data_dir)
 
     def start(self, feed: Feed, command: Command = STEPS) -> multiprocessing.process.BaseProcess:

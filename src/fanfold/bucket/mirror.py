@@ -112,7 +112,7 @@ class BucketMirror:
     def forget(self, path: Path) -> None:
         """Remove an object; the working files of an attempt go when their run ends."""
         name = self._copies.name(path)
-        if not _working(name)[1] or _may_change(name):
+        if path.exists() and (not _working(name)[1] or _may_change(name)):
             self._objects.delete(name)
         self._copies.drop(name, is_file=False)
 
@@ -309,13 +309,14 @@ class BucketMirror:
             return
         if self._copies.known(place) is None:
             try:
-                self._objects.copy(original, place)
+                copied = self._objects.copy(original, place)
             except ChangedError:
                 # That call may also have ended before the store answered.
                 moved = self._objects.head(place)
                 if moved is None or moved.size_bytes != original.size_bytes:
                     raise
-            self._copies.stand_in(place, original._replace(name=place, e_tag=""))
+                copied = moved
+            self._copies.stand_in(place, copied)
         self._objects.delete(original.name, original.e_tag)
         self._copies.drop(staged)
 
