@@ -1,6 +1,6 @@
 """A command on a feed in a bucket, while requests fail or its process is killed: the end is that of a folder.
 
-The store keeps its objects as files, so a feed is copied into it and out of it as a folder is.
+A feed is copied into the bucket, and out of it, by other means than those that are tested.
 """
 
 import contextlib
@@ -9,16 +9,19 @@ import os
 import shutil
 import signal
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote, urlencode
+from xml.etree import ElementTree
 
 import yaml
 
 from tests.conftest import PATIENCE_SECONDS, TS
 from tests.stores import servers
 from tests.stores.proxy import Proxy
-from tests.stores.servers import BUCKET, S3_SETTINGS
+from tests.stores.servers import BUCKET, S3_SETTINGS, Bucket
 from tests.torture.runs import STEPS, Command, arguments
 
 FORKS = multiprocessing.get_context("forkserver")
@@ -28,14 +31,24 @@ OWN = (".fanfold/claims/", ".fanfold/store.json")
 
 
 class Feed(NamedTuple):
-    """A feed in a bucket: its spec, and the folder in which the store keeps its objects."""
+    """A feed in a bucket: its spec, and the URL of its objects."""
 
     spec: Path
-    data_dir: Path
+    url: str
 
     def tree(self) -> dict[str, bytes]:
         """Return all objects but those that only a bucket has."""
-        return {name: content for name, content in tree(self.data_dir).items() if not name.startswith(OWN)}
+        bucket, _, prefix = self.url.rpartition("/")
+        names, after = list[str](), ""
+        while found := _names(bucket, f"{prefix}/", after):
+            names += found
+            after = found[-1]
+        plain = [name.removeprefix(f"{prefix}/") for name in names]
+        return {name: _ask(f"{self.url}/{quote(name)}") for name in plain if not name.startswith(OWN)}
+
+    def put(self, name: str, content: bytes) -> None:
+        """Put an object into the bucket, as a producer does."""
+        _ask(f"{self.url}/{quote(name)}", "PUT", content)
 
 
 def tree(data_dir: Path) -> dict[str, bytes]:
@@ -43,28 +56,43 @@ def tree(data_dir: Path) -> dict[str, bytes]:
     return {str(path.relative_to(data_dir)): path.read_bytes() for path in data_dir.rglob("*") if path.is_file()}
 
 
+def _ask(url: str, method: str = "GET", content: bytes | None = None) -> bytes:
+    # The store of these tests checks no signature, and what is compared must not come through what is tested.
+    credential = f"{S3_SETTINGS['credentials']['access_key_id']}/20260101/us-east-1/s3/aws4_request"
+    signed = f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0"
+    headers = {"Content-Type": "application/octet-stream", "Authorization": signed}
+    request = urllib.request.Request(url, content, headers, method=method)
+    with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
+        return bytes(answer.read())
+
+
+def _names(bucket: str, prefix: str, after: str) -> list[str]:
+    query = urlencode({"list-type": 2, "prefix": prefix, "start-after": after})
+    found = ElementTree.fromstring(_ask(f"{bucket}?{query}"))
+    return [key.text or "" for key in found.iterfind("{*}Contents/{*}Key")]
+
+
 class Buckets:
     """A store behind a proxy, and processes that work on feeds in it."""
 
-    def __init__(self, root: Path, proxy: Proxy) -> None:
-        """Name the folder in which the store keeps its objects."""
-        self._root, self.proxy, self._made = root, proxy, 0
+    def __init__(self, root: Path, store: Bucket, proxy: Proxy) -> None:
+        """Name the folder of the specs."""
+        self._root, self._store, self.proxy, self._made = root, store, proxy, 0
         self._process: multiprocessing.process.BaseProcess | None = None
 
     def copy(self, spec: Path) -> Feed:
         """Copy a feed from a folder into the bucket."""
         self._made += 1
         prefix = f"feed-{self._made}"
-        data_dir = self._root / BUCKET / prefix
-        shutil.copytree(spec.with_name("data"), data_dir)
-        shutil.copytree(spec.parent, self._root / "specs" / prefix, ignore=shutil.ignore_patterns("data"))
-        copied = self._root / "specs" / prefix / spec.name
+        copied = Path(shutil.copytree(spec.parent, self._root / prefix, ignore=shutil.ignore_patterns("data")))
+        feed = Feed(copied / spec.name, f"{self._store.endpoint_url}/{BUCKET}/{prefix}")
+        for name, content in tree(spec.with_name("data")).items():
+            feed.put(name, content)
         keys = yaml.safe_load(spec.read_text())
         store = {"endpoint_url": self.proxy.endpoint_url, "region": S3_SETTINGS["region"]}
-        copied.write_text(
-            yaml.safe_dump({**keys, "data_dir": f"s3://{BUCKET}/{prefix}", "store": store}, sort_keys=False)
-        )
-        return Feed(copied, data_dir)
+        document = {**keys, "data_dir": f"s3://{BUCKET}/{prefix}", "store": store}
+        feed.spec.write_text(yaml.safe_dump(document, sort_keys=False))
+        return feed
 
     def start(self, feed: Feed, command: Command = STEPS) -> multiprocessing.process.BaseProcess:
         """Begin a command in a process of its own."""
@@ -114,6 +142,6 @@ def _main(words: list[str], log: str) -> None:
 
 @contextlib.contextmanager
 def buckets(root: Path) -> Iterator[Buckets]:
-    """Start a store in a folder, with a proxy before it."""
-    with servers.localbucket(root) as store, Proxy(store.endpoint_url) as proxy:
-        yield Buckets(root, proxy)
+    """Start a store, with a proxy before it; specs are in a folder."""
+    with servers.moto() as store, Proxy(store.endpoint_url) as proxy:
+        yield Buckets(root, store, proxy)

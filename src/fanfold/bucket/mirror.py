@@ -151,6 +151,10 @@ class BucketMirror:
     def _show(self, ts: str, claimed: ClaimedRun) -> None:
         spec = Spec.model_validate(claimed.spec)
         run = Feed(self.root, spec).run(ts)
+        if self._copies.known(self._copies.name(run.commit_path)):
+            # A call that was cut short has left nothing to do but to end it.
+            run.staging_dir.mkdir(parents=True, exist_ok=True)
+            return
         for group in run.groups:
             group.subdir_dir.mkdir(parents=True, exist_ok=True)
         run.work_dir.mkdir(exist_ok=True)
