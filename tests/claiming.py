@@ -1,14 +1,20 @@
 """Processes that claim, publish, archive and give up, and the rules that hold whatever the order of their requests."""
 
+import contextlib
 import functools
+import hashlib
 import json
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from fanfold.bucket.claims import Claims, Run, State
-from tests.interleavings import Door, Explorer, Object, Request, Script, World
+from fanfold.errors import TakenError
+from tests.interleavings import LOST, Door, Explorer, Object, Request, Script, World, carried_out
 
 A, B, C = "20260101T000000Z", "20260102T000000Z", "20260103T000000Z"
 SPEC, OTHER = {"version": 1}, {"version": 1, "subdirs": 2}
@@ -269,3 +275,75 @@ def everything_once(world: World) -> None:
     rows = [row[0] for one in world.objects if one.name.startswith("out/") for row in json.loads(one.content)]
     landing = [one.name for one in world.objects if one.name.startswith("landing/")]
     assert sorted(rows + landing) == ["landing/a", "landing/b"]
+
+
+def prepares_again(process: Process) -> None:
+    """Prepare a run that has an attempt."""
+    state = process.log.state()
+    manifests = [process.door.read(one.name) for one in process.door.list(COMPLETE)]
+    attempt = f"{process.name} saw {known(process.ts, state, [one for one in manifests if one])}"
+    if process.log.prepared(process.ts, attempt, state):
+        process.door.says(shown(functools.partial(has_attempt, process.ts, attempt)))
+
+
+class Live(Door):
+    """A store that answers at once. `loses`: the answer to the next creation does not arrive."""
+
+    def __init__(self) -> None:
+        super().__init__(())
+        self.world, self.loses, self.sent = World(), False, list[Request]()
+
+    def _ask(self, *request: Any) -> Any:
+        answer, self.world = carried_out(self.world, request)
+        if request[0] == "create":
+            self.sent.append(request)
+            if self.loses:
+                self.loses = False
+                raise ConnectionError(LOST)
+        return answer
+
+
+class Folder(Door):
+    """A store in a directory: a creation is a link, which the system refuses where the name is taken."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(())
+        self._root = root
+
+    def list(self, prefix: str) -> Iterator[Object]:
+        with contextlib.suppress(FileNotFoundError):
+            for path in sorted((self._root / prefix).iterdir()):
+                with contextlib.suppress(FileNotFoundError):
+                    modified = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+                    content = path.read_bytes()
+                    yield Object(f"{prefix}{path.name}", len(content), hashlib.sha256(content).hexdigest(), modified)
+
+    def read(self, name: str, e_tag: str | None = None) -> bytes | None:
+        with contextlib.suppress(FileNotFoundError):
+            content = (self._root / name).read_bytes()
+            return content if e_tag in {None, hashlib.sha256(content).hexdigest()} else None
+        return None
+
+    def create(self, name: str, content: bytes) -> None:
+        path = self._root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self._root / f"{os.getpid()}"
+        temporary.unlink(missing_ok=True)
+        temporary.write_bytes(content)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            if self.read(name) != content:
+                raise TakenError(name) from None
+
+    def delete(self, name: str, e_tag: str | None = None) -> None:
+        if self.read(name, e_tag) is not None:
+            (self._root / name).unlink(missing_ok=True)
+
+
+def work(root: Path, names: list[str]) -> None:
+    """Land a file and do a whole run, again and again. A name is that of the file and of the run."""
+    folder = Folder(root)
+    for name in names:
+        folder.create(f"landing/{name}", name.encode())
+        Process(folder, name, name).whole()
