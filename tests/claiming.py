@@ -160,7 +160,7 @@ class Process:
         run = self.log.state().runs.get(self.ts)
         self.door.says(shown(lambda state: self.ts in state.runs and n in state.runs[self.ts].sealed))
         if run:
-            self.door.create(f"out/{self.ts}/{n}/{attempt}", published(run, n))
+            self.door.create(output(run, n, attempt), published(run, n))
         return True
 
     def archive(self, run: Run) -> None:
@@ -195,11 +195,15 @@ class Process:
         if now is None or now.number != run.number:
             return
         for n in now.sealed:
-            self.door.create(f"out/{self.ts}/{n}/{now.attempt}", published(now, n))
+            self.door.create(output(now, n, now.attempt or ""), published(now, n))
         self.archive(now)
         if now.sealed:
             self.door.create(COMPLETE + self.ts, (now.attempt or "").encode())
         self.end(now)
+
+
+def output(run: Run, n: int, attempt: str) -> str:
+    return f"out/{run.ts}/{n}/{hashlib.sha256(attempt.encode()).hexdigest()[:8]}"
 
 
 def published(run: Run, n: int) -> bytes:
