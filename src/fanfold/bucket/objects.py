@@ -1,7 +1,6 @@
-"""The objects of one feed in a bucket: the only module that knows a library of object stores.
+"""The objects of one feed in a bucket. Each request is repeated until the store answers it, with pauses that grow.
 
-A request is repeated until the store answers it, with pauses that grow. So each request may have been carried out
-before, and each method gives the same result when it is called again.
+So each request may have been carried out before, and each method gives the same result when it is called again.
 
 `Objects` may be shared by threads. It does not outlive a fork: make it in the process that uses it.
 """
@@ -11,58 +10,27 @@ import hashlib
 import io
 import mmap
 import re
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Mapping
-from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from fanfold.bucket.connections import at_once
-from fanfold.bucket.patience import PATIENCE_SECONDS, Patience, told
-from fanfold.errors import (
-    ChangedError,
-    DataError,
-    MissingError,
-    StoreError,
-    TakenError,
-)
+from fanfold.bucket.patience import PATIENCE_SECONDS, Patience
+from fanfold.bucket.store import REPEATED, SMALL_BYTES, Object, Store, VersionError
+from fanfold.errors import ChangedError, DataError, StoreError, TakenError
 
-try:
-    import obstore
-    from obstore import exceptions
-    from obstore.store import AzureStore, GCSStore, S3Store
-except ModuleNotFoundError as error:
-    NOT_INSTALLED = "obstore is not installed, expected it for a feed in a bucket: pip install 'fanfold[cloud]'"
-    raise MissingError(NOT_INSTALLED) from error
+__all__ = ["Object", "Objects"]
 
-SCHEMES: Mapping[str, Any] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
-# Up to this size, each connection holds an object in memory.
-SMALL_BYTES = 4 * 1024**2
-CHUNK_BYTES = 1024**2
-# S3 and Azure take no more in one request.
-LARGEST_BYTES = 5 * 1024**3
-STALLED, LONGEST_REQUEST = timedelta(seconds=30), timedelta(hours=2)
-SIGNED_FOR = timedelta(minutes=5)
-REPEATED = (exceptions.BaseError, StoreError, urllib.error.URLError, ConnectionError, TimeoutError)
+# What S3 (5 GiB) and Azure (5,000 MiB) take in one request.
+LARGEST_BYTES = 5000 * 1024**2
 
 Result = TypeVar("Result")
-
-
-class Object(NamedTuple):
-    """An object of the store: one version of it."""
-
-    name: str
-    """Relative to the prefix of the feed."""
-    size_bytes: int
-    e_tag: str
-    modified: datetime
 
 
 class Objects:
     """The objects under one prefix of a bucket.
 
-    Every method raises `StoreError` where the store does not answer within `patience_seconds` (a retry may help), and
+    Every method raises `StoreError` where the store does not answer for `patience_seconds` (a retry may help), and
     `AccessError` where it refuses the credentials or has no such bucket (a retry cannot help).
     """
 
@@ -75,7 +43,7 @@ class Objects:
         credentials: Mapping[str, str] | None = None,
         patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
-        """Name the objects; no request is made.
+        """Name the objects; no request is sent.
 
         Args:
             uri: `s3://bucket/prefix`, `gs://bucket/prefix` or `az://container/prefix`.
@@ -87,39 +55,9 @@ class Objects:
         Raises:
             DataError: it is not such a URI, or a credential has a name that the store does not know.
         """
-        scheme, _, path = uri.rstrip("/").partition("://")
-        bucket, _, prefix = path.partition("/")
-        if scheme not in SCHEMES or not bucket:
-            msg = f"{uri!r} is not in a bucket, expected s3://, gs:// or az://, the bucket's name, and a prefix"
-            raise DataError(msg)
-        self.uri = uri.rstrip("/")
+        self.store = Store(uri, endpoint_url, region, credentials or {})
+        self.uri = self.store.uri
         self._patience_seconds = patience_seconds
-        self._deletes_by_e_tag = scheme != "gs"
-        self._secrets = [secret for secret in (credentials or {}).values() if secret]
-        config: dict[str, Any] = dict(credentials or {})
-        if scheme == "s3":
-            # One part, which is completed only if the name is free. Not every store has a request for many deletions.
-            config |= {"copy_if_not_exists": "multipart", "disable_bulk_delete": True}
-            config |= {"region": region} if region else {}
-        if endpoint_url:
-            config["base_url" if scheme == "gs" else "endpoint"] = endpoint_url
-
-        def store(**limits: timedelta) -> Any:
-            return SCHEMES[scheme](
-                bucket,
-                prefix=prefix or None,
-                config=config,
-                client_options={"allow_http": True, "connect_timeout": timedelta(seconds=10), **limits},
-                retry_config={"max_retries": 0},
-            )
-
-        try:
-            self._store = store(timeout=LONGEST_REQUEST, read_timeout=STALLED)
-            # A read timeout counts from the beginning of a request, also while its body is sent.
-            self._patient_store = store(timeout=LONGEST_REQUEST)
-        except (exceptions.BaseError, ValueError) as error:
-            msg = f"{self.uri!r} cannot be opened: {told(error, self._secrets)}; check its settings"
-            raise DataError(msg) from None
 
     def __repr__(self) -> str:
         """Show the URI, and no secret."""
@@ -135,23 +73,17 @@ class Objects:
         last: str | None = None
         while True:
             try:
-                for some in obstore.list(self._store, prefix or None, offset=last, chunk_size=1000):
-                    for found in map(_object, some):
-                        # The key of a folder, `x/`, is listed as `x`, which is not there.
-                        if found.name == prefix or (found.size_bytes == 0 and self.head(found.name) is None):
-                            continue
-                        if last is not None and found.name <= last:
-                            msg = f"{self.uri!r} lists {found.name!r} after {last!r}, expected names to be sorted"
-                            raise DataError(msg)
-                        yield found
-                        last = found.name
-                        patience.renew()
-            except exceptions.InvalidPathError as error:
-                msg = (
-                    f"{self.uri!r} has a key that cannot be the path of a file: {told(error, self._secrets)}; rename it"
-                )
-                raise DataError(msg) from None
-            except exceptions.BaseError as error:
+                for found in self.store.list(prefix, last):
+                    # The key of a folder, `x/`, is listed as `x`, which is not there.
+                    if found.name == prefix or (found.size_bytes == 0 and self.head(found.name) is None):
+                        continue
+                    if last is not None and found.name <= last:
+                        msg = f"{self.uri!r} lists {found.name!r} after {last!r}, expected names to be sorted"
+                        raise DataError(msg)
+                    yield found
+                    last = found.name
+                    patience.renew()
+            except REPEATED as error:
                 patience.wait(error)
             else:
                 return
@@ -159,7 +91,7 @@ class Objects:
     def head(self, name: str) -> Object | None:
         """Return what has a name, None where nothing has."""
         with contextlib.suppress(FileNotFoundError):
-            return _object(self._ask(name, lambda: obstore.head(self._store, name)))
+            return self._ask(name, lambda: self.store.head(name))
         return None
 
     def read(self, name: str, e_tag: str | None = None) -> bytes | None:
@@ -188,24 +120,19 @@ class Objects:
             if len(buffer) > LARGEST_BYTES:
                 msg = f"{self.uri}/{name} has {len(buffer):,} bytes, expected at most {LARGEST_BYTES:,}"
                 raise DataError(msg)
-            store = self._store if len(buffer) <= SMALL_BYTES else self._patient_store
 
-            def put() -> tuple[Object, bool]:
-                e_tag = None
+            def put() -> tuple[str | None, Object]:
                 # Where the answer to an earlier request was lost, its own object has the name.
-                with contextlib.suppress(exceptions.AlreadyExistsError):
-                    e_tag = obstore.put(store, name, buffer, mode="create", use_multipart=False)["e_tag"]
-                made = self._made(name)
-                return made, e_tag == made.e_tag
+                return self.store.put_if_absent(name, buffer), self._made(name)
 
-            made, is_own = self._ask(name, put)
-            if not is_own and self._sha256(made) != hashlib.sha256(buffer).digest():
+            e_tag, made = self._ask(name, put)
+            if made.e_tag != e_tag and self._sha256(made) != hashlib.sha256(buffer).digest():
                 raise self._taken(name)
             return made
 
     def replace(self, name: str, content: bytes) -> None:
         """Write an object, whatever has its name. Who is last wins: for hints only."""
-        self._ask(name, lambda: obstore.put(self._store, name, content, use_multipart=False))
+        self._ask(name, lambda: self.store.put(name, content))
 
     def copy(self, source: Object, target: str) -> None:
         """Copy a version of an object to a free name. Where that has the same bytes already, that is all.
@@ -225,8 +152,9 @@ class Objects:
 
         def copied() -> Object:
             self._check(source)
-            with contextlib.suppress(exceptions.AlreadyExistsError, FileNotFoundError):
-                obstore.copy(self._patient_store, source.name, target, overwrite=False)
+            # Not every store keeps the condition.
+            if self.head(target) is None:
+                self.store.copy_if_absent(source.name, target)
             return self._made(target)
 
         made = self._ask(target, copied)
@@ -237,8 +165,8 @@ class Objects:
     def delete(self, name: str, e_tag: str | None = None) -> bool:
         """Delete an object, if it is of that version.
 
-        The version is compared right before. S3 and Azure also take it as a condition; GCS does not, and an object that
-        is replaced between the two requests is lost there.
+        The version is compared right before. S3 and Azure also take it as a condition. Where a store does not, an
+        object that takes the name between the two requests is lost.
 
         Returns:
             True where the object is gone, now or before; False where the name has another version, which stays.
@@ -248,9 +176,8 @@ class Objects:
             found = self.head(name) if e_tag else None
             if e_tag and (found is None or found.e_tag != e_tag):
                 return found is None
-            if not (e_tag and self._deletes_by_e_tag and self._delete_if_match(name, e_tag)):
-                with contextlib.suppress(FileNotFoundError):
-                    obstore.delete(self._store, name)
+            if not (e_tag and self.store.delete_if_match(name, e_tag)):
+                self.store.delete(name)
             return True
 
         return self._ask(name, deleted)
@@ -261,7 +188,7 @@ class Objects:
             pass
 
     def _patience(self, name: str) -> Patience:
-        return Patience(f"{self.uri}/{name}".rstrip("/"), self._patience_seconds, self._secrets)
+        return Patience(f"{self.uri}/{name}".rstrip("/"), self._patience_seconds, self.store.secrets)
 
     def _ask(self, name: str, request: Callable[[], Result]) -> Result:
         patience = self._patience(name)
@@ -279,23 +206,20 @@ class Objects:
         found: Object | None = None
         received = 0
         while found is None or received < found.size_bytes:
-            options: Any = {"if_match": e_tag} if e_tag else {}
-            options |= {"range": {"offset": received}} if received else {}
             try:
-                answer = obstore.get(self._store, name, options=options)
-                found = _object(answer.meta)
+                found, chunks = self.store.get(name, e_tag, received)
                 # Not every store keeps the condition.
                 if found.e_tag != (e_tag or found.e_tag):
                     return None
                 e_tag = found.e_tag
-                for chunk in answer.stream(min_chunk_size=CHUNK_BYTES):
+                for chunk in chunks:
                     write(chunk)
                     received += len(chunk)
                     patience.renew()
             except FileNotFoundError as error:
                 patience.check(error)
                 return None
-            except exceptions.PreconditionError as error:
+            except VersionError as error:
                 now = self.head(name)
                 if now is None or now.e_tag != e_tag:
                     return None
@@ -322,28 +246,11 @@ class Objects:
         if found is None or found.e_tag != source.e_tag:
             raise self._changed(source)
 
-    def _delete_if_match(self, name: str, e_tag: str) -> bool:
-        """Delete a version by the condition of the store; return False where the store does not know such a request."""
-        url = obstore.sign(self._store, "DELETE", name, SIGNED_FOR)
-        request = urllib.request.Request(url, method="DELETE", headers={"If-Match": e_tag})  # noqa: S310 - signed
-        try:
-            urllib.request.urlopen(request, timeout=STALLED.total_seconds()).close()  # noqa: S310
-        except urllib.error.HTTPError as error:
-            # What else is wrong, the plain request will meet.
-            if error.code not in {400, 403, 501}:
-                raise
-            return False
-        return True
-
     def _taken(self, name: str) -> TakenError:
         return TakenError(f"{self.uri}/{name} exists and holds other bytes, expected its name to be free")
 
     def _changed(self, source: Object) -> ChangedError:
         return ChangedError(f"{self.uri}/{source.name} was replaced or deleted, expected its version {source.e_tag}")
-
-
-def _object(found: Any) -> Object:
-    return Object(found["path"], found["size"], found["e_tag"] or "", found["last_modified"])
 
 
 @contextlib.contextmanager
@@ -358,8 +265,8 @@ def _buffer(content: bytes | Path) -> Iterator[Any]:
 
 def _is_copy(source: Object, made: Object) -> bool:
     """Say whether two e_tags prove the same bytes: S3 makes them of MD5, of the bytes or of one part of a copy."""
-    digests = [_md5_of_one_part(one.e_tag.strip('"')) for one in (source, made)]
-    return source.size_bytes == made.size_bytes and digests[0] is not None and digests[0] == digests[1]
+    digests = {_md5_of_one_part(one.e_tag) for one in (source, made)}
+    return source.size_bytes == made.size_bytes and len(digests) == 1 and None not in digests
 
 
 def _md5_of_one_part(e_tag: str) -> str | None:
