@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from fanfold.bucket.claims import Claims, Run, State
+from fanfold.bucket.objects import Objects
 from fanfold.errors import TakenError
 from tests.interleavings import LOST, Door, Explorer, Object, Request, Script, World, carried_out
 
@@ -345,9 +346,36 @@ class Folder(Door):
             (self._root / name).unlink(missing_ok=True)
 
 
-def work(root: Path, names: list[str]) -> None:
+class InBucket(Door):
+    """A real store."""
+
+    def __init__(self, objects: Objects) -> None:
+        super().__init__(())
+        self._objects = objects
+
+    def list(self, prefix: str) -> Iterator[Object]:
+        yield from map(Object._make, self._objects.list(prefix))
+
+    def read(self, name: str, e_tag: str | None = None) -> bytes | None:
+        return self._objects.read(name, e_tag)
+
+    def create(self, name: str, content: bytes) -> None:
+        self._objects.create(name, content)
+
+    def delete(self, name: str, e_tag: str | None = None) -> None:
+        self._objects.delete(name, e_tag)
+
+
+def work(door: Door, names: list[str]) -> None:
     """Land a file and do a whole run, again and again. A name is that of the file and of the run."""
-    folder = Folder(root)
     for name in names:
-        folder.create(f"landing/{name}", name.encode())
-        Process(folder, name, name).whole()
+        door.create(f"landing/{name}", name.encode())
+        Process(door, name, name).whole()
+
+
+def check_work(door: Door, names: list[str]) -> None:
+    """Check that each file is published and archived once."""
+    outputs = [door.read(one.name) or b"" for name in names for n in (1, 2) for one in door.list(f"out/{name}/{n}/")]
+    assert sorted(row[0] for output in outputs for row in json.loads(output)) == [f"landing/{name}" for name in names]
+    assert not [*door.list("landing/")]
+    assert not Claims(door).state().runs
