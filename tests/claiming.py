@@ -1,14 +1,21 @@
 """Processes that claim, publish, archive and give up, and the rules that hold whatever the order of their requests."""
 
+import contextlib
 import functools
+import hashlib
 import json
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from fanfold.bucket.claims import Claims, Run, State
-from tests.interleavings import Door, Explorer, Object, Request, Script, World
+from fanfold.bucket.objects import Objects
+from fanfold.errors import TakenError
+from tests.interleavings import LOST, Door, Explorer, Object, Request, Script, World, carried_out
 
 A, B, C = "20260101T000000Z", "20260102T000000Z", "20260103T000000Z"
 SPEC, OTHER = {"version": 1}, {"version": 1, "subdirs": 2}
@@ -154,7 +161,7 @@ class Process:
         run = self.log.state().runs.get(self.ts)
         self.door.says(shown(lambda state: self.ts in state.runs and n in state.runs[self.ts].sealed))
         if run:
-            self.door.create(f"out/{self.ts}/{n}/{attempt}", published(run, n))
+            self.door.create(output(run, n, attempt), published(run, n))
         return True
 
     def archive(self, run: Run) -> None:
@@ -189,11 +196,15 @@ class Process:
         if now is None or now.number != run.number:
             return
         for n in now.sealed:
-            self.door.create(f"out/{self.ts}/{n}/{now.attempt}", published(now, n))
+            self.door.create(output(now, n, now.attempt or ""), published(now, n))
         self.archive(now)
         if now.sealed:
             self.door.create(COMPLETE + self.ts, (now.attempt or "").encode())
         self.end(now)
+
+
+def output(run: Run, n: int, attempt: str) -> str:
+    return f"out/{run.ts}/{n}/{hashlib.sha256(attempt.encode()).hexdigest()[:8]}"
 
 
 def published(run: Run, n: int) -> bytes:
@@ -269,3 +280,102 @@ def everything_once(world: World) -> None:
     rows = [row[0] for one in world.objects if one.name.startswith("out/") for row in json.loads(one.content)]
     landing = [one.name for one in world.objects if one.name.startswith("landing/")]
     assert sorted(rows + landing) == ["landing/a", "landing/b"]
+
+
+def prepares_again(process: Process) -> None:
+    """Prepare a run that has an attempt."""
+    state = process.log.state()
+    manifests = [process.door.read(one.name) for one in process.door.list(COMPLETE)]
+    attempt = f"{process.name} saw {known(process.ts, state, [one for one in manifests if one])}"
+    if process.log.prepared(process.ts, attempt, state):
+        process.door.says(shown(functools.partial(has_attempt, process.ts, attempt)))
+
+
+class Live(Door):
+    """A store that answers at once. `loses`: the answer to the next creation does not arrive."""
+
+    def __init__(self) -> None:
+        super().__init__(())
+        self.world, self.loses, self.sent = World(), False, list[Request]()
+
+    def _ask(self, *request: Any) -> Any:
+        answer, self.world = carried_out(self.world, request)
+        if request[0] == "create":
+            self.sent.append(request)
+            if self.loses:
+                self.loses = False
+                raise ConnectionError(LOST)
+        return answer
+
+
+class Folder(Door):
+    """A store in a directory: a creation is a link, which the system refuses where the name is taken."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(())
+        self._root = root
+
+    def list(self, prefix: str) -> Iterator[Object]:
+        with contextlib.suppress(FileNotFoundError):
+            for path in sorted((self._root / prefix).iterdir()):
+                with contextlib.suppress(FileNotFoundError):
+                    modified = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+                    content = path.read_bytes()
+                    yield Object(f"{prefix}{path.name}", len(content), hashlib.sha256(content).hexdigest(), modified)
+
+    def read(self, name: str, e_tag: str | None = None) -> bytes | None:
+        with contextlib.suppress(FileNotFoundError):
+            content = (self._root / name).read_bytes()
+            return content if e_tag in {None, hashlib.sha256(content).hexdigest()} else None
+        return None
+
+    def create(self, name: str, content: bytes) -> None:
+        path = self._root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self._root / f"{os.getpid()}"
+        temporary.unlink(missing_ok=True)
+        temporary.write_bytes(content)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            if self.read(name) != content:
+                raise TakenError(name) from None
+
+    def delete(self, name: str, e_tag: str | None = None) -> None:
+        if self.read(name, e_tag) is not None:
+            (self._root / name).unlink(missing_ok=True)
+
+
+class InBucket(Door):
+    """A real store."""
+
+    def __init__(self, objects: Objects) -> None:
+        super().__init__(())
+        self._objects = objects
+
+    def list(self, prefix: str) -> Iterator[Object]:
+        yield from map(Object._make, self._objects.list(prefix))
+
+    def read(self, name: str, e_tag: str | None = None) -> bytes | None:
+        return self._objects.read(name, e_tag)
+
+    def create(self, name: str, content: bytes) -> None:
+        self._objects.create(name, content)
+
+    def delete(self, name: str, e_tag: str | None = None) -> None:
+        self._objects.delete(name, e_tag)
+
+
+def work(door: Door, names: list[str]) -> None:
+    """Land a file and do a whole run, again and again. A name is that of the file and of the run."""
+    for name in names:
+        door.create(f"landing/{name}", name.encode())
+        Process(door, name, name).whole()
+
+
+def check_work(door: Door, names: list[str]) -> None:
+    """Check that each file is published and archived once."""
+    outputs = [door.read(one.name) or b"" for name in names for n in (1, 2) for one in door.list(f"out/{name}/{n}/")]
+    assert sorted(row[0] for output in outputs for row in json.loads(output)) == [f"landing/{name}" for name in names]
+    assert not [*door.list("landing/")]
+    assert not Claims(door).state().runs
