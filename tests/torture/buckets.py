@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote, urlencode
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import yaml
 
@@ -68,7 +68,7 @@ def _ask(url: str, method: str = "GET", content: bytes | None = None) -> bytes:
 
 def _names(bucket: str, prefix: str, after: str) -> list[str]:
     query = urlencode({"list-type": 2, "prefix": prefix, "start-after": after})
-    found = ElementTree.fromstring(_ask(f"{bucket}?{query}"))
+    found = ET.fromstring(_ask(f"{bucket}?{query}"))
     return [key.text or "" for key in found.iterfind("{*}Contents/{*}Key")]
 
 
