@@ -106,7 +106,7 @@ class BucketMirror:
     def _renew(self, ts: str, content: Path) -> None:
         run, spec = self._state.runs.get(ts), msgspec.json.decode(content.read_bytes())
         if run and run.spec != spec and not self._claims.renewed(ts, spec, self._state):
-            msg = f"another process publishes run {ts}, which keeps the spec that it began with: try again"
+            msg = f"another process works on run {ts}, whose spec is to be changed: try again"
             raise BusyError(msg)
 
     def forget(self, path: Path) -> None:
@@ -271,9 +271,10 @@ class BucketMirror:
         if self._claims.prepared(run.ts, attempt, self._state):
             self._held.add(run.ts)
             return True
+        before = self._state.runs[run.ts]
         self.refresh()
         now = self._state.runs.get(run.ts)
-        if now is None or now.sealed or now.released is not None:
+        if now is None or now.attempt != before.attempt or now.released is not None:
             msg = f"another process has prepared run {run.ts}, or given it up: try again"
             raise BusyError(msg)
         self._attempts[run.ts] = attempt
@@ -321,7 +322,9 @@ class BucketMirror:
                     raise
                 copied = moved
             self._copies.stand_in(place, copied)
-        self._objects.delete(original.name, original.e_tag)
+        # The same bytes that were landed again are another file.
+        if self._objects.head(original.name) == original:
+            self._objects.delete(original.name, original.e_tag)
         self._copies.drop(staged)
 
     def give_back(self, places: Mapping[str, str]) -> None:
@@ -335,9 +338,12 @@ class BucketMirror:
 
     def end(self, run: Run) -> None:
         """Remove what was only for a run, and free the names that it has claimed."""
-        self._objects.delete_all(f"staging/{run.ts}/")
+        known = self._state.runs.get(run.ts)
         self._state = self._claims.state()
-        if claimed := self._state.runs.get(run.ts):
+        claimed = self._state.runs.get(run.ts)
+        # Not those of a run that has claimed under this name since.
+        if known and claimed and claimed.number == known.number:
+            self._objects.delete_all(f"staging/{run.ts}/")
             self._claims.ended(claimed)
         self._attempts.pop(run.ts, None)
 
