@@ -53,15 +53,11 @@ class Objects:
             patience_seconds: how long a request is repeated.
 
         Raises:
-            DataError: it is not such a URI, or a credential has a name that the store does not know.
+            SpecError: it is not such a URI, or a credential has a name that the store does not know.
         """
         self.store = Store(uri, endpoint_url, region, credentials or {})
         self.uri = self.store.uri
         self._patience_seconds = patience_seconds
-
-    def __repr__(self) -> str:
-        """Show the URI, and no secret."""
-        return f"Objects({self.uri!r})"
 
     def list(self, prefix: str = "") -> Iterator[Object]:
         """Yield the objects below a prefix (whole parts of a path), by name; each 1,000 cost one request.
