@@ -83,7 +83,7 @@ def test_credentials_come_from_the_environment(disk_bucket: Bucket, monkeypatch:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "mine")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     made = Objects(disk_bucket.uri).create("a", b"1")
-    assert disk_bucket.objects().head("a") == made
+    assert [found.e_tag for found in disk_bucket.objects().list()] == [made.e_tag]
 
 
 @pytest.mark.parametrize("uri", ["", "data", "/data", "file:///data", "s3:/feeds", "s3://", "s3:///a", "ftp://a/b"])
@@ -124,7 +124,7 @@ def test_what_is_cut_off_is_asked_for_from_there_on(
     made = disk_bucket.objects().create("a", content)
     place, proxy = proxied(disk_bucket)
     proxy.fail(1, "half")
-    assert place.objects().fetch("a", tmp_path / "a") == made
+    assert place.objects().fetch("a", tmp_path / "a", made.e_tag)
     assert (tmp_path / "a").read_bytes() == content
     assert proxy.bytes_received.total() < 1.6 * len(content)
 

@@ -53,6 +53,8 @@ class Proxy(ThreadingHTTPServer):
         self.requests = Counter[str]()
         self.bytes_sent, self.bytes_received = Counter[str](), Counter[str]()
         self.failed = Counter[str | int]()
+        # What else is done, before it is answered, when a request was carried out in a way of this name.
+        self.after = dict[str | int, Callable[[], object]]()
         self.stripped: dict[str, str] = {}
         """By kind of request, a header that is not passed on."""
         self._lock = threading.Lock()
@@ -126,6 +128,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._carry_out(kind, body)
         status, headers, answer = self._carry_out(kind, body)
         self.server.bytes_received[kind] += len(answer)
+        if way in self.server.after:
+            self.server.after[way]()
         if way == "slow":
             time.sleep(SLOW_SECONDS)
         if way == "unanswered":
