@@ -119,6 +119,20 @@ def test_a_run_is_given_up_while_it_works() -> None:
     assert Explorer(scripts, judge, everything_once, switches=1).explore(landed("a", "b")) > 1_000
 
 
+@pytest.mark.parametrize("killed", [Process.whole, Process.give_up], ids=["run", "release"])
+def test_a_run_goes_on_after_a_kill(killed: Callable[[Process], None]) -> None:
+    """A run whose process is killed before any of its requests is completed by another process; so is its release."""
+    before = done(landed("a", "b"), script("p", A, Process.claim, Process.prepare, publishes))
+    explorer = Explorer([script("p", A, killed)], judge)
+    at = explorer.begin(before)
+    requests = 0
+    while after := [*explorer.following(at)]:
+        everything_once(done(at.world, script("q", A, Process.give_up, Process.whole)))
+        at, requests = after[0], requests + 1
+    assert requests > 15
+    everything_once(at.world)
+
+
 @pytest.mark.slow
 def test_two_runs_one_of_them_twice() -> None:
     """Two runs, of which one has two processes, publish and archive each file once."""

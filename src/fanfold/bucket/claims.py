@@ -4,10 +4,10 @@ Each entry, `.fanfold/claims/<n>.json`, is the state of all unfinished runs afte
 n - 1, and created only if its number is free. So the entries are one chain, and the newest says all. Older entries
 are deleted, the newest never is. Why that is safe:
 
-- A slow process may create a number that was used and deleted. There is a higher number then. Nobody reads the lower
-  one: a reader takes the newest of its listing, in the version that was listed. The next change deletes it. No process
-  believes its own request: a change is done when the newest state
-  shows it. So it does not matter either whether an answer is lost, or whether a request is carried out twice, or late.
+- A slow process may create a number that was used and deleted. There is a higher number then, and nobody reads the
+  lower one: a reader takes the newest entry of its listing, in the version that was listed. A later change deletes it.
+- No process believes its own request: a change is done when the newest state shows it. So it does not matter whether an
+  answer is lost, or whether a request is carried out twice, or late.
 - A listing that runs while entries are created and deleted ends at the entry that was the newest when it began, or at a
   higher one: a store lists by name, and an entry is deleted only after a higher one is there. A few older entries stay,
   so a store that looks in another order would have to be overtaken by as many changes within one listing.
