@@ -201,8 +201,9 @@ class Claims:
         """Say that an attempt has prepared a run: its working files hold from now on.
 
         Returns:
-            Whether they do. If not, the run has an attempt, whose working files are complete; or it was given up or has
-            ended; or another run has changed since, and decisions about duplicates have to be made again.
+            Whether they do. If not, something of the run is published, it was given up or has ended; or a run has
+            changed since, so decisions about duplicates have to be made again. If this run has got an attempt by then,
+            that has complete working files, and need not be replaced.
         """
         return self._decide(ts, based_on, attempt)
 
@@ -223,8 +224,7 @@ class Claims:
             if run is None or run.sealed or run.released is not None or state.decided != based_on.decided:
                 return None
             decided = msgspec.structs.replace(run, attempt=attempt, spec=spec or run.spec)
-            # Working files of an attempt that holds are complete: there is no reason to replace them.
-            return None if decided == run or (run.attempt and attempt) else state.after(ts, decided)
+            return state.after(ts, decided) if decided != run else None
 
         run = self.append(change).runs.get(ts)
         return run is not None and run.attempt == attempt and run.spec == (spec or run.spec)
