@@ -56,7 +56,7 @@ class Objects:
             patience_seconds: how long a request is repeated.
 
         Raises:
-            DataError: it is not such a URI, or a credential has a name that the store does not know.
+            SpecError: it is not such a URI, or a credential has a name that the store does not know.
         """
         self.store = Store(uri, endpoint_url, region, credentials or {})
         self.uri = self.store.uri
@@ -229,7 +229,7 @@ class Objects:
                 return None
             except VersionError as error:
                 now = self.head(name)
-                if now is None or now.e_tag != e_tag:
+                if now is None or now.e_tag != (e_tag or now.e_tag):
                     return None
                 patience.wait(error)
             except REPEATED as error:
