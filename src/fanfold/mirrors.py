@@ -76,6 +76,9 @@ class Mirror(Protocol):
     def is_sealed(self, run: "Run") -> bool:
         """Say whether a group of a run may have published."""
 
+    def keep(self, places: Mapping[str, str]) -> None:
+        """Copy originals to their last places; each keeps its old one."""
+
     def archive(self, places: Mapping[str, str]) -> None:
         """Move originals to their last places, as `feed.archive` does."""
 

@@ -4,6 +4,7 @@ A feed is copied into the bucket, and out of it, by other means than those that 
 """
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import shutil
@@ -12,7 +13,7 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
 from xml.etree import ElementTree as ET
 
@@ -26,6 +27,7 @@ from tests.torture.runs import STEPS, Command, arguments
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["fanfold.cli.exits", "fanfold.api", "fanfold.bucket.mirror", "fanfold.steps.local"])
+NUMBERS = itertools.count(1)
 # What only a bucket has.
 OWN = (".fanfold/claims/", ".fanfold/store.json")
 
@@ -49,6 +51,10 @@ class Feed(NamedTuple):
     def put(self, name: str, content: bytes) -> None:
         """Put an object into the bucket, as a producer does."""
         _ask(f"{self.url}/{quote(name)}", "PUT", content)
+
+    def delete(self, name: str) -> None:
+        """Delete an object, as a producer does."""
+        _ask(f"{self.url}/{quote(name)}", "DELETE")
 
 
 def tree(data_dir: Path) -> dict[str, bytes]:
@@ -77,22 +83,25 @@ class Buckets:
 
     def __init__(self, root: Path, store: Bucket, proxy: Proxy) -> None:
         """Name the folder of the specs."""
-        self._root, self._store, self.proxy, self._made = root, store, proxy, 0
+        self._root, self._store, self.proxy = root, store, proxy
         self._process: multiprocessing.process.BaseProcess | None = None
 
     def copy(self, spec: Path) -> Feed:
         """Copy a feed from a folder into the bucket."""
-        self._made += 1
-        prefix = f"feed-{self._made}"
+        prefix = f"feed-{next(NUMBERS)}"
         copied = Path(shutil.copytree(spec.parent, self._root / prefix, ignore=shutil.ignore_patterns("data")))
         feed = Feed(copied / spec.name, f"{self._store.endpoint_url}/{BUCKET}/{prefix}")
         for name, content in tree(spec.with_name("data")).items():
             feed.put(name, content)
-        keys = yaml.safe_load(spec.read_text())
-        store = {"endpoint_url": self.proxy.endpoint_url, "region": S3_SETTINGS["region"]}
-        document = {**keys, "data_dir": f"s3://{BUCKET}/{prefix}", "store": store}
-        feed.spec.write_text(yaml.safe_dump(document, sort_keys=False))
+        self.write_spec(feed, spec)
         return feed
+
+    def write_spec(self, feed: Feed, spec: Path, **keys: Any) -> None:
+        """Write the spec of a feed in a folder anew, for the bucket; `keys` replace its keys."""
+        prefix = feed.url.rpartition("/")[2]
+        store = {"endpoint_url": self.proxy.endpoint_url, "region": S3_SETTINGS["region"]}
+        document = {**yaml.safe_load(spec.read_text()), **keys, "data_dir": f"s3://{BUCKET}/{prefix}", "store": store}
+        feed.spec.write_text(yaml.safe_dump(document, sort_keys=False))
 
     def start(self, feed: Feed, command: Command = STEPS) -> multiprocessing.process.BaseProcess:
         """Begin a command in a process of its own."""

@@ -1,6 +1,8 @@
 """Files that stand for objects: of the right size, without content until somebody reads them."""
 
+import contextlib
 import hashlib
+import itertools
 import os
 import threading
 from collections.abc import Iterable
@@ -9,7 +11,7 @@ from pathlib import Path
 
 from fanfold.bucket.connections import CONNECTIONS
 from fanfold.bucket.objects import Object, Objects
-from fanfold.errors import DataError
+from fanfold.errors import DataError, StillWrittenError
 
 # How many files are fetched ahead of who reads them.
 AHEAD_FILES = 2 * CONNECTIONS
@@ -27,6 +29,7 @@ class Copies:
         # Those whose content is not here, and those whose content is on its way.
         self._absent: set[str] = set()
         self._arriving: dict[str, Future[None]] = {}
+        self._numbers = itertools.count()
 
     def name(self, path: str | os.PathLike[str]) -> str:
         """Return the name of a path in the folder."""
@@ -40,13 +43,14 @@ class Copies:
         """Let a file stand for an object; one that is not visible is there when it is read."""
         place = self.root / name
         with self._lock:
-            if self._known.get(name) == found:
+            known = self._known.get(name)
+            self._known[name] = found
+            if known and (known.name, known.e_tag) == (found.name, found.e_tag):
                 return
             if visible:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 with place.open("wb") as file:
                     file.truncate(found.size_bytes)
-            self._known[name] = found
             self._absent.add(name)
             self._arriving.pop(name, None)
 
@@ -64,11 +68,20 @@ class Copies:
             if is_file:
                 (self.root / name).unlink(missing_ok=True)
 
+    def drop_all(self, prefix: str) -> list[str]:
+        """Let all files below a prefix stand for nothing; remove them, and return their names."""
+        with self._lock:
+            names = [name for name in self._known if name.startswith(prefix)]
+            for name in names:
+                self.drop(name)
+        return names
+
     def fetch(self, name: str) -> None:
         """Fetch the content of a file, if it is not here.
 
         Raises:
-            DataError: the object is not the one that was listed any more.
+            DataError: a file that a run has claimed is not in landing any more, or is another one there.
+            StillWrittenError: any other object was replaced or removed since it was listed.
         """
         if arriving := self._begin(name):
             arriving.result()
@@ -78,7 +91,9 @@ class Copies:
         left, lock = iter(names), threading.Lock()
 
         def begin_next(_: object = None) -> None:
-            with lock:
+            arriving = None
+            # No more begin once the folder is put away.
+            with lock, contextlib.suppress(RuntimeError):
                 arriving = next(filter(None, map(self._begin, left)), None)
             if arriving:
                 arriving.add_done_callback(begin_next)
@@ -95,19 +110,30 @@ class Copies:
             return self._arriving[name]
 
     def _fetch(self, name: str, wanted: Object) -> None:
-        place = self.root / name
-        arriving = place.with_name(f".{place.name}.fetched")
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if self.objects.fetch(wanted.name, arriving, wanted.e_tag) is None:
+        place, arriving = self.root / name, self.root.with_name(f"arriving-{next(self._numbers)}")
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            found = self.objects.fetch(wanted.name, arriving, wanted.e_tag)
+            with self._lock:
+                # It may stand for another object by now.
+                known = self._known.get(name)
+                if found and known and known.e_tag == wanted.e_tag:
+                    arriving.replace(place)
+                    self._absent.discard(name)
+        finally:
+            with self._lock:
+                self._arriving.pop(name, None)
             arriving.unlink(missing_ok=True)
+        if found is None:
+            where = f"'{self.objects.uri}/{wanted.name}' was overwritten or removed"
+            if name == wanted.name:
+                msg = f"{where} while it was read: try again"
+                raise StillWrittenError(msg)
             msg = (
-                f"'{self.objects.uri}/{wanted.name}' was overwritten or removed after it was claimed, expected it to "
-                "stay as it was until it is archived"
+                f"{where} after it was claimed, expected it to stay in landing until it is archived: give the run up "
+                "(fanfold release), and the next one takes what is there now"
             )
             raise DataError(msg)
-        with self._lock:
-            arriving.replace(place)
-            self._absent.discard(name)
 
     def lstat(self, path: str) -> os.stat_result:
         """Return the state of a file by what the store says of it: the same on every machine."""

@@ -10,17 +10,18 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import partial
+from itertools import filterfalse
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from fanfold import documents
+from fanfold import documents, durable
 from fanfold.bucket.claims import Claimed, Claims, State
 from fanfold.bucket.claims import Run as ClaimedRun
 from fanfold.bucket.connections import at_once
 from fanfold.bucket.copies import Copies
-from fanfold.bucket.objects import Object, Objects
+from fanfold.bucket.objects import LARGEST_BYTES, Object, Objects
 from fanfold.errors import BusyError, ChangedError
 from fanfold.input_formats import is_hidden
 from fanfold.layout import Feed, Group, Run
@@ -32,6 +33,12 @@ from fanfold.working_files import Files, Progress, Release, StagedFile
 FAILURE, PROGRESS, MERGED, PUBLISHED = "failure.json", "progress.json", "merged.json", "published.json"
 # Working files that follow from the log of claims, and those that only this process needs.
 OWN = {"spec.json", "files.json", "release.json", "lease", "driver"}
+# Why nobody can take an object of landing.
+NOT_A_PATH = (
+    "its key cannot be the path of a file (a part is empty, '.' or '..', or it has a control character): rename it"
+)
+ALSO_A_FOLDER = "its name is also that of a folder: rename it"
+TOO_LARGE = f"it has more than {LARGEST_BYTES:,} bytes, which a store does not copy in one request: land it in parts"
 
 
 class BucketMirror:
@@ -105,9 +112,11 @@ class BucketMirror:
 
     def _renew(self, ts: str, content: Path) -> None:
         run, spec = self._state.runs.get(ts), msgspec.json.decode(content.read_bytes())
-        if run and run.spec != spec and not self._claims.renewed(ts, spec, self._state):
-            msg = f"another process works on run {ts}, whose spec is to be changed: try again"
-            raise BusyError(msg)
+        if run and run.spec != spec:
+            if not self._claims.renewed(ts, spec, self._state):
+                msg = f"another process works on run {ts}, whose spec is to be changed: try again"
+                raise BusyError(msg)
+            self.refresh()
 
     def forget(self, path: Path) -> None:
         """Remove an object; the working files of an attempt go when their run ends."""
@@ -136,7 +145,8 @@ class BucketMirror:
         for folder in (self._feed.landing_dir, self._feed.staging_dir):
             folder.mkdir(parents=True, exist_ok=True)
         for one in self._state.runs.values():
-            if ts in {None, one.ts}:
+            # What this process prepares is not what holds.
+            if ts in {None, one.ts} and (one.ts in self._held or one.ts not in self._attempts):
                 self._show(one.ts, one)
 
     def _look_at(self, names: Iterable[str]) -> None:
@@ -220,22 +230,32 @@ class BucketMirror:
     def landing(self) -> dict[str, Callable[[], Landed]]:
         """List what lies in landing and is in no unfinished run, by name."""
         # The log first: an object of a run that ends meanwhile is never taken for a new one.
-        self._state = self._claims.state()
-        taken = {(file.name, file.e_tag) for run in self._state.runs.values() for file in run.files}
-        entries: dict[str, Callable[[], Landed]] = {}
-        for found in self._landed():
-            if (found.name, found.e_tag) not in taken:
-                changed = found.modified.timestamp()
-                entries[found.name] = partial(Landed, None, found.size_bytes, changed, changed)
+        taken = {(file.name, file.e_tag) for run in self._claims.state().runs.values() for file in run.files}
+        odd = list[str]()
+        found = [one for one in self._landed(odd) if (one.name, one.e_tag) not in taken]
+        folders = {one.name[:at] for one in found for at, letter in enumerate(one.name) if letter == "/"}
+        entries: dict[str, Callable[[], Landed]] = {key: partial(Landed, NOT_A_PATH) for key in odd}
+        for one in found:
+            changed = one.modified.timestamp()
+            held = ALSO_A_FOLDER if one.name in folders else self._too_large(one)
+            entries[one.name] = partial(Landed, held, one.size_bytes, changed, changed)
         return entries
 
-    def _landed(self) -> Iterator[Object]:
+    def _too_large(self, found: Object) -> str | None:
+        longest = durable.longest_name(self.root)
+        if any(len(part.encode()) > longest for part in found.name.split("/")[:-1]):
+            return f"the name of a folder that it is in has more than {longest} bytes: shorten it"
+        return TOO_LARGE if found.size_bytes > LARGEST_BYTES else None
+
+    def _landed(self, odd: list[str]) -> Iterator[Object]:
         folder = f"{self._feed.spec.input.path}/"
-        for found in self._objects.list(folder):
+        keys = list[str]()
+        for found in self._objects.list(folder.rstrip("/"), keys):
             name = found.name.removeprefix(folder)
             if not is_hidden(name):
                 self._copies.stand_in(found.name, found, visible=False)
                 yield found._replace(name=name)
+        odd += filterfalse(is_hidden, (key.removeprefix(folder) for key in keys))
 
     def claim(self, run: Run, places: Iterable[tuple[str, int]]) -> set[str]:
         """Claim files for a run, all in one entry of the log; return those that are gone, or that others have."""
@@ -247,10 +267,9 @@ class BucketMirror:
             return {part: n for part, n in parts.items() if {part.removesuffix(marker), part} <= names}
 
         spec = run.feed.spec.model_dump(mode="json", exclude=PLACE)
-        claimed = self._claims.claim(run.ts, spec, lambda: [] if self._is_complete(run) else self._landed(), choose)
-        self._state = self._claims.state()
-        if claimed:
-            self._show(run.ts, claimed)
+        claimed = self._claims.claim(run.ts, spec, lambda: [] if self._is_complete(run) else self._landed([]), choose)
+        # What others have decided meanwhile counts.
+        self.refresh()
         return wanted.keys() - {file.name for file in (claimed.files if claimed else ())}
 
     def _is_complete(self, run: Run) -> bool:
@@ -260,6 +279,9 @@ class BucketMirror:
         """Have what is derived next of a run stand apart from what was derived of it before."""
         self._attempts[run.ts] = uuid.uuid4().hex[:16]
         self._held.discard(run.ts)
+        for path in [run.failure_path, *(group.failure_path for group in run.groups)]:
+            self.forget(path)
+        self._copies.drop_all(f"staging/{run.ts}/.fanfold/")
 
     def prepared(self, run: Run) -> bool:
         """Make what was derived of a run hold for its groups; say whether no other run has decided meanwhile.
@@ -267,8 +289,7 @@ class BucketMirror:
         Raises:
             BusyError: another process has published something of the run, or has given it up.
         """
-        attempt = self._attempts[run.ts]
-        if self._claims.prepared(run.ts, attempt, self._state):
+        if self._claims.prepared(run.ts, self._attempts[run.ts], self._state):
             self._held.add(run.ts)
             return True
         before = self._state.runs[run.ts]
@@ -277,7 +298,6 @@ class BucketMirror:
         if now is None or now.attempt != before.attempt or now.released is not None:
             msg = f"another process has prepared run {run.ts}, or given it up: try again"
             raise BusyError(msg)
-        self._attempts[run.ts] = attempt
         return False
 
     def seal(self, group: Group) -> None:
@@ -296,34 +316,44 @@ class BucketMirror:
         claimed = self._state.runs.get(run.ts)
         return claimed is not None and bool(claimed.sealed)
 
-    def archive(self, places: Mapping[str, str]) -> None:
-        """Move originals to their last places: copied, compared, and then removed, if they are unchanged.
+    def keep(self, places: Mapping[str, str]) -> None:
+        """Copy originals to their last places.
 
         Raises:
             TakenError: another object has the name.
-            DataError: an original was overwritten in landing after it was read.
+            ChangedError: an original was overwritten in landing, or removed, and is not at its last place.
         """
-        names = [(self._copies.name(staged), self._copies.name(place)) for staged, place in places.items()]
-        for _ in at_once(lambda move: self._archive(*move), names):
+        for _ in at_once(lambda place: self._keep(*place), self._names(places)):
             pass
 
-    def _archive(self, staged: str, place: str) -> None:
+    def archive(self, places: Mapping[str, str]) -> None:
+        """Remove originals that are at their last places out of landing, if they are unchanged there."""
+        self.keep(places)
+        for _ in at_once(lambda place: self._remove(place[0]), self._names(places)):
+            pass
+
+    def _names(self, places: Mapping[str, str]) -> list[tuple[str, str]]:
+        return [(self._copies.name(staged), self._copies.name(place)) for staged, place in places.items()]
+
+    def _keep(self, staged: str, place: str) -> None:
         original = self._copies.known(staged)
-        if original is None:
-            # A call that was cut short has moved it.
+        # A call that was cut short has moved it, or copied it.
+        if original is None or self._copies.known(place):
             return
-        if self._copies.known(place) is None:
-            try:
-                copied = self._objects.copy(original, place)
-            except ChangedError:
-                # That call may also have ended before the store answered.
-                moved = self._objects.head(place)
-                if moved is None or moved.size_bytes != original.size_bytes:
-                    raise
-                copied = moved
-            self._copies.stand_in(place, copied)
+        try:
+            copied = self._objects.copy(original, place)
+        except ChangedError:
+            # That call may also have ended before the store answered.
+            moved = self._objects.head(place)
+            if moved is None or moved.size_bytes != original.size_bytes:
+                raise
+            copied = moved
+        self._copies.stand_in(place, copied)
+
+    def _remove(self, staged: str) -> None:
+        original = self._copies.known(staged)
         # The same bytes that were landed again are another file.
-        if self._objects.head(original.name) == original:
+        if original and self._objects.head(original.name) == original:
             self._objects.delete(original.name, original.e_tag)
         self._copies.drop(staged)
 
@@ -346,6 +376,7 @@ class BucketMirror:
             self._objects.delete_all(f"staging/{run.ts}/")
             self._claims.ended(claimed)
         self._attempts.pop(run.ts, None)
+        self._copies.drop_all(f"staging/{run.ts}/")
 
 
 def _working(name: str) -> tuple[str, str]:

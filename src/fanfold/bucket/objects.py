@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fanfold.bucket.connections import at_once
+from fanfold.bucket.keys import is_path
 from fanfold.bucket.patience import PATIENCE_SECONDS, Patience
 from fanfold.bucket.store import REPEATED, SMALL_BYTES, Object, Store, VersionError
 from fanfold.errors import ChangedError, DataError, StoreError, TakenError
@@ -66,17 +67,25 @@ class Objects:
         """Show the URI, and no secret."""
         return f"Objects({self.uri!r})"
 
-    def list(self, prefix: str = "") -> Iterator[Object]:
+    def list(self, prefix: str = "", odd: list[str] | None = None) -> Iterator[Object]:
         """Yield the objects below a prefix (whole parts of a path), by name; each 1,000 cost one request.
 
+        Args:
+            prefix: what their names begin with.
+            odd: gets the keys that cannot be the path of a file; they are passed over.
+
         Raises:
-            DataError: a key cannot be the path of a file, or the store does not list by name.
+            DataError: there is such a key in another store than S3, or the store does not list by name.
         """
         patience = self._patience(prefix)
         last: str | None = None
         while True:
             try:
                 for found in self.store.list(prefix, last):
+                    if not is_path(found.name):
+                        if odd is not None and (found.size_bytes or not found.name.endswith("/")):
+                            odd.append(found.name)
+                        continue
                     # The key of a folder, `x/`, is listed as `x`, which is not there.
                     if found.name == prefix or (found.size_bytes == 0 and self.head(found.name) is None):
                         continue

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+from fanfold.bucket import keys
 from fanfold.bucket.patience import told
 from fanfold.errors import DataError, MissingError, SpecError, StoreError
 
@@ -83,13 +84,24 @@ class Store:
             raise SpecError(msg) from None
 
     def list(self, prefix: str, after: str | None) -> Iterator[Object]:
-        """Yield the objects below a prefix, behind a name."""
+        """Yield the objects below a prefix, behind a name; of S3 also those whose keys cannot be paths, by their keys.
+
+        Raises:
+            DataError: a key cannot be a path, in another store than S3.
+        """
+        last = after
         try:
             for some in obstore.list(self._store, prefix or None, offset=after, chunk_size=LISTED_AT_ONCE):
-                yield from map(_object, some)
+                for found in map(_object, some):
+                    yield found
+                    last = found.name
         except exceptions.InvalidPathError as error:
-            msg = f"{self.uri!r} has a key that cannot be the path of a file: {told(error, self.secrets)}; rename it"
-            raise DataError(msg) from None
+            if not isinstance(self._store, S3Store):
+                msg = f"{self.uri!r} has a key that cannot be a path: {told(error, self.secrets)}; rename it"
+                raise DataError(msg) from None
+            for key, (size, e_tag, modified) in keys.listed(self._store, prefix, last or ""):
+                changed = datetime.fromisoformat(modified).replace(microsecond=0)
+                yield Object(key, int(size), e_tag.strip('"'), changed)
 
     def head(self, name: str) -> Object:
         """Return what has a name."""

@@ -92,11 +92,7 @@ def archive(places: Mapping[str, str]) -> None:
         OSError: what was written is not what is read back.
     """
     if mirror := mirrors.of(next(iter(places), "")):
-        for source, place in places.items():
-            if packing(source, place) and os.path.lexists(source):
-                make_dirs(Path(place).parent)
-                _copy(Path(source), Path(place))
-                publish(Path(place))
+        keep(places)
         mirror.archive(places)
         return
     left = not_archived(places)
@@ -118,6 +114,24 @@ def archive(places: Mapping[str, str]) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(source)  # noqa: PTH108 - as a Path it takes twice as long
     sync_dirs([directory for directory in set(map(os.path.dirname, places)) if Path(directory).is_dir()])
+
+
+def keep(places: Mapping[str, str]) -> None:
+    """Copy the originals of a feed in a bucket to their last places, before something made of them is published.
+
+    They lie in landing until they are archived, where a producer may overwrite them. In a folder nothing is done: the
+    claim has moved them out of there. A second call completes a first one.
+
+    Raises:
+        DataError: an original was overwritten or removed, or another object has its last name.
+    """
+    if mirror := mirrors.of(next(iter(places), "")):
+        for source, place in not_archived(places).items():
+            if packing(source, place) and os.path.lexists(source):
+                make_dirs(Path(place).parent)
+                _copy(Path(source), Path(place))
+                publish(Path(place))
+        mirror.keep(places)
 
 
 def land(places: Mapping[str, str]) -> None:

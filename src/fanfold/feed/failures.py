@@ -129,9 +129,9 @@ def _states(paths: Iterable[Path]) -> States:
     states: States = []
     for path in paths:
         try:
-            states.append((str(path), claim.version(mirrors.lstat(path))))
+            states.append((mirrors.named(str(path)), claim.version(mirrors.lstat(path))))
         except OSError:
-            states.append((str(path), None))
+            states.append((mirrors.named(str(path)), None))
     return states
 
 

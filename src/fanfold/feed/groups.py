@@ -84,6 +84,16 @@ def last_name(group: Group, file: Input) -> str:
     return group.quarantined_name(file.name) if file.fault else group.run.archived_name(file.name)
 
 
+def last_places(group: Group, files: list[Input]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return where each original ends, and each marker, by where it is staged."""
+    feed, markers = group.run.feed, dict[str, str]()
+    places = {group.staged_path(file.name): feed.place(last_name(group, file)) for file in files}
+    for file in files:
+        if (marker := feed.marker(file.name)) and (archived := group.run.archived_marker_path(file.name)):
+            markers[group.staged_path(marker)] = str(archived)
+    return places, markers
+
+
 def is_archived(group: Group, file: Input) -> bool:
     """Say whether an original is at its last place.
 

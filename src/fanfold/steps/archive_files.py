@@ -40,7 +40,7 @@ def archive(group: Group, progress: Progress) -> None:
         DataError: an original changed after it was read, is gone, or its name is taken.
     """
     feed, staged = group.run.feed, {group.staged_path(file.name): file for file in progress.files}
-    places = {path: feed.place(groups.last_name(group, file)) for path, file in staged.items()}
+    places, markers = groups.last_places(group, progress.files)
     left = vault.not_archived(places)
     for path in left:
         if not groups.is_as_read(group, staged[path]):
@@ -49,10 +49,7 @@ def archive(group: Group, progress: Progress) -> None:
                 "run this group again, from merge_data, to read it as it is now"
             )
             raise DataError(msg)
-    markers = {}
     for file in progress.files:
         if file.fault:
             durable.write(feed.data_dir / group.reason_name(file.name), documents.encode(file.fault))
-        if (marker := feed.marker(file.name)) and (archived := group.run.archived_marker_path(file.name)):
-            markers[group.staged_path(marker)] = str(archived)
     vault.archive(places | markers)

@@ -5,7 +5,7 @@ import msgspec
 from fanfold import documents, durable, mirrors
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError, MissingError
-from fanfold.feed import groups, purged, runs
+from fanfold.feed import archive, groups, purged, runs
 from fanfold.layout import Group
 from fanfold.manifest import Published
 from fanfold.records import references, table, totals
@@ -49,6 +49,8 @@ def publish(group: Group, progress: Progress) -> dict[str, Published]:
     """Publish what is bad, then the rows of what is good by table; all is in progress.json when this returns."""
     if mirror := mirrors.of(group.run.feed.data_dir):
         mirror.seal(group)
+    places, markers = groups.last_places(group, progress.files)
+    archive.keep(places | markers)
     schema, listed = runs.schema_of(group.run), group.quarantined_records_path
     quarantined = None
     if progress.records_quarantined:

@@ -80,6 +80,8 @@ def _claim(run: Run, intent: Files) -> int:
     for group in run.groups:
         durable.make_dirs(group.subdir_dir)
     missed = claim.claim(run, intent.places)
+    # In a bucket another process may have claimed for this run, by an intent of its own.
+    intent = documents.read(run.files_path, Files)
     claimed = [file for file in intent.files if file.name not in missed]
     if claimed:
         durable.write(run.files_path, documents.encode(msgspec.structs.replace(intent, claimed=True, files=claimed)))

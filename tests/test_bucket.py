@@ -1,0 +1,291 @@
+"""A feed in a bucket ends as the same feed in a folder does: the same objects, byte for byte."""
+
+import contextlib
+import functools
+import importlib
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fanfold import api, audit, mirrors
+from fanfold.errors import DataError, EmptySubdir, FanfoldError
+from fanfold.feed import failures, runs
+from fanfold.steps.release import release
+from tests.conftest import TS, FeedDir
+from tests.stores.proxy import Proxy
+from tests.stores.servers import S3_SETTINGS, Bucket
+from tests.torture.buckets import Buckets, Feed, tree
+from tests.torture.feeds import SHOP, make_feed, make_shop, make_small_shop
+
+LATER, LAST = "20260102T040506Z", "20260102T050607Z"
+MORE = [{"id": 70, "customer_id": "2", "items": [{"sku": "b", "qty": 3}], "payments": []}]
+
+
+@pytest.fixture
+def buckets(tmp_path: Path, moto: Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[Buckets]:
+    """Give a store behind a proxy, and the credentials for it."""
+    for name, value in S3_SETTINGS["credentials"].items():
+        monkeypatch.setenv(f"AWS_{name.upper()}", value)
+    with Proxy(moto.endpoint_url) as proxy:
+        yield Buckets(tmp_path / "specs", moto, proxy)
+
+
+def step(feed: Feed, name: str, ts: str = TS, n: int = 0) -> None:
+    """Do one step as a machine does that has nothing but the spec."""
+    do = getattr(importlib.import_module(f"fanfold.steps.{name}"), name)
+    with mirrors.working():
+        opened = runs.open_feed(feed.spec, None, ts if n else None)
+        where, subdirs = opened.spec.data_dir, opened.spec.subdirs
+        if name == "stage_files":
+            do(opened, ts)
+        elif n:
+            with contextlib.suppress(EmptySubdir):
+                do(f"staging/{ts}/{n}", where)
+        else:
+            do(where, ts, subdirs)
+
+
+def prepare(feed: Feed, ts: str = TS) -> None:
+    """Claim files for a run, and prepare its groups."""
+    for name in ("stage_files", "create_dynamic_taskgroups"):
+        step(feed, name, ts)
+
+
+def groups(feed: Feed, ts: str = TS, subdirs: int = 2) -> None:
+    """Do all steps of all groups."""
+    for n in range(1, subdirs + 1):
+        for name in ("merge_data", "denormalize_data", "archive_files"):
+            step(feed, name, ts, n)
+
+
+def go(feed: Feed, ts: str = TS) -> None:
+    """Do all steps of a run on one machine."""
+    with contextlib.suppress(DataError):
+        # A run of which much is bad ends, and is reported.
+        api.run(feed.spec, ts=ts)
+
+
+def audited(feed: Feed, *all_ts: str) -> None:
+    """Check that a second program accounts for every scalar of complete runs."""
+    with mirrors.working():
+        opened = runs.open_feed(feed.spec)
+        for ts in all_ts:
+            assert audit.audit(*runs.open_complete(opened, ts)).findings == []
+
+
+def same(feed: Feed, spec: Path) -> None:
+    """Check that a bucket has what a folder has, and nothing else."""
+    found, expected = feed.tree(), tree(spec.with_name("data"))
+    assert [name for name in sorted({*found, *expected}) if found.get(name) != expected.get(name)] == []
+
+
+def with_markers(root: Path) -> Path:
+    """Make a shop whose files have markers, one of them alone."""
+    feed = make_small_shop(root, input={"done_suffix": ".done", "duplicates": "archive"})
+    for path in [*feed.landing_dir.iterdir()]:
+        path.with_name(f"{path.name}.done").touch()
+    feed.land("d.json", MORE)
+    return feed.spec_path
+
+
+FEEDS: dict[str, Callable[[Path], Path]] = {
+    "every kind of file": functools.partial(make_feed, subdirs=2),
+    "tables, archives, and two runs": make_shop,
+    "markers": with_markers,
+    "compressed archive": functools.partial(make_feed, subdirs=2, archive={"compression": "gzip"}),
+    "Parquet": functools.partial(make_feed, subdirs=2, output={"format": "parquet", "lineage": True}),
+}
+
+
+@pytest.mark.parametrize("name", FEEDS)
+def test_two_runs_with_a_machine_for_each_step(name: str, buckets: Buckets, tmp_path: Path) -> None:
+    """Two runs, the second with duplicates of the first, each step on another machine, give the tree of a folder."""
+    spec = FEEDS[name](tmp_path / "made")
+    feed, folder = buckets.copy(spec), FeedDir(spec, spec.with_name("data"))
+    for ts in (TS, LATER):
+        prepare(feed, ts)
+        groups(feed, ts)
+        step(feed, "verify_run", ts)
+        folder.run(ts)
+        same(feed, spec)
+        audited(feed, ts)
+        for file in ("again.json", "again.csv") if ts == TS else ():
+            content = json.dumps(MORE) if file == "again.json" else "id,customer_id\n10,007\n11,1\n"
+            for name, landed in {file: content.encode(), f"{file}.done": b""}.items():
+                feed.put(f"transactions/{name}", landed)
+                folder.land(name, landed)
+
+
+def give_up(feed: Feed) -> None:
+    """Give the first run up."""
+    with mirrors.working():
+        release(runs.open_feed(feed.spec), TS)
+
+
+def small(buckets: Buckets, tmp_path: Path, **keys: Any) -> tuple[Feed, FeedDir]:
+    """Make a shop of three files in a bucket, and the same in a folder."""
+    folder = make_small_shop(tmp_path / "made", **keys)
+    return buckets.copy(folder.spec_path), folder
+
+
+def change(buckets: Buckets, feed: Feed, folder: FeedDir, **keys: Any) -> None:
+    """Change keys of the spec, of both."""
+    folder.write_spec(**keys)
+    buckets.write_spec(feed, folder.spec_path)
+
+
+def everything_once(feed: Feed, names: set[str], *all_ts: str) -> None:
+    """Check that each file is in one of some runs, and not in landing, and that each scalar is where it is to be."""
+    found = feed.tree()
+    manifests = [json.loads(found[f".fanfold/runs/{ts}.json"]) for ts in all_ts if f".fanfold/runs/{ts}.json" in found]
+    counted = Counter(file["name"] for one in manifests for file in one["files"])
+    assert counted == dict.fromkeys(names, 1)
+    assert not [name for name in found if name.startswith(("staging/", "transactions/"))]
+    audited(feed, *(one["summary"]["ts"] for one in manifests))
+
+
+def test_an_object_that_is_overwritten_before_it_is_read_stops_its_group(buckets: Buckets, tmp_path: Path) -> None:
+    """Nothing of it is published, the message names the way out, and then the next run takes what is there now."""
+    feed, folder = small(buckets, tmp_path)
+    prepare(feed)
+    feed.put("transactions/a.json", json.dumps(MORE).encode())
+    for n in (1, 2):
+        with contextlib.suppress(DataError):
+            step(feed, "merge_data", TS, n)
+    with pytest.raises(DataError, match=r"overwritten or removed after it was claimed.*fanfold release"):
+        groups(feed)
+    give_up(feed)
+    folder.land("a.json", MORE)
+    go(feed, LATER)
+    everything_once(feed, {"a.json", "b.json.gz", "c.zip"}, TS, LATER)
+
+
+def test_an_object_that_is_overwritten_before_it_is_archived_is_kept_as_it_was_read(
+    buckets: Buckets, tmp_path: Path
+) -> None:
+    """Once rows are published, their original is in the archive; what took its name in landing is the next run's."""
+    feed, folder = small(buckets, tmp_path)
+    prepare(feed)
+    for n in (1, 2):
+        for name in ("merge_data", "denormalize_data"):
+            step(feed, name, TS, n)
+    feed.put("transactions/a.json", json.dumps(MORE).encode())
+    feed.delete("transactions/b.json.gz")
+    for n in (1, 2):
+        step(feed, "archive_files", TS, n)
+    step(feed, "verify_run", TS)
+    go(feed, LATER)
+    folder.run(TS)
+    folder.land("a.json", MORE)
+    folder.run(LATER)
+    same(feed, folder.spec_path)
+
+
+def test_the_same_bytes_that_are_landed_again_are_another_file(buckets: Buckets, tmp_path: Path) -> None:
+    """They stay in landing while the run goes on, and the next run finds them to be a duplicate."""
+    feed, folder = small(buckets, tmp_path)
+    before = feed.tree()["transactions/a.json"]
+    prepare(feed)
+    # A store tells times to the second.
+    time.sleep(1.1)
+    feed.put("transactions/a.json", before)
+    groups(feed)
+    step(feed, "verify_run")
+    folder.run(TS)
+    folder.land("a.json", before)
+    same(feed, folder.spec_path)
+    go(feed, LATER)
+    folder.run(LATER)
+    same(feed, folder.spec_path)
+
+
+def test_a_spec_that_changes_holds_for_what_is_not_published(buckets: Buckets, tmp_path: Path) -> None:
+    """A run that has published nothing is prepared anew; one that has published keeps its spec."""
+    keys = {"tables": {"orders": {"columns": ["id"]}, "items": {"explode": ["items"], "keys": ["id"]}}}
+    feed, folder = small(buckets, tmp_path)
+    feed_of = {"before": feed, "after": buckets.copy(folder.spec_path)}
+    folder.run(TS)
+    prepare(feed)
+    step(feed, "merge_data", TS, 1)
+    prepare(feed_of["after"])
+    for name in ("merge_data", "denormalize_data"):
+        step(feed_of["after"], name, TS, 1)
+    for one in feed_of.values():
+        buckets.write_spec(one, folder.spec_path, **keys)
+        go(one)
+    same(feed_of["after"], folder.spec_path)
+    changed = make_small_shop(tmp_path / "changed", **keys)
+    changed.run(TS)
+    same(feed, changed.spec_path)
+
+
+def test_a_run_that_fails_goes_on_when_its_cause_is_gone(buckets: Buckets, tmp_path: Path) -> None:
+    """A bad reference is passed over until it is mended, also by machines that know nothing of each other."""
+    feed, folder = small(buckets, tmp_path)
+    good = feed.tree()["customers.csv"]
+    feed.put("customers.csv", good + b"1,Twice\n")
+    step(feed, "stage_files")
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"customers\.csv"):
+            step(feed, "create_dynamic_taskgroups")
+    with mirrors.working():
+        assert failures.is_stuck(runs.open_feed(feed.spec), TS)
+    feed.put("customers.csv", good)
+    go(feed)
+    folder.run(TS)
+    same(feed, folder.spec_path)
+
+
+def test_a_group_that_fails_is_mended_while_the_others_are_published(buckets: Buckets, tmp_path: Path) -> None:
+    """What a failed group said is gone once the run is complete, and nothing of it is left in the bucket."""
+    strict = {"quarantine": {"max_bad_records_percent": 0, "max_bad_files_percent": 100}}
+    feed, folder = small(buckets, tmp_path)
+    folder.land("d.json", "{}\n{,}\n")
+    feed.put("transactions/d.json", b"{}\n{,}\n")
+    change(buckets, feed, folder, **SHOP | strict)
+    with pytest.raises(FanfoldError):
+        api.run(feed.spec, ts=TS)
+    change(buckets, feed, folder, **SHOP)
+    assert [name for name in feed.tree() if name.endswith("failure.json")]
+    with contextlib.suppress(FanfoldError):
+        api.run(feed.spec, ts=TS)
+    give_up(feed)
+    go(feed, LATER)
+    everything_once(feed, {"a.json", "b.json.gz", "c.zip", "d.json"}, TS, LATER)
+
+
+ODD = {
+    "transactions/a.json/b.json": "also that of a folder",
+    f"transactions/{'n' * 300}.json": "too long",
+    f"transactions/{'n' * 300}/a.json": "more than 255 bytes",
+    "transactions//c.json": "cannot be the path of a file",
+    "transactions/d//e.json": "cannot be the path of a file",
+    "transactions/./f.json": "cannot be the path of a file",
+    "transactions/g/": "",
+    "transactions/.hidden/h.json": "",
+}
+PLAIN = ("e\u0301.json", "\u00e9.json", "50%+1 a&b=c;d.json", "%2F.json", "back\\slash.json", "~.json")
+
+
+def test_a_key_that_cannot_be_the_name_of_a_file_is_held(
+    buckets: Buckets, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It stays in landing with its reason, and stops nothing; all others are taken, whatever letters they have."""
+    feed, folder = small(buckets, tmp_path)
+    for n, name in enumerate(PLAIN):
+        content = json.dumps([{**MORE[0], "id": n}]).encode()
+        folder.land(name, content)
+        feed.put(f"transactions/{name}", content)
+    # A file is beside a folder of its name: in a folder it cannot be.
+    folder.run(TS)
+    folder.land("a.json", MORE)
+    feed.put("transactions/a.json/b.json", json.dumps(MORE).encode())
+    for n, name in enumerate(ODD):
+        feed.put(name, b"" if name.endswith("/") else json.dumps([{"id": f"odd-{n}"}]).encode())
+    go(feed)
+    go(feed, LATER)
