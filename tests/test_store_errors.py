@@ -54,8 +54,27 @@ def test_a_store_that_always_fails_is_not_asked_forever(
         with pytest.raises(StoreError, match=r"on purpose|error sending request"):
             call(place.objects(patience_seconds=0.5))
     assert time.monotonic() - begun < 30
-    # The pauses grow.
-    assert proxy.requests.total() < 10 * len(CALLS)
+
+
+def test_pauses_grow(disk_bucket: Bucket, proxied: Callable[[Bucket], tuple[Bucket, Proxy]]) -> None:
+    """In two seconds a store that is too busy is asked some six times, not twenty."""
+    place, proxy = proxied(disk_bucket)
+    proxy.fail_by(lambda _: 429)
+    with pytest.raises(StoreError, match="429"):
+        place.objects(patience_seconds=2).read("a")
+    assert 4 <= proxy.requests.total() <= 10
+
+
+def test_what_a_store_repeats_of_a_secret_is_not_told(
+    disk_bucket: Bucket, proxied: Callable[[Bucket], tuple[Bucket, Proxy]]
+) -> None:
+    """A store that answers with the secret, or with a signed URL: the error has neither."""
+    place, proxy = proxied(disk_bucket)
+    proxy.fail_by(lambda _: 500)
+    proxy.message = f"the token {SECRET} is not that of http://store/a?X-Amz-Signature=0123abcd"
+    store = place.objects(credentials={"access_key_id": "me", "secret_access_key": SECRET}, patience_seconds=0.1)
+    with pytest.raises(StoreError, match=r"500.*Refused the token … is not that of http://store/a$"):
+        store.read("a")
 
 
 @pytest.mark.parametrize("call", CALLS[:4], ids=IDS[:4])
