@@ -4,6 +4,7 @@ import contextlib
 import functools
 import importlib
 import json
+import signal
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,13 +17,15 @@ from fanfold import api, audit, mirrors
 from fanfold.errors import DataError, EmptySubdir, FanfoldError
 from fanfold.feed import failures, runs
 from fanfold.steps.release import release
-from tests.conftest import TS, FeedDir
-from tests.stores.proxy import Proxy
+from tests.conftest import PATIENCE_SECONDS, TS, FeedDir
+from tests.stores.proxy import WAYS, Proxy
 from tests.stores.servers import S3_SETTINGS, Bucket
 from tests.torture.buckets import Buckets, Feed, tree
 from tests.torture.feeds import SHOP, make_feed, make_shop, make_small_shop
 
-LATER, LAST = "20260102T040506Z", "20260102T050607Z"
+LATER = "20260102T040506Z"
+# So many, or more, a run of the small shop makes.
+REQUESTS = 80
 MORE = [{"id": 70, "customer_id": "2", "items": [{"sku": "b", "qty": 3}], "payments": []}]
 
 
@@ -116,9 +119,9 @@ def test_two_runs_with_a_machine_for_each_step(name: str, buckets: Buckets, tmp_
         audited(feed, ts)
         for file in ("again.json", "again.csv") if ts == TS else ():
             content = json.dumps(MORE) if file == "again.json" else "id,customer_id\n10,007\n11,1\n"
-            for name, landed in {file: content.encode(), f"{file}.done": b""}.items():
-                feed.put(f"transactions/{name}", landed)
-                folder.land(name, landed)
+            for landed, raw in {file: content.encode(), f"{file}.done": b""}.items():
+                feed.put(f"transactions/{landed}", raw)
+                folder.land(landed, raw)
 
 
 def give_up(feed: Feed) -> None:
@@ -139,10 +142,10 @@ def change(buckets: Buckets, feed: Feed, folder: FeedDir, **keys: Any) -> None:
     buckets.write_spec(feed, folder.spec_path)
 
 
-def everything_once(feed: Feed, names: set[str], *all_ts: str) -> None:
+def everything_once(feed: Feed, names: set[str]) -> None:
     """Check that each file is in one of some runs, and not in landing, and that each scalar is where it is to be."""
     found = feed.tree()
-    manifests = [json.loads(found[f".fanfold/runs/{ts}.json"]) for ts in all_ts if f".fanfold/runs/{ts}.json" in found]
+    manifests = [json.loads(content) for name, content in found.items() if name.startswith(".fanfold/runs/")]
     counted = Counter(file["name"] for one in manifests for file in one["files"])
     assert counted == dict.fromkeys(names, 1)
     assert not [name for name in found if name.startswith(("staging/", "transactions/"))]
@@ -162,7 +165,7 @@ def test_an_object_that_is_overwritten_before_it_is_read_stops_its_group(buckets
     give_up(feed)
     folder.land("a.json", MORE)
     go(feed, LATER)
-    everything_once(feed, {"a.json", "b.json.gz", "c.zip"}, TS, LATER)
+    everything_once(feed, {"a.json", "b.json.gz", "c.zip"})
 
 
 def test_an_object_that_is_overwritten_before_it_is_archived_is_kept_as_it_was_read(
@@ -256,20 +259,27 @@ def test_a_group_that_fails_is_mended_while_the_others_are_published(buckets: Bu
         api.run(feed.spec, ts=TS)
     give_up(feed)
     go(feed, LATER)
-    everything_once(feed, {"a.json", "b.json.gz", "c.zip", "d.json"}, TS, LATER)
+    everything_once(feed, {"a.json", "b.json.gz", "c.zip", "d.json"})
 
 
-ODD = {
-    "transactions/a.json/b.json": "also that of a folder",
-    f"transactions/{'n' * 300}.json": "too long",
-    f"transactions/{'n' * 300}/a.json": "more than 255 bytes",
-    "transactions//c.json": "cannot be the path of a file",
-    "transactions/d//e.json": "cannot be the path of a file",
-    "transactions/./f.json": "cannot be the path of a file",
-    "transactions/g/": "",
-    "transactions/.hidden/h.json": "",
+PLAIN = (
+    "e\u0301.json",
+    "\u00e9.json",
+    "50%+1 a&b=c;d.json",
+    "%2F.json",
+    "back\\slash.json",
+    "~.json",
+    ".hidden/h.json",
+)
+LONG = "n" * 300
+HELD = {
+    "a.json": "its name is also that of a folder",
+    f"{LONG}.json": "its name is too long",
+    f"{LONG}/a.json": "the name of a folder that it is in has more than 255 bytes",
+    "/c.json": "its key cannot be the path of a file",
+    "d//e.json": "its key cannot be the path of a file",
+    "./f.json": "its key cannot be the path of a file",
 }
-PLAIN = ("e\u0301.json", "\u00e9.json", "50%+1 a&b=c;d.json", "%2F.json", "back\\slash.json", "~.json")
 
 
 def test_a_key_that_cannot_be_the_name_of_a_file_is_held(
@@ -277,15 +287,63 @@ def test_a_key_that_cannot_be_the_name_of_a_file_is_held(
 ) -> None:
     """It stays in landing with its reason, and stops nothing; all others are taken, whatever letters they have."""
     feed, folder = small(buckets, tmp_path)
-    for n, name in enumerate(PLAIN):
+    (folder.landing_dir / "a.json").unlink()
+    for n, name in enumerate((*PLAIN, "a.json/b.json")):
         content = json.dumps([{**MORE[0], "id": n}]).encode()
         folder.land(name, content)
         feed.put(f"transactions/{name}", content)
-    # A file is beside a folder of its name: in a folder it cannot be.
-    folder.run(TS)
-    folder.land("a.json", MORE)
-    feed.put("transactions/a.json/b.json", json.dumps(MORE).encode())
-    for n, name in enumerate(ODD):
-        feed.put(name, b"" if name.endswith("/") else json.dumps([{"id": f"odd-{n}"}]).encode())
+    for n, name in enumerate(HELD):
+        feed.put(f"transactions/{name}", json.dumps([{"id": f"held-{n}"}]).encode())
+    feed.put("transactions/folder/", b"")
     go(feed)
-    go(feed, LATER)
+    folder.run(TS)
+    found = feed.tree()
+    assert {name: f"transactions/{name}" in found for name in HELD} == dict.fromkeys(HELD, True)
+    left = {f"transactions/{name}" for name in (*HELD, "folder/")}
+    assert {name: found[name] for name in found.keys() - left} == tree(folder.data_dir)
+    for name, reason in HELD.items():
+        assert any(repr(name) in line and reason in line for line in caplog.messages), (name, caplog.messages)
+
+
+@pytest.mark.parametrize("carried_out", [False, True])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_a_process_that_is_killed_is_followed_by_one_that_ends_its_run(
+    share: float, *, carried_out: bool, buckets: Buckets, tmp_path: Path
+) -> None:
+    """Killed with a request, before or after that is carried out, a run is ended by a process that knows nothing."""
+    feed, folder = small(buckets, tmp_path, archive={"compression": "gzip"})
+    folder.run(TS)
+    buckets.kill_at(int(share * REQUESTS), carried_out=carried_out)
+    assert buckets.run(feed)[0] == -signal.SIGKILL
+    buckets.proxy.succeed()
+    go(feed)
+    same(feed, folder.spec_path)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_requests_that_fail_change_nothing(way: str | int, buckets: Buckets, tmp_path: Path) -> None:
+    """Each fifth request fails, all in one way: the tree is the same."""
+    feed, folder = small(buckets, tmp_path)
+    folder.run(TS)
+    buckets.proxy.fail_by(lambda seen: way if seen % 5 == 0 else None)
+    go(feed)
+    buckets.proxy.succeed()
+    assert buckets.proxy.failed[way] > REQUESTS / 10
+    same(feed, folder.spec_path)
+
+
+def test_three_processes_take_each_file_once(buckets: Buckets, tmp_path: Path) -> None:
+    """At once, on one feed, with files of the same bytes: each file is in one run, and each record in one table."""
+    feed, _ = small(buckets, tmp_path, input={"duplicates": "archive", "max_files": 2})
+    names = {"a.json", "b.json.gz", "c.zip"}
+    for n in range(6):
+        feed.put(f"transactions/{n}.json", json.dumps([{**MORE[0], "id": n % 3}]).encode())
+        names.add(f"{n}.json")
+    running = [buckets.start(feed, ("run", "SPEC")) for _ in range(3)]
+    for process in running:
+        process.join(PATIENCE_SECONDS)
+    while any(name.startswith(("transactions/", "staging/")) for name in feed.tree()):
+        api.run(feed.spec)
+    everything_once(feed, names)
+    rows = [line for name, table in feed.tree().items() if "/orders/" in name for line in table.splitlines()[1:]]
+    assert len(rows) == len(set(rows))

@@ -1,5 +1,6 @@
 """The door to an object store: against two servers of S3, with every request failed in every way."""
 
+import contextlib
 import itertools
 import random
 import threading
@@ -14,7 +15,7 @@ import pytest
 from fanfold.bucket.connections import at_once
 from fanfold.bucket.objects import Object, Objects
 from fanfold.bucket.store import SMALL_BYTES
-from fanfold.errors import ChangedError, DataError, TakenError
+from fanfold.errors import ChangedError, TakenError
 from tests.stores.proxy import WAYS, Proxy
 from tests.stores.servers import Bucket
 
@@ -104,11 +105,24 @@ def test_the_key_of_a_folder_is_not_a_file(s3_bucket: Bucket) -> None:
     assert [found.name for found in s3_bucket.objects().list("in/sub")] == ["in/sub/a"]
 
 
-def test_a_key_that_cannot_be_a_path_is_named(s3_bucket: Bucket) -> None:
-    """A key with an empty part is an error of the data, which names the key."""
-    put_by_others(s3_bucket, "in//a.json", SMALL)
-    with pytest.raises(DataError, match=r"in//a\.json"):
-        list(s3_bucket.objects().list())
+@pytest.mark.parametrize("store", ["s3_bucket", "disk_bucket"])
+def test_keys_that_cannot_be_paths_are_told_apart(store: str, request: pytest.FixtureRequest) -> None:
+    """Each is passed over, and named where somebody asks; all other objects are listed as if it were not there."""
+    place: Bucket = request.getfixturevalue(store)
+    plain = ["a b+c%2F&=.json", "a.json", "b/\u00fc.json"]
+    odd = ["../x", "./y", "a//b", "b/full/", "c\td"]
+    made = []
+    for name in [*plain, *odd, "empty/"]:
+        with contextlib.suppress(urllib.error.HTTPError):
+            put_by_others(place, name, b"" if name == "empty/" else SMALL)
+            made.append(name)
+    assert len(made) > len(plain)
+    objects = place.objects()
+    expected, found = [objects.head(name) for name in plain], list[str]()
+    assert list(objects.list("", found)) == expected
+    assert found == [name for name in sorted(made) if name in odd]
+    assert list(objects.list()) == expected
+    assert [one.name for one in objects.list("b")] == ["b/\u00fc.json"]
 
 
 def test_create_keeps_what_is_there(bucket: Bucket, tmp_path: Path) -> None:
@@ -169,6 +183,43 @@ def test_a_large_copy_does_not_come_here(s3_bucket: Bucket, proxied: Proxied) ->
     store.copy(source, "out/a")
     assert proxy.bytes_received.total() + proxy.bytes_sent.total() - sent < 10_000
     assert s3_bucket.objects().read("out/a") == LARGE
+
+
+def test_a_large_copy_replaces_nothing_where_its_condition_is_lost(s3_bucket: Bucket, proxied: Proxied) -> None:
+    """Also in a store that does not keep the condition, a name that is taken is seen before the copy."""
+    place, proxy = proxied(s3_bucket)
+    proxy.stripped["POST uploadId"] = "if-none-match"
+    store = place.objects()
+    source = store.create("in/a", LARGE)
+    store.create("out/a", SMALL)
+    with pytest.raises(TakenError, match="out/a"):
+        store.copy(source, "out/a")
+    assert s3_bucket.objects().read("out/a") == SMALL
+
+
+def test_a_source_that_changes_meanwhile_is_seen(bucket: Bucket, proxied: Proxied) -> None:
+    """Whichever request the source is replaced after: the copy holds the version that was named, or fails."""
+    other = LARGE[::-1]
+    place, proxy = proxied(bucket)
+    store, others = place.objects(), bucket.objects()
+    changed = []
+    proxy.after["slow"] = lambda: others.replace("in/a", other)
+    for number in itertools.count(1):
+        target = f"out/{number}"
+        others.replace("in/a", LARGE)
+        source = version(others, "in/a")
+        proxy.fail(number, "slow")
+        try:
+            store.copy(source, target)
+        except ChangedError:
+            changed.append(number)
+        else:
+            assert others.read(target) == LARGE
+            if not proxy.failed:
+                break
+        proxy.failed.clear()
+    # All but the last request, and those behind it.
+    assert changed == list(range(1, number - 1))
 
 
 def test_of_many_one_has_the_name(bucket: Bucket) -> None:
