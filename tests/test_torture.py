@@ -143,7 +143,7 @@ def test_content_is_on_disk_before_its_name_and_every_name_before_the_commit(mat
 def test_every_command_is_killed_and_called_again(name: str, runners: list[Runner], tmp_path: Path) -> None:
     """Killed at a change of any kind, a command leaves nothing that a second call does not mend, by a new spec too."""
     (tmp_path / "scene").mkdir()
-    matrix = Matrix(SCENES[name](tmp_path / "scene", runners[0]), tmp_path / "matrix", runners)
+    matrix = Matrix(SCENES[name](tmp_path / "scene"), tmp_path / "matrix", runners)
     points = range(1, len(matrix.changes) + 1, 1 + len(matrix.changes) // SCENE_POINTS)
     assert matrix.kill(points).differences == []
 
@@ -152,7 +152,7 @@ def test_every_command_is_killed_and_called_again(name: str, runners: list[Runne
 def test_what_is_landed_is_landed_once(name: str, runners: list[Runner], tmp_path: Path) -> None:
     """Killed among the files that it lands, of which a run takes the first ones, a command lands none of them again."""
     (tmp_path / "scene").mkdir()
-    matrix = Matrix(SCENES[name](tmp_path / "scene", runners[0]), tmp_path / "matrix", runners)
+    matrix = Matrix(SCENES[name](tmp_path / "scene"), tmp_path / "matrix", runners)
     landing = [at for at, what in enumerate(matrix.changes, 1) if "transactions/" in what]
     points = landing[:: 1 + len(landing) // SCENE_POINTS]
     assert matrix.interleave(points, (*STEPS, "20260101T030405Z")).differences == []

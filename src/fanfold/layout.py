@@ -69,6 +69,8 @@ class Feed:
         self.resolutions_dir = own_dir / "quarantine"
         # What was purged of each run.
         self.purged_dir = own_dir / "purged"
+        # What the runs in a bucket have claimed; a folder has none.
+        self.claims_dir = own_dir / "claims"
         # Which feed the data_dir holds.
         self.identity_path = own_dir / "feed.json"
         # The folders that may themselves be links to other allowed places.

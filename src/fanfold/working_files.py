@@ -4,7 +4,7 @@ Paths in them are relative to `data_dir`, names to the landing directory; sizes 
 read and written as the manifest is.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -17,6 +17,13 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     format: int = 0
     fanfold: str | None = None
     name: str
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """An entry of the log of claims, which only a bucket has: the runs there that are not complete."""
+
+    format: int
+    runs: dict[str, Any]
 
 
 class StagedFile(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -53,8 +53,10 @@ class Proxy(ThreadingHTTPServer):
         self.requests = Counter[str]()
         self.bytes_sent, self.bytes_received = Counter[str](), Counter[str]()
         self.failed = Counter[str | int]()
-        # What else is done, before it is answered, when a request was carried out in a way of this name.
-        self.after = dict[str | int, Callable[[], object]]()
+        # What else is done with a request of a way with this name: before it is carried out, and before it is answered.
+        self.before, self.after = dict[str | int, Callable[[], object]](), dict[str | int, Callable[[], object]]()
+        # What the request is for that a function is asked about.
+        self.asked = ""
         self.stripped: dict[str, str] = {}
         """By kind of request, a header that is not passed on."""
         self.message = "on purpose"
@@ -96,9 +98,10 @@ class Proxy(ThreadingHTTPServer):
         """Fail no more requests."""
         self.fail_by(lambda _: None)
 
-    def next_way(self, kind: str, size: int) -> str | int | None:
+    def next_way(self, kind: str, size: int, path: str) -> str | int | None:
         """Count a request, and return what becomes of it."""
         with self._lock:
+            self.asked = f"{kind} {path}"
             self.requests[kind] += 1
             self.bytes_sent[kind] += size
             self._seen += 1
@@ -119,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         query = parse_qs(urlsplit(self.path).query, keep_blank_values=True)
         kind = " ".join([self.command, *(name for name in KINDS if name in query)][:2])
-        way = self.server.next_way(kind, len(body))
+        way = self.server.next_way(kind, len(body), self.path)
         if isinstance(way, int):
             self._answer(
                 way, [], f"<Error><Code>Refused</Code><Message>{self.server.message}</Message></Error>".encode()
@@ -128,6 +131,8 @@ class _Handler(BaseHTTPRequestHandler):
         if way == "dropped":
             self._cut()
             return
+        if way in self.server.before:
+            self.server.before[way]()
         if way == "twice":
             self._carry_out(kind, body)
         status, headers, answer = self._carry_out(kind, body)

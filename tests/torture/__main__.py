@@ -2,7 +2,9 @@
 
 import argparse
 import collections
+import contextlib
 import os
+import random
 import re
 import shlex
 import sys
@@ -12,11 +14,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.stores import servers
+from tests.stores.proxy import Proxy
 from tests.torture import kernel, shim
 from tests.torture.airflow import airflow, torture
+from tests.torture.bucket_matrix import BucketMatrix
+from tests.torture.buckets import Buckets
 from tests.torture.feeds import make_feed
 from tests.torture.matrix import Matrix, Result, not_durable
-from tests.torture.runs import CommandLine, Runner, forks
+from tests.torture.runs import STEPS, CommandLine, Runner, forks
 from tests.torture.scenes import SCENES, Scene
 
 # Each archives in another way.
@@ -28,6 +34,8 @@ FEEDS: dict[str, dict[str, Any]] = {
         "tables": {"orders": {}, "items": {"explode": ["items"], "keys": ["id"]}},
     },
 }
+# Another data_dir is a folder there.
+IN_BUCKETS = [name for name in SCENES if name != "run --from-archive"]
 
 
 class Report:
@@ -92,7 +100,7 @@ def torture_feed(report: Report, name: str, spec: Path, library: Path, options: 
 def torture_scene(report: Report, name: str, place: Path, library: Path, options: argparse.Namespace) -> None:
     """Disturb a command of one scene."""
     with forks(library, options.jobs) as runners:
-        matrix = Matrix(SCENES[name](place, runners[0]), place / "forked", runners)
+        matrix = Matrix(SCENES[name](place), place / "forked", runners)
         changes = range(1, len(matrix.changes) + 1, options.every)
         some = range(1, len(matrix.changes) + 1, options.every * options.faults_every)
         reads = range(1, len(matrix.reads) + 1, options.every * options.faults_every)
@@ -102,6 +110,29 @@ def torture_scene(report: Report, name: str, place: Path, library: Path, options
         report.part(f"{name}: disk full from a change on", lambda: matrix.full_disk(some))
         report.part(f"{name}: a change fails with EIO", lambda: matrix.broken_disk(some))
         report.part(f"{name}: a read fails with EIO", lambda: matrix.broken_disk(reads, reads=True))
+
+
+def torture_bucket(report: Report, name: str, place: Path, library: Path, options: argparse.Namespace) -> None:
+    """Disturb the command of a scene in a bucket: requests fail, its process is killed, another run comes between."""
+    with forks(library, 1) as runners, contextlib.ExitStack() as stack:
+        for part in ("folder", "bucket", *map(str, range(options.jobs))):
+            (place / part).mkdir(parents=True)
+        folder = Matrix(SCENES[name](place / "folder"), place / "forked", runners)
+        store = stack.enter_context(servers.moto())
+        stores = [
+            Buckets(place / str(n), store, stack.enter_context(Proxy(store.endpoint_url))) for n in range(options.jobs)
+        ]
+        matrix = BucketMatrix(SCENES[name](place / "bucket"), folder.trees, stores)
+        number, chosen = options.buckets, random.Random(options.seed)
+        report.say(f"{name}, in a bucket: {matrix.requests} requests")
+        cases = matrix.cases(number, options.seed)
+        report.part(f"{name}, in a bucket: killed with a request, or it fails", lambda: matrix.disturb(cases))
+        seeds = range(options.seed, options.seed + -(-number // 10))
+        report.part(f"{name}, in a bucket: many requests fail", lambda: matrix.fail_at_random(seeds))
+        if name == "two runs of a shop":
+            points = sorted(chosen.sample(range(1, matrix.requests + 1), min(number, matrix.requests)))
+            between = (*STEPS, "20260101T030405Z")
+            report.part(f"{name}, in a bucket: another between", lambda: matrix.interleave(points, between))
 
 
 def under_airflow(report: Report, folder: Path, options: argparse.Namespace) -> None:
@@ -129,6 +160,8 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1, help="only each so many-th change and read")
     parser.add_argument("--faults-every", type=int, default=5, help="only each so many-th of these fails; 1: each")
     parser.add_argument("--command-line", type=int, default=40, help="each so many-th change by the command line too")
+    parser.add_argument("--buckets", type=int, default=20, help="so many disturbed requests of each scene in a bucket")
+    parser.add_argument("--only-buckets", action="store_false", dest="folders", help="nothing in folders")
     parser.add_argument("--seed", type=int, default=1, help="of everything random")
     parser.add_argument("--jobs", type=int, default=2, help="runs at a time")
     parser.add_argument("--dir", type=Path, help="where the feeds lie (default: the system's temporary directory)")
@@ -143,10 +176,12 @@ def main() -> int:
         for name in (name for name in [*FEEDS, *SCENES] if options.only in name):
             place = root / re.sub(r"\W+", "-", name)
             place.mkdir()
-            if name in FEEDS:
+            if options.folders and name in FEEDS:
                 torture_feed(report, name, make_feed(place, **FEEDS[name]), library, options)
-            else:
+            elif options.folders:
                 torture_scene(report, name, place, library, options)
+            if options.buckets and name in IN_BUCKETS:
+                torture_bucket(report, name, place / "in-a-bucket", library, options)
         if options.kills:
             (root / "airflow").mkdir()
             under_airflow(report, root / "airflow", options)
@@ -154,4 +189,5 @@ def main() -> int:
     return 1 if report.differences else 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -11,7 +11,7 @@ import shutil
 import signal
 import sys
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote, urlencode
@@ -38,15 +38,15 @@ class Feed(NamedTuple):
     spec: Path
     url: str
 
-    def tree(self) -> dict[str, bytes]:
-        """Return all objects but those that only a bucket has."""
+    def tree(self, *, own: bool = False) -> dict[str, bytes]:
+        """Return all objects but those that only a bucket has, or those too."""
         bucket, _, prefix = self.url.rpartition("/")
         names, after = list[str](), ""
         while found := _names(bucket, f"{prefix}/", after):
             names += found
             after = found[-1]
         plain = [name.removeprefix(f"{prefix}/") for name in names]
-        return {name: _ask(f"{self.url}/{quote(name)}") for name in plain if not name.startswith(OWN)}
+        return {name: _ask(f"{self.url}/{quote(name)}") for name in plain if own or not name.startswith(OWN)}
 
     def put(self, name: str, content: bytes) -> None:
         """Put an object into the bucket, as a producer does."""
@@ -103,12 +103,11 @@ class Buckets:
         document = {**yaml.safe_load(spec.read_text()), **keys, "data_dir": f"s3://{BUCKET}/{prefix}", "store": store}
         feed.spec.write_text(yaml.safe_dump(document, sort_keys=False))
 
-    def start(self, feed: Feed, command: Command = STEPS) -> multiprocessing.process.BaseProcess:
-        """Begin a command in a process of its own."""
+    def start(self, feed: Feed, command: Command = STEPS, log: str = "log") -> multiprocessing.process.BaseProcess:
+        """Begin a command in a process of its own; what it writes goes into a file beside the spec."""
         if command[:1] == STEPS:
             command = ("run", "SPEC", "--ts", *(command[1:] or (TS,)))
-        log = feed.spec.with_name("log")
-        process = FORKS.Process(target=_main, args=(arguments(feed.spec, command), str(log)))
+        process = FORKS.Process(target=_main, args=(arguments(feed.spec, command), str(feed.spec.with_name(log))))
         process.start()
         return process
 
@@ -120,19 +119,27 @@ class Buckets:
 
     def kill_at(self, number: int, *, carried_out: bool) -> None:
         """Kill the process of the next command with its request of a number, before or after it is carried out."""
+        self._kill(lambda seen: seen == number, carried_out=carried_out)
+
+    def kill_at_name(self, part: str) -> None:
+        """Kill the process of the next command before it makes the first object that has this in its name."""
+        self._kill(lambda _: self.proxy.asked.startswith("PUT ") and part in self.proxy.asked, carried_out=False)
+
+    def _kill(self, is_it: Callable[[int], bool], *, carried_out: bool) -> None:
+        def kill() -> None:
+            if self._process and self._process.pid:
+                os.kill(self._process.pid, signal.SIGKILL)
 
         def way(seen: int) -> str | None:
-            if seen == number:
-                assert self._process
-                assert self._process.pid
-                if not carried_out:
-                    os.kill(self._process.pid, signal.SIGKILL)
-                    return "dropped"
+            if not is_it(seen):
+                return None
+            if carried_out:
                 return "killed"
-            return None
+            kill()
+            return "dropped"
 
+        self.proxy.after["killed"] = kill
         self.proxy.fail_by(way)
-        self.proxy.after["killed"] = lambda: os.kill(self._process.pid or 0, signal.SIGKILL) if self._process else None
 
 
 def _main(words: list[str], log: str) -> None:

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeVar
 from fanfold.feed import runs
 from tests.conftest import tree
 from tests.torture.runs import STEPS, Command, Ended, Runner, copy
-from tests.torture.scenes import RELEASE, Scene, opened
+from tests.torture.scenes import RELEASE, Scene, kill, opened
 from tests.torture.shim import CLOCK, TEAR, Strike, operations
 
 SIGKILLED, WRONG, TRY_AGAIN = -9, 2, 3
@@ -65,7 +65,10 @@ class Matrix:
         self._jobs = len(runners)
         for runner in runners:
             self._runners.put(runner)
-        self._expected: dict[str, dict[str, str]] = {}
+        if scene.killed:
+            kill(scene.spec, runners[0], scene.killed)
+        # What comes of it undisturbed: of the command, with those that follow (`before`), and after a change.
+        self.trees: dict[str, dict[str, str]] = {}
         self.changes = self._undisturbed(Strike())
         self.reads = self._undisturbed(Strike(reads=True))
         if change := scene.change:
@@ -78,7 +81,7 @@ class Matrix:
     @property
     def expected(self) -> dict[str, str]:
         """The tree that an undisturbed command leaves."""
-        return self._expected["at once"]
+        return self.trees["at once"]
 
     def _undisturbed(self, strike: Strike) -> list[str]:
         with self._runner() as runner, self._copy("undisturbed") as spec:
@@ -157,7 +160,7 @@ class Matrix:
 
     def _is_tree(self, spec: Path, by: str) -> None:
         found = tree(spec.with_name("data"))
-        expected = self._expected.setdefault(by, found)
+        expected = self.trees.setdefault(by, found)
         names = [name for name in sorted({*found, *expected}) if found.get(name) != expected.get(name)]
         assert not names, f"another tree, the first of {len(names)} differences to {by!r} is {names[0]!r}"
 

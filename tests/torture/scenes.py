@@ -43,7 +43,8 @@ class Change:
 class Scene:
     """A feed, the command that is disturbed, and the commands that follow once it has ended.
 
-    A call of what is done already ends with one of the exit codes `codes`.
+    A call of what is done already ends with one of the exit codes `codes`. With `killed`, a run of the feed was killed
+    before, when it was about to write what has this in its path.
     """
 
     spec: Path
@@ -51,9 +52,10 @@ class Scene:
     then: tuple[Command, ...] = ()
     change: Change | None = None
     codes: tuple[int, ...] = (0,)
+    killed: str = ""
 
 
-Make = Callable[[Path, Runner], Scene]
+Make = Callable[[Path], Scene]
 
 
 def opened(spec: Path) -> FeedDir:
@@ -61,59 +63,58 @@ def opened(spec: Path) -> FeedDir:
     return FeedDir(spec, spec.with_name("data"))
 
 
-def shop(root: Path, _: Runner) -> Scene:
+def shop(root: Path) -> Scene:
     """Do two runs of a shop, the first of which leaves files for the second."""
     return Scene(make_shop(root), then=((*STEPS, LATER),))
 
 
-def second_run(root: Path, _: Runner) -> Scene:
+def second_run(root: Path) -> Scene:
     """Do the second of two runs, by the command line: it has duplicates of the first, and other archives."""
     spec = make_shop(root)
     opened(spec).run()
     return Scene(spec, ("run", SPEC, "--ts", LATER))
 
 
-def leftover(root: Path, runner: Runner) -> Scene:
+def leftover(root: Path) -> Scene:
     """Finish a run that was killed when one of its groups had published, as `start` does in Airflow."""
-    return Scene(_killed(make_small_shop(root).spec_path, runner, "items/.2.csv.tmp"), ("run", SPEC))
+    return Scene(make_small_shop(root).spec_path, ("run", SPEC), killed="items/.2.csv.tmp")
 
 
-def release(root: Path, runner: Runner) -> Scene:
+def release(root: Path) -> Scene:
     """Give up a run that was killed when one of its groups had published."""
-    spec = _killed(make_shop(root), runner, "items/.2.csv.tmp")
-    return Scene(spec, RELEASE, ((*STEPS, LATER), (*STEPS, LAST)), codes=(0, 2))
+    later = ((*STEPS, LATER), (*STEPS, LAST))
+    return Scene(make_shop(root), RELEASE, later, codes=(0, 2), killed="items/.2.csv.tmp")
 
 
-def release_unpublished(root: Path, runner: Runner) -> Scene:
+def release_unpublished(root: Path) -> Scene:
     """Give up a run that was killed before it published."""
-    spec = _killed(make_small_shop(root).spec_path, runner, "merged.records")
-    return Scene(spec, RELEASE, ((*STEPS, LATER),), codes=(0, 2))
+    spec = make_small_shop(root).spec_path
+    return Scene(spec, RELEASE, ((*STEPS, LATER),), codes=(0, 2), killed="merged.records")
 
 
-def release_marked(root: Path, runner: Runner) -> Scene:
+def release_marked(root: Path) -> Scene:
     """Give up a run whose files have markers."""
     feed = make_small_shop(root, input={"done_suffix": ".done", "duplicates": "archive"})
     for path in [*feed.landing_dir.iterdir()]:
         path.with_name(f"{path.name}.done").touch()
-    spec = _killed(feed.spec_path, runner, "merged.records")
-    return Scene(spec, RELEASE, ((*STEPS, LATER),), codes=(0, 2))
+    return Scene(feed.spec_path, RELEASE, ((*STEPS, LATER),), codes=(0, 2), killed="merged.records")
 
 
-def restore(root: Path, _: Runner) -> Scene:
+def restore(root: Path) -> Scene:
     """Put the originals of a run back into landing; the next run finds them to be duplicates."""
     feed = make_small_shop(root)
     feed.run()
     return Scene(feed.spec_path, ("restore", SPEC, TS), ((*STEPS, LATER),))
 
 
-def from_archive(root: Path, _: Runner) -> Scene:
+def from_archive(root: Path) -> Scene:
     """Make a run again from its archive, in another data_dir."""
     feed = make_small_shop(root)
     feed.run()
     return Scene(feed.spec_path, ("run", SPEC, "--from-archive", TS, "--data-dir", f"{FOLDER}/data/again"))
 
 
-def purge(root: Path, _: Runner) -> Scene:
+def purge(root: Path) -> Scene:
     """Purge two runs of three; the third stays, with the references that it has joined."""
     feed = opened(make_shop(root))
     for number, ts in enumerate((TS, LATER, NEXT_MONTH)):
@@ -126,7 +127,7 @@ def purge(root: Path, _: Runner) -> Scene:
     return Scene(feed.spec_path, ("purge", SPEC, "--older-than", "2026-02-01", "--yes"), (("verify", SPEC),))
 
 
-def discard(root: Path, _: Runner) -> Scene:
+def discard(root: Path) -> Scene:
     """Decide of all bad records and files of a run that they are not needed."""
     feed = opened(make_shop(root))
     feed.run()
@@ -134,7 +135,7 @@ def discard(root: Path, _: Runner) -> Scene:
     return Scene(feed.spec_path, ("quarantine", "discard", SPEC, *items))
 
 
-def replay_as_it_was(root: Path, _: Runner) -> Scene:
+def replay_as_it_was(root: Path) -> Scene:
     """Land all bad records and files again, members of archives too, once they can be read."""
     feed = opened(make_shop(root))
     feed.run()
@@ -145,7 +146,7 @@ def replay_as_it_was(root: Path, _: Runner) -> Scene:
     )
 
 
-def replay_corrected(root: Path, _: Runner) -> Scene:
+def replay_corrected(root: Path) -> Scene:
     """Land all bad records and files again, corrected by one file; the next runs take them."""
     feed = opened(make_shop(root))
     feed.run()
@@ -162,7 +163,7 @@ def replay_corrected(root: Path, _: Runner) -> Scene:
     return Scene(feed.spec_path, ("quarantine", "replay", SPEC, "--with", f"{FOLDER}/corrected.jsonl"), later)
 
 
-def changed_spec(now: dict[str, Any], kept: dict[str, Any], root: Path, _: Runner) -> Scene:
+def changed_spec(now: dict[str, Any], kept: dict[str, Any], root: Path) -> Scene:
     """Change keys of the spec of a run; `kept` are those that a run takes up that has begun."""
     feed = make_small_shop(root)
     # Where input.path is changed, there is another file.
@@ -171,14 +172,14 @@ def changed_spec(now: dict[str, Any], kept: dict[str, Any], root: Path, _: Runne
     return Scene(feed.spec_path, change=change)
 
 
-def refused_spec(root: Path, _: Runner) -> Scene:
+def refused_spec(root: Path) -> Scene:
     """Change the spec into one that does not fit what a run keeps: it is given up, and then done by the new one."""
     keys = SHOP | {"output": {"path": "processed"}, "archive": {"path": "old"}}
     change = Change(lambda feed: feed.write_spec(**keys), lambda feed: feed.write_spec(**keys), refused=True)
     return Scene(make_small_shop(root).spec_path, change=change)
 
 
-def changed_reference(root: Path, _: Runner) -> Scene:
+def changed_reference(root: Path) -> Scene:
     """Change a reference of a run: what is joined is what was there when the schema was fixed."""
 
     def change(feed: FeedDir) -> None:
@@ -225,11 +226,10 @@ SCENES: dict[str, Make] = {
 }
 
 
-def _killed(spec: Path, runner: Runner, place: str) -> Path:
-    """Kill a run before the first change of a place; return the spec."""
+def kill(spec: Path, runner: Runner, place: str) -> None:
+    """Kill a run before the first change of a place."""
     counted = spec.parent.parent / "counted"
     assert runner.run(copy(spec, counted), Strike()).code == 0
     changes = operations(counted / "data")
     at = 1 + next(at for at, what in enumerate(changes) if place in what)
     assert runner.run(spec, Strike(at)).code == -9
-    return spec

@@ -29,7 +29,12 @@ def listed(store: S3Store, prefix: str, after: str) -> Iterator[tuple[str, list[
     is_more = True
     while is_more:
         # What is signed is a folder without a name in an endpoint that ends with the prefix: that adds a slash to it.
-        query = {"encoding-type": "url", "list-type": 2, "start-after": top + after, "prefix": top + prefix}
+        query = {
+            "encoding-type": "url",
+            "list-type": 2,
+            "start-after": top + after,
+            "prefix": (top + prefix).rstrip("/"),
+        }
         page_url = f"{bucket_url}?{urlencode(query, quote_via=quote)}"
         page = S3Store(
             config={**store.config, "endpoint": page_url, "virtual_hosted_style_request": True},

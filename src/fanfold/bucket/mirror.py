@@ -7,23 +7,22 @@ name two contents; the log says which attempt holds.
 
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
-from itertools import filterfalse
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from fanfold import documents, durable
+from fanfold import documents
+from fanfold.bucket import landing, originals
 from fanfold.bucket.claims import Claimed, Claims, State
 from fanfold.bucket.claims import Run as ClaimedRun
 from fanfold.bucket.connections import at_once
 from fanfold.bucket.copies import Copies
-from fanfold.bucket.objects import LARGEST_BYTES, Object, Objects
-from fanfold.errors import BusyError, ChangedError
-from fanfold.input_formats import is_hidden
+from fanfold.bucket.objects import Object, Objects
+from fanfold.errors import BusyError, DataError
 from fanfold.layout import Feed, Group, Run
 from fanfold.manifest import Manifest
 from fanfold.mirrors import Landed
@@ -33,12 +32,6 @@ from fanfold.working_files import Files, Progress, Release, StagedFile
 FAILURE, PROGRESS, MERGED, PUBLISHED = "failure.json", "progress.json", "merged.json", "published.json"
 # Working files that follow from the log of claims, and those that only this process needs.
 OWN = {"spec.json", "files.json", "release.json", "lease", "driver"}
-# Why nobody can take an object of landing.
-NOT_A_PATH = (
-    "its key cannot be the path of a file (a part is empty, '.' or '..', or it has a control character): rename it"
-)
-ALSO_A_FOLDER = "its name is also that of a folder: rename it"
-TOO_LARGE = f"it has more than {LARGEST_BYTES:,} bytes, which a store does not copy in one request: land it in parts"
 
 
 class BucketMirror:
@@ -144,10 +137,32 @@ class BucketMirror:
         self._look_at(names)
         for folder in (self._feed.landing_dir, self._feed.staging_dir):
             folder.mkdir(parents=True, exist_ok=True)
+        working = [*self._objects.list(f"staging/{ts}" if ts else "staging")]
         for one in self._state.runs.values():
             # What this process prepares is not what holds.
             if ts in {None, one.ts} and (one.ts in self._held or one.ts not in self._attempts):
-                self._show(one.ts, one)
+                self._show(one.ts, one, working)
+        if left := [found for found in working if _ts(found) not in self._state.runs]:
+            self._remove_left(left)
+
+    def _remove_left(self, left: Iterable[Object]) -> None:
+        """Remove working files of runs that have ended: a process that knew nothing of it has written them.
+
+        Raises:
+            DataError: a run was begun in a folder, which was copied into the bucket.
+        """
+        # One that has claimed its files since then has ended, or is here.
+        begun = self._claims.state().runs
+        for found in left:
+            ts = _ts(found)
+            if not found.name.startswith(f"staging/{ts}/.fanfold/"):
+                msg = (
+                    f"run {ts} was begun in a folder, and is not complete: complete it there, or give it up there "
+                    "(fanfold release), and copy the feed again"
+                )
+                raise DataError(msg)
+            if ts not in begun:
+                self._objects.delete(found.name)
 
     def _look_at(self, names: Iterable[str]) -> None:
         for found in at_once(self._objects.head, names):
@@ -158,7 +173,7 @@ class BucketMirror:
         for found in self._objects.list(prefix):
             self._copies.stand_in(found.name, found)
 
-    def _show(self, ts: str, claimed: ClaimedRun) -> None:
+    def _show(self, ts: str, claimed: ClaimedRun, working: Iterable[Object]) -> None:
         spec = Spec.model_validate(claimed.spec)
         run = Feed(self.root, spec).run(ts)
         if self._copies.known(self._copies.name(run.commit_path)):
@@ -184,7 +199,7 @@ class BucketMirror:
             self._attempts[ts] = claimed.attempt
             self._held.add(ts)
         prefix = f"staging/{ts}/.fanfold/"
-        for found in self._objects.list(prefix):
+        for found in (one for one in working if one.name.startswith(prefix)):
             attempt, _, rest = found.name.removeprefix(prefix).partition("/")
             if found.name.endswith(FAILURE):
                 self._copies.stand_in(found.name, found)
@@ -231,31 +246,7 @@ class BucketMirror:
         """List what lies in landing and is in no unfinished run, by name."""
         # The log first: an object of a run that ends meanwhile is never taken for a new one.
         taken = {(file.name, file.e_tag) for run in self._claims.state().runs.values() for file in run.files}
-        odd = list[str]()
-        found = [one for one in self._landed(odd) if (one.name, one.e_tag) not in taken]
-        folders = {one.name[:at] for one in found for at, letter in enumerate(one.name) if letter == "/"}
-        entries: dict[str, Callable[[], Landed]] = {key: partial(Landed, NOT_A_PATH) for key in odd}
-        for one in found:
-            changed = one.modified.timestamp()
-            held = ALSO_A_FOLDER if one.name in folders else self._too_large(one)
-            entries[one.name] = partial(Landed, held, one.size_bytes, changed, changed)
-        return entries
-
-    def _too_large(self, found: Object) -> str | None:
-        longest = durable.longest_name(self.root)
-        if any(len(part.encode()) > longest for part in found.name.split("/")[:-1]):
-            return f"the name of a folder that it is in has more than {longest} bytes: shorten it"
-        return TOO_LARGE if found.size_bytes > LARGEST_BYTES else None
-
-    def _landed(self, odd: list[str]) -> Iterator[Object]:
-        folder = f"{self._feed.spec.input.path}/"
-        keys = list[str]()
-        for found in self._objects.list(folder.rstrip("/"), keys):
-            name = found.name.removeprefix(folder)
-            if not is_hidden(name):
-                self._copies.stand_in(found.name, found, visible=False)
-                yield found._replace(name=name)
-        odd += filterfalse(is_hidden, (key.removeprefix(folder) for key in keys))
+        return landing.entries(self._copies, self._feed.spec.input.path, taken)
 
     def claim(self, run: Run, places: Iterable[tuple[str, int]]) -> set[str]:
         """Claim files for a run, all in one entry of the log; return those that are gone, or that others have."""
@@ -267,7 +258,11 @@ class BucketMirror:
             return {part: n for part, n in parts.items() if {part.removesuffix(marker), part} <= names}
 
         spec = run.feed.spec.model_dump(mode="json", exclude=PLACE)
-        claimed = self._claims.claim(run.ts, spec, lambda: [] if self._is_complete(run) else self._landed([]), choose)
+
+        def found() -> Iterable[Object]:
+            return [] if self._is_complete(run) else landing.listed(self._copies, run.feed.spec.input.path)
+
+        claimed = self._claims.claim(run.ts, spec, found, choose)
         # What others have decided meanwhile counts.
         self.refresh()
         return wanted.keys() - {file.name for file in (claimed.files if claimed else ())}
@@ -317,45 +312,22 @@ class BucketMirror:
         return claimed is not None and bool(claimed.sealed)
 
     def keep(self, places: Mapping[str, str]) -> None:
-        """Copy originals to their last places.
+        """Copy originals to their last places; each stays in landing.
 
         Raises:
             TakenError: another object has the name.
             ChangedError: an original was overwritten in landing, or removed, and is not at its last place.
         """
-        for _ in at_once(lambda place: self._keep(*place), self._names(places)):
-            pass
+        self._each(partial(originals.keep, self._copies), places)
 
     def archive(self, places: Mapping[str, str]) -> None:
         """Remove originals that are at their last places out of landing, if they are unchanged there."""
         self.keep(places)
-        for _ in at_once(lambda place: self._remove(place[0]), self._names(places)):
+        self._each(partial(originals.remove, self._copies), places)
+
+    def _each(self, do: Callable[[str, str], None], places: Mapping[str, str]) -> None:
+        for _ in at_once(lambda place: do(*map(self._copies.name, place)), places.items()):
             pass
-
-    def _names(self, places: Mapping[str, str]) -> list[tuple[str, str]]:
-        return [(self._copies.name(staged), self._copies.name(place)) for staged, place in places.items()]
-
-    def _keep(self, staged: str, place: str) -> None:
-        original = self._copies.known(staged)
-        # A call that was cut short has moved it, or copied it.
-        if original is None or self._copies.known(place):
-            return
-        try:
-            copied = self._objects.copy(original, place)
-        except ChangedError:
-            # That call may also have ended before the store answered.
-            moved = self._objects.head(place)
-            if moved is None or moved.size_bytes != original.size_bytes:
-                raise
-            copied = moved
-        self._copies.stand_in(place, copied)
-
-    def _remove(self, staged: str) -> None:
-        original = self._copies.known(staged)
-        # The same bytes that were landed again are another file.
-        if original and self._objects.head(original.name) == original:
-            self._objects.delete(original.name, original.e_tag)
-        self._copies.drop(staged)
 
     def give_back(self, places: Mapping[str, str]) -> None:
         """Move files into landing; those of an unfinished run have never left it."""
@@ -377,6 +349,10 @@ class BucketMirror:
             self._claims.ended(claimed)
         self._attempts.pop(run.ts, None)
         self._copies.drop_all(f"staging/{run.ts}/")
+
+
+def _ts(found: Object) -> str:
+    return found.name.split("/")[1]
 
 
 def _working(name: str) -> tuple[str, str]:

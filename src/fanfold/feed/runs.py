@@ -15,7 +15,7 @@ from fanfold.layout import Feed, Run, format_ts, parse_ts
 from fanfold.manifest import Manifest
 from fanfold.spec.model import PLACE, Spec, load_spec
 from fanfold.spec.roots import allowed_roots, check_allowed, check_allowed_uri
-from fanfold.working_files import Files, Identity, Progress, Release, RunSchema
+from fanfold.working_files import Claimed, Files, Identity, Progress, Release, RunSchema
 
 # The work is short, but for the hashes of files that may be duplicates.
 WAIT_SECONDS = 60
@@ -60,7 +60,8 @@ def check_identity(feed: Feed) -> None:
 
     Raises:
         SpecError: it does.
-        DataError: a later version of Fanfold has staged a run there.
+        DataError: a later version of Fanfold has staged a run there; or it was copied from a bucket, with a run that
+            is not complete.
     """
     # The file is empty between the first lock and the first word.
     if not durable.size(feed.identity_path):
@@ -72,6 +73,13 @@ def check_identity(feed: Feed) -> None:
             f"data_dir of its own or, if you renamed this one, write its new name into {str(feed.identity_path)!r}"
         )
         raise SpecError(msg)
+    entries = sorted(feed.claims_dir.glob("*.json"))
+    if entries and (begun := documents.read(entries[-1], Claimed).runs):
+        msg = (
+            f"run {min(begun)} was begun in a bucket, and is not complete: complete it there, or give it up there "
+            "(fanfold release), and copy the feed again"
+        )
+        raise DataError(msg)
 
 
 def claim_data_dir(feed: Feed) -> None:

@@ -1,0 +1,33 @@
+"""Originals of a run in a bucket: they stay in landing until they are archived, and are kept before rows are there."""
+
+from fanfold.bucket.copies import Copies
+from fanfold.errors import ChangedError
+
+
+def keep(copies: Copies, staged: str, place: str) -> None:
+    """Copy an original to its last place. A second call completes a first one.
+
+    Raises:
+        TakenError: another object has the name.
+        ChangedError: it was overwritten in landing, or removed, and is not at its last place.
+    """
+    original = copies.known(staged)
+    if original is None or copies.known(place):
+        return
+    try:
+        copied = copies.objects.copy(original, place)
+    except ChangedError:
+        # A call that was cut short may have copied it before.
+        found = copies.objects.head(place)
+        if found is None or found.size_bytes != original.size_bytes:
+            raise
+        copied = found
+    copies.stand_in(place, copied)
+
+
+def remove(copies: Copies, staged: str, _: str) -> None:
+    """Remove an original from landing, if it is unchanged. The same bytes that were landed again are another file."""
+    original = copies.known(staged)
+    if original and copies.objects.head(original.name) == original:
+        copies.objects.delete(original.name, original.e_tag)
+    copies.drop(staged)
