@@ -20,7 +20,7 @@ from fanfold.bucket.claims import Claimed, Claims, State
 from fanfold.bucket.claims import Run as ClaimedRun
 from fanfold.bucket.connections import at_once
 from fanfold.bucket.copies import Copies
-from fanfold.bucket.objects import Object, Objects
+from fanfold.bucket.objects import SMALL_BYTES, Object, Objects
 from fanfold.errors import BusyError, ChangedError
 from fanfold.input_formats import is_hidden
 from fanfold.layout import Feed, Group, Run
@@ -222,7 +222,7 @@ class BucketMirror:
         names = [file.archived_as for file in committed.files if not file.code]
         markers = (run.archived_marker_path(file.name) for file in committed.files)
         names += [self._copies.name(path) for path in markers if path]
-        self._look_at(names)
+        self._look_at(name for name in names if not self._copies.known(name))
 
     # The life of a run
 
@@ -327,7 +327,9 @@ class BucketMirror:
             return
         if self._copies.known(place) is None:
             try:
-                copied = self._objects.copy(original, place)
+                # What is here need not be asked for, where the store would send it.
+                here = self._copies.here(staged) if original.size_bytes <= SMALL_BYTES else None
+                copied = self._objects.create(place, here) if here else self._objects.copy(original, place)
             except ChangedError:
                 # That call may also have ended before the store answered.
                 moved = self._objects.head(place)
@@ -336,8 +338,7 @@ class BucketMirror:
                 copied = moved
             self._copies.stand_in(place, copied)
         # The same bytes that were landed again are another file.
-        if self._objects.head(original.name) == original:
-            self._objects.delete(original.name, original.e_tag)
+        self._objects.delete(original.name, original.e_tag, original.modified)
         self._copies.drop(staged)
 
     def give_back(self, places: Mapping[str, str]) -> None:
