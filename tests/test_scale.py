@@ -134,3 +134,37 @@ def test_damaged_copy_costs_time_and_nothing_else(
     known, fetched = look(shared)
     assert known == KNOWN
     assert fetched >= index.LACKED_MANIFESTS or damage == "wrong"
+
+
+def requests_of_run(files: int, groups: int, references: int) -> dict[str, int]:
+    """Return how many requests the first run of a feed with one table makes in one process (docs/scale.md)."""
+    entries = groups + 3
+    return {
+        # Each entry of the log: before and after it is created.
+        "LIST": 2 * entries + 9,
+        "GET": files + groups + references + 3,
+        "HEAD": files + references + 1,
+        # Each original; of each group what it is to read, its table, and what it has published; three copies of each
+        # reference; the log; the identity, the schema, and the manifest twice.
+        "PUT": files + 3 * groups + 3 * references + entries + 4,
+        # Originals in landing, the working files, and all but five entries of the log.
+        "DELETE": files + 2 * groups + 2 * references + 1 + max(0, entries - 5),
+    }
+
+
+@pytest.mark.parametrize(("files", "groups", "references"), [(5, 2, 1), (9, 3, 2)])
+def test_requests_follow_a_formula(feed: Feed, files: int, groups: int, references: int) -> None:
+    """A run makes as many requests as the documentation says: none is added unnoticed."""
+    spec = yaml.safe_load(feed.spec.read_text())
+    merge = [{"reference": f"{number}.csv", "key": "id", "into": f"r{number}"} for number in range(references)]
+    # Groups that end at the same time ask for the log once more.
+    feed.spec.write_text(yaml.safe_dump({**spec, "subdirs": groups, "concurrent_tasks": 1, "merge": merge}))
+    for number in range(references):
+        feed.put(f"{number}.csv", b"id,name\n1,Ann\n")
+    for number in range(files):
+        feed.put(f"landing/{number}.json", [{"id": "1", "number": number}])
+    api.run(feed.spec, ts=TS)
+    counted = feed.proxy.requests
+    kinds = {"LIST": "GET list-type", "GET": "GET", "HEAD": "HEAD", "PUT": "PUT", "DELETE": "DELETE"}
+    assert {kind: counted[name] for kind, name in kinds.items()} == requests_of_run(files, groups, references)
+    assert set(counted) == {*kinds.values()}
