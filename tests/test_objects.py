@@ -122,7 +122,7 @@ def test_keys_that_cannot_be_paths_are_told_apart(store: str, request: pytest.Fi
     assert list(objects.list("", found)) == expected
     assert found == [name for name in sorted(made) if name in odd]
     assert list(objects.list()) == expected
-    assert [one.name for one in objects.list("b")] == ["b/\u00fc.json"]
+    assert [one.name for one in objects.list("a")] == []
 
 
 def test_create_keeps_what_is_there(bucket: Bucket, tmp_path: Path) -> None:

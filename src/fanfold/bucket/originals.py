@@ -1,6 +1,7 @@
 """Originals of a run in a bucket: they stay in landing until they are archived, and are kept before rows are there."""
 
 from fanfold.bucket.copies import Copies
+from fanfold.bucket.objects import SMALL_BYTES
 from fanfold.errors import ChangedError
 
 
@@ -15,7 +16,9 @@ def keep(copies: Copies, staged: str, place: str) -> None:
     if original is None or copies.known(place):
         return
     try:
-        copied = copies.objects.copy(original, place)
+        # What is here need not be asked for, where the store would send it.
+        here = copies.here(staged) if original.size_bytes <= SMALL_BYTES else None
+        copied = copies.objects.create(place, here) if here else copies.objects.copy(original, place)
     except ChangedError:
         # A call that was cut short may have copied it before.
         found = copies.objects.head(place)
@@ -28,6 +31,6 @@ def keep(copies: Copies, staged: str, place: str) -> None:
 def remove(copies: Copies, staged: str, _: str) -> None:
     """Remove an original from landing, if it is unchanged. The same bytes that were landed again are another file."""
     original = copies.known(staged)
-    if original and copies.objects.head(original.name) == original:
-        copies.objects.delete(original.name, original.e_tag)
+    if original:
+        copies.objects.delete(original.name, original.e_tag, original.modified)
     copies.drop(staged)
