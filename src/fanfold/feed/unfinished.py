@@ -117,8 +117,7 @@ def forget(run: Run) -> None:
     """Remove what was derived from spec, files and references; the schema first, with which the groups are prepared."""
     durable.remove(run.schema_path)
     for group in run.groups:
-        for path in (group.quarantined_records_path, *group.output_paths):
-            durable.discard(path)
+        runs.discard_published(group)
     for directory in [run.references_dir, *(group.work_dir for group in run.groups)]:
         # This call may hold the lease.
         durable.empty(directory, but=run.lease_path.name)
