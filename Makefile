@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+STORES_VENV := $(VENV)/stores
 CORE := compiler.py hatch_build.py ziglang.lock $(wildcard src/fanfold/native/*.c src/fanfold/native/*.h)
 
 .PHONY: setup check quick test coverage fuzz torture demo docs bench growth lock clean
@@ -10,13 +11,16 @@ CORE := compiler.py hatch_build.py ziglang.lock $(wildcard src/fanfold/native/*.
 setup: $(STAMP)
 
 # Where the system has no C compiler, the one in a package of its own builds the core.
-$(STAMP): requirements.lock pyproject.toml $(CORE)
+$(STAMP): requirements.lock tests/stores/requirements.lock pyproject.toml $(CORE)
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip sync --quiet --system-certs --python $(BIN)/python --require-hashes requirements.lock
 	$(BIN)/python compiler.py || $(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python \
 		--require-hashes --requirements ziglang.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	test -x $(STORES_VENV)/bin/python || $(PYTHON) -m venv --without-pip $(STORES_VENV)
+	$(BIN)/uv pip sync --quiet --system-certs --python $(STORES_VENV)/bin/python --require-hashes \
+		tests/stores/requirements.lock
 	touch $@
 
 check: setup
@@ -74,8 +78,9 @@ bench growth: setup
 lock:
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--all-extras --group dev --group demo --custom-compile-command "make lock" --output-file requirements.lock pyproject.toml
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--custom-compile-command "make lock" --output-file docs/requirements.lock docs/requirements.in
+	for directory in docs tests/stores; do \
+		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+			--custom-compile-command "make lock" --output-file $$directory/requirements.lock $$directory/requirements.in; done
 	echo ziglang | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command "make lock" --output-file ziglang.lock -
 	for name in requirements requirements-all; do \

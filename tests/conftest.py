@@ -37,6 +37,8 @@ from fanfold.steps.stage_files import stage_files
 from fanfold.steps.start import start
 from fanfold.steps.verify_run import verify_run
 
+pytest_plugins = ["tests.stores.fixtures"]
+
 TS = "20260102T030405Z"
 # What a test waits for comes at once, or on a slow machine that does much else later; what hangs never does.
 PATIENCE_SECONDS = 600

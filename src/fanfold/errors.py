@@ -18,6 +18,14 @@ class DataError(FanfoldError):
     """The data is the problem: a file that is not JSON, a duplicate key, a gap in the counts."""
 
 
+class TakenError(DataError):
+    """The name of an object that is to be made has other bytes already."""
+
+
+class ChangedError(DataError):
+    """An object is not there any more in the version that a run has claimed."""
+
+
 class MissingError(FanfoldError):
     """Something the spec names is not there: a directory, a reference, a column, a run."""
 
@@ -26,6 +34,12 @@ class MissingError(FanfoldError):
 
 class PathError(FanfoldError):
     """A path leads outside the allowed roots."""
+
+    exit_code = 2
+
+
+class AccessError(FanfoldError):
+    """The store has no such bucket, or refuses the credentials."""
 
     exit_code = 2
 
@@ -44,6 +58,10 @@ class EmptySubdir(FanfoldError):  # noqa: N818 - not an error: it is how a group
 
 class StillWrittenError(OSError):
     """A file changed while it was read. Trying again helps once its writer is done."""
+
+
+class StoreError(OSError):
+    """A store did not answer, or answered with an error, for as long as it was asked. Trying again may help."""
 
 
 class BusyError(OSError):
