@@ -105,7 +105,8 @@ def replay_quarantine(feed: "Feed", items: tuple[str, ...], corrected: Path | No
     """Land bad records and files again, as they were or corrected.
 
     The next run takes them. Without ITEM, all open items are landed. As they were, they may be good now, if the spec or
-    a reference was corrected. If one of them cannot be landed, none is. A second call changes nothing.
+    a reference was corrected. If one of them cannot be landed, none is; but one that has no text is passed over, and
+    named, where no ITEM is given. A second call changes nothing.
     """
     from fanfold.feed import corrections, replay
 
@@ -116,7 +117,8 @@ def replay_quarantine(feed: "Feed", items: tuple[str, ...], corrected: Path | No
         landed = corrections.replay_file(feed, corrected)
     else:
         content = corrected.read_bytes() if corrected else None
-        landed = replay.replay_all(feed, [(item, content, repr(item.item)) for item in _chosen(feed, items, codes)])
+        wanted = [(item, content, repr(item.item)) for item in _chosen(feed, items, codes)]
+        landed = replay.replay_all(feed, wanted, is_bulk=not items)
     for decision in landed:
         click.echo(f"{decision.item}: landed as {decision.landed_as}")
 
