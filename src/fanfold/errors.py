@@ -86,3 +86,9 @@ def nearest(name: str, known: Iterable[str], cutoff: float = 0.5) -> str:
 def count(number: int, noun: str) -> str:
     """Return a number with its noun, for a message: `1 file`, `1,000 files`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def count_of(number: int, what: str) -> str:
+    """Return a number with words that begin with its noun in the plural: `1 value by SQL`, `2 values by SQL`."""
+    noun, rest = what.split(" ", 1)
+    return f"{count(number, noun.removesuffix('s'))} {rest}"

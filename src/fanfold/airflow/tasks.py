@@ -163,8 +163,8 @@ class FeedTasks:
             groups = create_dynamic_taskgroups(data_dir, ts, feed.spec.subdirs)
             if len(groups) > feed.spec.subdirs and not runs.is_complete(feed.run(ts)):
                 msg = (
-                    f"run {ts} has {len(groups)} subdirectories, the DAG has {feed.spec.subdirs} groups: end it with "
-                    f"fanfold run SPEC --ts {ts}, or give it up with fanfold release SPEC {ts}"
+                    f"run {ts} has {len(groups)} subdirectories, the DAG has {count(feed.spec.subdirs, 'group')}: "
+                    f"end it with fanfold run SPEC --ts {ts}, or give it up with fanfold release SPEC {ts}"
                 )
                 raise DataError(msg)
         return {str(n): groups.get(str(n), f"staging/{ts}/{n}") for n in range(1, feed.spec.subdirs + 1)}

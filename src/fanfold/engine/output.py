@@ -8,7 +8,7 @@ import duckdb
 
 from fanfold.engine import csv_form
 from fanfold.engine.session import chunk_bytes, connect, identifier, pattern, text
-from fanfold.errors import DataError
+from fanfold.errors import DataError, count
 from fanfold.manifest import Column
 from fanfold.native import Rows
 from fanfold.native.arrow import Stream
@@ -88,7 +88,7 @@ def write(target: Path, to: Output, columns: Sequence[Column], source: Source, s
                 raise
             raise _no_answer(connection, query, made_by_sql, source, error) from None
     if made != stream.rows:
-        msg = f"{target.name!r}: found {made} rows, expected {stream.rows}: the output is not published"
+        msg = f"{target.name!r}: found {count(made, 'row')}, expected {stream.rows:,}: the output is not published"
         raise DataError(msg)
     return made
 
