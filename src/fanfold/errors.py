@@ -5,7 +5,11 @@ the command line ends with exit code 3.
 """
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+Number = TypeVar("Number", int, int | None)
 
 
 class FanfoldError(Exception):
@@ -81,6 +85,14 @@ def nearest(name: str, known: Iterable[str], cutoff: float = 0.5) -> str:
     if close:
         return f"did you mean {close[0]!r}?"
     return f"expected one of {', '.join(map(repr, names))}" if names else "there is none"
+
+
+def alike(messages: Mapping[Number, str]) -> list[list[Number]]:
+    """Return the numbers of the groups whose messages say the same, but for their own numbers in paths; in order."""
+    same: dict[str, list[Number]] = {}
+    for n, message in messages.items():
+        same.setdefault(re.sub(rf"/{n}\b", "/", message), []).append(n)
+    return list(same.values())
 
 
 def count(number: int, noun: str) -> str:

@@ -28,6 +28,7 @@ from fanfold.feed import runs, status, unfinished
 from fanfold.layout import Feed, format_ts, parse_subdir, parse_ts
 from fanfold.manifest import Summary
 from fanfold.spec.model import load_spec
+from fanfold.working_files import told
 
 log = logging.getLogger(__name__)
 
@@ -139,9 +140,9 @@ class FeedTasks:
         # Where the feed cannot be opened, Airflow's log has the reason.
         with contextlib.suppress(FanfoldError):
             feed = self._open(params.get("data_dir", self.spec.data_dir))
-            reasons = [str(reason) for reason in status.status_of(feed, ts).failed]
-        told = "; ".join(reasons) or "the logs of its failed tasks in Airflow say why"
-        self._notify(ts, f"failed: {told}")
+            reasons = told(status.status_of(feed, ts).failed)
+        why = "; ".join(reasons) or "the logs of its failed tasks in Airflow say why"
+        self._notify(ts, f"failed: {why}")
 
     def stage_files(self, data_dir: str, execution_ts: str) -> None:
         """Claim the files that are ready into the subdirectories of the run."""

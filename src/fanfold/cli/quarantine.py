@@ -39,6 +39,7 @@ def list_quarantine(feed: "Feed", codes: tuple[str, ...], *, decided: bool, as_j
     from fanfold.feed import quarantine as kept
     from fanfold.feed import status
     from fanfold.input_formats import place_in
+    from fanfold.working_files import told
 
     found = [
         item for item in kept.items(feed) if (decided or item.state == "open") and (not codes or item.bad.code in codes)
@@ -52,7 +53,7 @@ def list_quarantine(feed: "Feed", codes: tuple[str, ...], *, decided: bool, as_j
         click.echo(f"{item.item} {item.state}: {place}: {item.bad.message} ({item.bad.code})")
     waiting = [run for run in status.status(feed) if run.state == "unfinished"]
     for run in waiting:
-        reasons = "; ".join(map(str, run.failed)) or "it has not failed; fanfold run SPEC goes on with it"
+        reasons = "; ".join(told(run.failed)) or "it has not failed; fanfold run SPEC goes on with it"
         click.echo(f"run {run.ts} is unfinished, with {count(run.files, 'file')} waiting: {reasons}")
     if not found and not waiting:
         click.echo("nothing is in quarantine" if decided else "nothing is open in quarantine")
