@@ -19,8 +19,8 @@ MAGIC, TAIL_BYTES, MAX_FOOTER_BYTES = b"PAR1", 8, 64 * 1024 * 1024
 HEADER_BYTES = 64 * 1024
 # The most that pages take at once in memory, and what each value takes of those whose values are all made at once.
 MAX_HELD_BYTES, VALUE_BYTES = 192 * 1024 * 1024, 64
-# A file that says so much of so few bytes would fill disks and days.
-BOMB_VALUES, BOMB_BYTES, BOMB_RATIO = 64 * 1024 * 1024, 64 * 1024 * 1024, 250
+# A file that says so much of so few bytes would fill disks and days: a null in a run of them takes no byte at all.
+BOMB_VALUES, BOMB_BYTES, BOMB_RATIO = 4 * 1024 * 1024, 64 * 1024 * 1024, 250
 # A text of a dictionary counts each time that it is used, where it is longer than names and codes are.
 LONG_TEXT = 1000
 # The kinds of pages, and where the header says what is in each.
@@ -143,7 +143,7 @@ class ParquetFile:
                 self._budget -= values
             if self._budget < 0:
                 most = f"{BOMB_VALUES} values, or {BOMB_RATIO} for each byte of the file"
-                refuse(f"found more values than somebody writes, expected at most {most}", "bomb")
+                refuse(f"found more values and nulls than somebody writes, expected at most {most}", "bomb")
             left, self._held = left - rows, 0
             yield rows, list(map(self._column, nodes, said))
         if left:
