@@ -307,6 +307,7 @@ def test_what_stands_around_the_records_may_be_large() -> None:
         ('{"d":[{"i":1}],}', ["1", "trailing_comma"]),
         ('{"d":[],"d":[]}\n{"d":[{"i":3}]}', ["duplicate_key", "3"]),
         ('{"d":[{"i":1}]\n{"d":[{"i":3}]}\n', ["1", "syntax", "3"]),
+        ('{"d":[{"i":1}]},{"d":[{"i":3}]}\n', ["1", "trailing_garbage", "3"]),
         ('{"d":[{"i":1}],\n{"d":[{"i":3}]}\n', ["1", "syntax", "3"]),
         ('{"d":[{"i":1}],"x":[[{}]\n{"d":[{"i":3}]}\n', ["1", "syntax", "3"]),
     ],

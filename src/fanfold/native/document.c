@@ -143,6 +143,10 @@ int behind_value_step(fanfold_reader *reader, uint8_t c) {
 }
 
 int document_step(fanfold_reader *reader, uint8_t c) {
+    if (c == ',' || c == ']') {
+        reader_bad(reader, &(Bad){FANFOLD_TRAILING_GARBAGE, reader->input.at++, 1, .expected = "the next document"});
+        return FANFOLD_FULL;
+    }
     keys_cut(&reader->keys, 0);
     if (!envelope_begin(reader)) return give_up(reader, FANFOLD_SYNTAX, "a document as it was seen before");
     reader->file.on_way = 1;

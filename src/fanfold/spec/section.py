@@ -9,14 +9,9 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator, mod
 
 def _only_where_of_use(schema: dict[str, Any], section: "type[Section]") -> None:
     """Have the JSON Schema refuse what is of no use where it stands. Of a list, all values are like that."""
-    rules = [
-        {
-            "if": {"properties": {other: {"pattern": pattern, "items": {"pattern": pattern}}}, "required": [other]},
-            "then": {"properties": {key: False}},
-        }
-        for key, (other, pattern) in section.OF_NO_USE.items()
-    ]
-    schema.update({"allOf": rules} if rules else {})
+    for key, (other, pattern) in section.OF_NO_USE.items():
+        is_idle = {"properties": {other: {"pattern": pattern, "items": {"pattern": pattern}}}, "required": [other]}
+        schema.setdefault("dependentSchemas", {})[key] = {"not": is_idle}
 
 
 class Section(BaseModel):
