@@ -18,7 +18,6 @@
  * next `{` or `[`, or the end, also behind commas and `]`; in an array `,`, `]`, `{`, `[` or the end. Where more than
  * 4,096 such bytes follow a record, what comes behind them is not asked for. Outside of an array, a good value that is
  * followed by something else on its line is bad up to the line's end.
- *
  * What is wrong between records is a bad record of its own: outside of an array the commas and `]`; in an array a `[`
  * behind a record, and the place of a comma that is not there, which has no text.
  *
