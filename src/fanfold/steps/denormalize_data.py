@@ -4,7 +4,7 @@ import os
 
 import msgspec
 
-from fanfold import documents, durable
+from fanfold import documents, durable, mirrors
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError, MissingError
 from fanfold.feed import groups, purged, runs
@@ -72,6 +72,9 @@ def publish(group: Group, progress: Progress) -> dict[str, Published]:
     if not is_again:
         for one in (*outputs.values(), *([quarantined] if quarantined else [])):
             _check_free(group, one)
+    if mirror := mirrors.of(group.run.feed.data_dir):
+        mirror.seal(group)
+    if not is_again:
         durable.write(group.publishing_path, b"")
     if quarantined:
         durable.copy(group.bad_records_path, listed)
