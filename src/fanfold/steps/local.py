@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from fanfold import documents
-from fanfold.errors import BusyError, EmptySubdir, FanfoldError, alike
+from fanfold.errors import BusyError, EmptySubdir, FanfoldError, alike, count
 from fanfold.feed import failures, lease, runs, unfinished
 from fanfold.feed.verdict import verdict
 from fanfold.layout import Feed, Run, format_ts
@@ -173,7 +173,7 @@ def _run_groups(run: Run, groups: Mapping[str, str], on_step: OnStep) -> dict[st
         failed.add_note(
             f"run {run.ts} is complete, and was changed since: fanfold verify SPEC {run.ts}"
             if runs.is_complete(run)
-            else _unfinished(run, f"{len(errors)} of {len(groups)} groups failed")
+            else _unfinished(run, f"{len(errors)} of {count(len(groups), 'group')} failed")
         )
         raise failed
     return seconds
