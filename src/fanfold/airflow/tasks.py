@@ -253,7 +253,7 @@ class FeedTasks:
         with mirrors.working(), report.in_lines(self._spec(data_dir)):
             try:
                 if mirrors.is_uri(data_dir):
-                    runs.open_feed(self.path, data_dir, execution_ts if n else None)
+                    runs.open_feed(self.path, data_dir, execution_ts if n else None, n)
                 yield
             except EmptySubdir as empty:
                 raise AirflowSkipException(str(empty)) from None

@@ -21,10 +21,10 @@ from fanfold.working_files import Files, Identity, Progress, Release, RunSchema
 WAIT_SECONDS = 60
 
 
-def open_feed(spec_path: AnyPath, data_dir: AnyPath | None = None, ts: str | None = None) -> Feed:
+def open_feed(spec_path: AnyPath, data_dir: AnyPath | None = None, ts: str | None = None, n: int | None = None) -> Feed:
     """Return the feed of a spec, under its own `data_dir` or another (a relative one: to the spec's folder).
 
-    Of a feed in a bucket, what concerns the run `ts` is enough for who works on that run alone.
+    Of a feed in a bucket, what concerns the group `n` of the run `ts` is enough for who works on that alone.
 
     Raises:
         MissingError, SpecError: as `load_spec`.
@@ -34,23 +34,19 @@ def open_feed(spec_path: AnyPath, data_dir: AnyPath | None = None, ts: str | Non
     spec = load_spec(path)
     wanted = data_dir or spec.data_dir
     if mirrors.is_uri(wanted):
-        return _open_bucket(path, spec, str(wanted), ts)
+        # The library that talks to buckets is only there where it is needed.
+        from fanfold import bucket
+
+        check_allowed_uri(str(wanted), path, spec)
+        feed = Feed(bucket.opened(str(wanted), spec, ts, n).root, spec)
+        check_identity(feed)
+        return feed
     roots = allowed_roots(path, spec)
     root = check_allowed(path.resolve().parent / wanted, roots, "data_dir")
     feed = Feed(root, spec)
     for folder in [*feed.folders, *(root / merged.reference for merged in spec.merge)]:
         check_allowed(folder, roots, "path")
     links.check_inside([feed.references_dir, feed.resolutions_dir, feed.purged_dir], feed.folders)
-    check_identity(feed)
-    return feed
-
-
-def _open_bucket(path: Path, spec: Spec, uri: str, ts: str | None) -> Feed:
-    # The library that talks to buckets is only there where it is needed.
-    from fanfold import bucket
-
-    check_allowed_uri(uri, path, spec)
-    feed = Feed(bucket.opened(uri, spec, ts).root, spec)
     check_identity(feed)
     return feed
 

@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExec
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from fanfold import documents
+from fanfold import documents, mirrors
 from fanfold.errors import BusyError, EmptySubdir, FanfoldError, alike, count
 from fanfold.feed import failures, lease, runs, unfinished
 from fanfold.feed.verdict import verdict
@@ -89,6 +89,8 @@ def run(feed: Feed, ts: str, on_step: OnStep) -> LocalRun:
     try:
         with _alone(wanted):
             staged = stage_files(feed, wanted.ts, wait=True)
+            if mirror := mirrors.of(feed.data_dir):
+                mirror.work_alone()
             with _driver(wanted):
                 if staged:
                     groups = create_dynamic_taskgroups(feed.data_dir, wanted.ts, feed.spec.subdirs)
