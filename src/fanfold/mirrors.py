@@ -76,9 +76,6 @@ class Mirror(Protocol):
     def seal(self, group: "Group") -> None:
         """Decide, before a group publishes, that its run keeps what was derived of it."""
 
-    def is_sealed(self, run: "Run") -> bool:
-        """Say whether a group of a run may have published."""
-
     def keep(self, places: Mapping[str, str]) -> None:
         """Copy originals to their last places; each keeps its old one."""
 

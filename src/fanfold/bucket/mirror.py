@@ -32,7 +32,7 @@ from fanfold.working_files import Files, Progress, Release, StagedFile
 FAILURE, PROGRESS, MERGED, PUBLISHED = "failure.json", "progress.json", "merged.json", "published.json"
 RECORDS = ("merged.records", "records.jsonl")
 # Working files that follow from the log of claims, and those that only this process needs.
-OWN = {"spec.json", "files.json", "release.json", "lease", "driver"}
+OWN = {"spec.json", "files.json", "release.json", "publishing", "lease", "driver"}
 
 
 class BucketMirror:
@@ -196,6 +196,9 @@ class BucketMirror:
             if not file.name.endswith(marker)
         ]
         run.files_path.write_bytes(documents.encode(Files(format=documents.FORMAT, claimed=True, files=staged)))
+        for group in map(run.group, claimed.sealed):
+            group.work_dir.mkdir(exist_ok=True)
+            group.publishing_path.touch()
         if claimed.released is not None:
             run.release_path.write_bytes(documents.encode(Release(claimed.released)))
         shown = [file for file in claimed.files if n in {None, file.subdir}]
@@ -213,6 +216,9 @@ class BucketMirror:
                 # What is published comes behind what is merged, and takes its place.
                 plain = rest.removesuffix(MERGED).removesuffix(PUBLISHED)
                 self._copies.stand_in(prefix + plain + ("" if plain == rest else PROGRESS), found)
+                if rest.endswith(MERGED):
+                    # Where there is no record, they were not put into the bucket.
+                    (self.root / prefix / plain / RECORDS[0]).touch()
         if published := [file for file in shown if file.subdir in claimed.sealed]:
             self._list(f"{run.output_name}/")
             self._list(self._copies.name(run.feed.quarantine_dir / ts) + "/")
@@ -317,11 +323,6 @@ class BucketMirror:
         if not self._claims.sealed(ts, self._attempts[ts], group.n):
             msg = f"another process has prepared run {ts} anew, or given it up: try again"
             raise BusyError(msg)
-
-    def is_sealed(self, run: Run) -> bool:
-        """Say whether a group of a run may have published."""
-        claimed = self._state.runs.get(run.ts)
-        return claimed is not None and bool(claimed.sealed)
 
     def keep(self, places: Mapping[str, str]) -> None:
         """Copy originals to their last places; each stays in landing.
