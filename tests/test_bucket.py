@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import gzip
 import importlib
 import json
 import shutil
@@ -165,6 +166,25 @@ def test_an_object_that_is_overwritten_before_it_is_read_stops_its_group(buckets
     folder.land("a.json", MORE)
     go(feed, LATER)
     everything_once(feed, {"a.json", "b.json.gz", "c.zip"})
+
+
+def test_an_object_that_is_overwritten_before_it_is_kept_keeps_its_group_from_publishing(
+    buckets: Buckets, tmp_path: Path
+) -> None:
+    """An original that cannot be archived any more has no rows: the run is given up, and all that is there goes on."""
+    feed, folder = small(buckets, tmp_path, subdirs=1)
+    prepare(feed)
+    step(feed, "merge_data", TS, 1)
+    feed.put("transactions/b.json.gz", gzip.compress(json.dumps(MORE).encode(), mtime=0))
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"b\.json\.gz' was overwritten or removed after .*fanfold release"):
+            step(feed, "denormalize_data", TS, 1)
+    assert not [name for name in feed.tree() if name.startswith("denormalized/")]
+    give_up(feed)
+    folder.land("b.json.gz", MORE)
+    go(feed, LATER)
+    folder.run(LATER)
+    same(feed, folder.spec_path)
 
 
 def test_an_object_that_is_overwritten_before_it_is_archived_is_kept_as_it_was_read(

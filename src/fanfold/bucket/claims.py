@@ -16,7 +16,7 @@ An entry holds no clock, host or process. Two processes of one run that decide t
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
@@ -246,8 +246,12 @@ class Claims:
         run = self.append(change).runs.get(ts)
         return run is not None and run.attempt == attempt and subdir in run.sealed
 
-    def released(self, run: Run) -> list[int] | None:
+    def released(self, run: Run, lost: Collection[int] = ()) -> list[int] | None:
         """Give a run up: what is not sealed now never is, and its files go back. The first call decides.
+
+        Args:
+            run: the run.
+            lost: sealed subdirectories that go back as well, since nothing of them was published, or can be.
 
         Returns:
             The subdirectories that are given back; None where the run has ended.
@@ -257,7 +261,7 @@ class Claims:
             now = _same(state, run)
             if now is None or now.released is not None:
                 return None
-            undone = sorted({file.subdir for file in now.files}.difference(now.sealed))
+            undone = sorted({file.subdir for file in now.files}.difference(now.sealed) | {*lost})
             return state.after(run.ts, msgspec.structs.replace(now, released=undone))
 
         now = _same(self.append(change), run)

@@ -130,15 +130,17 @@ class Copies:
                 self._arriving.pop(name, None)
             arriving.unlink(missing_ok=True)
         if found is None:
-            where = f"'{self.objects.uri}/{wanted.name}' was overwritten or removed"
-            if name == wanted.name:
-                msg = f"{where} while it was read: try again"
-                raise StillWrittenError(msg)
-            msg = (
-                f"{where} after it was claimed, expected it to stay in landing until it is archived: give the run up "
-                "(fanfold release), and the next one takes what is there now"
-            )
-            raise DataError(msg)
+            raise self.changed(name, wanted)
+
+    def changed(self, name: str, wanted: Object) -> Exception:
+        """Return the error of an object that is not what a file stands for any more."""
+        where = f"'{self.objects.uri}/{wanted.name}' was overwritten or removed"
+        if name == wanted.name:
+            return StillWrittenError(f"{where} while it was read: try again")
+        return DataError(
+            f"{where} after it was claimed, expected it to stay in landing until it is archived: give the run up "
+            "(fanfold release), and the next one takes what is there now"
+        )
 
     def lstat(self, path: str) -> os.stat_result:
         """Return the state of a file by what the store says of it: the same on every machine."""

@@ -329,7 +329,7 @@ class BucketMirror:
 
         Raises:
             TakenError: another object has the name.
-            ChangedError: an original was overwritten in landing, or removed, and is not at its last place.
+            DataError: an original was overwritten in landing, or removed, and is not at its last place.
         """
         self._each(partial(originals.keep, self._copies), places)
 
@@ -349,7 +349,17 @@ class BucketMirror:
 
     def release(self, run: Run) -> list[int]:
         """Decide to give a run up; return the groups whose files go back into landing."""
-        return self._claims.released(self._state.runs[run.ts]) or []
+        claimed = self._state.runs[run.ts]
+        members = {n: [file for file in claimed.files if file.subdir == n] for n in claimed.sealed}
+        # Nobody publishes before all originals of the group are kept, which those are not that are gone before.
+        lost = [n for n, files in members.items() if any(self._is_gone(run, file) for file in files)]
+        for file in (file for n in lost for file in members[n]):
+            originals.discard(self._copies, self._in_landing(run.feed.spec, file), _last_places(run, file))
+        return self._claims.released(claimed, lost) or []
+
+    def _is_gone(self, run: Run, file: Claimed) -> bool:
+        landed = self._in_landing(run.feed.spec, file)
+        return not any(map(self._copies.known, _last_places(run, file))) and self._objects.head(landed.name) != landed
 
     def end(self, run: Run) -> None:
         """Remove what was only for a run, and free the names that it has claimed."""

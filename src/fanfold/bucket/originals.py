@@ -1,7 +1,9 @@
 """Originals of a run in a bucket: they stay in landing until they are archived, and are kept before rows are there."""
 
+from collections.abc import Iterable
+
 from fanfold.bucket.copies import Copies
-from fanfold.bucket.objects import SMALL_BYTES
+from fanfold.bucket.objects import SMALL_BYTES, Object
 from fanfold.errors import ChangedError
 
 
@@ -10,7 +12,7 @@ def keep(copies: Copies, staged: str, place: str) -> None:
 
     Raises:
         TakenError: another object has the name.
-        ChangedError: it was overwritten in landing, or removed, and is not at its last place.
+        DataError: it was overwritten in landing, or removed, and is not at its last place.
     """
     original = copies.known(staged)
     if original is None or copies.known(place):
@@ -23,7 +25,7 @@ def keep(copies: Copies, staged: str, place: str) -> None:
         # A call that was cut short may have copied it before.
         found = copies.objects.head(place)
         if found is None or found.size_bytes != original.size_bytes:
-            raise
+            raise copies.changed(staged, original) from None
         copied = found
     copies.stand_in(place, copied)
 
@@ -34,3 +36,11 @@ def remove(copies: Copies, staged: str, _: str) -> None:
     if original:
         copies.objects.delete(original.name, original.e_tag, original.modified)
     copies.drop(staged)
+
+
+def discard(copies: Copies, landed: Object, places: Iterable[str]) -> None:
+    """Remove copies of an original of which nothing is published; what is gone from landing is only there."""
+    for place in filter(copies.known, places):
+        if copies.objects.head(landed.name) == landed:
+            copies.objects.delete(place)
+            copies.drop(place)
