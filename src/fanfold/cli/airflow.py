@@ -57,7 +57,7 @@ def airflow(spec: Path, *, once: bool, conf: dict[str, Any], home: Path | None, 
     environ = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": str(not once)}
     with feed_airflow(spec, home, port, environ) as server:
         if once:
-            sys.exit(_run_once(server, loaded, conf))
+            sys.exit(run_once(server, loaded, conf))
         click.echo(f"Airflow serves the DAG {loaded.name!r} at {server.url} (Ctrl-C stops it)")
         server.wait()
 
@@ -68,7 +68,8 @@ def _exit(number: int, _frame: object) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-def _run_once(server: "Airflow", spec: "Spec", conf: Mapping[str, Any]) -> int:
+def run_once(server: "Airflow", spec: "Spec", conf: Mapping[str, Any]) -> int:
+    """Do one run, show its progress, its errors and its summary, and return the exit code that says how it ended."""
     from fanfold.airflow.try_out import group_tasks, subdir_seconds
     from fanfold.cli import display
     from fanfold.layout import format_ts, parse_ts

@@ -43,7 +43,7 @@ def embedded_airflow(
         ServerDiedError: a process of Airflow ended.
         OSError: the port is taken.
     """
-    home_dir, port = home_dir.absolute(), _free_port(port)
+    home_dir, port = home_dir.absolute(), free_port(port)
     with home.locked(home_dir):
         processes.end(home_dir)
         home.link(home_dir / "dags", dag_files)
@@ -53,8 +53,8 @@ def embedded_airflow(
             _migrate(airflows)
             home.execute(home_dir, home.CLOSE_RUNS)
             airflows.start()
-            airflow = Airflow(f"http://127.0.0.1:{port}", airflows)
-            _await_parse(airflow)
+            airflow = Airflow(f"http://127.0.0.1:{port}", airflows.check, home_dir / "logs")
+            await_parse(airflow)
             yield airflow
         finally:
             airflows.end()
@@ -75,7 +75,8 @@ def _migrate(airflows: Processes) -> None:
     marker.write_text(version, encoding="utf-8")
 
 
-def _await_parse(airflow: Airflow) -> None:
+def await_parse(airflow: Airflow) -> None:
+    """Wait until a DAG file is parsed; ServerError says that none is, or that one cannot be imported."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         time.sleep(0.1)
@@ -95,7 +96,7 @@ def _await_parse(airflow: Airflow) -> None:
     raise ServerError(msg)
 
 
-def _free_port(wish: int | None) -> int:
+def free_port(wish: int | None) -> int:
     """Return a port of 127.0.0.1 nobody listens on; OSError says that the one wished for is taken."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
