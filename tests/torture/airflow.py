@@ -96,7 +96,7 @@ def airflow(root: Path, environ: Mapping[str, str] = {}) -> Iterator[tuple[Airfl
     """Start an Airflow with a feed of four groups; settings of `environ` win over those of the torture."""
     feed, dag_file = make_dag(root)
     processes.MOST_RESTARTS = 1000
-    with embedded_airflow(root / "home", [dag_file], environ={**ENVIRON, **environ}, preload=PRELOAD) as server:
+    with embedded_airflow(root / "home", [dag_file], environ={**ENVIRON, **PRELOAD, **environ}) as server:
         server.call("PATCH", "/dags/feed", {"is_paused": False})
         yield server, feed
 

@@ -24,7 +24,6 @@ def embedded_airflow(
     dag_files: Sequence[Path],
     port: int | None = None,
     environ: Mapping[str, str] = {},
-    preload: Sequence[str] = (),
 ) -> Iterator[Airflow]:
     """Run Airflow for a block, which begins when the DAG file is parsed; no process of it outlives the block.
 
@@ -35,8 +34,8 @@ def embedded_airflow(
         home_dir: AIRFLOW_HOME: empty, new, or one that an embedded server made.
         dag_files: the DAG file and the files it looks for beside itself.
         port: port of the api-server on 127.0.0.1; None for a free one.
-        environ: variables for Airflow's processes; they win over all others, AIRFLOW__* settings included.
-        preload: modules that the scheduler imports once, and not every task that it forks anew.
+        environ: variables for Airflow's processes; they win over all others, AIRFLOW__* settings included. The modules
+            in FANFOLD_PRELOAD are imported by the scheduler once, and not by every task that it forks.
 
     Raises:
         ServerError: the home is in use or not ours, Airflow does not start, an import fails.
@@ -48,7 +47,7 @@ def embedded_airflow(
         processes.end(home_dir)
         home.link(home_dir / "dags", dag_files)
         (home_dir / "logs").mkdir(exist_ok=True)
-        airflows = Processes(home_dir, {**home.environment(home_dir, port), **environ}, preload)
+        airflows = Processes(home_dir, {**home.environment(home_dir, port), **environ})
         try:
             _migrate(airflows)
             home.execute(home_dir, home.CLOSE_RUNS)
