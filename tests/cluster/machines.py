@@ -60,8 +60,6 @@ def machine(folder: Path, name: str) -> dict[str, str]:
 
 def airflow(folder: Path, arguments: Sequence[str], name: str, environ: Mapping[str, str]) -> Part:
     """Return what starts a command of Airflow on a machine of its own."""
-    # What tasks are made of, workers import once, and not every task that they fork.
-    preload = " ".join(PRELOAD) if name in WORKERS else ""
     # SPT_NOENV: without it, a new title of a process would overwrite its mark.
-    variables = {"FANFOLD_PRELOAD": preload, "SPT_NOENV": "1", **machine(folder, name), **environ}
+    variables = {"SPT_NOENV": "1", **PRELOAD, **machine(folder, name), **environ}
     return Part([PYTHON, "-P", "-c", processes.LAUNCH, *arguments], variables)
