@@ -47,18 +47,26 @@ def read(path: Path, kind: type[Document]) -> Document:
 
     Raises:
         FileNotFoundError: it is not there (yet).
-        DataError: a later version wrote it; or somebody changed it: it is not what Fanfold writes.
+        DataError: see `parse`.
         PathError: it is a link.
     """
-    content = links.read(path)
+    return parse(links.read(path), kind, str(path))
+
+
+def parse(content: bytes, kind: type[Document], name: str) -> Document:
+    """Return the document that Fanfold wrote under a name.
+
+    Raises:
+        DataError: a later version wrote it; or somebody changed it: it is not what Fanfold writes.
+    """
     try:
         if (head := decode(content, _Head)).format > FORMAT:
-            msg = f"{str(path)!r} was written by fanfold {head.fanfold}, in format {head.format}"
+            msg = f"{name!r} was written by fanfold {head.fanfold}, in format {head.format}"
             msg += f"; this version reads formats up to {FORMAT}: install fanfold {head.fanfold} or later"
             raise DataError(msg)
         return decode(content, kind)
     except (ValueError, RecursionError) as error:
-        msg = f"{str(path)!r} was changed ({error}), expected the {kind.__name__} that Fanfold wrote"
+        msg = f"{name!r} was changed ({error}), expected the {kind.__name__} that Fanfold wrote"
         raise DataError(msg) from None
 
 
