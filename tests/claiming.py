@@ -84,7 +84,7 @@ def judge_entry(old: State, new: State, world: World) -> None:
         assert was.released is None
         assert now == fixed(was, attempt=now.attempt, spec=now.spec)
         if now.attempt is not None:
-            assert was.attempt is None
+            assert now.attempt != was.attempt
             assert now.spec == was.spec
             _, seen = now.attempt.split(" saw ")
             assert seen == known(ts, old, complete(world)), "decided about duplicates without all others"

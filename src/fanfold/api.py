@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 
 from fanfold import audit as auditing
+from fanfold import mirrors
 from fanfold.audit import Audit
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError, FanfoldError
@@ -27,6 +28,7 @@ from fanfold.steps.recount import Recount
 from fanfold.steps.start import start
 
 
+@mirrors.working()
 def run(spec: AnyPath, *, ts: str | None = None, data_dir: AnyPath | None = None) -> Summary:
     """Do all steps here and now, as `fanfold run` does. Every step survives `kill -9`.
 
@@ -55,6 +57,7 @@ def run(spec: AnyPath, *, ts: str | None = None, data_dir: AnyPath | None = None
     return done.summary
 
 
+@mirrors.working()
 def plan(spec: AnyPath, *, data_dir: AnyPath | None = None) -> Plan:
     """Say what a run would do with the files in landing now, as `fanfold plan` does. Nothing is moved or written.
 
@@ -68,6 +71,7 @@ def plan(spec: AnyPath, *, data_dir: AnyPath | None = None) -> Plan:
     return planning.plan(start(spec, _absolute(data_dir)))
 
 
+@mirrors.working()
 def verify(
     spec: AnyPath, ts: str | None = None, *, data_dir: AnyPath | None = None, deep: bool = False, audit: bool = False
 ) -> Recount:
@@ -91,6 +95,7 @@ def verify(
         return verified(*complete, deep=deep, audit_percent=100 if audit else 0)[0]
 
 
+@mirrors.working()
 def status(spec: AnyPath, *, data_dir: AnyPath | None = None) -> list[RunStatus]:
     """List the runs, as `fanfold status` does: unfinished ones first, then complete ones, each from oldest to newest.
 
@@ -101,6 +106,7 @@ def status(spec: AnyPath, *, data_dir: AnyPath | None = None) -> list[RunStatus]
     return statuses.status(runs.open_feed(spec, _absolute(data_dir)))
 
 
+@mirrors.working()
 def purge(
     spec: AnyPath,
     before: datetime,
@@ -153,8 +159,8 @@ def verified(run: Run, committed: Manifest, *, deep: bool, audit_percent: float)
     return msgspec.structs.replace(found, gaps=gaps), report
 
 
-def _absolute(data_dir: AnyPath | None) -> Path | None:
-    return Path(data_dir).absolute() if data_dir is not None else None
+def _absolute(data_dir: AnyPath | None) -> AnyPath | None:
+    return data_dir if data_dir is None or mirrors.is_uri(data_dir) else Path(data_dir).absolute()
 
 
 def _ignore(_n: int, _step: str, _state: str) -> None:

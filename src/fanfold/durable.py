@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
-from fanfold import links
+from fanfold import links, mirrors
 
 # There may be many files in a run: a Path takes longer to make than the file takes to look at.
 AnyPath = links.AnyPath
@@ -43,6 +43,8 @@ def fresh(path: Path) -> Path:
 def publish(path: Path) -> None:
     """Make the complete file `temporary(path)` visible as `path`: on disk first, then renamed, atomically."""
     sync_file(temporary(path))
+    if mirror := mirrors.of(path):
+        mirror.put(path, temporary(path))
     temporary(path).replace(path)
     sync_dirs({path.parent})
 
@@ -65,6 +67,8 @@ def write_all(contents: Mapping[Path, bytes]) -> None:
         fresh(path).write_bytes(content)
     sync_files([temporary(path) for path in contents])
     for path in contents:
+        if mirror := mirrors.of(path):
+            mirror.put(path, temporary(path))
         temporary(path).replace(path)
     sync_dirs({path.parent for path in contents})
 
@@ -98,8 +102,23 @@ def copy(source: Path, path: Path) -> None:
 def remove(path: Path) -> None:
     """Remove a working file, durably, if it is there."""
     with contextlib.suppress(FileNotFoundError):
-        path.unlink()
+        _unlink(path)
         sync_dirs({path.parent})
+
+
+def _unlink(path: Path) -> None:
+    if mirror := mirrors.of(path):
+        mirror.forget(path)
+    path.unlink()
+
+
+def move(source: Path, path: Path) -> None:
+    """Give a working file its last name, durably: another directory may be that of the feed."""
+    make_dirs(path.parent)
+    if mirror := mirrors.of(path):
+        mirror.put(path, source)
+    source.replace(path)
+    sync_dirs({path.parent})
 
 
 def empty(directory: Path, but: str) -> None:
@@ -132,7 +151,8 @@ def make_all_dirs(paths: Collection[Path]) -> None:
 
 def discard(path: Path) -> None:
     """Remove what a group that is given up has published, and what was written for it; its directories, when empty."""
-    path.unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        _unlink(path)
     discard_temporary(path)
     remove_empty_dirs(path.parent)
 

@@ -64,3 +64,8 @@ def input_format(name: str) -> Literal["json", "csv", "parquet"]:
 def place_in(name: str, line: int | None) -> str:
     """Say where in a file a fault is, behind its name: ` line 3`; of Parquet, which has no lines, ` record 3`."""
     return f" {'record' if input_format(name) == 'parquet' else 'line'} {line}" if line else ""
+
+
+def is_hidden(name: str) -> bool:
+    """Say whether a file is nobody's yet: it, or a folder that it is in, has a hidden name, or one of a download."""
+    return any(part.startswith(".") or part.endswith(UNFINISHED) for part in name.split("/"))

@@ -53,6 +53,10 @@ class Proxy(ThreadingHTTPServer):
         self.requests = Counter[str]()
         self.bytes_sent, self.bytes_received = Counter[str](), Counter[str]()
         self.failed = Counter[str | int]()
+        # What else is done, before it is answered, when a request was carried out in a way of this name.
+        self.after = dict[str | int, Callable[[], object]]()
+        self.stripped: dict[str, str] = {}
+        """By kind of request, a header that is not passed on."""
         self._lock = threading.Lock()
         self._way: Callable[[int], str | int | None] = lambda _: None
         self._seen = 0
@@ -121,9 +125,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._cut()
             return
         if way == "twice":
-            self._carry_out(body)
-        status, headers, answer = self._carry_out(body)
+            self._carry_out(kind, body)
+        status, headers, answer = self._carry_out(kind, body)
         self.server.bytes_received[kind] += len(answer)
+        if way in self.server.after:
+            self.server.after[way]()
         if way == "slow":
             time.sleep(SLOW_SECONDS)
         if way == "unanswered":
@@ -135,12 +141,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _handle  # noqa: N815 - as http.server names them
 
-    def _carry_out(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+    def _carry_out(self, kind: str, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         connection = http.client.HTTPConnection(self.server.store, timeout=60)
         try:
             connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
-                if name.lower() not in {"connection", "expect"}:
+                if name.lower() not in {"connection", "expect", self.server.stripped.get(kind)}:
                     connection.putheader(name, value)
             connection.endheaders(body or None)
             answer = connection.getresponse()

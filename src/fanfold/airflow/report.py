@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from fanfold import documents, manifest, proof
+from fanfold import documents, manifest, mirrors, proof
 from fanfold.feed import quarantine, runs
 from fanfold.layout import Feed
 from fanfold.manifest import Manifest, Summary
@@ -55,7 +55,7 @@ def in_lines(spec: str) -> Iterator[None]:
 
 def lines_of(message: str, spec: str) -> list[str]:
     """Break a message where its parts end, and where they are long; a path or a command stays whole."""
-    named = re.sub(r"\bSPEC\b", lambda _: spec, message)
+    named = re.sub(r"\bSPEC\b", lambda _: spec, mirrors.named(message))
     parts = [part for line in named.splitlines() for part in re.split(r"(?<=;) (?=\S)|(?<=: )(?=fanfold )", line)]
     return [line for part in parts for line in _wrapped(part.strip())]
 
@@ -107,10 +107,10 @@ def of_run(feed: Feed, summary: Summary, without_rows: int) -> dict[str, Any]:
         return found
     committed = documents.read(run.commit_path, Manifest)
     if output_dir := proof.output_dir(summary, feed.data_dir):
-        found["output"] = str(output_dir)
-    found["manifest"] = str(run.commit_path)
+        found["output"] = mirrors.named(str(output_dir))
+    found["manifest"] = mirrors.named(str(run.commit_path))
     if summary.files_quarantined or summary.records_quarantined:
-        found["quarantine"] = str(run.feed.quarantine_dir / run.ts)
+        found["quarantine"] = mirrors.named(str(run.feed.quarantine_dir / run.ts))
         found["quarantined"] = quarantine.by_code(run, committed)
     if committed.drift:
         found["drift"] = msgspec.to_builtins(committed.drift)

@@ -15,6 +15,7 @@ from typing import Any
 
 from airflow.sdk import Asset, AssetAlias, get_current_context
 
+from fanfold import mirrors
 from fanfold.airflow import report, slack
 from fanfold.airflow.compat import (
     BACKOFF,
@@ -79,9 +80,9 @@ class FeedTasks:
         from fanfold.steps.verify_run import verdict_of
 
         with self._failures(data_dir, execution_ts):
-            if not Path(data_dir).is_absolute():
+            if not (mirrors.is_uri(data_dir) or Path(data_dir).is_absolute()):
                 # Each task is a process of its own: a relative path would mean another folder in each.
-                msg = f"data_dir {data_dir!r} is relative, expected an absolute path"
+                msg = f"data_dir {data_dir!r} is relative, expected an absolute path, or the URI of a bucket"
                 raise PathError(msg)
             feed = start(self.path, data_dir)
             for done in finish_others(feed, format_ts(parse_ts(execution_ts))):
@@ -237,9 +238,9 @@ class FeedTasks:
         if bad and "quarantined" in self.spec.notify.on:
             self._notify(summary.ts, f"complete; {bad}")
         if "output" in found:
-            uri = Path(found["output"]).as_uri()
+            uri = found["output"] if mirrors.is_uri(found["output"]) else Path(found["output"]).as_uri()
             event = get_current_context()["outlet_events"][self.output]
-            event.add(Asset(uri=Path(found["output"]).parent.as_uri()), extra={"uri": uri, **found})
+            event.add(Asset(uri=uri.rpartition("/")[0]), extra={"uri": uri, **found})
         return found
 
     def _notify(self, ts: str, text: str) -> None:
@@ -248,8 +249,10 @@ class FeedTasks:
     @contextlib.contextmanager
     def _failures(self, data_dir: str, execution_ts: str, n: int | None = None) -> Iterator[None]:
         """Say in Airflow's words how a task ends, and what to do next; `n` is the number of its group."""
-        with report.in_lines(self._spec(data_dir)):
+        with mirrors.working(), report.in_lines(self._spec(data_dir)):
             try:
+                if mirrors.is_uri(data_dir):
+                    runs.open_feed(self.path, data_dir, execution_ts if n else None)
                 yield
             except EmptySubdir as empty:
                 raise AirflowSkipException(str(empty)) from None

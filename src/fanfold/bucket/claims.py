@@ -4,10 +4,10 @@ Each entry, `.fanfold/claims/<n>.json`, is the state of all unfinished runs afte
 n - 1, and created only if its number is free. So the entries are one chain, and the newest says all. Older entries
 are deleted, the newest never is. Why that is safe:
 
-- A slow process may create a number that was used and deleted. There is a higher number then. Nobody reads the lower
-  one: a reader takes the newest of its listing, in the version that was listed. The next change deletes it. No process
-  believes its own request: a change is done when the newest state
-  shows it. So it does not matter either whether an answer is lost, or whether a request is carried out twice, or late.
+- A slow process may create a number that was used and deleted. There is a higher number then, and nobody reads the
+  lower one: a reader takes the newest entry of its listing, in the version that was listed. A later change deletes it.
+- No process believes its own request: a change is done when the newest state shows it. So it does not matter whether an
+  answer is lost, or whether a request is carried out twice, or late.
 - A listing that runs while entries are created and deleted ends at the entry that was the newest when it began, or at a
   higher one: a store lists by name, and an entry is deleted only after a higher one is there. A few older entries stay,
   so a store that looks in another order would have to be overtaken by as many changes within one listing.
@@ -201,8 +201,9 @@ class Claims:
         """Say that an attempt has prepared a run: its working files hold from now on.
 
         Returns:
-            Whether they do. If not, the run has an attempt, whose working files are complete; or it was given up or has
-            ended; or another run has changed since, and decisions about duplicates have to be made again.
+            Whether they do. If not, something of the run is published, it was given up or has ended; or a run has
+            changed since, so decisions about duplicates have to be made again. If this run has got an attempt by then,
+            that has complete working files, and need not be replaced.
         """
         return self._decide(ts, based_on, attempt)
 
@@ -223,8 +224,7 @@ class Claims:
             if run is None or run.sealed or run.released is not None or state.decided != based_on.decided:
                 return None
             decided = msgspec.structs.replace(run, attempt=attempt, spec=spec or run.spec)
-            # Working files of an attempt that holds are complete: there is no reason to replace them.
-            return None if decided == run or (run.attempt and attempt) else state.after(ts, decided)
+            return state.after(ts, decided) if decided != run else None
 
         run = self.append(change).runs.get(ts)
         return run is not None and run.attempt == attempt and run.spec == (spec or run.spec)

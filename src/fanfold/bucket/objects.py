@@ -11,6 +11,7 @@ import io
 import mmap
 import re
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +24,8 @@ __all__ = ["Object", "Objects"]
 
 # What S3 (5 GiB) and Azure (5,000 MiB) take in one request.
 LARGEST_BYTES = 5000 * 1024**2
+# In place of the time of an object that this process has made.
+JUST_NOW = datetime.fromtimestamp(0, UTC)
 
 Result = TypeVar("Result")
 
@@ -53,7 +56,7 @@ class Objects:
             patience_seconds: how long a request is repeated.
 
         Raises:
-            DataError: it is not such a URI, or a credential has a name that the store does not know.
+            SpecError: it is not such a URI, or a credential has a name that the store does not know.
         """
         self.store = Store(uri, endpoint_url, region, credentials or {})
         self.uri = self.store.uri
@@ -112,6 +115,9 @@ class Objects:
     def create(self, name: str, content: bytes | Path) -> Object:
         """Make an object, in one request, if its name is free. Where it has the same bytes already, that is all.
 
+        Returns:
+            The object; when it was made, nobody was asked.
+
         Raises:
             TakenError: the name has other bytes.
             DataError: the content is larger than a store takes in one request.
@@ -121,12 +127,14 @@ class Objects:
                 msg = f"{self.uri}/{name} has {len(buffer):,} bytes, expected at most {LARGEST_BYTES:,}"
                 raise DataError(msg)
 
-            def put() -> tuple[str | None, Object]:
+            def put() -> str | Object:
                 # Where the answer to an earlier request was lost, its own object has the name.
-                return self.store.put_if_absent(name, buffer), self._made(name)
+                return self.store.put_if_absent(name, buffer) or self._made(name)
 
-            e_tag, made = self._ask(name, put)
-            if made.e_tag != e_tag and self._sha256(made) != hashlib.sha256(buffer).digest():
+            made = self._ask(name, put)
+            if isinstance(made, str):
+                return Object(name, len(buffer), made, JUST_NOW)
+            if self._sha256(made) != hashlib.sha256(buffer).digest():
                 raise self._taken(name)
             return made
 
@@ -134,8 +142,8 @@ class Objects:
         """Write an object, whatever has its name. Who is last wins: for hints only."""
         self._ask(name, lambda: self.store.put(name, content))
 
-    def copy(self, source: Object, target: str) -> None:
-        """Copy a version of an object to a free name. Where that has the same bytes already, that is all.
+    def copy(self, source: Object, target: str) -> Object:
+        """Copy a version of an object to a free name; where that has the same bytes already, that is all.
 
         A small one comes through memory, which takes fewer requests; a large one is copied by the store, and compared.
 
@@ -147,8 +155,7 @@ class Objects:
             content = self.read(source.name, source.e_tag)
             if content is None:
                 raise self._changed(source)
-            self.create(target, content)
-            return
+            return self.create(target, content)
 
         def copied() -> Object:
             self._check(source)
@@ -161,6 +168,7 @@ class Objects:
         self._check(source)
         if not (_is_copy(source, made) or self._sha256(source) == self._sha256(made)):
             raise self._taken(target)
+        return made
 
     def delete(self, name: str, e_tag: str | None = None) -> bool:
         """Delete an object, if it is of that version.
@@ -221,7 +229,7 @@ class Objects:
                 return None
             except VersionError as error:
                 now = self.head(name)
-                if now is None or now.e_tag != e_tag:
+                if now is None or now.e_tag != (e_tag or now.e_tag):
                     return None
                 patience.wait(error)
             except REPEATED as error:

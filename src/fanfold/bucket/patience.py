@@ -62,7 +62,7 @@ def told(error: Exception, secrets: Sequence[str]) -> str:
     text, _, _ = str(error).partition("\n\nDebug source")
     begin, *rest = re.sub(r"\?\S*", "", text).split("<", 1)
     said = re.findall("<(?:Code|Message)>([^<]*)", "".join(("<", *rest)))
-    line = " ".join(" ".join((begin, *said)).split())[:500]
+    line = " ".join(" ".join((begin, *said)).split())[:500].rstrip(" :")
     for secret in secrets:
         line = line.replace(secret, "…")
     return line

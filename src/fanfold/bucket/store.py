@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from fanfold.bucket.patience import told
-from fanfold.errors import DataError, MissingError, StoreError
+from fanfold.errors import DataError, MissingError, SpecError, StoreError
 
 try:
     import obstore
@@ -43,6 +43,7 @@ class Object(NamedTuple):
     e_tag: str
     """What the store calls this version: the same in a list and in an answer, without the quotes of the latter."""
     modified: datetime
+    """To the second, which is all that an answer says; a list may say more."""
 
 
 class Store:
@@ -54,7 +55,7 @@ class Store:
         bucket, _, prefix = path.partition("/")
         if scheme not in SCHEMES or not bucket:
             msg = f"{uri!r} is not in a bucket, expected s3://, gs:// or az://, the bucket's name, and a prefix"
-            raise DataError(msg)
+            raise SpecError(msg)
         self.uri = uri.rstrip("/")
         self.secrets = [secret for secret in credentials.values() if secret]
         self._deletes_by_e_tag = scheme != "gs"
@@ -79,7 +80,7 @@ class Store:
             self._patient = opened()
         except (exceptions.BaseError, ValueError) as error:
             msg = f"{self.uri!r} cannot be opened: {told(error, self.secrets)}; check its settings"
-            raise DataError(msg) from None
+            raise SpecError(msg) from None
 
     def list(self, prefix: str, after: str | None) -> Iterator[Object]:
         """Yield the objects below a prefix, behind a name."""
@@ -148,7 +149,7 @@ class Store:
 
 
 def _object(found: Any) -> Object:
-    return Object(found["path"], found["size"], _e_tag(found), found["last_modified"])
+    return Object(found["path"], found["size"], _e_tag(found), found["last_modified"].replace(microsecond=0))
 
 
 def _e_tag(answer: Any) -> str:

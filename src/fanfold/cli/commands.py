@@ -3,6 +3,7 @@
 import click
 
 from fanfold.cli.airflow import airflow
+from fanfold.cli.doctor import doctor
 from fanfold.cli.quarantine import quarantine
 from fanfold.cli.run import plan, run, verify
 from fanfold.cli.runs import purge, release, restore
@@ -19,5 +20,5 @@ def cli() -> None:
     """
 
 
-for command in (init, run, plan, status, release, restore, purge, verify, quarantine, lint, schema, airflow):
+for command in (init, run, plan, status, release, restore, purge, verify, quarantine, doctor, lint, schema, airflow):
     cli.add_command(command)

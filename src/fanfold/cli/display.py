@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from fanfold import interrupt
+from fanfold import interrupt, mirrors
 from fanfold.errors import count
 from fanfold.manifest import Summary, of_table
 from fanfold.proof import output_dir, sentence
@@ -122,7 +122,7 @@ def print_summary(summary: Summary, seconds: Mapping[str, float], data_dir: Path
             del row[2]
     print_table(to, headings, rows, total, f"run {summary.ts}")
     if published_dir := output_dir(summary, data_dir):
-        to.print(f"outputs: {published_dir}")
+        to.print(f"outputs: {mirrors.named(str(published_dir))}")
         for name in out:
             _print_preview(to, sorted((published_dir / name).glob("*.csv"))[:1], published_dir, form)
     if summary.records_unmatched:

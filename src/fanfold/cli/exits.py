@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from fanfold import interrupt
+from fanfold import interrupt, mirrors
 from fanfold.cli.commands import cli
 from fanfold.errors import FanfoldError, SpecError
 
@@ -23,7 +23,8 @@ def main() -> NoReturn:
     there; 3 try again (disk full, I/O); 130 interrupted. One line on stderr for each error; a traceback
     only with `--debug`.
     """
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger().handlers[0].setFormatter(_Named("%(levelname)s: %(message)s"))
     # What groups warn of, the summary says for all of them together.
     logging.getLogger("fanfold.steps.merge_data").setLevel(logging.ERROR)
     code = _run([argument for argument in sys.argv[1:] if argument != "--debug"])
@@ -31,10 +32,18 @@ def main() -> NoReturn:
     os._exit(code)
 
 
+class _Named(logging.Formatter):
+    """Names the bucket, and not the folder that stands for it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return mirrors.named(super().format(record))
+
+
 def _run(arguments: list[str]) -> int:
     try:
         # Each line was flushed as it was printed.
-        return int(cli(args=arguments, standalone_mode=False) or 0)
+        with mirrors.working():
+            return int(cli(args=arguments, standalone_mode=False) or 0)
     except SystemExit as stop:
         return int(stop.code or 0)
     except click.ClickException as error:

@@ -7,16 +7,18 @@ from typing import Any
 
 import click
 
+from fanfold import mirrors
 
-def _absolute(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
+
+def _absolute(_context: click.Context, _option: click.Parameter, path: str | None) -> str | None:
     # It is meant relative to the working directory, not to the spec.
-    return path.absolute() if path else None
+    return path if path is None or mirrors.is_uri(path) else str(Path(path).absolute())
 
 
 SPEC = click.argument("spec", type=click.Path(path_type=Path))
 TS = click.argument("ts")
 ROOT = "Root of the feed, in place of the spec's data_dir."
-DATA_DIR = click.option("--data-dir", type=click.Path(path_type=Path), callback=_absolute, help=ROOT)
+DATA_DIR = click.option("--data-dir", type=click.Path(), callback=_absolute, help=ROOT)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
 
@@ -26,7 +28,7 @@ def with_feed(command: Callable[..., None]) -> Callable[..., None]:
     @SPEC
     @DATA_DIR
     @functools.wraps(command)
-    def opened(spec: Path, data_dir: Path | None, **arguments: Any) -> None:
+    def opened(spec: Path, data_dir: str | None, **arguments: Any) -> None:
         from fanfold.feed import runs
 
         command(runs.open_feed(spec, data_dir), **arguments)

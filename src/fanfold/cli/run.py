@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fanfold.steps.plan import Plan
     from fanfold.steps.recount import Recount
 
+from fanfold import mirrors
 from fanfold.cli.options import DATA_DIR, JSON, SPEC, print_json, with_feed
 from fanfold.errors import count
 from fanfold.proof import rows_in_words
@@ -25,7 +26,7 @@ SAMPLE = "With --audit: compare this percentage of the records; all are counted.
 @DATA_DIR
 @click.option("--write-fields", is_flag=True, help="Add all fields that the spec does not declare yet to input.fields.")
 @JSON
-def plan(spec: Path, data_dir: Path | None, *, write_fields: bool, as_json: bool) -> None:
+def plan(spec: Path, data_dir: str | None, *, write_fields: bool, as_json: bool) -> None:
     """Say what a run would do. Nothing is moved.
 
     It shows which files go where, the columns and their drift, and the references. If the run would fail, it says why,
@@ -89,7 +90,7 @@ def _print_plan(planned: "Plan") -> None:
 @click.option("--ts", help="Execution timestamp of the run, in any ISO 8601 form (default: see above).")
 @click.option("--from-archive", metavar="TS", help="Make a complete run again from its archive, in another --data-dir.")
 @JSON
-def run(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str | None, *, as_json: bool) -> None:
+def run(spec: Path, data_dir: str | None, ts: str | None, from_archive: str | None, *, as_json: bool) -> None:
     """Do all steps here and now, without Airflow.
 
     Without --ts, the oldest unfinished run that can go on is resumed. If there is none, a new run begins, named by the
@@ -130,7 +131,7 @@ def run(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str | N
     elif summary.files_in or not failed:
         display.print_summary(summary, done.subdir_seconds, feed.data_dir, feed.spec.output.csv)
     if not summary.files_in:
-        click.echo(nothing_ready(feed, found), err=True)
+        click.echo(mirrors.named(nothing_ready(feed, found)), err=True)
     elif told := not_taken.told(found, [file.name for file in found.ready]):
         click.echo(f"in landing {told}", err=True)
     if done.ignored.members:
@@ -140,7 +141,7 @@ def run(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str | N
         raise ExceptionGroup(msg, failed)
 
 
-def _stage_again(spec: Path, data_dir: Path | None, ts: str | None, from_archive: str) -> str:
+def _stage_again(spec: Path, data_dir: str | None, ts: str | None, from_archive: str) -> str:
     from fanfold.feed import runs
     from fanfold.steps import restore
 

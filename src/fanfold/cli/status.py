@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from fanfold.feed.status import RunStatus
     from fanfold.layout import Feed
 
+from fanfold import mirrors
 from fanfold.cli.options import JSON, print_json, with_feed
 from fanfold.errors import count
 
@@ -37,9 +38,10 @@ def status(feed: "Feed", *, as_json: bool) -> None:
         to.print("no runs yet")
     for one in found:
         for reason in one.failed:
-            to.print(f"run {one.ts} failed: {reason}")
+            to.print(mirrors.named(f"run {one.ts} failed: {reason}"))
         if one.state == "unfinished":
-            to.print(f"run {one.ts}: {count(one.files, 'file')} waiting in {feed.run(one.ts).staging_dir}")
+            where = mirrors.named(str(feed.run(one.ts).staging_dir))
+            to.print(f"run {one.ts}: {count(one.files, 'file')} waiting in {where}")
     if feed.landing_dir.is_dir():
         landing = list_files(feed)
         to.print(

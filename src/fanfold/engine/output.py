@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import duckdb
 
+from fanfold import mirrors
 from fanfold.engine import csv_form
 from fanfold.engine.session import chunk_bytes, connect, identifier, pattern, text
 from fanfold.errors import DataError
@@ -157,7 +158,7 @@ def _form(value: str, column: Column) -> str:
 
 def values(table: Path, columns: Sequence[str]) -> Iterator[Sequence[str | None]]:
     """Yield the values of some columns of a Parquet file as texts, row by row."""
-    if not table.stat().st_size:
+    if not Path(mirrors.present(table)).stat().st_size:
         # It is of a run without a column.
         return
     chosen = ", ".join(f"{identifier(name)}::VARCHAR" for name in columns) or "NULL"

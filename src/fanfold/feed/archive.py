@@ -15,12 +15,14 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from fanfold import links
+from fanfold import links, mirrors
 from fanfold.archive_names import packing
 from fanfold.durable import (
     discard_temporary,
     fresh,
     make_all_dirs,
+    make_dirs,
+    publish,
     sha256,
     size,
     sync_dirs,
@@ -89,6 +91,14 @@ def archive(places: Mapping[str, str]) -> None:
         FileExistsError: another file has a name by now.
         OSError: what was written is not what is read back.
     """
+    if mirror := mirrors.of(next(iter(places), "")):
+        for source, place in places.items():
+            if packing(source, place) and os.path.lexists(source):
+                make_dirs(Path(place).parent)
+                _copy(Path(source), Path(place))
+                publish(Path(place))
+        mirror.archive(places)
+        return
     left = not_archived(places)
     directories = set(map(os.path.dirname, places.values()))
     make_all_dirs({Path(directory) for directory in directories})
@@ -116,6 +126,9 @@ def land(places: Mapping[str, str]) -> None:
     There a run may claim a file at once: one that is killed in between must not leave it under its old name, to be
     landed twice.
     """
+    if mirror := mirrors.of(next(iter(places), "")):
+        mirror.give_back(places)
+        return
     left = not_archived(places)
     make_all_dirs({Path(place).parent for place in left.values()})
     sync_files(left)

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from fanfold import durable
+from fanfold import durable, mirrors
 from fanfold.errors import DataError
 from fanfold.feed.access import who_am_i
 from fanfold.feed.landing import warn
@@ -32,6 +32,8 @@ def claim(run: Run, files: Iterable[tuple[str, int]]) -> set[str]:
         The names that are not claimed: somebody else took them before, or the system refuses to rename them. Of a file
         and its marker either both are claimed, or none.
     """
+    if mirror := mirrors.of(run.feed.data_dir):
+        return mirror.claim(run, files)
     vanished: set[str] = set()
     held: dict[str, list[str]] = {}
     touched: set[str] = set()
@@ -71,7 +73,7 @@ def claimed_file(group: Group, name: str) -> os.stat_result:
         DataError: it is gone, or is not a regular file any more.
     """
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        info = os.lstat(group.staged_path(name))
+        info = mirrors.lstat(group.staged_path(name))
         if stat.S_ISREG(info.st_mode):
             return info
     msg = f"{name!r} is not a file in {group.subdir!r} any more, expected the one that was claimed: put it back"
@@ -112,3 +114,5 @@ def remove_run(run: Run) -> None:
             if error.errno not in {errno.ENOENT, errno.ENOTEMPTY}:
                 raise
     durable.sync_dirs({run.feed.staging_dir})
+    if mirror := mirrors.of(run.feed.data_dir):
+        mirror.end(run)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from fanfold import documents, durable
+from fanfold import documents, durable, mirrors
 from fanfold.errors import EmptySubdir, FanfoldError, SpecError
 from fanfold.feed import claim, groups, runs
 from fanfold.layout import Feed, Group, Run
@@ -129,7 +129,7 @@ def _states(paths: Iterable[Path]) -> States:
     states: States = []
     for path in paths:
         try:
-            states.append((str(path), claim.version(path.lstat())))
+            states.append((str(path), claim.version(mirrors.lstat(path))))
         except OSError:
             states.append((str(path), None))
     return states

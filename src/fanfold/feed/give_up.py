@@ -1,6 +1,6 @@
 """A run that is given up: what it has not published goes back into landing."""
 
-from fanfold import documents, durable
+from fanfold import documents, durable, mirrors
 from fanfold.errors import DataError
 from fanfold.feed import archive, groups, runs
 from fanfold.layout import Group, Run
@@ -20,7 +20,8 @@ def release_unpublished(run: Run) -> tuple[list[int], list[str]]:
     """
     names, landing_dir = runs.staged_names(run), run.feed.landing_dir
     if not run.release_path.exists():
-        undone = sorted(n for n in names if not _is_published(run.group(n)))
+        mirror = mirrors.of(run.feed.data_dir)
+        undone = mirror.release(run) if mirror else sorted(n for n in names if not _is_published(run.group(n)))
         durable.write(run.release_path, documents.encode(Release(undone)))
     released, refused = runs.released_groups(run), list[str]()
     for group in map(run.group, released):

@@ -2,7 +2,7 @@
 
 import os
 
-from fanfold import documents, durable
+from fanfold import documents, durable, mirrors
 from fanfold.errors import MissingError
 from fanfold.feed import archive, claim, runs
 from fanfold.layout import Group
@@ -74,7 +74,7 @@ def is_as_read(group: Group, file: Input) -> bool:
 def is_as_decided(group: Group, file: Input) -> bool:
     """Say whether a file is staged, in the state that it had when it was decided whether it is a duplicate."""
     try:
-        return is_unchanged(file, os.lstat(group.staged_path(file.name)))
+        return is_unchanged(file, mirrors.lstat(group.staged_path(file.name)))
     except (FileNotFoundError, NotADirectoryError):
         return False
 

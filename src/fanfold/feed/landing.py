@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from fanfold import mirrors
 from fanfold.errors import MissingError
 from fanfold.feed.access import is_writable, who_am_i
-from fanfold.input_formats import UNFINISHED, taken_by
+from fanfold.input_formats import is_hidden, taken_by
+from fanfold.mirrors import Landed
 
 log = logging.getLogger(__name__)
 
@@ -81,34 +83,41 @@ def scan_landing(
     ready: list[LandedFile] = []
     settling: dict[str, float] = {}
     held: dict[str, list[str]] = {}
-    entries = dict(_walk(str(landing_dir), "", held))
-    look = functools.cache(lambda folder: (is_writable(folder), os.lstat(folder)))
+    mirror = mirrors.of(landing_dir)
+    entries = mirror.landing() if mirror else _entries(str(landing_dir), held)
     unmarked: list[str] = []
     ignored: list[str] = []
     wanted = taken_by(patterns)
-    for name, entry in entries.items():
+    for name in entries:
         parts = [name, name + done_suffix] if done_suffix else [name]
         if done_suffix and name.endswith(done_suffix):
             continue
-        if not wanted.match(entry.name) or parts[-1] not in entries:
-            (unmarked if wanted.match(entry.name) else ignored).append(name)
+        is_wanted = wanted.match(name.rpartition("/")[2])
+        if not is_wanted or parts[-1] not in entries:
+            (unmarked if is_wanted else ignored).append(name)
             continue
         with contextlib.suppress(FileNotFoundError):
-            if reason := next(filter(None, (_held(part, entries[part], look) for part in parts)), None):
+            file, *marker = [entries[part]() for part in parts]
+            if reason := next(filter(None, (one.held for one in (file, *marker))), None):
                 held.setdefault(reason, []).append(name)
                 continue
-            info, now = entry.stat(follow_symlinks=False), time.time()
+            now = time.time()
             # A writer may give its file any mtime, but not its ctime. A time to come says nothing of the last change.
-            changed = info.st_ctime if info.st_mtime > now else max(info.st_mtime, info.st_ctime)
+            changed = file.ctime if file.mtime > now else max(file.mtime, file.ctime)
             wait = changed + settle_seconds - now if settle_seconds else 0.0
             if wait > 0 and changed > now:
                 held.setdefault(CHANGED_IN_FUTURE, []).append(name)
             elif wait > 0:
                 settling[name] = wait
             else:
-                ready.append(LandedFile(name, info.st_size))
+                ready.append(LandedFile(name, file.size_bytes))
     reasons = {reason: sorted(names) for reason, names in sorted(held.items())}
     return Landing(sorted(ready), settling, reasons, sorted(unmarked), sorted(ignored))
+
+
+def _entries(landing_dir: str, held: dict[str, list[str]]) -> dict[str, Callable[[], Landed]]:
+    look = functools.cache(lambda folder: (is_writable(folder), os.lstat(folder)))
+    return {name: functools.partial(_landed, name, entry, look) for name, entry in _walk(landing_dir, "", held)}
 
 
 def _walk(directory: str, folder: str, held: dict[str, list[str]]) -> Iterator[tuple[str, os.DirEntry[str]]]:
@@ -122,13 +131,20 @@ def _walk(directory: str, folder: str, held: dict[str, list[str]]) -> Iterator[t
         return
     with found as entries:
         for entry in entries:
-            if entry.name.startswith(".") or entry.name.endswith(UNFINISHED):
+            if is_hidden(entry.name):
                 continue
             name = folder + entry.name
             if entry.is_dir(follow_symlinks=False):
                 yield from _walk(entry.path, f"{name}/", held)
             else:
                 yield name, entry
+
+
+def _landed(name: str, entry: os.DirEntry[str], look: Callable[[str], tuple[bool, os.stat_result]]) -> Landed:
+    if reason := _held(name, entry, look):
+        return Landed(reason)
+    info = entry.stat(follow_symlinks=False)
+    return Landed(None, info.st_size, info.st_mtime, info.st_ctime)
 
 
 def _held(name: str, entry: os.DirEntry[str], look: Callable[[str], tuple[bool, os.stat_result]]) -> str | None:

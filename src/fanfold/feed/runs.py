@@ -7,22 +7,24 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from fanfold import documents, durable, links
+from fanfold import documents, durable, links, mirrors
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError, MissingError, SpecError, nearest
 from fanfold.feed import access, lease
 from fanfold.layout import Feed, Run, format_ts, parse_ts
 from fanfold.manifest import Manifest
-from fanfold.spec.model import Spec, load_spec
-from fanfold.spec.roots import allowed_roots, check_allowed
+from fanfold.spec.model import PLACE, Spec, load_spec
+from fanfold.spec.roots import allowed_roots, check_allowed, check_allowed_uri
 from fanfold.working_files import Files, Identity, Progress, Release, RunSchema
 
 # The work is short, but for the hashes of files that may be duplicates.
 WAIT_SECONDS = 60
 
 
-def open_feed(spec_path: AnyPath, data_dir: AnyPath | None = None) -> Feed:
+def open_feed(spec_path: AnyPath, data_dir: AnyPath | None = None, ts: str | None = None) -> Feed:
     """Return the feed of a spec, under its own `data_dir` or another (a relative one: to the spec's folder).
+
+    Of a feed in a bucket, what concerns the run `ts` is enough for who works on that run alone.
 
     Raises:
         MissingError, SpecError: as `load_spec`.
@@ -30,12 +32,25 @@ def open_feed(spec_path: AnyPath, data_dir: AnyPath | None = None) -> Feed:
     """
     path = Path(spec_path)
     spec = load_spec(path)
+    wanted = data_dir or spec.data_dir
+    if mirrors.is_uri(wanted):
+        return _open_bucket(path, spec, str(wanted), ts)
     roots = allowed_roots(path, spec)
-    root = check_allowed(path.resolve().parent / (data_dir or spec.data_dir), roots, "data_dir")
+    root = check_allowed(path.resolve().parent / wanted, roots, "data_dir")
     feed = Feed(root, spec)
     for folder in [*feed.folders, *(root / merged.reference for merged in spec.merge)]:
         check_allowed(folder, roots, "path")
     links.check_inside([feed.references_dir, feed.resolutions_dir, feed.purged_dir], feed.folders)
+    check_identity(feed)
+    return feed
+
+
+def _open_bucket(path: Path, spec: Spec, uri: str, ts: str | None) -> Feed:
+    # The library that talks to buckets is only there where it is needed.
+    from fanfold import bucket
+
+    check_allowed_uri(uri, path, spec)
+    feed = Feed(bucket.opened(uri, spec, ts).root, spec)
     check_identity(feed)
     return feed
 
@@ -101,7 +116,7 @@ def open_run(data_dir: AnyPath, ts: str) -> Run | None:
         DataError: the spec that it began with was changed; or a later version has staged a run in the feed.
         PathError: a link leads out of the feed, or lies among Fanfold's own files of the run.
     """
-    bare = Feed(Path(data_dir).resolve(), Spec(version=1, name="run")).run(format_ts(parse_ts(ts)))
+    bare = Feed(mirrors.folder(data_dir), Spec(version=1, name="run")).run(format_ts(parse_ts(ts)))
     if committed := documents.read_if_there(bare.commit_path, Manifest):
         return _as_committed(bare, committed)
     links.check_plain([bare.staging_dir, bare.work_dir])
@@ -141,6 +156,8 @@ def _as_committed(run: Run, committed: Manifest) -> Run:
         raise DataError(msg) from None
     opened = Feed(run.feed.data_dir, spec).run(run.ts)
     access.check_links(opened, ((file.name, file.subdir) for file in committed.files))
+    if mirror := mirrors.of(run.feed.data_dir):
+        mirror.see(opened, committed)
     return opened
 
 
@@ -171,6 +188,8 @@ def is_complete(run: Run) -> bool:
 
 def has_published(run: Run) -> bool:
     """Say whether something of an unfinished run is published, or was."""
+    if (mirror := mirrors.of(run.feed.data_dir)) and mirror.is_sealed(run):
+        return True
     for group in run.groups:
         progress = documents.read_if_there(group.progress_path, Progress)
         if any(path.exists() for path in group.output_paths) or (progress and progress.outputs):
@@ -208,4 +227,4 @@ def schema_of(run: Run) -> RunSchema:
 
 def encode_spec(spec: Spec) -> bytes:
     """Return a spec as a run keeps it."""
-    return spec.model_dump_json(exclude={"data_dir"}, indent=1).encode()
+    return spec.model_dump_json(exclude=PLACE, indent=1).encode()

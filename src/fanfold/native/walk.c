@@ -100,9 +100,9 @@ static uint32_t foreseen_key(Walk *walk, Level *level, const uint8_t *p) {
     Node *node = &walk->shape->nodes.items[number];
     if (node->parent != level->node || !node->plain || !node->named || node->size + 2 > (size_t)(walk->end - p))
         return OPAQUE;
-    if (p[node->size + 1] != '"' || memcmp(p + 1, walk->shape->keys.texts.data + node->name_at, node->size) ||
-        node->stamp == level->number)
-        return OPAQUE;
+    /* Where all keys are empty, there is no text to compare with. */
+    int is_other = node->size && memcmp(p + 1, walk->shape->keys.texts.data + node->name_at, node->size);
+    if (p[node->size + 1] != '"' || is_other || node->stamp == level->number) return OPAQUE;
     node->stamp = level->number;
     level->key = (Token){p + 1, node->size, 0};
     return number;

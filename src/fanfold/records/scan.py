@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from fanfold import mirrors
 from fanfold.faults import UnreadableError
 from fanfold.input_formats import compression, input_format, is_archive
 from fanfold.layout import Place
@@ -58,6 +59,7 @@ def scan(data_dir: Path, places: Mapping[str, Place], spec: Spec, known: Known =
         spec: gives the largest record, and where records are.
         known: what is known of records before.
     """
+    mirrors.will_read(place.path for place in places.values())
     size = sum(place.size_bytes * (1 if _form(name) else PACKED_RATIO) for name, place in places.items())
     parts = _parts(places, size + FILE_BYTES * len(places))
     scanner = _Scanner(data_dir, places, spec, known)

@@ -19,7 +19,8 @@ KEPT_KEYS = (
 )
 # They say nothing about a run whose files are staged.
 KEYS_OF_LATER_RUNS = {
-    "data_dir", "concurrent_tasks", "notify.slack_conn_id", "notify.above_files", "notify.on",
+    "data_dir", "store.endpoint_url", "store.region", "store.conn_id",
+    "concurrent_tasks", "notify.slack_conn_id", "notify.above_files", "notify.on",
     "input.patterns", "input.settle_seconds", "input.wait_seconds", "input.poll_seconds",
     "input.max_files", "input.max_bytes",
 }  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
+from fanfold import mirrors
 from fanfold.errors import SpecError
 from fanfold.input_formats import PATTERNS
 from fanfold.spec import values, yaml_file
@@ -21,6 +22,8 @@ from fanfold.spec.tables import Columns, FlatTable, Tables, level_of, side_by_si
 from fanfold.spec.texts import CsvInput, CsvOutput, Encoding
 
 RESERVED_FOLDERS = (".fanfold", "staging")
+# Where a feed lies: its runs keep the rest of the spec, so that a feed can be copied to another place.
+PLACE = {"data_dir", "store"}
 
 
 class Input(Section):
@@ -174,6 +177,19 @@ class Verify(Section):
     A field outside the array that explodes counts once per record."""
 
 
+class Store(Section):
+    """The bucket, where data_dir is in one. Credentials come from the environment, or from an Airflow connection."""
+
+    endpoint_url: str | None = None
+    """URL of the store, where it is not that of the provider: https://minio.example.com. An http:// URL is not
+    encrypted."""
+    region: str | None = None
+    """Region of the bucket."""
+    conn_id: str | None = None
+    """An Airflow connection that has the credentials: of the type Amazon Web Services, Google Cloud, or Azure Blob
+    Storage."""
+
+
 class Notify(Section):
     """Messages in Slack. Without the connection none is sent. A failure of Slack never fails a run."""
 
@@ -194,7 +210,8 @@ class Spec(Section):
     name: values.FeedName
     """Name of the feed, and id of its DAG."""
     data_dir: values.DataDir = "data"
-    """Root of the feed, relative to the spec's folder."""
+    """Root of the feed, relative to the spec's folder; or a bucket, as in s3://bucket/feed, gs://bucket/feed,
+    az://container/feed."""
     subdirs: values.Count = 5
     """Number of subdirectories, and of TaskGroups."""
     concurrent_tasks: values.Count = 5
@@ -212,6 +229,7 @@ class Spec(Section):
     archive: Archive = Archive()
     quarantine: Quarantine = Quarantine()
     verify: Verify = Verify()
+    store: Store = Field(Store(), exclude_if=lambda store: store == Store())
     notify: Notify = Notify()
 
     @property
@@ -260,6 +278,8 @@ def load_spec(path: str | os.PathLike[str]) -> Spec:
     """
     file = Path(path)
     spec = parse_spec(yaml_file.read(file), str(path))
+    if mirrors.is_uri(spec.data_dir):
+        return spec
     return spec.model_copy(update={"data_dir": str((file.resolve().parent / spec.data_dir).resolve())})
 
 

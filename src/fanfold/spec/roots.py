@@ -1,8 +1,10 @@
 """Which directories a feed may live in."""
 
 import os
+import re
 from pathlib import Path
 
+from fanfold import mirrors
 from fanfold.errors import PathError
 from fanfold.spec.model import Spec
 
@@ -13,10 +15,28 @@ def allowed_roots(spec_path: Path, spec: Spec) -> list[Path]:
     """Return the directories that a feed may live in.
 
     They are those of the environment variable FANFOLD_ALLOWED_ROOTS (separated as in PATH), else the spec's own folder
-    and its `data_dir`.
+    and its `data_dir`. A root may be in a bucket: `allowed_uris` has those.
     """
-    named = [root for root in os.environ.get(ALLOWED_ROOTS, "").split(os.pathsep) if root]
-    return [Path(root).resolve() for root in named or [str(spec_path.resolve().parent), spec.data_dir]]
+    return [Path(root).resolve() for root in _named(spec_path, spec) if not mirrors.is_uri(root)]
+
+
+def _named(spec_path: Path, spec: Spec) -> list[str]:
+    # The colon of s3:// does not separate.
+    named = [root for root in re.split(rf"{os.pathsep}(?!//)", os.environ.get(ALLOWED_ROOTS, "")) if root]
+    return named or [str(spec_path.resolve().parent), spec.data_dir]
+
+
+def check_allowed_uri(uri: str, spec_path: Path, spec: Spec) -> None:
+    """Check that a root in a bucket is one of those that are allowed, or inside of one.
+
+    Raises:
+        PathError: it is not.
+    """
+    roots = [root.rstrip("/") for root in _named(spec_path, spec)]
+    if ".." in uri.split("/") or not any(f"{uri}/".startswith(f"{root}/") for root in roots):
+        shown = ", ".join(map(repr, roots))
+        msg = f"data_dir {uri!r} is outside the allowed roots, expected a path under {shown} ({ALLOWED_ROOTS})"
+        raise PathError(msg)
 
 
 def check_allowed(path: Path, roots: list[Path], what: str) -> Path:

@@ -73,7 +73,13 @@ FeedName = Annotated[
     str, Form(pattern=r"^[A-Za-z0-9_.-]{1,100}$", words="1 to 100 letters, digits, dots, dashes or underscores")
 ]
 DataDir = Annotated[
-    str, Form(pattern=r"^[^\x00]+$", max_length=MAX_PATH, words=f"a path of at most {MAX_PATH:,} characters")
+    str,
+    Form(
+        # A bucket has a name, and no part of the path in it is empty. Any other path has no :// in it.
+        pattern=r"^((s3|gs|az)://[^/\s\x00]+(/[^/\s\x00]+)*|(:*/?[^:/\x00]|/)+:*/?)$",
+        max_length=MAX_PATH,
+        words=f"a path, or s3://bucket/prefix, gs://…, az://…, of at most {MAX_PATH:,} characters",
+    ),
 ]
 _BEGIN = rf"([^./{{}}\x00]{_TEXT}|\{{date\}}{_TEXT})?"
 ArchiveName = Annotated[str, Form(pattern=rf"^{_BEGIN}{_NAME_AND_TS}$", max_length=100, words=_ARCHIVE_WORDS)]

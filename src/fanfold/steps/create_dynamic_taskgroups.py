@@ -2,10 +2,11 @@
 
 import logging
 import os
+from collections.abc import Mapping
 
 import msgspec
 
-from fanfold import documents, durable
+from fanfold import documents, durable, mirrors
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError
 from fanfold.feed import access, claim, failures, lease, runs, unfinished
@@ -13,8 +14,8 @@ from fanfold.layout import Place, Run, format_ts, parse_ts
 from fanfold.steps.drift import checked, drift_of
 from fanfold.steps.fix_schema import fix_schema
 from fanfold.steps.freeze_reference import freeze_reference
-from fanfold.steps.scan_files import decide, given, known_input, scan_files
-from fanfold.working_files import Files, Input, Inputs, StagedFile
+from fanfold.steps.scan_files import Found, decide, given, known_input, scan_files
+from fanfold.working_files import Files, Input, Inputs, RunSchema, StagedFile
 
 log = logging.getLogger(__name__)
 
@@ -75,24 +76,36 @@ def prepare(run: Run) -> None:
     fixed = fix_schema(spec, found, references)
     for one in fixed.excluded:
         log.warning("records are bad (%s): %s", one.code, one.message)
-    decisions = given(staged)
     # Two runs that decide at once could each take the same bytes for new, or each for those of the other.
     with runs.one_by_one(run.feed):
-        left = {name: place for name, place in places.items() if name not in decisions}
-        decisions |= decide(run.feed, run.ts, left, found.files)
-        drift = claimed.drift
-        if isinstance(drift, msgspec.UnsetType):
-            drift = checked(run.feed, drift_of(run.feed, fixed, found, decisions))
-        inputs: dict[int, list[Input]] = {group.n: [] for group in run.groups}
-        for file in staged:
-            known = Input(file.name, file.size_bytes)
-            if state := states.get(file.name):
-                read, decision = found.files.get(file.name), decisions.get(file.name)
-                known = known_input(run.feed, file.name, state, read, decision)
-            inputs[file.subdir].append(known)
-        for group in run.groups:
-            durable.write(group.inputs_path, documents.encode(Inputs(inputs[group.n])))
-        durable.write(run.schema_path, documents.encode(msgspec.structs.replace(fixed, drift=drift)))
+        _write_down(run, claimed, states, found, fixed)
+        # In a bucket nobody waits: who was slower decides again.
+        while (mirror := mirrors.of(run.feed.data_dir)) and not mirror.prepared(run):
+            _write_down(run, claimed, states, found, fixed)
+
+
+def _write_down(run: Run, claimed: Files, states: Mapping[str, os.stat_result], found: Found, fixed: RunSchema) -> None:
+    """Decide which files are duplicates; write down the files of each group, and the schema last."""
+    decisions = given(claimed.files)
+    places = {
+        file.name: Place(run.group(file.subdir).staged_path(file.name), states[file.name].st_size)
+        for file in claimed.files
+        if file.name in states and file.name not in decisions
+    }
+    decisions |= decide(run.feed, run.ts, places, found.files)
+    drift = claimed.drift
+    if isinstance(drift, msgspec.UnsetType):
+        drift = checked(run.feed, drift_of(run.feed, fixed, found, decisions))
+    inputs: dict[int, list[Input]] = {group.n: [] for group in run.groups}
+    for file in claimed.files:
+        known = Input(file.name, file.size_bytes)
+        if state := states.get(file.name):
+            read, decision = found.files.get(file.name), decisions.get(file.name)
+            known = known_input(run.feed, file.name, state, read, decision)
+        inputs[file.subdir].append(known)
+    for group in run.groups:
+        durable.write(group.inputs_path, documents.encode(Inputs(inputs[group.n])))
+    durable.write(run.schema_path, documents.encode(msgspec.structs.replace(fixed, drift=drift)))
 
 
 def _states(run: Run, staged: list[StagedFile]) -> dict[str, os.stat_result]:

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from fanfold import documents, durable
+from fanfold import documents, durable, mirrors
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError, MissingError
 from fanfold.feed import groups, purged, runs
@@ -47,6 +47,8 @@ def denormalize_data(subdir: str, data_dir: AnyPath) -> dict[str, int]:
 
 def publish(group: Group, progress: Progress) -> dict[str, Published]:
     """Publish what is bad, then the rows of what is good by table; all is in progress.json when this returns."""
+    if mirror := mirrors.of(group.run.feed.data_dir):
+        mirror.seal(group)
     schema, listed = runs.schema_of(group.run), group.quarantined_records_path
     quarantined = None
     if progress.records_quarantined:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from fanfold import durable
+from fanfold import durable, mirrors
 from fanfold.errors import MissingError, StillWrittenError
 from fanfold.feed import claim
 from fanfold.layout import Feed, Run
@@ -45,6 +45,7 @@ def freeze_reference(run: Run, index: int) -> Frozen:
     """
     merge, target = run.feed.spec.merge[index], run.reference_path(index)
     source = source_of(run.feed, merge)
+    mirrors.present(source)
     before = source.stat()
     durable.make_dirs(target.parent)
     opened = Reference(source, merge, run.feed.spec.input.max_record_bytes)
@@ -64,9 +65,7 @@ def keep_references(run: Run, references: Iterable[FrozenReference]) -> None:
     """Keep the copies of a run's references with the feed. A second call completes a first one."""
     for copied, kept in (_places(run, one) for one in references):
         if durable.size(kept) is None and copied.exists():
-            durable.make_dirs(kept.parent)
-            copied.replace(kept)
-            durable.sync_dirs({kept.parent})
+            durable.move(copied, kept)
 
 
 def _places(run: Run, reference: FrozenReference) -> tuple[Path, Path]:

@@ -7,7 +7,7 @@ from typing import IO
 
 import msgspec
 
-from fanfold import documents, durable, manifest
+from fanfold import documents, durable, manifest, mirrors
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError, StillWrittenError, count
 from fanfold.faults import OF_SIZE
@@ -75,6 +75,7 @@ def merge(group: Group) -> Progress:
     states = {file.name: claim.claimed_file(group, file.name) for file in inputs}
     door = door_of(run.feed.data_dir, run.feed.spec, schema, references.opened_all(run))
     read, unmatched = list[Input](), 0
+    mirrors.will_read(group.staged_path(file.name) for file in inputs)
     with durable.writing(group.merged_path) as merged, durable.writing(group.bad_records_path) as bad:
         for file in scan_again(group, inputs, states, schema):
             path = group.staged_path(file.name)

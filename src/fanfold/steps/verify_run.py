@@ -16,6 +16,7 @@ from fanfold.feed.verdict import verdict
 from fanfold.layout import Group, Run
 from fanfold.manifest import ArchivedFile, Manifest, SubdirSummary, Summary, TableOfRun, by_table, of_table
 from fanfold.records import totals
+from fanfold.spec.model import PLACE
 from fanfold.steps.freeze_reference import keep_references
 from fanfold.steps.gaps import gaps, manifest_gaps, relative
 from fanfold.steps.leased import on_run
@@ -118,7 +119,7 @@ def account(run: Run, staged: Files) -> Manifest:
         format=documents.FORMAT,
         fanfold=importlib.metadata.version("fanfold"),
         duckdb=importlib.metadata.version("duckdb"),
-        spec=run.feed.spec.model_dump(mode="json", exclude={"data_dir"}),
+        spec=run.feed.spec.model_dump(mode="json", exclude=PLACE),
         summary=_summary(run, done, schema.references),
         files=sorted(archived, key=lambda file: file.name),
         quarantined={str(n): progress.quarantined for n, progress in done.items() if progress.quarantined},

@@ -1,0 +1,374 @@
+"""A folder that stands for a feed in a bucket, for one process: what `fanfold.mirrors` promises.
+
+The log of claims is the truth about runs that are not complete. Their files lie in landing until they are archived, and
+stand here in their subdirectories. Their working files are named by the attempt that made them, so nobody ever gives a
+name two contents; the log says which attempt holds.
+"""
+
+import os
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from fanfold import documents
+from fanfold.bucket.claims import Claimed, Claims, State
+from fanfold.bucket.claims import Run as ClaimedRun
+from fanfold.bucket.connections import at_once
+from fanfold.bucket.copies import Copies
+from fanfold.bucket.objects import Object, Objects
+from fanfold.errors import BusyError, ChangedError
+from fanfold.input_formats import is_hidden
+from fanfold.layout import Feed, Group, Run
+from fanfold.manifest import Manifest
+from fanfold.mirrors import Landed
+from fanfold.spec.model import PLACE, Spec
+from fanfold.working_files import Files, Progress, Release, StagedFile
+
+FAILURE, PROGRESS, MERGED, PUBLISHED = "failure.json", "progress.json", "merged.json", "published.json"
+# Working files that follow from the log of claims, and those that only this process needs.
+OWN = {"spec.json", "files.json", "release.json", "lease", "driver"}
+
+
+class BucketMirror:
+    """A folder that stands for the feed of `objects`."""
+
+    def __init__(self, objects: Objects, root: Path, spec: Spec) -> None:
+        """Begin with an empty folder; `refresh` shows what is there."""
+        self.uri, self.root = objects.uri, root
+        self._objects, self._copies, self._claims = objects, Copies(objects, root), Claims(objects)
+        self._feed = Feed(root, spec)
+        self._state = State()
+        # Of the runs that are not complete, and those that hold.
+        self._attempts: dict[str, str] = {}
+        self._held: set[str] = set()
+        self._seen: set[str] = set()
+
+    def close(self) -> None:
+        """Let go of the threads."""
+        self._copies.threads.shutdown(wait=False, cancel_futures=True)
+
+    def fetch(self, path: str) -> None:
+        """Fetch what a file stands for, if it is not here yet."""
+        self._copies.fetch(self._copies.name(path))
+
+    def will_read(self, paths: Iterable[str]) -> None:
+        """Fetch what several files stand for ahead of who reads them, in that order."""
+        self._copies.fetch_ahead(map(self._copies.name, paths))
+
+    def lstat(self, path: str) -> os.stat_result:
+        """Return the state of a file, which is the same on every machine."""
+        return self._copies.lstat(path)
+
+    # Files
+
+    def _key(self, name: str) -> str | None:
+        """Return the key of a file; None for one that only this process needs."""
+        ts, rest = _working(name)
+        last = rest.rpartition("/")[2]
+        if not rest or last == FAILURE:
+            return name
+        if last in OWN:
+            return None
+        return f"staging/{ts}/.fanfold/{self._attempts.setdefault(ts, uuid.uuid4().hex[:16])}/{rest}"
+
+    def put(self, path: Path, content: Path) -> None:
+        """Create an object, or find it there with the same bytes; what may change is written anew.
+
+        Raises:
+            TakenError: other bytes have its name.
+            BusyError: another process has begun to publish the run, whose spec this one changes.
+        """
+        name = self._copies.name(path)
+        ts, rest = _working(name)
+        if rest == "spec.json":
+            self._renew(ts, content)
+        key = self._key(name)
+        if key is None:
+            return
+        if _may_change(name):
+            self._objects.replace(key, content.read_bytes())
+            self._copies.drop(name, is_file=False)
+            return
+        if ts and ts not in self._held and rest.endswith(("inputs.json", "schema.json")):
+            # Nobody reads them before they hold: they may be written again, when others were faster.
+            self._objects.replace(key, content.read_bytes())
+            return
+        if rest.endswith(PROGRESS):
+            done = documents.decode(content.read_bytes(), Progress)
+            key = key.removesuffix(PROGRESS) + (PUBLISHED if done.outputs else MERGED)
+        self._copies.has_content(name, self._objects.create(key, content))
+
+    def _renew(self, ts: str, content: Path) -> None:
+        run, spec = self._state.runs.get(ts), msgspec.json.decode(content.read_bytes())
+        if run and run.spec != spec and not self._claims.renewed(ts, spec, self._state):
+            msg = f"another process works on run {ts}, whose spec is to be changed: try again"
+            raise BusyError(msg)
+
+    def forget(self, path: Path) -> None:
+        """Remove an object; the working files of an attempt go when their run ends."""
+        name = self._copies.name(path)
+        if path.exists() and (not _working(name)[1] or _may_change(name)):
+            self._objects.delete(name)
+        self._copies.drop(name, is_file=False)
+
+    # What is there
+
+    def refresh(self, ts: str | None = None) -> None:
+        """Show what is in the bucket by now: of complete runs their manifests, of the others all that they have.
+
+        With a `ts`, show what concerns that run.
+        """
+        self._state = self._claims.state()
+        names = [merge.reference for merge in self._feed.spec.merge]
+        if ts:
+            run = self._feed.run(ts)
+            names += map(self._copies.name, (self._feed.identity_path, run.commit_path, run.purged_path))
+        else:
+            for found in self._objects.list(".fanfold/"):
+                if not found.name.startswith(".fanfold/claims/"):
+                    self._copies.stand_in(found.name, found)
+        self._look_at(names)
+        for folder in (self._feed.landing_dir, self._feed.staging_dir):
+            folder.mkdir(parents=True, exist_ok=True)
+        for one in self._state.runs.values():
+            if ts in {None, one.ts}:
+                self._show(one.ts, one)
+
+    def _look_at(self, names: Iterable[str]) -> None:
+        for found in at_once(self._objects.head, names):
+            if found:
+                self._copies.stand_in(found.name, found)
+
+    def _list(self, prefix: str) -> None:
+        for found in self._objects.list(prefix):
+            self._copies.stand_in(found.name, found)
+
+    def _show(self, ts: str, claimed: ClaimedRun) -> None:
+        spec = Spec.model_validate(claimed.spec)
+        run = Feed(self.root, spec).run(ts)
+        if self._copies.known(self._copies.name(run.commit_path)):
+            # A call that was cut short has left nothing to do but to end it.
+            run.staging_dir.mkdir(parents=True, exist_ok=True)
+            return
+        for group in run.groups:
+            group.subdir_dir.mkdir(parents=True, exist_ok=True)
+        run.work_dir.mkdir(exist_ok=True)
+        run.spec_path.write_bytes(spec.model_dump_json(exclude=PLACE, indent=1).encode())
+        marker = spec.input.done_suffix or "\0"
+        staged = [
+            StagedFile(file.name, file.size_bytes, file.subdir)
+            for file in claimed.files
+            if not file.name.endswith(marker)
+        ]
+        run.files_path.write_bytes(documents.encode(Files(format=documents.FORMAT, claimed=True, files=staged)))
+        if claimed.released is not None:
+            run.release_path.write_bytes(documents.encode(Release(claimed.released)))
+        for file in claimed.files:
+            self._copies.stand_in(_staged(run, file), self._in_landing(spec, file))
+        if claimed.attempt:
+            self._attempts[ts] = claimed.attempt
+            self._held.add(ts)
+        prefix = f"staging/{ts}/.fanfold/"
+        for found in self._objects.list(prefix):
+            attempt, _, rest = found.name.removeprefix(prefix).partition("/")
+            if found.name.endswith(FAILURE):
+                self._copies.stand_in(found.name, found)
+            elif attempt == claimed.attempt:
+                # What is published comes behind what is merged, and takes its place.
+                plain = rest.removesuffix(MERGED).removesuffix(PUBLISHED)
+                self._copies.stand_in(prefix + plain + ("" if plain == rest else PROGRESS), found)
+        if claimed.sealed:
+            self._list(f"{run.output_name}/")
+            self._list(self._copies.name(run.feed.quarantine_dir / ts) + "/")
+            for _ in at_once(partial(self._find, run), claimed.files):
+                pass
+
+    def _in_landing(self, spec: Spec, file: Claimed) -> Object:
+        return Object(
+            f"{spec.input.path}/{file.name}", file.size_bytes, file.e_tag, datetime.fromisoformat(file.modified)
+        )
+
+    def _find(self, run: Run, file: Claimed) -> None:
+        """Show an original at its last place, if it is there."""
+        for place in _last_places(run, file):
+            if found := self._copies.known(place) or self._objects.head(place):
+                self._copies.stand_in(place, found)
+                claimed = self._in_landing(run.feed.spec, file)
+                if self._objects.head(claimed.name) != claimed:
+                    self._copies.drop(_staged(run, file))
+                return
+
+    def see(self, run: Run, committed: Manifest) -> None:
+        """Show the tables and the originals of a complete run."""
+        if run.ts in self._seen:
+            return
+        self._seen.add(run.ts)
+        self._list(f"{run.output_name}/")
+        self._list(self._copies.name(run.feed.quarantine_dir / run.ts) + "/")
+        names = [file.archived_as for file in committed.files if not file.code]
+        markers = (run.archived_marker_path(file.name) for file in committed.files)
+        names += [self._copies.name(path) for path in markers if path]
+        self._look_at(names)
+
+    # The life of a run
+
+    def landing(self) -> dict[str, Callable[[], Landed]]:
+        """List what lies in landing and is in no unfinished run, by name."""
+        # The log first: an object of a run that ends meanwhile is never taken for a new one.
+        self._state = self._claims.state()
+        taken = {(file.name, file.e_tag) for run in self._state.runs.values() for file in run.files}
+        entries: dict[str, Callable[[], Landed]] = {}
+        for found in self._landed():
+            if (found.name, found.e_tag) not in taken:
+                changed = found.modified.timestamp()
+                entries[found.name] = partial(Landed, None, found.size_bytes, changed, changed)
+        return entries
+
+    def _landed(self) -> Iterator[Object]:
+        folder = f"{self._feed.spec.input.path}/"
+        for found in self._objects.list(folder):
+            name = found.name.removeprefix(folder)
+            if not is_hidden(name):
+                self._copies.stand_in(found.name, found, visible=False)
+                yield found._replace(name=name)
+
+    def claim(self, run: Run, places: Iterable[tuple[str, int]]) -> set[str]:
+        """Claim files for a run, all in one entry of the log; return those that are gone, or that others have."""
+        wanted, marker = dict(places), run.feed.spec.input.done_suffix or ""
+        parts = {part: n for name, n in wanted.items() for part in {name, name + marker}}
+
+        def choose(free: list[Any]) -> dict[str, int]:
+            names = {one.name for one in free}
+            return {part: n for part, n in parts.items() if {part.removesuffix(marker), part} <= names}
+
+        spec = run.feed.spec.model_dump(mode="json", exclude=PLACE)
+        claimed = self._claims.claim(run.ts, spec, lambda: [] if self._is_complete(run) else self._landed(), choose)
+        self._state = self._claims.state()
+        if claimed:
+            self._show(run.ts, claimed)
+        return wanted.keys() - {file.name for file in (claimed.files if claimed else ())}
+
+    def _is_complete(self, run: Run) -> bool:
+        return self._objects.head(self._copies.name(run.commit_path)) is not None
+
+    def begin_again(self, run: Run) -> None:
+        """Have what is derived next of a run stand apart from what was derived of it before."""
+        self._attempts[run.ts] = uuid.uuid4().hex[:16]
+        self._held.discard(run.ts)
+
+    def prepared(self, run: Run) -> bool:
+        """Make what was derived of a run hold for its groups; say whether no other run has decided meanwhile.
+
+        Raises:
+            BusyError: another process has published something of the run, or has given it up.
+        """
+        attempt = self._attempts[run.ts]
+        if self._claims.prepared(run.ts, attempt, self._state):
+            self._held.add(run.ts)
+            return True
+        before = self._state.runs[run.ts]
+        self.refresh()
+        now = self._state.runs.get(run.ts)
+        if now is None or now.attempt != before.attempt or now.released is not None:
+            msg = f"another process has prepared run {run.ts}, or given it up: try again"
+            raise BusyError(msg)
+        self._attempts[run.ts] = attempt
+        return False
+
+    def seal(self, group: Group) -> None:
+        """Decide, before a group publishes, that its run keeps what was derived of it.
+
+        Raises:
+            BusyError: another process has prepared the run anew, or given it up.
+        """
+        ts = group.run.ts
+        if not self._claims.sealed(ts, self._attempts[ts], group.n):
+            msg = f"another process has prepared run {ts} anew, or given it up: try again"
+            raise BusyError(msg)
+
+    def is_sealed(self, run: Run) -> bool:
+        """Say whether a group of a run may have published."""
+        claimed = self._state.runs.get(run.ts)
+        return claimed is not None and bool(claimed.sealed)
+
+    def archive(self, places: Mapping[str, str]) -> None:
+        """Move originals to their last places: copied, compared, and then removed, if they are unchanged.
+
+        Raises:
+            TakenError: another object has the name.
+            DataError: an original was overwritten in landing after it was read.
+        """
+        names = [(self._copies.name(staged), self._copies.name(place)) for staged, place in places.items()]
+        for _ in at_once(lambda move: self._archive(*move), names):
+            pass
+
+    def _archive(self, staged: str, place: str) -> None:
+        original = self._copies.known(staged)
+        if original is None:
+            # A call that was cut short has moved it.
+            return
+        if self._copies.known(place) is None:
+            try:
+                copied = self._objects.copy(original, place)
+            except ChangedError:
+                # That call may also have ended before the store answered.
+                moved = self._objects.head(place)
+                if moved is None or moved.size_bytes != original.size_bytes:
+                    raise
+                copied = moved
+            self._copies.stand_in(place, copied)
+        # The same bytes that were landed again are another file.
+        if self._objects.head(original.name) == original:
+            self._objects.delete(original.name, original.e_tag)
+        self._copies.drop(staged)
+
+    def give_back(self, places: Mapping[str, str]) -> None:
+        """Move files into landing; those of an unfinished run have never left it."""
+        for staged in map(self._copies.name, places):
+            self._copies.drop(staged)
+
+    def release(self, run: Run) -> list[int]:
+        """Decide to give a run up; return the groups whose files go back into landing."""
+        return self._claims.released(self._state.runs[run.ts]) or []
+
+    def end(self, run: Run) -> None:
+        """Remove what was only for a run, and free the names that it has claimed."""
+        known = self._state.runs.get(run.ts)
+        self._state = self._claims.state()
+        claimed = self._state.runs.get(run.ts)
+        # Not those of a run that has claimed under this name since.
+        if known and claimed and claimed.number == known.number:
+            self._objects.delete_all(f"staging/{run.ts}/")
+            self._claims.ended(claimed)
+        self._attempts.pop(run.ts, None)
+
+
+def _working(name: str) -> tuple[str, str]:
+    """Return the run of a working file, and the rest of its name; nothing for any other file."""
+    top, _, rest = name.partition("/")
+    ts, _, rest = rest.partition("/")
+    own, _, rest = rest.partition("/")
+    return (ts, rest) if top == "staging" and own == ".fanfold" else ("", "")
+
+
+def _may_change(name: str) -> bool:
+    is_own = name.startswith(".fanfold/") and not name.startswith((".fanfold/runs/", ".fanfold/references/"))
+    return is_own or name.endswith(f"/{FAILURE}")
+
+
+def _staged(run: Run, file: Claimed) -> str:
+    return f"staging/{run.ts}/{file.subdir}/{file.name}"
+
+
+def _last_places(run: Run, file: Claimed) -> list[str]:
+    """Return where an original, or a marker, may end."""
+    marker = run.feed.spec.input.done_suffix
+    if marker and file.name.endswith(marker):
+        place = run.archived_marker_path(file.name.removesuffix(marker))
+        return [str(place.relative_to(run.feed.data_dir))] if place else []
+    return [run.archived_name(file.name), run.group(file.subdir).quarantined_name(file.name)]

@@ -1,0 +1,60 @@
+"""Whether a place can hold a feed: what was tried there, and the verdict. No clock, host or process is in it."""
+
+import importlib.metadata
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import msgspec
+
+from fanfold import documents
+from fanfold.errors import DataError
+
+
+class Trial(NamedTuple):
+    """What a place should keep, and how that is tried."""
+
+    name: str
+    keeps: Callable[[], bool]
+    told: str
+    """What it means that the place keeps it."""
+    otherwise: str = ""
+    """What is done where it does not. Where nothing can be done, the place is not fit."""
+
+
+class Check(msgspec.Struct, frozen=True):
+    """What came of a trial."""
+
+    name: str
+    kept: bool
+    needed: bool
+    told: str
+
+
+class Fitness(msgspec.Struct, frozen=True):
+    """The verdict on a place: fit, where all is kept that is needed."""
+
+    format: int
+    fanfold: str
+    fit: bool
+    checks: list[Check]
+
+    def check(self, where: str) -> None:
+        """Check that the verdict is that the place is fit.
+
+        Raises:
+            DataError: it is not.
+        """
+        if not self.fit:
+            lacking = ", ".join(check.name for check in self.checks if check.needed and not check.kept)
+            msg = f"{where!r} cannot hold a feed, it does not keep: {lacking}; use another place, or mend this one"
+            raise DataError(msg)
+
+
+def judged(trials: Iterable[Trial]) -> Fitness:
+    """Carry trials out, one after the other, and return the verdict."""
+    checks = []
+    for trial in trials:
+        kept, needed = trial.keeps(), not trial.otherwise
+        checks.append(Check(trial.name, kept, needed, trial.told if kept or needed else trial.otherwise))
+    fit = all(check.kept for check in checks if check.needed)
+    return Fitness(documents.FORMAT, importlib.metadata.version("fanfold"), fit, checks)
