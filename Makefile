@@ -53,10 +53,10 @@ demo: setup
 	$(BIN)/python demo/baskets.py data
 	$(BIN)/fanfold airflow dags/transactions.yaml --once
 
-# The same baskets on a cluster of its own: PostgreSQL, Redis, two Celery workers.
+# The same baskets in a bucket, on a cluster: PostgreSQL, Redis, two Celery workers that share nothing else.
 cluster: cluster-setup
 	$(BIN)/python demo/baskets.py data
-	$(BIN)/python -m tests.cluster.demo dags/transactions.yaml
+	$(BIN)/python -m tests.cluster.demo dags/transactions.yaml data
 
 # Airflow with Celery and the drivers of PostgreSQL, and Redis: only a cluster needs them.
 CLUSTER_VENV := $(VENV)/cluster
@@ -99,7 +99,7 @@ lock:
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 			--custom-compile-command "make lock" --output-file $$directory/requirements.lock $$directory/requirements.in; done
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-		--constraint requirements.lock --extra airflow --custom-compile-command "make lock" \
+		--constraint requirements.lock --extra airflow --extra cloud --custom-compile-command "make lock" \
 		--output-file tests/cluster/requirements.lock pyproject.toml tests/cluster/requirements.in
 	echo ziglang | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command "make lock" --output-file ziglang.lock -

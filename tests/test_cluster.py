@@ -18,6 +18,7 @@ from fanfold.airflow.embedded.server import embedded_airflow
 from tests.cluster.cluster import running
 from tests.cluster.machines import PYTHON, recommended
 from tests.cluster.parts import ROOT
+from tests.cluster.places import in_bucket
 from tests.cluster.torture import Killable
 from tests.conftest import PATIENCE_SECONDS
 from tests.torture.airflow import ENVIRON, Torture, make_dag
@@ -74,11 +75,12 @@ def test_nothing_of_a_cluster_outlives_its_tests(number: signal.Signals) -> None
 
 
 def test_a_run_on_a_cluster_ends_exact_although_a_worker_is_killed(tmp_path: Path) -> None:
-    """A Celery worker killed with its tasks, the other one ends the run: nothing lost, nothing twice, no human step."""
+    """Two Celery workers share only a bucket, and one is killed: the run ends, nothing is lost, nothing is twice."""
     feed, dag_file = make_dag(tmp_path, subdirs=2)
-    with running([dag_file], ENVIRON) as cluster:
+    place = in_bucket(feed)
+    with running([dag_file], {**ENVIRON, **place.environ}, place.servers) as cluster:
         killer = Killer(Killable(cluster), {"worker": 1}, seed=1)
-        tortured = Torture(cluster.airflow, feed, killer)
+        tortured = Torture(cluster.airflow, place.feed, killer, place.data_dir)
         tortured.run(kills=1)
         assert not cluster.parts.deaths
     assert [one.kind for one in killer.killed] == ["worker"]

@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 from tests.cluster.cluster import running
-from tests.cluster.torture import KINDS, SETTINGS, Killable, forget
+from tests.cluster.places import in_bucket, in_folder
+from tests.cluster.torture import KINDS, SETTINGS, STORE, Killable, forget
 from tests.torture.airflow import Torture, make_dag
 from tests.torture.killer import Killer
 
@@ -21,14 +22,17 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=60, help="processes to kill, spread over the runs")
     parser.add_argument("--wipes", type=int, default=2, help="times that Airflow's database is wiped in a further run")
     parser.add_argument("--seed", type=int, default=1, help="of what is killed and when")
+    parser.add_argument("--folder", action="store_true", help="the feed is in a folder, not in a bucket")
     options = parser.parse_args()
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="cluster-") as folder:
         os.environ["XDG_CACHE_HOME"] = f"{folder}/cache"
         feed, dag_file = make_dag(Path(folder))
-        with running([dag_file], SETTINGS) as cluster:
-            killer = Killer(Killable(cluster), KINDS, options.seed)
-            tortured = Torture(cluster.airflow, feed, killer)
+        place = in_folder(feed) if options.folder else in_bucket(feed)
+        kinds = KINDS if options.folder else KINDS | STORE
+        with running([dag_file], {**SETTINGS, **place.environ}, place.servers) as cluster:
+            killer = Killer(Killable(cluster), kinds, options.seed)
+            tortured = Torture(cluster.airflow, place.feed, killer, place.data_dir)
             wiped = {(options.runs * (n + 1)) // (options.wipes + 1) for n in range(options.wipes)}
             number = 0
             while number < options.runs or len(killer.killed) < options.kills:

@@ -124,7 +124,11 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def running(dag_files: Sequence[Path], environ: Mapping[str, str] = {}) -> Iterator[Cluster]:
-    """Run a cluster for a block; no process and no file of it outlives the block."""
+def running(
+    dag_files: Sequence[Path], environ: Mapping[str, str] = {}, servers: Mapping[str, Part] = {}
+) -> Iterator[Cluster]:
+    """Run a cluster, and more servers beside it, for a block; no process and no file of it outlives the block."""
     with Parts() as parts:
+        for name, part in servers.items():
+            parts.start(name, part)
         yield Cluster(parts, dag_files, environ)

@@ -23,6 +23,7 @@ KINDS = {
     "redis": 5,
     "redis with its data": 5,
 }
+STORE = {"store": 10}
 # Longer than the timeout of a heartbeat.
 STALL_SECONDS = 12.0
 SETTINGS = {
