@@ -17,7 +17,7 @@ from fanfold.airflow.embedded.processes import MARK
 from fanfold.airflow.embedded.server import embedded_airflow
 from tests.cluster.cluster import running
 from tests.cluster.machines import PYTHON, recommended
-from tests.cluster.parts import ROOT
+from tests.cluster.parts import ROOT, Parts
 from tests.cluster.places import in_bucket
 from tests.cluster.torture import Killable
 from tests.conftest import PATIENCE_SECONDS
@@ -111,11 +111,13 @@ class Pods:
 
 
 def test_a_task_needs_nothing_but_its_pod(tmp_path: Path) -> None:
-    """Each task in an empty folder, with a pod's variables only, and one pod killed: the run ends exact."""
+    """Each task has an empty folder, a pod's variables and a bucket only, and a pod is killed: the run ends exact."""
     feed, dag_file = make_dag(tmp_path, subdirs=1)
+    place = in_bucket(feed)
     home = tmp_path / "home"
-    pods = {
+    environ = {
         **ENVIRON,
+        **place.environ,
         "AIRFLOW__CORE__EXECUTOR": "tests.cluster.pods.PodExecutor",
         "AIRFLOW__CORE__DAGS_FOLDER": f"{home}/dags",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": f"{home}/logs",
@@ -123,8 +125,9 @@ def test_a_task_needs_nothing_but_its_pod(tmp_path: Path) -> None:
         "TMPDIR": str(tmp_path),
     }
     killer = Killer(Pods(), {"pod": 1}, seed=1)
-    with embedded_airflow(home, [dag_file], environ=pods) as server:
-        tortured = Torture(server, feed, killer)
+    with Parts() as parts, embedded_airflow(home, [dag_file], environ=environ) as server:
+        parts.start("store", place.servers["store"])
+        tortured = Torture(server, place.feed, killer, place.data_dir)
         tortured.run(kills=1)
     assert len(killer.killed) == 1
     assert tortured.result().differences == []

@@ -23,6 +23,7 @@ def main() -> int:
     parser.add_argument("--wipes", type=int, default=2, help="times that Airflow's database is wiped in a further run")
     parser.add_argument("--seed", type=int, default=1, help="of what is killed and when")
     parser.add_argument("--folder", action="store_true", help="the feed is in a folder, not in a bucket")
+    parser.add_argument("--kind", choices=[*KINDS, *STORE], help="kill nothing but this")
     options = parser.parse_args()
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="cluster-") as folder:
@@ -31,7 +32,7 @@ def main() -> int:
         place = in_folder(feed) if options.folder else in_bucket(feed)
         kinds = KINDS if options.folder else KINDS | STORE
         with running([dag_file], {**SETTINGS, **place.environ}, place.servers) as cluster:
-            killer = Killer(Killable(cluster), kinds, options.seed)
+            killer = Killer(Killable(cluster), {options.kind: 1} if options.kind else kinds, options.seed)
             tortured = Torture(cluster.airflow, place.feed, killer, place.data_dir)
             wiped = {(options.runs * (n + 1)) // (options.wipes + 1) for n in range(options.wipes)}
             number = 0

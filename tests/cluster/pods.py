@@ -13,12 +13,15 @@ from airflow.executors.base_executor import BaseExecutor
 
 from fanfold.airflow.embedded.processes import MARK
 
-# The settings of Airflow that a chart hands to a pod, and the mark by which this Airflow ends its processes.
+# What a chart hands to a pod: settings of Airflow, and the credentials of a store. And the mark by which this Airflow
+# ends its processes.
 HANDED_ON = (
     "AIRFLOW__CORE__DAGS_FOLDER",
     "AIRFLOW__CORE__EXECUTION_API_SERVER_URL",
     "AIRFLOW__CORE__HOSTNAME_CALLABLE",
     "AIRFLOW__LOGGING__BASE_LOG_FOLDER",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
     MARK,
 )
 
