@@ -28,8 +28,10 @@ pytestmark = pytest.mark.slow
 
 # A part that starts a process of its own, as workers do.
 PARTS = """
-import sys, time
+import signal, sys, time
 from tests.cluster.parts import Part, Parts
+# Whoever starts these tests in the background has SIGINT ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 with Parts() as parts:
     parts.start("worker", Part([sys.executable, "-c", {forks!r}], {{}}))
     while b"started" not in parts.log("worker").read_bytes():
