@@ -58,6 +58,9 @@ class Mirror(Protocol):
     def see(self, run: "Run", committed: "Manifest") -> None:
         """Show the tables and originals of a complete run."""
 
+    def work_alone(self) -> None:
+        """Keep to this process what only a later step of a group needs: it is made again after a crash."""
+
     def landing(self) -> dict[str, Callable[[], Landed]]:
         """List what lies in landing and is in no run, by name."""
 
@@ -72,9 +75,6 @@ class Mirror(Protocol):
 
     def seal(self, group: "Group") -> None:
         """Decide, before a group publishes, that its run keeps what was derived of it."""
-
-    def is_sealed(self, run: "Run") -> bool:
-        """Say whether a group of a run may have published."""
 
     def archive(self, places: Mapping[str, str]) -> None:
         """Move originals to their last places, as `feed.archive` does."""
