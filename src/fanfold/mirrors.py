@@ -76,6 +76,9 @@ class Mirror(Protocol):
     def seal(self, group: "Group") -> None:
         """Decide, before a group publishes, that its run keeps what was derived of it."""
 
+    def is_copy(self, staged: str, place: str) -> bool:
+        """Say whether it is known, without a look, that two files have the same bytes."""
+
     def keep(self, places: Mapping[str, str]) -> None:
         """Copy originals to their last places; each keeps its old one."""
 

@@ -21,7 +21,7 @@ from fanfold.bucket.claims import Claimed, Claims, State
 from fanfold.bucket.claims import Run as ClaimedRun
 from fanfold.bucket.connections import at_once
 from fanfold.bucket.copies import Copies
-from fanfold.bucket.objects import Object, Objects
+from fanfold.bucket.objects import Object, Objects, is_copy
 from fanfold.errors import BusyError, DataError
 from fanfold.layout import Feed, Group, Run
 from fanfold.manifest import Manifest
@@ -281,8 +281,12 @@ class BucketMirror:
             return [] if self._is_complete(run) else landing.listed(self._copies, run.feed.spec.input.path)
 
         claimed = self._claims.claim(run.ts, spec, found, choose)
-        # What others have decided meanwhile counts.
-        self.refresh()
+        before, self._state = self._state, self._claims.state()
+        if claimed and self._state.decided == before.decided + 1:
+            self._show(run.ts, claimed, [])
+        else:
+            # What others have decided meanwhile counts.
+            self.refresh()
         return wanted.keys() - {file.name for file in (claimed.files if claimed else ())}
 
     def _is_complete(self, run: Run) -> bool:
@@ -323,6 +327,11 @@ class BucketMirror:
         if not self._claims.sealed(ts, self._attempts[ts], group.n):
             msg = f"another process has prepared run {ts} anew, or given it up: try again"
             raise BusyError(msg)
+
+    def is_copy(self, staged: str, place: str) -> bool:
+        """Say whether the store proves that an original and a file at its last place have the same bytes."""
+        found = [self._copies.known(self._copies.name(path)) for path in (staged, place)]
+        return all(found) and is_copy(*filter(None, found))
 
     def keep(self, places: Mapping[str, str]) -> None:
         """Copy originals to their last places; each stays in landing.

@@ -175,7 +175,7 @@ class Objects:
 
         made = self._ask(target, copied)
         self._check(source)
-        if not (_is_copy(source, made) or self._sha256(source) == self._sha256(made)):
+        if not (is_copy(source, made) or self._sha256(source) == self._sha256(made)):
             raise self._taken(target)
         return made
 
@@ -280,7 +280,7 @@ def _buffer(content: bytes | Path) -> Iterator[Any]:
         yield mapped
 
 
-def _is_copy(source: Object, made: Object) -> bool:
+def is_copy(source: Object, made: Object) -> bool:
     """Say whether two e_tags prove the same bytes: S3 makes them of MD5, of the bytes or of one part of a copy."""
     digests = {_md5_of_one_part(one.e_tag) for one in (source, made)}
     return source.size_bytes == made.size_bytes and len(digests) == 1 and None not in digests

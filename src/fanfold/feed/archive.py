@@ -60,7 +60,8 @@ def is_archived(staged: str, place: str) -> bool:
 
 
 def _is_same(staged: Path, place: Path) -> bool:
-    if os.path.samestat(staged.lstat(), place.lstat()):
+    mirror = mirrors.of(staged)
+    if os.path.samestat(staged.lstat(), place.lstat()) or (mirror and mirror.is_copy(str(staged), str(place))):
         return True
     with contextlib.suppress(DataError):
         return size(place) is not None and sha256(staged) == original_sha256(place, staged.name)
