@@ -4,12 +4,12 @@ from pathlib import Path
 
 import click
 
-from fanfold.cli.options import JSON, ROOT, SPEC, print_json
+from fanfold.cli.options import DATA_DIR, JSON, SPEC, print_json
 
 
 @click.command()
 @SPEC
-@click.option("--data-dir", help=ROOT)
+@DATA_DIR
 @JSON
 def doctor(spec: Path, data_dir: str | None, *, as_json: bool) -> None:
     """Try whether a folder or a bucket can hold a feed.
@@ -23,7 +23,6 @@ def doctor(spec: Path, data_dir: str | None, *, as_json: bool) -> None:
     from fanfold.steps import doctor as trying
 
     place = data_dir or load_spec(spec).data_dir
-    place = place if "://" in place else str(Path(place).absolute())
     found = trying.doctor(spec, place)
     if as_json:
         print_json(found)

@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+from fanfold import mirrors
 from fanfold.feed import probe, runs
 from fanfold.fitness import Fitness
+from fanfold.spec.model import load_spec
+from fanfold.spec.roots import check_allowed_uri
 
 
 def doctor(spec_path: Path, place: str) -> Fitness:
@@ -17,10 +20,10 @@ def doctor(spec_path: Path, place: str) -> Fitness:
         SpecError, MissingError, PathError: as `runs.open_feed`.
         AccessError, StoreError: the store refuses the credentials, has no such bucket, or does not answer.
     """
-    if "://" not in place:
+    if not mirrors.is_uri(place):
         return probe.probe(runs.open_feed(spec_path, place))
-    # The library that talks to stores is only there where it is needed.
-    from fanfold.bucket import probe as bucket_probe
-    from fanfold.bucket.objects import Objects
+    from fanfold import bucket
 
-    return bucket_probe.probe(Objects(place, patience_seconds=bucket_probe.PATIENCE_SECONDS))
+    spec = load_spec(spec_path)
+    check_allowed_uri(place, spec_path, spec)
+    return bucket.tried(place, spec)
