@@ -37,6 +37,7 @@ def doctor(*arguments: object) -> Result:
 def in_environment(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     """Say by the environment where a bucket is."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", bucket.endpoint_url)
+    monkeypatch.setenv("FANFOLD_ALLOWED_ROOTS", bucket.uri)
     for name, value in bucket.settings["credentials"].items():
         monkeypatch.setenv(f"AWS_{name.upper()}", value)
 

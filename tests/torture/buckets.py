@@ -53,6 +53,10 @@ class Feed(NamedTuple):
         """Put an object into the bucket, as a producer does."""
         _ask(f"{self.url}/{quote(name)}", "PUT", content)
 
+    def delete(self, name: str) -> None:
+        """Delete an object."""
+        _ask(f"{self.url}/{quote(name)}", "DELETE")
+
 
 def tree(data_dir: Path) -> dict[str, bytes]:
     """Return all files below a folder."""

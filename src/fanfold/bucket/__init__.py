@@ -5,6 +5,7 @@ Only `objects` knows a library of object stores. Nothing here knows what a step 
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fanfold import mirrors, scratch
@@ -17,15 +18,26 @@ if TYPE_CHECKING:
 
 
 class Connection(NamedTuple):
-    """What is known of a store under the name of a connection: credentials, as the library of stores names them."""
+    """What is known of a store under the name of a connection (store.conn_id)."""
 
-    credentials: Mapping[str, str]
+    credentials: Mapping[str, Any]
+    """As obstore names them."""
     endpoint_url: str | None = None
     region: str | None = None
 
 
-# Who has connections looks them up by their name (store.conn_id). Without it, the environment has the credentials.
-connections: list[Callable[[str], Connection]] = []
+LookUp = Callable[[str], Connection]
+_look_up: ContextVar[LookUp | None] = ContextVar("look_up", default=None)
+
+
+@contextlib.contextmanager
+def connecting(look_up: LookUp) -> Iterator[None]:
+    """Look connections up by their names, in a block. Outside of it, the environment has the credentials."""
+    before = _look_up.set(look_up)
+    try:
+        yield
+    finally:
+        _look_up.reset(before)
 
 
 def opened(uri: str, spec: Spec, ts: str | None = None) -> Mirror:
@@ -68,8 +80,8 @@ def _objects(uri: str, spec: Spec, **patience: float) -> Any:
     # The library that talks to stores is only there where it is needed.
     from fanfold.bucket.objects import Objects
 
-    store = spec.store
-    known = connections[-1](store.conn_id) if connections and store.conn_id else Connection({})
+    store, look_up = spec.store, _look_up.get()
+    known = look_up(store.conn_id) if look_up and store.conn_id else Connection({})
     return Objects(
         uri,
         endpoint_url=store.endpoint_url or known.endpoint_url,
@@ -84,7 +96,7 @@ def _without_connection(spec: Spec) -> Iterator[None]:
     try:
         yield
     except AccessError as error:
-        if spec.store.conn_id and not connections:
+        if spec.store.conn_id and not _look_up.get():
             error.add_note(
                 f"{spec.store.conn_id!r} (store.conn_id) is a connection of Airflow: outside of it, the credentials "
                 "come from the environment (AWS_ACCESS_KEY_ID, …)"
