@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 STORES_VENV := $(VENV)/stores
 CORE := compiler.py hatch_build.py ziglang.lock $(wildcard src/fanfold/native/*.c src/fanfold/native/*.h)
 
-.PHONY: setup check quick test coverage fuzz torture demo docs bench growth lock clean
+.PHONY: setup azurite check quick test coverage fuzz torture demo docs bench growth lock clean
 
 setup: $(STAMP)
 
@@ -22,6 +22,12 @@ $(STAMP): requirements.lock tests/stores/requirements.lock pyproject.toml $(CORE
 	$(BIN)/uv pip sync --quiet --system-certs --python $(STORES_VENV)/bin/python --require-hashes \
 		tests/stores/requirements.lock
 	touch $@
+
+# Azure Blob Storage for tests, where there is Node.js: without it they are skipped.
+azurite: setup
+	mkdir -p $(VENV)/azurite
+	cp tests/stores/azurite/package.json tests/stores/azurite/package-lock.json $(VENV)/azurite
+	npm ci --prefix $(VENV)/azurite --silent --no-audit --no-fund
 
 check: setup
 	$(BIN)/ruff format --check .

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from fanfold import documents
 from fanfold.bucket import probe
 from fanfold.cli.commands import cli
-from fanfold.errors import AccessError, DataError, MissingError
+from fanfold.errors import AccessError, DataError, MissingError, PathError
 from fanfold.fitness import Fitness
 from tests.conftest import FeedDir, tree
 from tests.stores import servers
@@ -138,6 +138,13 @@ def test_the_command_tells_of_a_bucket(s3_bucket: Bucket, feed: FeedDir, monkeyp
     for name in (*NEEDED, *BETTER):
         assert name in told.stdout
     assert told.stdout.splitlines()[-1] == f"{s3_bucket.uri} can hold a feed"
+
+
+def test_a_bucket_outside_of_the_roots_is_not_touched(s3_bucket: Bucket, feed: FeedDir) -> None:
+    """A bucket that is not among the allowed roots is refused before any request."""
+    told = doctor(feed.spec_path, "--data-dir", s3_bucket.uri)
+    assert isinstance(told.exception, PathError)
+    assert list(s3_bucket.objects().list()) == []
 
 
 def test_a_folder_can_hold_a_feed(feed: FeedDir) -> None:

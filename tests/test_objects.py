@@ -171,6 +171,43 @@ def test_a_large_copy_does_not_come_here(s3_bucket: Bucket, proxied: Proxied) ->
     assert s3_bucket.objects().read("out/a") == LARGE
 
 
+def test_a_large_copy_replaces_nothing_where_its_condition_is_lost(s3_bucket: Bucket, proxied: Proxied) -> None:
+    """Also in a store that does not keep the condition, a name that is taken is seen before the copy."""
+    place, proxy = proxied(s3_bucket)
+    proxy.stripped["POST uploadId"] = "if-none-match"
+    store = place.objects()
+    source = store.create("in/a", LARGE)
+    store.create("out/a", SMALL)
+    with pytest.raises(TakenError, match="out/a"):
+        store.copy(source, "out/a")
+    assert s3_bucket.objects().read("out/a") == SMALL
+
+
+def test_a_source_that_changes_meanwhile_is_seen(bucket: Bucket, proxied: Proxied) -> None:
+    """Whichever request the source is replaced after: the copy holds the version that was named, or fails."""
+    other = LARGE[::-1]
+    place, proxy = proxied(bucket)
+    store, others = place.objects(), bucket.objects()
+    changed = []
+    proxy.after["slow"] = lambda: others.replace("in/a", other)
+    for number in itertools.count(1):
+        target = f"out/{number}"
+        others.replace("in/a", LARGE)
+        source = version(others, "in/a")
+        proxy.fail(number, "slow")
+        try:
+            store.copy(source, target)
+        except ChangedError:
+            changed.append(number)
+        else:
+            assert others.read(target) == LARGE
+            if not proxy.failed:
+                break
+        proxy.failed.clear()
+    # All but the last request, and those behind it.
+    assert changed == list(range(1, number - 1))
+
+
 def test_of_many_one_has_the_name(bucket: Bucket) -> None:
     """Of 16 that create a name at the same time with bytes of their own, one has it, and the others learn so."""
     store, gate = bucket.objects(), threading.Barrier(16)

@@ -33,6 +33,21 @@ def nanio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
         yield bucket
 
 
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[Bucket]:
+    """Start Azure Blob Storage in memory."""
+    if not servers.AZURITE.exists():
+        pytest.skip("Azurite needs Node.js and `make azurite`")
+    with servers.azurite() as bucket:
+        yield bucket
+
+
+@pytest.fixture
+def azure_bucket(azurite: Bucket) -> Bucket:
+    """Give an empty place in Azure Blob Storage."""
+    return azurite.below(f"place-{next(PLACES)}")
+
+
 @pytest.fixture
 def s3_bucket(moto: Bucket) -> Bucket:
     """Give an empty place in S3: `s3_bucket.uri`, `s3_bucket.settings`, `s3_bucket.objects()`."""

@@ -57,6 +57,8 @@ class Proxy(ThreadingHTTPServer):
         self.after = dict[str | int, Callable[[], object]]()
         self.stripped: dict[str, str] = {}
         """By kind of request, a header that is not passed on."""
+        self.message = "on purpose"
+        """What is said of a request that is not carried out."""
         self._lock = threading.Lock()
         self._way: Callable[[int], str | int | None] = lambda _: None
         self._seen = 0
@@ -119,7 +121,9 @@ class _Handler(BaseHTTPRequestHandler):
         kind = " ".join([self.command, *(name for name in KINDS if name in query)][:2])
         way = self.server.next_way(kind, len(body))
         if isinstance(way, int):
-            self._answer(way, [], b"<Error><Code>Refused</Code><Message>on purpose</Message></Error>")
+            self._answer(
+                way, [], f"<Error><Code>Refused</Code><Message>{self.server.message}</Message></Error>".encode()
+            )
             return
         if way == "dropped":
             self._cut()

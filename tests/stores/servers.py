@@ -1,10 +1,15 @@
 """Servers of object stores, each a process on a free port of 127.0.0.1.
 
-They come from an environment of their own, `.venv/stores`, which `make setup` makes.
+They come from an environment of their own, `.venv/stores`, which `make setup` makes; Azurite, which needs Node.js, from
+`.venv/azurite`, which `make azurite` makes.
 """
 
+import base64
 import contextlib
 import dataclasses
+import email.utils
+import hashlib
+import hmac
 import os
 import socket
 import subprocess
@@ -18,6 +23,10 @@ from typing import Any
 from fanfold.bucket.objects import Objects
 
 BIN = Path(sys.prefix) / "stores/bin"
+AZURITE = Path(sys.prefix) / "azurite/node_modules/.bin/azurite-blob"
+# The only account of Azurite, and its key: it is in Azurite's documentation.
+AZURE_ACCOUNT = "devstoreaccount1"
+AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 STARTS_WITHIN_SECONDS = 60
 BUCKET = "feeds"
 S3_SETTINGS: dict[str, Any] = {
@@ -79,6 +88,28 @@ def nanio(data_dir: Path) -> Iterator[Bucket]:
     command = [BIN / "nanio", "serve", "--data-dir", data_dir, "--host", "127.0.0.1", "--port", str(port)]
     with _process(command, port, environment):
         yield _s3(port)
+
+
+@contextlib.contextmanager
+def azurite() -> Iterator[Bucket]:
+    """Azure Blob Storage, in memory."""
+    port = free_port()
+    command = [AZURITE, "--blobHost", "127.0.0.1", "--blobPort", str(port), "--inMemoryPersistence"]
+    with _process([*command, "--silent", "--disableTelemetry"], port):
+        endpoint_url = f"http://127.0.0.1:{port}/{AZURE_ACCOUNT}"
+        _make_container(endpoint_url)
+        credentials = {"account_name": AZURE_ACCOUNT, "account_key": AZURE_KEY}
+        yield Bucket(f"az://{BUCKET}", {"endpoint_url": endpoint_url, "credentials": credentials})
+
+
+def _make_container(endpoint_url: str) -> None:
+    headers = {"x-ms-date": email.utils.formatdate(usegmt=True), "x-ms-version": "2021-08-06"}
+    told = "".join(f"{name}:{value}\n" for name, value in headers.items())
+    signed = "PUT" + "\n" * 12 + f"{told}/{AZURE_ACCOUNT}/{AZURE_ACCOUNT}/{BUCKET}\nrestype:container"
+    digest = hmac.digest(base64.b64decode(AZURE_KEY), signed.encode(), hashlib.sha256)
+    headers["Authorization"] = f"SharedKey {AZURE_ACCOUNT}:{base64.b64encode(digest).decode()}"
+    url = f"{endpoint_url}/{BUCKET}?restype=container"
+    urllib.request.urlopen(urllib.request.Request(url, headers=headers, method="PUT")).close()
 
 
 def free_port() -> int:

@@ -1,6 +1,6 @@
 """A feed in a bucket: the door to the object store, the log of claims, and the folder that stands for the feed.
 
-Only `objects` knows a library of object stores. Nothing here knows what a step does.
+Only `store` knows a library of object stores. Nothing here knows what a step does.
 """
 
 import contextlib

@@ -59,10 +59,12 @@ class Patience:
 
 def told(error: Exception, secrets: Sequence[str]) -> str:
     """Return what a store said, in one line, and no secret: a query may be signed, a body may repeat it."""
-    text, _, _ = str(error).partition("\n\nDebug source")
+    text, _, debug = str(error).partition("\n\nDebug source")
     begin, *rest = re.sub(r"\?\S*", "", text).split("<", 1)
     said = re.findall("<(?:Code|Message)>([^<]*)", "".join(("<", *rest)))
-    line = " ".join(" ".join((begin, *said)).split())[:500].rstrip(" :")
+    # Why there is no connection is only told to developers.
+    because = re.findall(r'(?:message|error): "([^"]+)"', debug)[-1:]
+    line = " ".join(" ".join((begin, *said, *because)).split())[:500].rstrip(" :")
     for secret in secrets:
         line = line.replace(secret, "…")
     return line

@@ -57,9 +57,10 @@ class Store:
             msg = f"{uri!r} is not in a bucket, expected s3://, gs:// or az://, the bucket's name, and a prefix"
             raise SpecError(msg)
         self.uri = uri.rstrip("/")
-        self.secrets = [secret for secret in credentials.values() if secret]
+        # A file with a secret often ends in a line feed.
+        config: dict[str, Any] = {name: value.strip() for name, value in credentials.items()}
+        self.secrets = [secret for secret in config.values() if secret]
         self._deletes_by_e_tag = scheme != "gs"
-        config: dict[str, Any] = dict(credentials)
         if scheme == "s3":
             # One part, which is completed only if the name is free. Not every store has a request for many deletions.
             config |= {"copy_if_not_exists": "multipart", "disable_bulk_delete": True}
