@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -22,7 +23,7 @@ from tests.torture.buckets import Buckets, Feed, tree
 
 LATER = "20260103T000000Z"
 SECRET = "wJalrXUtnFEMI-a-secret-of-a-test"
-FILES = {
+FILES: dict[str, Any] = {
     "a.json": '{"id": 1, "customer_id": "1"}\n{"id": 2, "price": 12.50,}\n{"id": {"no": 3.10}, "t": "é\\n"}\n',
     "b.csv": 'id,"customer_id"\n5,1\n6\n7,1,"x"\n',
     "bad.json": "[",
@@ -221,6 +222,25 @@ def test_what_was_landed_and_still_waits_is_landed_once(both: Both) -> None:
     do("quarantine replay", f"{TS}/2:2")
     assert landed not in copied.tree()
     assert tree(folder) == copied.tree()
+
+
+def test_a_feed_moves_into_a_bucket_and_back(both: Both, buckets: Buckets) -> None:
+    """Copied with all its files, a feed goes on elsewhere: what was seen is a duplicate, and all is proved."""
+    folder, _, do = both
+    do("run", "--ts", TS)
+    spec = folder.with_name("feed.yaml")
+    moved = buckets.copy(spec)
+    moved.put("transactions/again.csv", FILES["b.csv"].encode())
+    done = api.run(moved.spec, ts=LATER)
+    assert (done.files_in, done.rows_out) == (1, 0)
+    assert api.verify(moved.spec, TS, deep=True, audit=True).gaps == []
+    for name, content in moved.tree().items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    (folder / "transactions/once_more.csv").write_text(FILES["b.csv"])
+    assert api.run(spec, ts="20260104T000000Z").rows_out == 0
+    for ts in (TS, LATER):
+        assert api.verify(spec, ts, deep=True, audit=True).gaps == []
 
 
 def test_a_bucket_that_was_not_tried_is_refused(both: Both, fanfold: Fanfold) -> None:
