@@ -17,7 +17,7 @@ from fanfold.feed import runs
 step, spec, ts, n = sys.argv[1:]
 with mirrors.working():
     do = getattr(importlib.import_module(f"fanfold.steps.{step}"), step)
-    feed = do(spec) if step == "start" else runs.open_feed(spec)
+    feed = do(spec) if step == "start" else runs.open_feed(spec, None, *((ts, int(n)) if int(n) else ()))
     where = feed.spec.data_dir
     if step == "stage_files":
         do(feed, ts)

@@ -9,6 +9,7 @@ import os
 import shutil
 import stat
 from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -66,9 +67,11 @@ def write_all(contents: Mapping[Path, bytes]) -> None:
     for path, content in contents.items():
         fresh(path).write_bytes(content)
     sync_files([temporary(path) for path in contents])
+    if mirror := mirrors.of(next(iter(contents), "")):
+        with ThreadPoolExecutor() as threads:
+            for _ in threads.map(lambda path: mirror.put(path, temporary(path)), contents):
+                pass
     for path in contents:
-        if mirror := mirrors.of(path):
-            mirror.put(path, temporary(path))
         temporary(path).replace(path)
     sync_dirs({path.parent for path in contents})
 

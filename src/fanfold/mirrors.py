@@ -64,6 +64,9 @@ class Mirror(Protocol):
     def see(self, run: "Run", committed: "Manifest") -> None:
         """Show the tables and originals of a complete run."""
 
+    def work_alone(self) -> None:
+        """Keep to this process what only a later step of a group needs: it is made again after a crash."""
+
     def landing(self) -> dict[str, Callable[[], Landed]]:
         """List what lies in landing and is in no run, by name."""
 

@@ -110,6 +110,8 @@ class Proxy(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # A body that is sent behind its header would wait 40 ms for the client to say that it has the header.
+    disable_nagle_algorithm = True
     server: Proxy
 
     def log_message(self, *_: Any) -> None:

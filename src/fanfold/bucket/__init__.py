@@ -40,10 +40,11 @@ def connecting(look_up: LookUp) -> Iterator[None]:
         _look_up.reset(before)
 
 
-def opened(uri: str, spec: Spec, ts: str | None = None) -> Mirror:
+def opened(uri: str, spec: Spec, ts: str | None = None, n: int | None = None) -> Mirror:
     """Return the folder that stands for a bucket, as it is now; one that was opened before stays as it is.
 
-    It is put away at the end of `mirrors.working`. With a `ts`, it shows that run alone.
+    It is put away at the end of `mirrors.working`. With a `ts`, it shows that run alone,
+    with an `n` that group of it.
 
     Raises:
         MissingError: the library is not installed.
@@ -59,7 +60,7 @@ def opened(uri: str, spec: Spec, ts: str | None = None) -> Mirror:
         root = stack.enter_context(scratch.scratch_dir())
         mirror = BucketMirror(_objects(uri, spec), root, spec)
         stack.callback(mirror.close)
-        mirror.refresh(ts)
+        mirror.refresh(ts, n)
         mirrors.use(mirror, stack.pop_all().close)
     return mirror
 

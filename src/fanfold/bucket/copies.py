@@ -36,6 +36,11 @@ class Copies:
         """Return the object that a file stands for, or is a copy of."""
         return self._known.get(name)
 
+    def here(self, name: str) -> Path | None:
+        """Return where the content of an object is, if it is here."""
+        with self._lock:
+            return self.root / name if name in self._known and name not in self._absent else None
+
     def stand_in(self, name: str, found: Object, *, visible: bool = True) -> None:
         """Let a file stand for an object; one that is not visible is there when it is read."""
         place = self.root / name

@@ -20,7 +20,7 @@ from fanfold.bucket.claims import Claimed, Claims, State
 from fanfold.bucket.claims import Run as ClaimedRun
 from fanfold.bucket.connections import at_once
 from fanfold.bucket.copies import Copies
-from fanfold.bucket.objects import Object, Objects
+from fanfold.bucket.objects import SMALL_BYTES, Object, Objects
 from fanfold.bucket.probe import check_fit
 from fanfold.errors import BusyError, ChangedError
 from fanfold.input_formats import is_hidden
@@ -31,6 +31,7 @@ from fanfold.spec.model import PLACE, Spec
 from fanfold.working_files import Files, Progress, Release, StagedFile
 
 FAILURE, PROGRESS, MERGED, PUBLISHED = "failure.json", "progress.json", "merged.json", "published.json"
+RECORDS = ("merged.records", "records.jsonl")
 # Working files that follow from the log of claims, and those that only this process needs.
 OWN = {"spec.json", "files.json", "release.json", "lease", "driver"}
 
@@ -48,6 +49,7 @@ class BucketMirror:
         self._attempts: dict[str, str] = {}
         self._held: set[str] = set()
         self._seen: set[str] = set()
+        self._alone = False
 
     def close(self) -> None:
         """Let go of the threads."""
@@ -99,8 +101,12 @@ class BucketMirror:
             # Nobody reads them before they hold: they may be written again, when others were faster.
             self._objects.replace(key, content.read_bytes())
             return
+        if rest.endswith(RECORDS) and (self._alone or not content.stat().st_size):
+            return
         if rest.endswith(PROGRESS):
             done = documents.decode(content.read_bytes(), Progress)
+            if self._alone and not done.outputs:
+                return
             key = key.removesuffix(PROGRESS) + (PUBLISHED if done.outputs else MERGED)
         self._copies.has_content(name, self._objects.create(key, content))
 
@@ -128,10 +134,10 @@ class BucketMirror:
 
     # What is there
 
-    def refresh(self, ts: str | None = None) -> None:
+    def refresh(self, ts: str | None = None, n: int | None = None) -> None:
         """Show what is in the bucket by now: of complete runs their manifests, of the others all that they have.
 
-        With a `ts`, show what concerns that run.
+        With a `ts`, show what concerns that run; with an `n`, what concerns that group of it.
         """
         self._state = self._claims.state()
         names = [merge.reference for merge in self._feed.spec.merge]
@@ -147,7 +153,7 @@ class BucketMirror:
             folder.mkdir(parents=True, exist_ok=True)
         for one in self._state.runs.values():
             if ts in {None, one.ts}:
-                self._show(one.ts, one)
+                self._show(one.ts, one, n)
 
     def _look_at(self, names: Iterable[str]) -> None:
         for found in at_once(self._objects.head, names):
@@ -158,7 +164,7 @@ class BucketMirror:
         for found in self._objects.list(prefix):
             self._copies.stand_in(found.name, found)
 
-    def _show(self, ts: str, claimed: ClaimedRun) -> None:
+    def _show(self, ts: str, claimed: ClaimedRun, n: int | None = None) -> None:
         spec = Spec.model_validate(claimed.spec)
         run = Feed(self.root, spec).run(ts)
         if self._copies.known(self._copies.name(run.commit_path)):
@@ -178,7 +184,8 @@ class BucketMirror:
         run.files_path.write_bytes(documents.encode(Files(format=documents.FORMAT, claimed=True, files=staged)))
         if claimed.released is not None:
             run.release_path.write_bytes(documents.encode(Release(claimed.released)))
-        for file in claimed.files:
+        shown = [file for file in claimed.files if n in {None, file.subdir}]
+        for file in shown:
             self._copies.stand_in(_staged(run, file), self._in_landing(spec, file))
         if claimed.attempt:
             self._attempts[ts] = claimed.attempt
@@ -192,10 +199,10 @@ class BucketMirror:
                 # What is published comes behind what is merged, and takes its place.
                 plain = rest.removesuffix(MERGED).removesuffix(PUBLISHED)
                 self._copies.stand_in(prefix + plain + ("" if plain == rest else PROGRESS), found)
-        if claimed.sealed:
+        if published := [file for file in shown if file.subdir in claimed.sealed]:
             self._list(f"{run.output_name}/")
             self._list(self._copies.name(run.feed.quarantine_dir / ts) + "/")
-            for _ in at_once(partial(self._find, run), claimed.files):
+            for _ in at_once(partial(self._find, run), published):
                 pass
 
     def _in_landing(self, spec: Spec, file: Claimed) -> Object:
@@ -204,14 +211,16 @@ class BucketMirror:
         )
 
     def _find(self, run: Run, file: Claimed) -> None:
-        """Show an original at its last place, if it is there."""
-        for place in _last_places(run, file):
-            if found := self._copies.known(place) or self._objects.head(place):
-                self._copies.stand_in(place, found)
-                claimed = self._in_landing(run.feed.spec, file)
-                if self._objects.head(claimed.name) != claimed:
-                    self._copies.drop(_staged(run, file))
+        """Show an original at its last place, if it is there: in the archive; in quarantine it was listed."""
+        places = _last_places(run, file)
+        if not any(map(self._copies.known, places)):
+            found = self._objects.head(places[0]) if places else None
+            if found is None:
                 return
+            self._copies.stand_in(found.name, found)
+        claimed = self._in_landing(run.feed.spec, file)
+        if self._objects.head(claimed.name) != claimed:
+            self._copies.drop(_staged(run, file))
 
     def see(self, run: Run, committed: Manifest) -> None:
         """Show the tables and the originals of a complete run."""
@@ -223,9 +232,13 @@ class BucketMirror:
         names = [file.archived_as for file in committed.files if not file.code]
         markers = (run.archived_marker_path(file.name) for file in committed.files)
         names += [self._copies.name(path) for path in markers if path]
-        self._look_at(names)
+        self._look_at(name for name in names if not self._copies.known(name))
 
     # The life of a run
+
+    def work_alone(self) -> None:
+        """Keep to this process what only a later step of a group needs: it is made again after a crash."""
+        self._alone = True
 
     def landing(self) -> dict[str, Callable[[], Landed]]:
         """List what lies in landing and is in no unfinished run, by name."""
@@ -324,7 +337,9 @@ class BucketMirror:
             return
         if self._copies.known(place) is None:
             try:
-                copied = self._objects.copy(original, place)
+                # What is here need not be asked for, where the store would send it.
+                here = self._copies.here(staged) if original.size_bytes <= SMALL_BYTES else None
+                copied = self._objects.create(place, here) if here else self._objects.copy(original, place)
             except ChangedError:
                 # That call may also have ended before the store answered.
                 moved = self._objects.head(place)
@@ -333,8 +348,7 @@ class BucketMirror:
                 copied = moved
             self._copies.stand_in(place, copied)
         # The same bytes that were landed again are another file.
-        if self._objects.head(original.name) == original:
-            self._objects.delete(original.name, original.e_tag)
+        self._objects.delete(original.name, original.e_tag, original.modified)
         self._copies.drop(staged)
 
     def give_back(self, places: Mapping[str, str]) -> None:

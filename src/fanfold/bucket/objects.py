@@ -20,7 +20,7 @@ from fanfold.bucket.patience import PATIENCE_SECONDS, Patience
 from fanfold.bucket.store import REPEATED, SMALL_BYTES, Object, Store, VersionError
 from fanfold.errors import ChangedError, DataError, StoreError, TakenError
 
-__all__ = ["Object", "Objects"]
+__all__ = ["SMALL_BYTES", "Object", "Objects"]
 
 # What S3 (5 GiB) and Azure (5,000 MiB) take in one request.
 LARGEST_BYTES = 5000 * 1024**2
@@ -170,8 +170,8 @@ class Objects:
             raise self._taken(target)
         return made
 
-    def delete(self, name: str, e_tag: str | None = None) -> bool:
-        """Delete an object, if it is of that version.
+    def delete(self, name: str, e_tag: str | None = None, modified: datetime | None = None) -> bool:
+        """Delete an object, if it is of that version; with `modified`, if it is not the same bytes that came again.
 
         The version is compared right before. S3 and Azure also take it as a condition. Where a store does not, an
         object that takes the name between the two requests is lost.
@@ -182,7 +182,7 @@ class Objects:
 
         def deleted() -> bool:
             found = self.head(name) if e_tag else None
-            if e_tag and (found is None or found.e_tag != e_tag):
+            if e_tag and (found is None or found.e_tag != e_tag or modified not in {None, found.modified}):
                 return found is None
             if not (e_tag and self.store.delete_if_match(name, e_tag)):
                 self.store.delete(name)

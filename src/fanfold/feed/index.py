@@ -3,6 +3,9 @@
 It is derived: a database in the user's cache directory, outside of the feed. It is compared with the manifests that
 there are each time it is opened; gone, damaged or stale, it is made again from them. Whenever a new one is made, those
 of feeds that are gone, or that were not opened for long, are removed.
+
+A feed in a bucket has a compressed copy of it, with which a machine begins that has none: a hint, compared in the same
+way.
 """
 
 import contextlib
@@ -10,7 +13,9 @@ import functools
 import hashlib
 import json
 import os
+import shutil
 import sqlite3
+import tempfile
 import time
 from collections.abc import Collection
 from pathlib import Path
@@ -18,7 +23,9 @@ from typing import Any
 
 import msgspec
 
-from fanfold import documents
+from fanfold import documents, durable, mirrors
+from fanfold.errors import DataError
+from fanfold.feed.originals import packed, unpacked
 from fanfold.layout import Feed
 from fanfold.manifest import ArchivedFile
 from fanfold.path_columns import told_apart_by
@@ -26,6 +33,9 @@ from fanfold.path_columns import told_apart_by
 WAIT_SECONDS = 60
 KEPT_MANIFESTS = 16
 KEPT_INDEXES, KEPT_SECONDS = 100, 90 * 86400
+# How many manifests the copy in a bucket may lack: so many, or this part of those that it has.
+LACKED_MANIFESTS, LACKED_PART = 50, 16
+PACKED = ".zst"
 # The name of the database says the version of its tables.
 NAME = "{}.2.sqlite"
 TABLES = """
@@ -50,16 +60,21 @@ class Index:
     def __init__(self, feed: Feed, path: Path | None = None) -> None:
         """Open the index of a feed, at `path` or in the cache directory, and bring it up to date."""
         root = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-        name = NAME.format(hashlib.sha256(os.fsencode(feed.data_dir)).hexdigest()[:32])
+        mirror = mirrors.of(feed.data_dir)
+        name = NAME.format(hashlib.sha256(os.fsencode(mirror.uri if mirror else feed.data_dir)).hexdigest()[:32])
         self._feed, self._path = feed, path or root / "fanfold" / name
-        self._open()
+        # It says the version of its tables, too.
+        self._shared = feed.commits_dir.with_name(NAME.format("index") + PACKED) if mirror else None
+        self._open(self._shared)
 
-    def _open(self) -> None:
+    def _open(self, shared: Path | None = None) -> None:
         # Many duplicates of one run ask for one manifest.
         self._contents = functools.lru_cache(KEPT_MANIFESTS)(functools.partial(_contents, self._feed))
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             is_new = not self._path.exists()
+            if is_new and shared:
+                _begin_with(shared, self._path)
             self._connection = _opened(self._path, self._feed)
             os.utime(self._path)
             if is_new:
@@ -79,6 +94,22 @@ class Index:
     def names(self, among: Collection[str]) -> set[str]:
         """Return those of some names that a known file has."""
         return self._known("name", among, "")
+
+    def share(self) -> None:
+        """Replace the copy in the bucket of the feed, if that lacks many manifests."""
+        [(shared,)], [(count,)] = map(self._connection.execute, ("PRAGMA user_version", "SELECT count(*) FROM runs"))
+        if not self._shared or count - shared < max(LACKED_MANIFESTS, shared // LACKED_PART):
+            return
+        # On a full disk there is no copy.
+        with contextlib.suppress(OSError, sqlite3.OperationalError), tempfile.TemporaryDirectory() as folder:
+            copy = Path(folder, "copy")
+            self._connection.execute(f"PRAGMA user_version = {count}")
+            self._connection.execute("VACUUM INTO ?", [str(copy)])
+            with contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as connection:
+                # They are made anew in less time than it takes to fetch them.
+                connection.executescript("DROP INDEX by_content; DROP INDEX by_name; DROP INDEX by_run; VACUUM")
+            with copy.open("rb") as source, durable.writing(self._shared) as file, packed(file, PACKED) as target:
+                shutil.copyfileobj(source, target)
 
     def _known(self, column: str, among: Collection[Any], condition: str) -> set[Any]:
         found = self._connection.execute(
@@ -115,13 +146,15 @@ def _opened(database: Path | str, feed: Feed) -> sqlite3.Connection:
     """Open a database; add the runs that came since, and forget those whose manifest is gone or was changed."""
     connection = sqlite3.connect(database, timeout=WAIT_SECONDS, isolation_level=None)
     connection.executescript(TABLES)
-    states = {path.stem: path.stat() for path in feed.commits_dir.glob("[!.]*.json")}
+    states = {path.stem: mirrors.lstat(path) for path in feed.commits_dir.glob("[!.]*.json")}
     now = {(ts, state.st_size, state.st_mtime_ns) for ts, state in states.items()}
     known = set(connection.execute("SELECT ts, size_bytes, mtime_ns FROM runs").fetchall())
     for ts, _, _ in known - now:
         connection.execute("DELETE FROM files WHERE ts = ?", [ts])
         connection.execute("DELETE FROM runs WHERE ts = ?", [ts])
-    for run in sorted(now - known):
+    new = sorted(now - known)
+    mirrors.will_read(str(feed.run(ts).commit_path) for ts, _, _ in new)
+    for run in new:
         connection.execute("INSERT INTO runs VALUES (?, ?, ?)", run)
         connection.executemany(
             "INSERT INTO files VALUES (?, ?, ?, ?, ?)",
@@ -131,12 +164,22 @@ def _opened(database: Path | str, feed: Feed) -> sqlite3.Connection:
     return connection
 
 
+def _begin_with(shared: Path, path: Path) -> None:
+    """Begin with the copy in the bucket of the feed, unless another process has begun; a damaged one is left."""
+    expected = contextlib.suppress(FileNotFoundError, FileExistsError, DataError)
+    with expected, unpacked(shared, PACKED) as content, tempfile.NamedTemporaryFile(dir=path.parent) as file:
+        shutil.copyfileobj(content, file)
+        file.flush()
+        path.hardlink_to(file.name)
+
+
 def _prune(new: Path, feed: Feed) -> None:
     """Say beside a new index which feed it is of, and remove those that nobody needs."""
     # Another process may do the same.
     with contextlib.suppress(OSError):
         new.with_suffix(".feed").unlink(missing_ok=True)
-        new.with_suffix(".feed").symlink_to(feed.data_dir)
+        if not mirrors.of(feed.data_dir):
+            new.with_suffix(".feed").symlink_to(feed.data_dir)
         used = {path: path.stat().st_mtime for path in new.parent.glob("*.sqlite")}
         for number, path in enumerate(sorted(used, key=lambda path: -used[path])):
             of, is_old = path.with_suffix(".feed"), used[path] < time.time() - KEPT_SECONDS

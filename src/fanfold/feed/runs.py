@@ -11,7 +11,7 @@ from fanfold import documents, durable, links, mirrors
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError, MissingError, SpecError, nearest
 from fanfold.feed import access, lease
-from fanfold.layout import Feed, Run, format_ts, parse_ts
+from fanfold.layout import Feed, Group, Run, format_ts, parse_ts
 from fanfold.manifest import Manifest
 from fanfold.spec.model import PLACE, Spec, load_spec
 from fanfold.spec.roots import allowed_roots, check_allowed, check_allowed_uri
@@ -21,10 +21,10 @@ from fanfold.working_files import Files, Identity, Progress, Release, RunSchema
 WAIT_SECONDS = 60
 
 
-def open_feed(spec_path: AnyPath, data_dir: AnyPath | None = None, ts: str | None = None) -> Feed:
+def open_feed(spec_path: AnyPath, data_dir: AnyPath | None = None, ts: str | None = None, n: int | None = None) -> Feed:
     """Return the feed of a spec, under its own `data_dir` or another (a relative one: to the spec's folder).
 
-    Of a feed in a bucket, what concerns the run `ts` is enough for who works on that run alone.
+    Of a feed in a bucket, what concerns the group `n` of the run `ts` is enough for who works on that alone.
 
     Raises:
         MissingError, SpecError: as `load_spec`.
@@ -34,23 +34,19 @@ def open_feed(spec_path: AnyPath, data_dir: AnyPath | None = None, ts: str | Non
     spec = load_spec(path)
     wanted = data_dir or spec.data_dir
     if mirrors.is_uri(wanted):
-        return _open_bucket(path, spec, str(wanted), ts)
+        # The library that talks to buckets is only there where it is needed.
+        from fanfold import bucket
+
+        check_allowed_uri(str(wanted), path, spec)
+        feed = Feed(bucket.opened(str(wanted), spec, ts, n).root, spec)
+        check_identity(feed)
+        return feed
     roots = allowed_roots(path, spec)
     root = check_allowed(path.resolve().parent / wanted, roots, "data_dir")
     feed = Feed(root, spec)
     for folder in [*feed.folders, *(root / merged.reference for merged in spec.merge)]:
         check_allowed(folder, roots, "path")
     links.check_inside([feed.references_dir, feed.resolutions_dir, feed.purged_dir], feed.folders)
-    check_identity(feed)
-    return feed
-
-
-def _open_bucket(path: Path, spec: Spec, uri: str, ts: str | None) -> Feed:
-    # The library that talks to buckets is only there where it is needed.
-    from fanfold import bucket
-
-    check_allowed_uri(uri, path, spec)
-    feed = Feed(bucket.opened(uri, spec, ts).root, spec)
     check_identity(feed)
     return feed
 
@@ -188,13 +184,24 @@ def is_complete(run: Run) -> bool:
 
 def has_published(run: Run) -> bool:
     """Say whether something of an unfinished run is published, or was."""
-    if (mirror := mirrors.of(run.feed.data_dir)) and mirror.is_sealed(run):
-        return True
-    for group in run.groups:
-        progress = documents.read_if_there(group.progress_path, Progress)
-        if any(path.exists() for path in group.output_paths) or (progress and progress.outputs):
-            return True
-    return False
+    mirror = mirrors.of(run.feed.data_dir)
+    return (mirror is not None and mirror.is_sealed(run)) or any(map(has_begun_to_publish, run.groups))
+
+
+def has_begun_to_publish(group: Group) -> bool:
+    """Say whether the files under the names of a group's tables are its own: until then they are somebody else's."""
+    progress = documents.read_if_there(group.progress_path, Progress)
+    return group.publishing_path.exists() or bool(progress and progress.outputs)
+
+
+def discard_published(group: Group) -> None:
+    """Remove what a group has published, or was about to; not what somebody else has put there."""
+    is_own = has_begun_to_publish(group)
+    for path in (group.quarantined_records_path, *group.output_paths):
+        if is_own:
+            durable.discard(path)
+        durable.discard_temporary(path)
+        durable.remove_empty_dirs(path.parent)
 
 
 def staged_names(run: Run) -> dict[int, list[str]]:

@@ -103,8 +103,7 @@ def _write_down(run: Run, claimed: Files, states: Mapping[str, os.stat_result], 
             read, decision = found.files.get(file.name), decisions.get(file.name)
             known = known_input(run.feed, file.name, state, read, decision)
         inputs[file.subdir].append(known)
-    for group in run.groups:
-        durable.write(group.inputs_path, documents.encode(Inputs(inputs[group.n])))
+    durable.write_all({group.inputs_path: documents.encode(Inputs(inputs[group.n])) for group in run.groups})
     durable.write(run.schema_path, documents.encode(msgspec.structs.replace(fixed, drift=drift)))
 
 

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from fanfold import documents, durable, manifest
+from fanfold import documents, durable, manifest, mirrors
 from fanfold.archive_names import packing
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError
 from fanfold.feed import access, claim, groups, originals, purged, runs
+from fanfold.feed.index import Index
 from fanfold.feed.verdict import verdict
 from fanfold.layout import Group, Run
 from fanfold.manifest import ArchivedFile, Manifest, SubdirSummary, Summary, TableOfRun, by_table, of_table
@@ -87,6 +88,8 @@ def commit(run: Run) -> Summary:
         durable.make_dirs(run.output_dir)
         durable.write(run.manifest_path, documents.encode(committed))
         durable.write(run.commit_path, documents.encode(committed))
+        if mirrors.of(run.feed.data_dir):
+            Index(run.feed).share()
     else:
         if lost := purged.lost(run):
             log.warning("run %s was %s", run.ts, lost)
