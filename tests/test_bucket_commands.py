@@ -230,14 +230,14 @@ def test_a_feed_moves_into_a_bucket_and_back(both: Both, buckets: Buckets) -> No
     do("run", "--ts", TS)
     spec = folder.with_name("feed.yaml")
     moved = buckets.copy(spec)
-    moved.put("transactions/again.csv", FILES["b.csv"].encode())
+    moved.put("transactions/again.json", json.dumps(FILES["sub/c.json"]).encode())
     done = api.run(moved.spec, ts=LATER)
     assert (done.files_in, done.rows_out) == (1, 0)
     assert api.verify(moved.spec, TS, deep=True, audit=True).gaps == []
     for name, content in moved.tree().items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
-    (folder / "transactions/once_more.csv").write_text(FILES["b.csv"])
+    (folder / "transactions/once_more.json").write_text(json.dumps(FILES["sub/c.json"]))
     assert api.run(spec, ts="20260104T000000Z").rows_out == 0
     for ts in (TS, LATER):
         assert api.verify(spec, ts, deep=True, audit=True).gaps == []

@@ -10,9 +10,11 @@ import pytest
 import yaml
 import zstandard
 
-from fanfold import api, mirrors
+from fanfold import api, documents, mirrors
+from fanfold.bucket.probe import RESULT
 from fanfold.feed import index, runs
 from fanfold.feed.index import Index
+from fanfold.fitness import judged
 from tests.conftest import TS
 from tests.stores.proxy import Proxy
 from tests.stores.servers import S3_SETTINGS, Bucket
@@ -58,7 +60,10 @@ def feed(s3_bucket: Bucket, proxied: Proxied, tmp_path: Path, monkeypatch: pytes
             }
         )
     )
-    return Feed(spec, s3_bucket, proxy)
+    made = Feed(spec, s3_bucket, proxy)
+    # As `fanfold doctor` does.
+    made.put(RESULT, documents.encode(judged([])))
+    return made
 
 
 def add_manifests(feed: Feed, count: int) -> None:
@@ -142,7 +147,7 @@ def requests_of_run(files: int, groups: int, references: int) -> dict[str, int]:
     return {
         # Each entry of the log: before and after it is created.
         "LIST": 2 * entries + 9,
-        "GET": files + groups + references + 3,
+        "GET": files + groups + references + 4,
         "HEAD": files + references + 1,
         # Each original; of each group what it is to read, its table, and what it has published; three copies of each
         # reference; the log; the identity, the schema, and the manifest twice.
