@@ -184,8 +184,7 @@ def is_complete(run: Run) -> bool:
 
 def has_published(run: Run) -> bool:
     """Say whether something of an unfinished run is published, or was."""
-    mirror = mirrors.of(run.feed.data_dir)
-    return (mirror is not None and mirror.is_sealed(run)) or any(map(has_begun_to_publish, run.groups))
+    return any(map(has_begun_to_publish, run.groups))
 
 
 def has_begun_to_publish(group: Group) -> bool:
