@@ -10,14 +10,12 @@ import pytest
 import yaml
 import zstandard
 
-from fanfold import api, documents, mirrors
-from fanfold.bucket.probe import RESULT
+from fanfold import api, mirrors
 from fanfold.feed import index, runs
 from fanfold.feed.index import Index
-from fanfold.fitness import judged
 from tests.conftest import TS
 from tests.stores.proxy import Proxy
-from tests.stores.servers import S3_SETTINGS, Bucket
+from tests.stores.servers import S3_SETTINGS, VERDICT, Bucket
 
 LATER = "20260103T000000Z"
 Proxied = Callable[[Bucket], tuple[Bucket, Proxy]]
@@ -60,10 +58,8 @@ def feed(s3_bucket: Bucket, proxied: Proxied, tmp_path: Path, monkeypatch: pytes
             }
         )
     )
-    made = Feed(spec, s3_bucket, proxy)
-    # As `fanfold doctor` does.
-    made.put(RESULT, documents.encode(judged([])))
-    return made
+    s3_bucket.objects().create(*VERDICT)
+    return Feed(spec, s3_bucket, proxy)
 
 
 def add_manifests(feed: Feed, count: int) -> None:

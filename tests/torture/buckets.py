@@ -18,19 +18,16 @@ from xml.etree import ElementTree as ET
 
 import yaml
 
-from fanfold import documents
-from fanfold.bucket.probe import RESULT
-from fanfold.fitness import judged
 from tests.conftest import PATIENCE_SECONDS, TS
 from tests.stores import servers
 from tests.stores.proxy import Proxy
-from tests.stores.servers import BUCKET, S3_SETTINGS, Bucket
+from tests.stores.servers import BUCKET, S3_SETTINGS, VERDICT, Bucket
 from tests.torture.runs import STEPS, Command, arguments
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["fanfold.cli.exits", "fanfold.api", "fanfold.bucket.mirror", "fanfold.steps.local"])
 # What only a bucket has.
-OWN = (".fanfold/claims/", RESULT)
+OWN = (".fanfold/claims/", VERDICT[0])
 
 
 class Feed(NamedTuple):
@@ -93,8 +90,7 @@ class Buckets:
         prefix = f"feed-{self._made}"
         copied = Path(shutil.copytree(spec.parent, self._root / prefix, ignore=shutil.ignore_patterns("data")))
         feed = Feed(copied / spec.name, f"{self._store.endpoint_url}/{BUCKET}/{prefix}")
-        # As after `fanfold doctor`: tests of it say that this store is fit.
-        feed.put(RESULT, documents.encode(judged([])))
+        feed.put(*VERDICT)
         for name, content in tree(spec.with_name("data")).items():
             feed.put(name, content)
         keys = yaml.safe_load(spec.read_text())
