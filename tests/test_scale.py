@@ -15,7 +15,7 @@ from fanfold.feed import index, runs
 from fanfold.feed.index import Index
 from tests.conftest import TS
 from tests.stores.proxy import Proxy
-from tests.stores.servers import S3_SETTINGS, Bucket
+from tests.stores.servers import S3_SETTINGS, VERDICT, Bucket
 
 LATER = "20260103T000000Z"
 Proxied = Callable[[Bucket], tuple[Bucket, Proxy]]
@@ -58,6 +58,7 @@ def feed(s3_bucket: Bucket, proxied: Proxied, tmp_path: Path, monkeypatch: pytes
             }
         )
     )
+    s3_bucket.objects().create(*VERDICT)
     return Feed(spec, s3_bucket, proxy)
 
 
@@ -142,7 +143,7 @@ def requests_of_run(files: int, groups: int, references: int) -> dict[str, int]:
     return {
         # Each entry of the log: before and after it is created.
         "LIST": 2 * entries + 9,
-        "GET": files + groups + references + 3,
+        "GET": files + groups + references + 4,
         "HEAD": files + references + 1,
         # Each original; of each group what it is to read, its table, and what it has published; three copies of each
         # reference; the log; the identity, the schema, and the manifest twice.

@@ -22,14 +22,14 @@ import yaml
 from tests.conftest import PATIENCE_SECONDS, TS
 from tests.stores import servers
 from tests.stores.proxy import Proxy
-from tests.stores.servers import BUCKET, S3_SETTINGS, Bucket
+from tests.stores.servers import BUCKET, S3_SETTINGS, VERDICT, Bucket
 from tests.torture.runs import STEPS, Command, arguments
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["fanfold.cli.exits", "fanfold.api", "fanfold.bucket.mirror", "fanfold.steps.local"])
 NUMBERS = itertools.count(1)
 # What only a bucket has.
-OWN = (".fanfold/claims/", ".fanfold/store.json")
+OWN = (".fanfold/claims/", VERDICT[0])
 
 
 class Feed(NamedTuple):
@@ -53,7 +53,7 @@ class Feed(NamedTuple):
         _ask(f"{self.url}/{quote(name)}", "PUT", content)
 
     def delete(self, name: str) -> None:
-        """Delete an object, as a producer does."""
+        """Delete an object."""
         _ask(f"{self.url}/{quote(name)}", "DELETE")
 
 
@@ -91,6 +91,7 @@ class Buckets:
         prefix = f"feed-{next(NUMBERS)}"
         copied = Path(shutil.copytree(spec.parent, self._root / prefix, ignore=shutil.ignore_patterns("data")))
         feed = Feed(copied / spec.name, f"{self._store.endpoint_url}/{BUCKET}/{prefix}")
+        feed.put(*VERDICT)
         for name, content in tree(spec.with_name("data")).items():
             feed.put(name, content)
         self.write_spec(feed, spec)

@@ -22,6 +22,7 @@ from fanfold.bucket.claims import Run as ClaimedRun
 from fanfold.bucket.connections import at_once
 from fanfold.bucket.copies import Copies
 from fanfold.bucket.objects import Object, Objects, is_copy
+from fanfold.bucket.probe import check_fit
 from fanfold.errors import BusyError, DataError
 from fanfold.layout import Feed, Group, Run
 from fanfold.manifest import Manifest
@@ -117,12 +118,21 @@ class BucketMirror:
                 raise BusyError(msg)
             self.refresh()
 
-    def forget(self, path: Path) -> None:
-        """Remove an object; the working files of an attempt go when their run ends."""
-        name = self._copies.name(path)
-        if path.exists() and (not _working(name)[1] or _may_change(name)):
-            self._objects.delete(name)
-        self._copies.drop(name, is_file=False)
+    def forget(self, paths: Iterable[Path]) -> None:
+        """Remove objects; the working files of an attempt go when their run ends."""
+        names = [self._copies.name(path) for path in paths if path.exists()]
+        for _ in at_once(self._objects.delete, (one for one in names if not _working(one)[1] or _may_change(one))):
+            pass
+        for name in names:
+            self._copies.drop(name, is_file=False)
+
+    def look_at(self, paths: Iterable[str]) -> None:
+        """Show files of landing, where they are there."""
+        self._look_at(map(self._copies.name, paths))
+
+    def check_fit(self) -> None:
+        """Check that the store was tried, and keeps what a feed rests on."""
+        check_fit(self._objects)
 
     # What is there
 
@@ -296,8 +306,7 @@ class BucketMirror:
         """Have what is derived next of a run stand apart from what was derived of it before."""
         self._attempts[run.ts] = uuid.uuid4().hex[:16]
         self._held.discard(run.ts)
-        for path in [run.failure_path, *(group.failure_path for group in run.groups)]:
-            self.forget(path)
+        self.forget([run.failure_path, *(group.failure_path for group in run.groups)])
         self._copies.drop_all(f"staging/{run.ts}/.fanfold/")
 
     def prepared(self, run: Run) -> bool:
@@ -352,9 +361,17 @@ class BucketMirror:
             pass
 
     def give_back(self, places: Mapping[str, str]) -> None:
-        """Move files into landing; those of an unfinished run have never left it."""
-        for staged in map(self._copies.name, places):
-            self._copies.drop(staged)
+        """Move files into landing; those that were claimed there have never left it."""
+        for _ in at_once(lambda move: self._give_back(*move), places.items()):
+            pass
+
+    def _give_back(self, path: str, landed: str) -> None:
+        name = self._copies.name(path)
+        original = self._copies.known(name)
+        if original is None or original.name == name:
+            self._objects.create(self._copies.name(landed), Path(path))
+            self._objects.delete(name)
+        self._copies.drop(name)
 
     def release(self, run: Run) -> list[int]:
         """Decide to give a run up; return the groups whose files go back into landing."""
