@@ -11,9 +11,13 @@ import yaml
 import zstandard
 
 from fanfold import api, mirrors
+from fanfold.bucket import copies
 from fanfold.feed import index, runs
 from fanfold.feed.index import Index
-from tests.conftest import TS
+from fanfold.steps.create_dynamic_taskgroups import create_dynamic_taskgroups
+from fanfold.steps.stage_files import stage_files
+from fanfold.steps.verify_run import verify_run
+from tests.conftest import GROUP_STEPS, TS
 from tests.stores.proxy import Proxy
 from tests.stores.servers import S3_SETTINGS, Bucket
 
@@ -168,3 +172,32 @@ def test_requests_follow_a_formula(feed: Feed, files: int, groups: int, referenc
     kinds = {"LIST": "GET list-type", "GET": "GET", "HEAD": "HEAD", "PUT": "PUT", "DELETE": "DELETE"}
     assert {kind: counted[name] for kind, name in kinds.items()} == requests_of_run(files, groups, references)
     assert set(counted) == {*kinds.values()}
+
+
+def content_bytes(folder: Path) -> int:
+    """Return how much of a disk the files below a folder take; one that only stands for another takes nothing."""
+    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
+
+
+def test_what_was_read_makes_room(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The task that reads the files of all groups needs the room of one group, and of what is fetched ahead."""
+    monkeypatch.setattr(copies, "AHEAD_FILES", 2)
+    spec = yaml.safe_load(feed.spec.read_text())
+    feed.spec.write_text(yaml.safe_dump({**spec, "subdirs": 4, "verify": {"totals": ["id"]}}))
+    for number in range(24):
+        feed.put(f"landing/{number}.json", [{"id": number, "text": "x" * 200_000}])
+    with mirrors.working():
+        opened = runs.open_feed(feed.spec)
+        stage_files(opened, TS)
+        create_dynamic_taskgroups(feed.bucket.uri, TS, 4)
+        assert 4 * 200_000 < content_bytes(opened.staging_dir) < 10 * 200_000
+        for n in range(1, 5):
+            for do in GROUP_STEPS:
+                do(f"staging/{TS}/{n}", feed.bucket.uri)
+    feed.proxy.bytes_received.clear()
+    with mirrors.working():
+        opened = runs.open_feed(feed.spec)
+        assert verify_run(feed.bucket.uri, TS, 4).rows_out == 24
+        # The tables, and the merged records, with which their sums are made again.
+        assert feed.proxy.bytes_received["GET"] > 9 * 24 * 200_000 // 5
+        assert content_bytes(opened.data_dir) < 12 * 200_000
