@@ -294,6 +294,8 @@ def values() -> Iterator[Case]:
     yield accepted("cr.json", b'{"id":"1"}\r{"id":"2"}', {"id": "1"}, {"id": "2"})
     yield accepted("glued.json", b'{"id":"1"}{"id":"2"}', {"id": "1"}, {"id": "2"})
     yield accepted("unclosed.json", b'[{"id":"1"},{"id":"2"}', {"id": "1"}, {"id": "2"}, records=("truncated",))
+    yield accepted("frames.json", b'[{"id":"1"}\n[{"id":"2"} {"id":"3"}],\n[{"id":"4"}]', *(
+        {"id": str(n)} for n in range(1, 5)), records=("syntax", "syntax", "trailing_garbage"))  # fmt: skip
     yield accepted("array_garbage.json", b'[{"id":"1"}]]]', {"id": "1"}, records=("trailing_garbage",))
     yield accepted("spread.json", b'{"id"\n:\n"1"\n}\n\n{"id":"2"}', {"id": "1"}, {"id": "2"})
 

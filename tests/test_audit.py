@@ -477,6 +477,24 @@ def test_the_command_says_what_was_audited(feed: FeedDir) -> None:
     assert any(gap.startswith("missing: ") for gap in report["gaps"])
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_numbers_agree_with_their_nouns(make_feed: MakeFeed, number: int) -> None:
+    """One is told as one: values by SQL, files in quarantine, and what the manifest says of a file."""
+    columns = {"columns": ["id", {"n": "id + 1"}]}
+    feed = make_feed({"a.json": '{"id":1}' * number}, subdirs=1, merge=[], denormalize=columns)
+    for at in range(number):
+        feed.land(f"bad{at}.json", f"{at}")
+    feed.run()
+    done = CliRunner().invoke(cli, ["verify", str(feed.spec_path), "--audit"])
+    many = "s" if number > 1 else ""
+    assert f"not audited: {number} file{many} in quarantine (only" in done.output
+    assert f"not audited: {number} value{many} by SQL" in done.output
+    name = next((feed.data_dir / "processed").iterdir())
+    name.write_text('{"id":1}' * (number + 1))
+    done = CliRunner().invoke(cli, ["verify", str(feed.spec_path), "--audit"])
+    assert f"the manifest says {number} record{many}, 0 bad" in done.output
+
+
 @pytest.mark.parametrize("place", ["archived", "duplicate", "table", "quarantine", "reference"])
 def test_what_is_gone_is_named(feed: FeedDir, place: str) -> None:
     """An original, a table, a list of bad records or a reference that is gone is a difference, and no other error."""

@@ -308,7 +308,12 @@ def test_arrays_side_by_side_and_below_each_other_are_tables(tmp_path: Path) -> 
     """Each array of objects is a table, tied by its keys to those above; one of values stays JSON."""
     item = {"sku": "a", "price": 1.5, "Taxes & more": [{"rate": 2.25}, {"rate": 3.25}]}
     records = [
-        {"order_id": f"o{n}", "items": [item] * n, "payments": [{"paid": 1.25}], "tags": ["x", "y", "z"]}
+        {
+            "order_id": f"o{n}",
+            "items": [item | {"line_nr": line} for line in range(n)],
+            "payments": [{"paid": 1.25}],
+            "tags": ["x", "y", "z"],
+        }
         for n in range(5)
     ]
     write(tmp_path / "in/a.json", records)
@@ -318,7 +323,7 @@ def test_arrays_side_by_side_and_below_each_other_are_tables(tmp_path: Path) -> 
     assert {name: (table.explode, table.keys) for name, table in spec.tables.items()} == {
         "shop": ([], []),
         "items": (["items"], ["order_id"]),
-        "items_taxes_more": (["items.Taxes & more"], ["order_id", "items.sku"]),
+        "items_taxes_more": (["items.Taxes & more"], ["order_id", "items.line_nr"]),
         "payments": (["payments"], ["order_id"]),
     }
     assert spec.input.fields == dict.fromkeys(
@@ -333,6 +338,67 @@ def test_arrays_side_by_side_and_below_each_other_are_tables(tmp_path: Path) -> 
         "shop": 5, "items": 10, "items_taxes_more": 20, "payments": 5,
     }  # fmt: skip
     assert {row["product_title"] for row in found["items"]} == {"Apple"}
+
+
+@pytest.mark.parametrize(
+    ("names", "name", "table"),
+    [
+        (["orders-2026-01-01.json", "sub/Orders_2.json.gz"], None, "orders"),
+        (["web_orders.json"], None, "web_orders"),
+        (["web_orders.json"], "shop", "shop"),
+        (["orders.json", "more.json"], None, "drops"),
+        (["20260101.json"], None, "drops"),
+        (["data-1.json", "data-2.json"], None, "drops"),
+    ],
+)
+def test_the_table_of_the_records_has_the_name_of_their_files(
+    tmp_path: Path, names: list[str], name: str | None, table: str
+) -> None:
+    """It is what all files are called before numbers; else, and where a name is given, that of the feed."""
+    for at, one in enumerate(names):
+        content = json.dumps([{"id": f"o{at}", "items": [{"a": 1}], "payments": [{"b": 2}]}])
+        path = tmp_path / "drops" / one
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(gzip.compress(content.encode()) if one.endswith("gz") else content.encode())
+    assert [*load_spec(init(tmp_path, "drops", name=name).paths[0]).tables] == [table, "items", "payments"]
+
+
+@pytest.mark.parametrize(("skus", "is_key"), [(["ab", "ba", "a"], True), (["ab", "aa"], False), (["ab", "b-"], False)])
+def test_a_key_of_an_array_is_unique_in_its_record(tmp_path: Path, skus: list[str], *, is_key: bool) -> None:
+    """Only a field that each element has, and no two of one record share, ties what lies in the elements to them."""
+    records = [
+        {"id": f"o{n}", "items": [{"sku": None if sku == "-" else sku, "parts": [{"n": 1}]} for sku in one]}
+        for n, one in enumerate(skus)
+    ]
+    write(tmp_path / "in/a.json", records)
+    spec = load_spec(init(tmp_path, "in", name="x").paths[0])
+    assert spec.tables["items_parts"].keys == ["id", "items.sku"][: 1 + is_key]
+
+
+def test_fields_around_the_records_are_proposed(tmp_path: Path) -> None:
+    """Of a wrapped document, the scalars around the records are a line to uncomment, and then they are columns."""
+    rows_of = [{"id": f"o{n}", "total": n} for n in range(3)]
+    document = {
+        "batch": 7,
+        "total": 3,
+        "meta": {"shop": "Bern", "pages": [1, 2]},
+        "data": {"next": None, "rows": rows_of},
+    }
+    write(tmp_path / "in/a.json", document)
+    made = init(tmp_path, "in", name="x")
+    text = made.paths[0].read_text(encoding="utf-8")
+    assert "# envelope: [batch, meta.shop]" in text
+    made.paths[0].write_text(text.replace("# envelope:", "envelope:"), encoding="utf-8")
+    assert rows(run(made))[2] == {"id": "o2", "total": "2", "batch": "7", "meta_shop": "Bern"}
+
+
+def test_all_faults_of_a_reference_are_named(tmp_path: Path) -> None:
+    """A reference outside of data_dir that has a key twice needs two things, and the spec says both."""
+    write(tmp_path / "a/b/c/in/a.json", [{"customer_id": "c01"}, {"customer_id": "c02"}])
+    write(tmp_path / "far/customers.csv", "customer_id,name\nc01,Ann\nc01,Bob\n")
+    text = init(tmp_path, "a/b/c/in", references=["far/customers.csv"], name="far").paths[0].read_text(encoding="utf-8")
+    assert "copy it into data_dir" in text
+    assert "has customer_id 'c01' twice" in text
 
 
 @pytest.mark.parametrize("place", ["array", "key", "data", "reference", "value"])

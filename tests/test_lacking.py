@@ -92,6 +92,23 @@ def test_a_delivery_without_a_field_lacks_nothing(make_feed: MakeFeed, content: 
     assert feed.read().partition("\n")[0] == "id,coupon,more"
 
 
+@pytest.mark.parametrize("content", ["[]", "{}", '[{"id":1,"ID":2}]'])
+@pytest.mark.parametrize("fields", [{}, {"order_id": "BIGINT"}])
+def test_a_delivery_without_a_field_has_the_keys_of_its_tables(
+    make_feed: MakeFeed, content: str, fields: dict[str, str]
+) -> None:
+    """The header of a table has its keys and its columns, in this order, whether or not the delivery has records."""
+    items = {"explode": ["items"], "keys": ["order_id", "shop.name"], "columns": ["sku", {"n": "1 + 1"}, "order_id"]}
+    parts = {"explode": ["parts"], "keys": ["order_id"]}
+    keys: dict[str, Any] = {"tables": {"items": items, "parts": parts}, "quarantine": {"max_bad_records_percent": 100}}
+    feed = make_feed({"a.json": content}, **FLAT | keys | {"denormalize": {}, "input": {"fields": fields}})
+    feed.run()
+    head = (feed.data_dir / f"denormalized/{TS}/items/1.csv").read_text().partition("\n")[0]
+    assert head.split(",")[:4] == ["order_id", "shop_name", "sku", "n"]
+    if content == "[]":
+        assert (feed.data_dir / f"denormalized/{TS}/parts/1.csv").read_text() == "order_id\n"
+
+
 @pytest.mark.parametrize("content", ["{}", "[{}]", '[{"id":1,"ID":2},{}]'])
 @pytest.mark.parametrize("form", ["csv", "parquet"])
 def test_records_without_a_field_have_rows(make_feed: MakeFeed, content: str, form: str) -> None:

@@ -8,8 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from fanfold.errors import BusyError
+from fanfold.feed.status import status_of
 from fanfold.steps import local
+from fanfold.working_files import told
 from tests.conftest import PATIENCE_SECONDS, TS, MakeFeed, tree
+from tests.test_cli import fanfold
 
 RECORDS = [{"id": 1, "customer_id": "1", "items": [{"qty": 1}]}]
 
@@ -65,6 +68,28 @@ def test_a_group_that_fails_stops_no_other(make_feed: MakeFeed) -> None:
     assert sorted(path.name for path in feed.at().archive_path("a.json").parent.iterdir()) == [
         f"a_{TS}.json", f"c_{TS}.json"
     ]  # fmt: skip
+
+
+def test_what_stops_several_groups_alike_is_said_once(make_feed: MakeFeed) -> None:
+    """An error of several groups is one line with their numbers, in `run` and `status`, whatever they are in paths."""
+    feed = make_feed({f"{n}.json": RECORDS for n in range(4)}, subdirs=4)
+    feed.stage()
+    for group in feed.at().groups[:3]:
+        group.output_paths[0].mkdir(parents=True)
+    with pytest.raises(ExceptionGroup) as failed:
+        local.run(feed.open(), TS, quiet)
+    (error,) = failed.value.exceptions
+    assert "/1.csv' exists and is not of this run" in str(error)
+    assert error.__notes__ == ["this is the error of the groups 1, 2, 3"]
+    assert "3 of 4 groups failed" in failed.value.__notes__[0]
+    reasons = told(status_of(feed.open(), TS).failed)
+    assert [reason.partition(": ")[0] for reason in reasons] == ["denormalize_data of subdirectories 1, 2, 3"]
+    feed.at().group(2).output_paths[0].rmdir()
+    with pytest.raises(ExceptionGroup):
+        local.run(feed.open(), TS, quiet)
+    done = fanfold("run", feed.spec_path, "--ts", TS)
+    assert (done.returncode, done.stderr.count("exists and is not of this run")) == (1, 1)
+    assert "this is the error of the groups 1, 3" in done.stderr
 
 
 def test_threads_end_in_the_tree_of_one_step_after_another(make_feed: MakeFeed) -> None:

@@ -47,6 +47,7 @@ SMALL = [
     *(fragment for fragment, _ in hostile.FRAGMENTS.values()),
     *(b'{"id":"1"}\n' + fragment + b'\n{"id":"2"}\n' for fragment, _ in hostile.FRAGMENTS.values()),
     b'[{"i":1},{"i":2}]\n[{"i":3}] x\n[{"i":4},]',
+    b'[{"i":1}{"i":2}\n[{"i":3}] ,[{"i":4},{"i":"x\n[{"i":5}],] {"i":6},\n{"i":7}]',
     r'{"a":["é😀\u00e9\ud83d\ude00",12345.678e-9,true,null,false,12345678901234567890]}'.encode(),
 ]
 

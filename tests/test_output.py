@@ -274,11 +274,15 @@ def test_a_table_is_written_twice_with_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_an_expression_that_fails_names_itself(tmp_path: Path) -> None:
-    """A value that an expression does not take is an error of the data."""
-    source = source_of(b'{"a":"x"}', {"a": "VARCHAR"})
+    """A value that an expression does not take is an error of the data, and its record is named."""
+    rows = ['{"a":"7"}', '{"a":null}'] * 3000
+    source = source_of("\n".join([*rows, '{"a":"x"}', '{"a":"y"}']).encode(), {"a": "VARCHAR"})
+    columns = by_sql(source, "CASE WHEN a = 'y' THEN a::DATE END", "a::BIGINT")
     for form in ("csv", "parquet"):
-        with pytest.raises(DataError, match=r"^denormalize\.columns: .*'x'"):
-            write(tmp_path / "1", Output.model_validate({"format": form}), by_sql(source, "a::BIGINT"), source)
+        with pytest.raises(
+            DataError, match=r"^denormalize\.columns 'c1': 'a::BIGINT' fails for record 6001 of 'f': .*'x'"
+        ):
+            write(tmp_path / "1", Output.model_validate({"format": form}), columns, source)
 
 
 @pytest.mark.parametrize("form", ["csv", "parquet"])

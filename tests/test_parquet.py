@@ -532,6 +532,19 @@ def test_more_values_than_bytes_can_mean_are_a_bomb(tmp_path: Path) -> None:
     assert code(tmp_path, content) == "bomb"
 
 
+def test_nulls_take_no_longer_than_their_file_is_worth(tmp_path: Path) -> None:
+    """Millions of nulls in a few bytes are a bomb; in as many bytes as a wide file has, they are read."""
+    nulls = pa.nulls(3_000_000, pa.int64())
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"a": nulls, "b": nulls}), path)
+    assert path.stat().st_size < 16_000
+    assert code(tmp_path, path.read_bytes()) == "bomb"
+    few = pa.nulls(5_000, pa.int64())
+    pq.write_table(pa.table({f"n{n}": few for n in range(1000)}), path)
+    reading = parquet.windows(path)
+    assert b'"n999":null' in next(iter(reading))
+
+
 def test_a_map_whose_key_is_null_is_set_aside(tmp_path: Path) -> None:
     """A key that is null, which the format does not allow, is not taken for a text."""
     elements = [

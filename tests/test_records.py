@@ -306,6 +306,10 @@ def test_what_stands_around_the_records_may_be_large() -> None:
         ('{"d":[{"i":1}]', ["1", "truncated"]),
         ('{"d":[{"i":1}],}', ["1", "trailing_comma"]),
         ('{"d":[],"d":[]}\n{"d":[{"i":3}]}', ["duplicate_key", "3"]),
+        ('{"d":[{"i":1}]\n{"d":[{"i":3}]}\n', ["1", "syntax", "3"]),
+        ('{"d":[{"i":1}]},{"d":[{"i":3}]}\n', ["1", "trailing_garbage", "3"]),
+        ('{"d":[{"i":1}],\n{"d":[{"i":3}]}\n', ["1", "syntax", "3"]),
+        ('{"d":[{"i":1}],"x":[[{}]\n{"d":[{"i":3}]}\n', ["1", "syntax", "3"]),
     ],
 )
 def test_a_bad_document_costs_no_other_document_a_record(content: str, found: list[str]) -> None:
@@ -392,11 +396,31 @@ def test_what_is_wrong_between_records_costs_none(content: str, faults: list[str
     assert [record["i"] for record in found.values] == ["1", "3"]
 
 
-def test_a_missing_comma_is_a_fault() -> None:
-    """Where two records of an array have no comma between them, the second is bad, and no other."""
-    found = read_json(b'[{"i":1} {"i":2},{"i":3}]')
-    assert found.codes == [None, "syntax", None]
-    assert (found.wrong[0].raw, found.wrong[0].record_line, found.wrong[0].record_offset) == (b'{"i":2}', 1, 9)
+@pytest.mark.parametrize(
+    ("content", "faults"),
+    [
+        ('[{"i":1} {"i":2},{"i":3}]', [("syntax", 9, "")]),
+        ('[{"i":1}{"i":2}\n{"i":3}\n', [("syntax", 8, ""), ("syntax", 16, ""), ("truncated", 24, "")]),
+        ('[{"i":1}\n[{"i":2},{"i":3}]', [("syntax", 9, "[")]),
+        ('[{"i":1},{"i":2}[{"i":3}]\n', [("syntax", 16, "[")]),
+        ('[{"i":1}\n[{"i":2}\n[{"i":3}]\n', [("syntax", 9, "["), ("syntax", 18, "[")]),
+        ('[{"i":1}],[{"i":2}]\n[{"i":3}],\n', [("trailing_garbage", 9, ","), ("trailing_garbage", 29, ",")]),
+        ('[{"i":1}]] , [{"i":2},{"i":3}]', [("trailing_garbage", 9, "] ,")]),
+        ('{"i":1},\n{"i":2},{"i":3}\n', [("trailing_garbage", 7, ","), ("trailing_garbage", 16, ",")]),
+        ('{"i":1}]\n{"i":2}] {"i":3}]', [("trailing_garbage", at, "]") for at in (7, 16, 25)]),
+        ('[{"i":1}]\n{"i":2}[{"i":3}]', []),
+        ('[{"i":1},{"i":2}[]\n[{"i":3}]', [("syntax", 16, "[")]),
+        ('{"i":1}{"i":2}{"i":3', None),
+        ('[{"i":1},{"i":9,"s":"x\n[{"i":2},{"i":3}]\n', [("control_character", 9, '{"i":9,"s":"x\n[')]),
+        ('[\n{"i":1},\n{"i":9,"s":"x\n[{"i":2},\n{"i":3}\n]', None),
+    ],
+)
+def test_a_broken_frame_costs_no_record(content: str, faults: list[tuple[str, int, str]] | None) -> None:
+    """What lacks or is too much between records and arrays is a bad record of its own, and costs none."""
+    found = read_json(content.encode())
+    expected = ["1", "2"] if content.endswith('{"i":3') else ["1", "2", "3"]
+    assert [record["i"] for record in found.values] == expected
+    assert faults is None or [(one.code, one.record_offset, one.raw.decode()) for one in found.wrong] == faults
 
 
 @pytest.mark.parametrize(

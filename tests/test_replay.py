@@ -7,6 +7,7 @@ import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
@@ -258,6 +259,42 @@ def test_a_row_of_parquet_is_read_again_where_records_stand_inside_documents(
     replay.replay(feed.open(), item(feed, f"{TS}/1:1"), corrected)
     assert feed.run(LATER).records_quarantined == 0
     assert feed.read(1, LATER) == "id,n\nx,8\n"
+
+
+@pytest.mark.parametrize("with_file", [False, True])
+def test_an_item_without_a_text_keeps_no_other_one_back(make_feed: MakeFeed, with_file: bool) -> None:  # noqa: FBT001
+    """Where all open items are replayed, one that has no text is passed over, named and counted; it stays open."""
+    feed = make_feed(subdirs=1, merge=[], denormalize={}, quarantine={"max_bad_records_percent": 90})
+    feed.land("a.csv.gz", gzip.compress(b"id,note\n1,2,3\n1,hello\n2,goodbye\n", 0)[:-13])
+    feed.land("b.json", '[{"id": 1} {"id": 2}, {"id": NaN}]')
+    assert feed.run().records_quarantined == 4
+    corrections = feed.spec_path.with_name("lines")
+    corrections.write_text(fanfold("quarantine", "export", feed.spec_path).stdout)
+    done = fanfold("quarantine", "replay", feed.spec_path, *(["--with", corrections] if with_file else []))
+    assert (done.returncode, done.stdout.count("landed as")) == (0, 2)
+    named = [f"{TS}/1:2", f"{TS}/1:3"]
+    assert all(done.stderr.count(name if not with_file else "lines:") == 1 + with_file for name in named)
+    assert "2 items passed over" in done.stderr
+    assert [name for name, state in listed(feed).items() if state == "open"] == named
+
+
+@pytest.mark.parametrize("meta", [{"shop": "Bern", "page": 2}, {"shop": None, "page": 2}, None])
+def test_a_row_of_parquet_keeps_a_field_that_stands_around_records_elsewhere(make_feed: MakeFeed, meta: Any) -> None:
+    """A row that has a field of `input.envelope` itself is replayed with it around the record: both are one column."""
+    settings = {"records_at": "/rows", "envelope": ["batch", "meta.shop"], "fields": {"id": "BIGINT"}}
+    feed = make_feed(subdirs=1, merge=[], denormalize={}, quarantine={"max_bad_records_percent": 60}, input=settings)
+    written, kind = io.BytesIO(), pa.struct({"shop": pa.string(), "page": pa.int64()})
+    table = {"id": ["1", "x"], "batch": [7, 8], "meta": pa.array([{"shop": "Chur", "page": 1}, meta], kind)}
+    pq.write_table(pa.table(table), written)
+    feed.land("a.parquet", written.getvalue())
+    assert feed.run().records_quarantined == 1
+    feed.spec_path.write_text(feed.spec_path.read_text().replace("BIGINT", "VARCHAR"))
+    replay.replay(feed.open(), item(feed, f"{TS}/1:1"))
+    assert feed.run(LATER).records_quarantined == 0
+    head, row = feed.read(1, LATER).splitlines()
+    found = {name: value or None for name, value in zip(head.split(","), row.split(","), strict=True)}
+    page = str(meta["page"]) if meta else None
+    assert (found["batch"], found.get("meta_shop"), found.get("meta_page")) == ("8", meta and meta["shop"], page)
 
 
 def test_half_a_line_of_csv_is_not_replayed_as_it_was(make_feed: MakeFeed) -> None:

@@ -495,7 +495,7 @@ def test_an_expression_that_fails_for_a_value_is_told(make_feed: MakeFeed) -> No
     feed = make_feed(
         {"a.json": [{"n": "1"}, {"n": "x"}]}, **FLAT | {"denormalize": {"columns": [{"m": "CAST(n AS INTEGER)"}]}}
     )
-    with pytest.raises(DataError, match=r"denormalize\.columns: .*'x'") as caught:
+    with pytest.raises(DataError, match=r"denormalize\.columns 'm': .* record 2 of 'a.json': .*'x'") as caught:
         feed.run()
     assert "\n" not in str(caught.value)
     assert not (feed.data_dir / f"denormalized/{TS}/1.csv").exists()

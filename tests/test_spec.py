@@ -153,6 +153,13 @@ ACCEPTED: list[dict[str, Any]] = [
     {"input": {"records_at": "/a~1b//c~0", "schema": "declared", "done_suffix": ".done"}},
     {"merge": [{"reference": "c.csv", "key": "a.b", "into": "c", "columns": ["x"]}]},
     {"denormalize": {"explode": ["a", "a.b"], "columns": ["a", {"b": "a + 1"}]}, "subdirs": 1000},
+    *(
+        {"input": {"patterns": patterns, "csv": {"delimiter": ";"}, "encoding": "latin-1"}}
+        for patterns in (["*.CSV"], ["*.json", "o*"], ["*.csv.gz"], ["*.zip"], ["*.tar.zst"], ["*.gz"], ["*.[ct]sv"])
+    ),
+    {"input": {"csv": {}}, "merge": [{"reference": "c.Csv.GZ", "key": "a", "into": "b", "csv": {}}]},
+    {"input": {"patterns": ["*.csv", "*.json"], "records_at": "/a"}, "output": {"format": "csv", "csv": {}}},
+    {"merge": [{"reference": "c.json", "key": "a", "into": "b", "encoding": "latin-1"}]},
 ]
 REFUSED: list[dict[str, Any]] = [
     {"version": 2},
@@ -177,6 +184,15 @@ REFUSED: list[dict[str, Any]] = [
     {"denormalize": {"columns": []}},
     *({"denormalize": {"columns": [column]}} for column in ("", 5, {}, {"a": ""}, {"a": "1", "b": "2"})),
     {"quarantine": {"max_bad_records_percent": 101}},
+    *(
+        {"input": {"patterns": patterns, "csv": {}}}
+        for patterns in (["*.json"], ["*.Parquet"], ["*.txt"], ["a.jsonl.gz", "*.ndjson"], ["*.csv.parquet"])
+    ),
+    {"input": {"patterns": ["*.parquet"], "encoding": "utf-8"}},
+    {"input": {"records_at": "/a", "patterns": ["*.csv.gz", "*.parquet"]}},
+    {"output": {"csv": {"delimiter": ";"}, "format": "parquet"}},
+    *({"merge": [{"reference": name, "key": "a", "into": "b", "csv": {}}]} for name in ("c", "c.json", "c.csv.zip")),
+    {"merge": [{"reference": "c.parquet", "key": "a", "into": "b", "encoding": "cp1252"}]},
 ]
 
 
@@ -191,6 +207,19 @@ def test_the_schema_refuses_what_lint_refuses(tmp_path: Path, keys: dict[str, An
         assert load_spec(tmp_path / "s.yaml").subdirs == keys.get("subdirs", 5)
     else:
         assert len(errors_of(tmp_path, text)) == 1
+
+
+def test_a_key_that_does_nothing_is_told_with_the_other_errors(tmp_path: Path) -> None:
+    """A key that has no effect where it stands is an error of its line; a spec that was kept with it is still read."""
+    text = "version: 1\nname: x\noutput:\n  format: parquet\n  csv: {bom: true}\nsubdirs: 0\n"
+    assert errors_of(tmp_path, text) == [
+        "s.yaml:5: output.csv: found {'bom': True}, expected no such key: it does nothing beside format 'parquet'",
+        "s.yaml:6: subdirs: found 0, expected at least 1",
+    ]
+    kept = Spec.model_validate_json(
+        '{"version": 1, "name": "x", "output": {"format": "parquet", "csv": {"bom": true}}}'
+    )
+    assert kept.output.csv.bom
 
 
 def test_a_scale_is_at_most_the_precision(tmp_path: Path) -> None:

@@ -5,7 +5,11 @@ the command line ends with exit code 3.
 """
 
 import difflib
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+Number = TypeVar("Number", int, int | None)
 
 
 class FanfoldError(Exception):
@@ -83,6 +87,20 @@ def nearest(name: str, known: Iterable[str], cutoff: float = 0.5) -> str:
     return f"expected one of {', '.join(map(repr, names))}" if names else "there is none"
 
 
+def alike(messages: Mapping[Number, str]) -> list[list[Number]]:
+    """Return the numbers of the groups whose messages say the same, but for their own numbers in paths; in order."""
+    same: dict[str, list[Number]] = {}
+    for n, message in messages.items():
+        same.setdefault(re.sub(rf"/{n}\b", "/", message), []).append(n)
+    return list(same.values())
+
+
 def count(number: int, noun: str) -> str:
     """Return a number with its noun, for a message: `1 file`, `1,000 files`."""
     return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+def count_of(number: int, what: str) -> str:
+    """Return a number with words that begin with its noun in the plural: `1 value by SQL`, `2 values by SQL`."""
+    noun, rest = what.split(" ", 1)
+    return f"{count(number, noun.removesuffix('s'))} {rest}"

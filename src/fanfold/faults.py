@@ -35,7 +35,7 @@ _OF_FILES_AND_LINES = {
     "empty_file": "File: there is nothing in it.",
     "duplicate": "File: its bytes were published before (input.duplicates: quarantine).",
     "unreadable": "File: its compression is damaged or cut short, or it is not Parquet that can be read.",
-    "bomb": "File: it has more than 64 MiB, and more than 250 bytes of content for each of its bytes on disk.",
+    "bomb": "File: it has more than 64 MiB, or 4,194,304 values of Parquet, and 250 for each byte on disk.",
     "too_large": "File: its content does not fit on the disk, or a piece of it does not fit into memory.",
     "bad_header": "File: the header of the CSV does not name each column once.",
     "too_many_members": "File: a zip or tar file with more than 100,000 members, or more than 16 MiB for their list.",

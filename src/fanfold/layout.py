@@ -196,6 +196,8 @@ class Group:
             for table in run.feed.spec.tables or [""]
         }
         self.output_paths = [run.feed.data_dir / name for name in self.output_names.values()]
+        # It is there from when on files under these names are the group's own.
+        self.publishing_path = self.work_dir / "publishing"
         # Where the bad files and the bad records end.
         self.quarantine_name = f"{run.feed.spec.quarantine.path}/{run.ts}/{n}"
         self.quarantine_dir = run.feed.data_dir / self.quarantine_name

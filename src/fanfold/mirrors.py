@@ -79,9 +79,6 @@ class Mirror(Protocol):
     def seal(self, group: "Group") -> None:
         """Decide, before a group publishes, that its run keeps what was derived of it."""
 
-    def is_sealed(self, run: "Run") -> bool:
-        """Say whether a group of a run may have published."""
-
     def archive(self, places: Mapping[str, str]) -> None:
         """Move originals to their last places, as `feed.archive` does."""
 

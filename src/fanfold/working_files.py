@@ -4,10 +4,12 @@ Paths in them are relative to `data_dir`, names to the landing directory; sizes 
 read and written as the manifest is.
 """
 
+from collections.abc import Iterable
 from typing import Literal
 
 import msgspec
 
+from fanfold.errors import alike
 from fanfold.manifest import BadFile, Column, Drift, FrozenReference, Ignored, Published
 
 
@@ -193,9 +195,16 @@ class Reason(msgspec.Struct, frozen=True):
     subdir: int | None
     message: str
 
-    def __str__(self) -> str:
-        """Say it in a message."""
-        return f"{self.step}{f' of subdirectory {self.subdir}' if self.subdir else ''}: {self.message}"
+
+def told(reasons: Iterable[Reason]) -> list[str]:
+    """Say why a run failed, each reason once, with all subdirectories that it stopped."""
+    by_subdir = {reason.subdir: reason for reason in reasons}
+    said = []
+    for same in alike({n: f"{reason.step}: {reason.message}" for n, reason in by_subdir.items()}):
+        of = f" of {'subdirectory' if len(same) == 1 else 'subdirectories'} {', '.join(map(str, same))}"
+        first = by_subdir[same[0]]
+        said.append(f"{first.step}{of if first.subdir else ''}: {first.message}")
+    return said
 
 
 class Failure(Reason, frozen=True):

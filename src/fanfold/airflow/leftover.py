@@ -39,4 +39,4 @@ def finish_others(feed: Feed, but: str) -> Iterator[Summary]:
         # What may go away by itself, the next DAG run tries again.
         except (FanfoldError, OSError, ExceptionGroup) as error:
             for one in error.exceptions if isinstance(error, ExceptionGroup) else [error]:
-                log.warning("run %s stays unfinished: %s", ts, one)
+                log.warning("run %s stays unfinished: %s", ts, "; ".join([str(one), *getattr(one, "__notes__", ())]))

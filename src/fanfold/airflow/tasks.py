@@ -29,6 +29,7 @@ from fanfold.feed import runs, status, unfinished
 from fanfold.layout import Feed, format_ts, parse_subdir, parse_ts
 from fanfold.manifest import Summary
 from fanfold.spec.model import load_spec
+from fanfold.working_files import told
 
 log = logging.getLogger(__name__)
 
@@ -140,9 +141,9 @@ class FeedTasks:
         # Where the feed cannot be opened, Airflow's log has the reason.
         with contextlib.suppress(FanfoldError):
             feed = self._open(params.get("data_dir", self.spec.data_dir))
-            reasons = [str(reason) for reason in status.status_of(feed, ts).failed]
-        told = "; ".join(reasons) or "the logs of its failed tasks in Airflow say why"
-        self._notify(ts, f"failed: {told}")
+            reasons = told(status.status_of(feed, ts).failed)
+        why = "; ".join(reasons) or "the logs of its failed tasks in Airflow say why"
+        self._notify(ts, f"failed: {why}")
 
     def stage_files(self, data_dir: str, execution_ts: str) -> None:
         """Claim the files that are ready into the subdirectories of the run."""
@@ -164,8 +165,8 @@ class FeedTasks:
             groups = create_dynamic_taskgroups(data_dir, ts, feed.spec.subdirs)
             if len(groups) > feed.spec.subdirs and not runs.is_complete(feed.run(ts)):
                 msg = (
-                    f"run {ts} has {len(groups)} subdirectories, the DAG has {feed.spec.subdirs} groups: end it with "
-                    f"fanfold run SPEC --ts {ts}, or give it up with fanfold release SPEC {ts}"
+                    f"run {ts} has {len(groups)} subdirectories, the DAG has {count(feed.spec.subdirs, 'group')}: "
+                    f"end it with fanfold run SPEC --ts {ts}, or give it up with fanfold release SPEC {ts}"
                 )
                 raise DataError(msg)
         return {str(n): groups.get(str(n), f"staging/{ts}/{n}") for n in range(1, feed.spec.subdirs + 1)}

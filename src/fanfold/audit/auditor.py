@@ -23,6 +23,7 @@ from fanfold.audit.references import References
 from fanfold.audit.rows import Rows
 from fanfold.audit.tables import ANY_ROWS, Table
 from fanfold.audit.values import leaves
+from fanfold.errors import count
 from fanfold.input_formats import input_format, is_archive, taken_inside
 from fanfold.layout import Run
 from fanfold.manifest import ArchivedFile, BadRecord, Manifest, SubdirSummary, by_table
@@ -127,8 +128,8 @@ class _Auditor:
         self._pass_others(bad, file.name)
         self._check_content(file, path)
         self.found.records += records
-        counted = (f"{records} records, {passed} bad", f"{file.records} records, {file.records_quarantined} bad")
-        self.found.check(file.name, *counted)
+        counts = (records, passed), (file.records, file.records_quarantined)
+        self.found.check(file.name, *(f"{count(number, 'record')}, {bad} bad" for number, bad in counts))
 
     def _sources(self, file: ArchivedFile, path: Path, bad: Ahead[BadRecord]) -> Iterator[tuple[str, Iterable[Found]]]:
         """Yield the name of a file, or of each member of an archive, with its records; 0 is one that is bad as such."""
@@ -155,8 +156,8 @@ class _Auditor:
                         quarantine.check_unreadable(of.code, place, source, self._spec, self.found)
                     else:
                         yield source, records_of(place, source, self._spec.input, bad)
-        counted = (f"{one} members that are not read" for one in (ignored, file.ignored.members if file.ignored else 0))
-        self.found.check(file.name, *counted)
+        counts = ignored, file.ignored.members if file.ignored else 0
+        self.found.check(file.name, *(f"{count(number, 'member')} not read" for number in counts))
 
     def _note(self, place: tuple[str, int], record: dict[str, Any]) -> None:
         """Note the fields of a record that has no rows: they count for what columns have."""

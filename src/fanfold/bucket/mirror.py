@@ -34,7 +34,7 @@ from fanfold.working_files import Files, Progress, Release, StagedFile
 FAILURE, PROGRESS, MERGED, PUBLISHED = "failure.json", "progress.json", "merged.json", "published.json"
 RECORDS = ("merged.records", "records.jsonl")
 # Working files that follow from the log of claims, and those that only this process needs.
-OWN = {"spec.json", "files.json", "release.json", "lease", "driver"}
+OWN = {"spec.json", "files.json", "release.json", "publishing", "lease", "driver"}
 
 
 class BucketMirror:
@@ -178,6 +178,9 @@ class BucketMirror:
             if not file.name.endswith(marker)
         ]
         run.files_path.write_bytes(documents.encode(Files(format=documents.FORMAT, claimed=True, files=staged)))
+        for group in map(run.group, claimed.sealed):
+            group.work_dir.mkdir(exist_ok=True)
+            group.publishing_path.touch()
         if claimed.released is not None:
             run.release_path.write_bytes(documents.encode(Release(claimed.released)))
         self._make_room((file.subdir, file.size_bytes) for file in claimed.files)
@@ -319,11 +322,6 @@ class BucketMirror:
         if not self._claims.sealed(ts, self._attempts[ts], group.n):
             msg = f"another process has prepared run {ts} anew, or given it up: try again"
             raise BusyError(msg)
-
-    def is_sealed(self, run: Run) -> bool:
-        """Say whether a group of a run may have published."""
-        claimed = self._state.runs.get(run.ts)
-        return claimed is not None and bool(claimed.sealed)
 
     def archive(self, places: Mapping[str, str]) -> None:
         """Move originals to their last places: copied, compared, and then removed, if they are unchanged.

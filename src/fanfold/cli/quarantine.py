@@ -39,6 +39,7 @@ def list_quarantine(feed: "Feed", codes: tuple[str, ...], *, decided: bool, as_j
     from fanfold.feed import quarantine as kept
     from fanfold.feed import status
     from fanfold.input_formats import place_in
+    from fanfold.working_files import told
 
     found = [
         item for item in kept.items(feed) if (decided or item.state == "open") and (not codes or item.bad.code in codes)
@@ -52,7 +53,7 @@ def list_quarantine(feed: "Feed", codes: tuple[str, ...], *, decided: bool, as_j
         click.echo(f"{item.item} {item.state}: {place}: {item.bad.message} ({item.bad.code})")
     waiting = [run for run in status.status(feed) if run.state == "unfinished"]
     for run in waiting:
-        reasons = "; ".join(map(str, run.failed)) or "it has not failed; fanfold run SPEC goes on with it"
+        reasons = "; ".join(told(run.failed)) or "it has not failed; fanfold run SPEC goes on with it"
         click.echo(f"run {run.ts} is unfinished, with {count(run.files, 'file')} waiting: {reasons}")
     if not found and not waiting:
         click.echo("nothing is in quarantine" if decided else "nothing is open in quarantine")
@@ -105,7 +106,8 @@ def replay_quarantine(feed: "Feed", items: tuple[str, ...], corrected: Path | No
     """Land bad records and files again, as they were or corrected.
 
     The next run takes them. Without ITEM, all open items are landed. As they were, they may be good now, if the spec or
-    a reference was corrected. If one of them cannot be landed, none is. A second call changes nothing.
+    a reference was corrected. If one of them cannot be landed, none is; but one that has no text is passed over, and
+    named, where no ITEM is given. A second call changes nothing.
     """
     from fanfold.feed import corrections, replay
 
@@ -116,7 +118,8 @@ def replay_quarantine(feed: "Feed", items: tuple[str, ...], corrected: Path | No
         landed = corrections.replay_file(feed, corrected)
     else:
         content = corrected.read_bytes() if corrected else None
-        landed = replay.replay_all(feed, [(item, content, repr(item.item)) for item in _chosen(feed, items, codes)])
+        wanted = [(item, content, repr(item.item)) for item in _chosen(feed, items, codes)]
+        landed = replay.replay_all(feed, wanted, is_bulk=not items)
     for decision in landed:
         click.echo(f"{decision.item}: landed as {decision.landed_as}")
 

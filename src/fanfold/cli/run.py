@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 from fanfold import mirrors
 from fanfold.cli.options import DATA_DIR, JSON, SPEC, print_json, with_feed
-from fanfold.errors import count
+from fanfold.errors import count, count_of
 from fanfold.proof import rows_in_words
 from fanfold.spec.paths import written
 
@@ -200,7 +200,7 @@ def _print_recount(found: "Recount", report: "Audit | None") -> None:
     if found.failed:
         click.echo(found.failed)
     if report:
-        left_out = "".join(f"; not audited: {number:,} {reason}" for reason, number in report.not_audited.items())
+        left_out = "".join(f"; not audited: {count_of(number, what)}" for what, number in report.not_audited.items())
         click.echo(
             f"audited {count(report.scalars, 'value')} of {count(report.records, 'record')} in "
             f"{count(report.files, 'file')}, {count(report.rows, 'row')}: differences: {len(report.findings)}{left_out}"

@@ -27,6 +27,7 @@ def status(feed: "Feed", *, as_json: bool) -> None:
     from fanfold.feed import not_taken
     from fanfold.feed import status as statuses
     from fanfold.steps.list_files import list_files
+    from fanfold.working_files import told
 
     found = statuses.status(feed)
     if as_json:
@@ -37,7 +38,7 @@ def status(feed: "Feed", *, as_json: bool) -> None:
     if not found:
         to.print("no runs yet")
     for one in found:
-        for reason in one.failed:
+        for reason in told(one.failed):
             to.print(mirrors.named(f"run {one.ts} failed: {reason}"))
         if one.state == "unfinished":
             where = mirrors.named(str(feed.run(one.ts).staging_dir))

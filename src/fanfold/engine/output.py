@@ -2,14 +2,14 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import duckdb
 
 from fanfold import mirrors
 from fanfold.engine import csv_form
 from fanfold.engine.session import chunk_bytes, connect, identifier, pattern, text
-from fanfold.errors import DataError
+from fanfold.errors import DataError, count
 from fanfold.manifest import Column
 from fanfold.native import Rows
 from fanfold.native.arrow import Stream
@@ -70,7 +70,7 @@ def write(target: Path, to: Output, columns: Sequence[Column], source: Source, s
         OSError: the merged records could not be read, or the table not be written.
     """
     query = _query(to.format, columns, source)
-    stream = Stream(query.carried, lambda columns: source.rows(query.places, columns), source.windows)
+    stream = query.stream(source)
     buffers = chunk_bytes(source.record_bytes)
     with connect(target.parent, spill_dir, buffers=buffers, columns=len(query.carried)) as connection:
         try:
@@ -84,14 +84,43 @@ def write(target: Path, to: Output, columns: Sequence[Column], source: Source, s
         except duckdb.Error as error:
             if stream.error:
                 raise stream.error from None
-            if not isinstance(error, OF_VALUES) or not any(column.expression for column in columns):
+            made_by_sql = [column for column in columns if column.expression]
+            if not isinstance(error, OF_VALUES) or not made_by_sql:
                 raise
-            msg = f"{source.key}: {' '.join(str(error).splitlines()[0].split())}"
-            raise DataError(msg) from None
+            raise _no_answer(connection, query, made_by_sql, source, error) from None
     if made != stream.rows:
-        msg = f"{target.name!r}: found {made} rows, expected {stream.rows}: the output is not published"
+        msg = f"{target.name!r}: found {count(made, 'row')}, expected {stream.rows:,}: the output is not published"
         raise DataError(msg)
     return made
+
+
+def _no_answer(
+    connection: duckdb.DuckDBPyConnection, query: "_Query", columns: list[Column], source: Source, error: duckdb.Error
+) -> DataError:
+    """Return the error of the first record that some expression has no answer for: it is looked for once more."""
+    file, number = sql_names([*(name for name, _ in query.carried), "", ""])[-2:]
+    carried = [*query.carried, (file, "VARCHAR"), (number, "BIGINT")]
+    again = _Query("", "", carried, [*query.places, (Rows.FILE, 0, 0), (Rows.NUMBER, 0, 0)])
+
+    def first(wanted: str, where: str) -> list[tuple[Any, ...]]:
+        stream = again.stream(source)
+        connection.register("again", stream.__arrow_c_stream__())
+        return connection.execute(f"SELECT {wanted} FROM {again.rows('again')} WHERE {where} LIMIT 1").fetchall()
+
+    place, of = source.key, f"{identifier(file)}, {identifier(number)}"
+    values = [f"({column.expression}\n)::{column.type}" for column in columns]
+    # An answer in a list is not null, even if it is null itself.
+    fails = [f"TRY([{value}]) IS NULL" for value in values]
+    which = " ".join(f"WHEN {one} THEN {at}" for at, one in enumerate(fails))
+    if found := first(f"{of}, CASE {which} END", " OR ".join(fails)):
+        ((name, record, at),) = found
+        place = f"{place} {columns[at].name!r}: {columns[at].expression!r} fails for record {record} of {name!r}"
+        try:
+            first(values[at], f"({of}) = ({text(name)}, {record})")
+        except OF_VALUES as own:
+            error = own
+    said = " ".join(str(error).splitlines()[0].split())
+    return DataError(f"{place}: {said}; write TRY(…) around what may have no answer, and run again")
 
 
 class _Query(NamedTuple):
@@ -101,6 +130,15 @@ class _Query(NamedTuple):
     options: str
     carried: list[tuple[str, str]]
     places: list[Place]
+
+    def stream(self, source: Source) -> Stream:
+        """Begin to read the columns that SQL is given."""
+        return Stream(self.carried, lambda columns: source.rows(self.places, columns), source.windows)
+
+    def rows(self, stream: str = STREAM) -> str:
+        """Return the SQL for their rows: the core gives each value as the text that its type has."""
+        cast = ", ".join(f"{identifier(name)}::{kind} AS {identifier(name)}" for name, kind in self.carried)
+        return f"(SELECT {cast} FROM {stream}) AS {STREAM}"
 
 
 def _query(form: str, columns: Sequence[Column], source: Source) -> _Query:
@@ -133,14 +171,9 @@ def _query(form: str, columns: Sequence[Column], source: Source) -> _Query:
         for number, column in enumerate(columns)
     ]
     rows = max(FEWEST_ROWS, min(ROW_GROUP_ROWS, ROW_GROUP_BYTES // max(1, source.record_bytes)))
-    # The core gives each value as the text that its type has; here it becomes what its type is.
-    cast = ", ".join(f"{identifier(name)}::{kind} AS {identifier(name)}" for name, (kind, _) in carried.items())
-    return _Query(
-        f"SELECT {', '.join(chosen)} FROM (SELECT {', '.join(made)} FROM (SELECT {cast} FROM {STREAM}) AS {STREAM})",
-        PARQUET.format(rows=rows),
-        [(name, kind) for name, (kind, _) in carried.items()],
-        [place for _, place in carried.values()],
-    )
+    types, places = [(name, kind) for name, (kind, _) in carried.items()], [place for _, place in carried.values()]
+    query = _Query("", PARQUET.format(rows=rows), types, places)
+    return query._replace(sql=f"SELECT {', '.join(chosen)} FROM (SELECT {', '.join(made)} FROM {query.rows()})")
 
 
 def _form(value: str, column: Column) -> str:

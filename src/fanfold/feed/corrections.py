@@ -63,7 +63,7 @@ def replay_file(feed: Feed, path: Path) -> list[Resolution]:
 
     Raises:
         DataError: a line is not such an object, names an item twice or one that was decided otherwise, or cannot be
-            landed.
+            landed. An item without a text is passed over, and named in the log.
         MissingError: an item is not in quarantine.
     """
     corrections = dict(_read(path))
@@ -74,7 +74,7 @@ def replay_file(feed: Feed, path: Path) -> list[Resolution]:
             msg = f"{place}: {correction.item!r} is not in quarantine, expected an item as export writes it"
             raise MissingError(msg)
         wanted.append((item, _corrected(feed, item, correction, place), place))
-    return replay.replay_all(feed, wanted)
+    return replay.replay_all(feed, wanted, is_bulk=True)
 
 
 def _read(path: Path) -> Iterator[tuple[str, Correction]]:
@@ -107,7 +107,8 @@ def _corrected(feed: Feed, item: Item, correction: Correction, place: str) -> by
             msg = f"{place}: found a record, expected {'raw, a line of CSV' if is_csv else 'it or raw, not both'}"
             raise DataError(msg)
         return as_it_was(bytes(correction.record), feed.spec.input.encoding)
-    if correction.raw is None:
+    if correction.raw is None or (isinstance(item.bad, BadRecord) and correction.raw == item.bad.raw):
+        # What nobody has corrected may be half a line.
         return None
     raw = correction.raw.encode(errors="surrogatepass")
     encoding = feed.spec.input.encoding

@@ -28,8 +28,7 @@ def release_unpublished(run: Run) -> tuple[list[int], list[str]]:
         markers = filter(None, map(run.feed.marker, names[group.n]))
         # A file is in landing before the marker that makes it ready.
         refused += archive.give_back(group, [*names[group.n], *markers])
-        for path in (*group.output_paths, group.quarantined_records_path):
-            durable.discard(path)
+        runs.discard_published(group)
     if refused:
         msg = f"{refused[0]!r} is in landing again, and in {run.staging_dir}: expected one; move one and release again"
         raise DataError(msg)
@@ -40,7 +39,8 @@ def release_unpublished(run: Run) -> tuple[list[int], list[str]]:
 def _is_published(group: Group) -> bool:
     """Say whether a group has published rows of its originals, in one table at least: all are as read, or archived."""
     progress = documents.read_if_there(group.progress_path, Progress)
-    if progress is None or not any(path.exists() for path in group.output_paths):
+    is_there = any(path.exists() for path in group.output_paths)
+    if progress is None or not is_there or not runs.has_begun_to_publish(group):
         return False
     if any(groups.is_archived(group, file) for file in progress.files):
         return True

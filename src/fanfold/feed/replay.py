@@ -7,6 +7,7 @@ import functools
 import hashlib
 import io
 import itertools
+import logging
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,7 @@ from typing import Literal
 import msgspec
 
 from fanfold import documents, durable
-from fanfold.errors import DataError
+from fanfold.errors import DataError, count
 from fanfold.faults import UnreadableError, steps
 from fanfold.feed import access, archive, runs
 from fanfold.feed.quarantine import Item, Resolution, resolution_path, waiting_path
@@ -26,14 +27,16 @@ from fanfold.manifest import BadFile, BadRecord, Manifest
 from fanfold.path_columns import path_columns
 from fanfold.records.content import windows
 from fanfold.records.encodings import as_it_was, as_utf8
-from fanfold.records.envelope import document_of, envelope_at
+from fanfold.records.envelope import document_of, envelope_at, taken_out
 from fanfold.records.header import fields_of_csv
 from fanfold.records.members import Member, members
-from fanfold.spec.paths import Way
+from fanfold.spec.paths import Way, way_of
 
 # An item, what to land in its place (None: what it was), and how messages name it.
 Wanted = tuple[Item, bytes | None, str]
 AT_ONCE = 1000
+
+log = logging.getLogger(__name__)
 
 
 def replay(feed: Feed, item: Item, corrected: bytes | None = None) -> Resolution:
@@ -42,7 +45,7 @@ def replay(feed: Feed, item: Item, corrected: bytes | None = None) -> Resolution
     return decision
 
 
-def replay_all(feed: Feed, wanted: Sequence[Wanted]) -> list[Resolution]:
+def replay_all(feed: Feed, wanted: Sequence[Wanted], *, is_bulk: bool = False) -> list[Resolution]:
     """Land bad records or files again.
 
     All are checked before the first is written. The decision about each is on disk before its file is in landing. A
@@ -52,29 +55,40 @@ def replay_all(feed: Feed, wanted: Sequence[Wanted]) -> list[Resolution]:
         feed: the feed.
         wanted: what to land again; what to land in its place, if that is corrected: a record of JSON, else a whole file
             of the format that it came in; and how messages name it.
+        is_bulk: whether items without a text are passed over, named and counted in the log.
 
     Returns:
         The decisions, in the same order.
 
     Raises:
-        DataError: an item was discarded, or replayed with another text; its text was not kept; no pattern of the feed
-            takes the file.
+        DataError: an item was discarded, or replayed with another text; it has no text; no pattern of the feed takes
+            the file.
     """
     folders = {path.parent for item, _, _ in wanted for path in _paths(feed, item)}
     access.check_targets(folders, feed.folders)
-    for item, corrected, place in wanted:
-        _check(feed, item, corrected, place)
-    done = list[Resolution]()
-    for at in range(0, len(wanted), AT_ONCE):
-        done += _land(feed, wanted[at : at + AT_ONCE])
+    landed, done = list[Wanted](), list[Resolution]()
+    for one in wanted:
+        if textless := _check(feed, *one):
+            if not is_bulk:
+                raise DataError(textless)
+            log.warning("%s: it is passed over", textless)
+        else:
+            landed.append(one)
+    if len(landed) < len(wanted):
+        log.warning("%s passed over", count(len(wanted) - len(landed), "item"))
+    for at in range(0, len(landed), AT_ONCE):
+        done += _land(feed, landed[at : at + AT_ONCE])
     return done
 
 
-def _check(feed: Feed, item: Item, corrected: bytes | None, place: str) -> None:
+def _check(feed: Feed, item: Item, corrected: bytes | None, place: str) -> str | None:
     """Check that an item can be landed with this text, or was; what was decided before is completed all the same.
 
+    Returns:
+        What is to be said of an item that has no text.
+
     Raises:
-        DataError: as `replay_all`.
+        DataError: as `replay_all`, but for that.
     """
     path, _, landed = _paths(feed, item)
     decision = documents.read_if_there(path, Resolution)
@@ -84,8 +98,7 @@ def _check(feed: Feed, item: Item, corrected: bytes | None, place: str) -> None:
             msg += ": land the corrected file yourself, and discard this"
             raise DataError(msg)
         if not _content(feed, item, corrected):
-            msg = f"{place} has no text ({item.bad.code}), expected the corrected one (--with)"
-            raise DataError(msg)
+            return f"{place} has no text ({item.bad.code}), expected the corrected one (--with)"
     elif decision.landed_as is None:
         msg = f"{place}: {item.item!r} was discarded, expected an item that is open"
         raise DataError(msg)
@@ -97,6 +110,7 @@ def _check(feed: Feed, item: Item, corrected: bytes | None, place: str) -> None:
             where = "and waits in landing as" if landed.exists() else "as"
             msg = f"{place}: {item.item!r} was replayed before, with another text, {where} {decision.landed_as!r}"
             raise DataError(msg + (": correct that file there" if landed.exists() else ""))
+    return None
 
 
 def _land(feed: Feed, wanted: Sequence[Wanted]) -> list[Resolution]:
@@ -169,6 +183,9 @@ def _content(feed: Feed, item: Item, corrected: bytes | None) -> bytes:
             # A row of Parquet becomes a file of JSON as they are now.
             read_by = settings if kind == "json" else feed.spec.input
             around, keys = dict[Way, msgspec.Raw](), steps(read_by.records_at)
+            for way in map(way_of, read_by.envelope if kind == "parquet" else ()):
+                content, value = taken_out(content, way)
+                around |= {way: value} if value else {}
             if settings.envelope and kind == "json":
                 with _place(feed, committed, bad.file, bad.member) as found:
                     around = envelope_at(found.path, settings, bad.record_offset)

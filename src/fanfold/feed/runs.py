@@ -11,7 +11,7 @@ from fanfold import documents, durable, links, mirrors
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError, MissingError, SpecError, nearest
 from fanfold.feed import access, lease
-from fanfold.layout import Feed, Run, format_ts, parse_ts
+from fanfold.layout import Feed, Group, Run, format_ts, parse_ts
 from fanfold.manifest import Manifest
 from fanfold.spec.model import PLACE, Spec, load_spec
 from fanfold.spec.roots import allowed_roots, check_allowed, check_allowed_uri
@@ -184,13 +184,23 @@ def is_complete(run: Run) -> bool:
 
 def has_published(run: Run) -> bool:
     """Say whether something of an unfinished run is published, or was."""
-    if (mirror := mirrors.of(run.feed.data_dir)) and mirror.is_sealed(run):
-        return True
-    for group in run.groups:
-        progress = documents.read_if_there(group.progress_path, Progress)
-        if any(path.exists() for path in group.output_paths) or (progress and progress.outputs):
-            return True
-    return False
+    return any(map(has_begun_to_publish, run.groups))
+
+
+def has_begun_to_publish(group: Group) -> bool:
+    """Say whether the files under the names of a group's tables are its own: until then they are somebody else's."""
+    progress = documents.read_if_there(group.progress_path, Progress)
+    return group.publishing_path.exists() or bool(progress and progress.outputs)
+
+
+def discard_published(group: Group) -> None:
+    """Remove what a group has published, or was about to; not what somebody else has put there."""
+    is_own = has_begun_to_publish(group)
+    for path in (group.quarantined_records_path, *group.output_paths):
+        if is_own:
+            durable.discard(path)
+        durable.discard_temporary(path)
+        durable.remove_empty_dirs(path.parent)
 
 
 def staged_names(run: Run) -> dict[int, list[str]]:

@@ -9,7 +9,7 @@ from fanfold.feed import failures, runs
 from fanfold.layout import Feed, Run
 from fanfold.spec.changes import KEPT_KEYS, changes, with_kept
 from fanfold.spec.model import Spec
-from fanfold.working_files import Files
+from fanfold.working_files import Files, told
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ def warn(feed: Feed, but: str) -> None:
     others = [ts for ts in runs.unfinished(feed) if ts != but]
     stuck = [ts for ts in others if failures.is_stuck(feed, ts)]
     for ts in stuck:
-        reasons = "; ".join(map(str, failures.of_run(runs.open_run(feed.data_dir, ts) or feed.run(ts))))
+        reasons = "; ".join(told(failures.of_run(runs.open_run(feed.data_dir, ts) or feed.run(ts))))
         help_text = f"to try it again: fanfold run SPEC --ts {ts}; to give it up: fanfold release SPEC {ts}"
         log.warning("run %s is passed over: %s (%s)", ts, reasons, help_text)
     if going := [ts for ts in others if ts not in stuck]:
@@ -119,8 +119,7 @@ def forget(run: Run) -> None:
         mirror.begin_again(run)
     durable.remove(run.schema_path)
     for group in run.groups:
-        for path in (group.quarantined_records_path, *group.output_paths):
-            durable.discard(path)
+        runs.discard_published(group)
     for directory in [run.references_dir, *(group.work_dir for group in run.groups)]:
         # This call may hold the lease.
         durable.empty(directory, but=run.lease_path.name)

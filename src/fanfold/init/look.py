@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -34,12 +34,14 @@ class Array(NamedTuple):
         of_objects: whether it has objects in it.
         values: of the fields of its elements, in their order: texts as CSV has them, empty for null.
         elements: how many it has in all records.
+        unique: its fields that each element has, and no two in one place share: one record, one element around it.
     """
 
     way: Way
     of_objects: bool
     values: dict[Way, list[str]]
     elements: int
+    unique: Collection[Way] = ()
 
     @property
     def has_rows(self) -> bool:
@@ -101,11 +103,21 @@ class Look:
         door = Door(self._folder, spec, Rules(found.record, Others.LEAVE, excluded=self.found.excluded))
         # Only the elements have rows, not what they lie in.
         chain = [(inner, inner != scope) for outer, inner in found.scopes.items() if way[: len(outer)] == outer]
-        rows = Rows(found.record, [(Rows.SLOT, *found.slots[one]) for one in ways], chain)
+        places = [(Rows.FILE, 0, 0), (Rows.NUMBER, 0, 0), (Rows.ITEM, 0, 0)]
+        rows = Rows(found.record, [*((Rows.SLOT, *found.slots[one]) for one in ways), *places], chain)
         merged = (piece.merged for name, place in self._places.items() for piece in door.read(name, place.path))
         text = io.StringIO(b"".join(rows.write(merged)).decode(), newline="")
-        columns = list(zip(*csv.reader(text), strict=True)) or [() for _ in ways]
-        return Array(way, of_objects, dict(zip(ways, map(list, columns), strict=True)), len(columns[0]))
+        *columns, files, numbers, items = list(zip(*csv.reader(text), strict=True)) or [() for _ in (*ways, *places)]
+        # No two records share the key of a record, but elements of different ones may.
+        place = zip(files, numbers, (item.rpartition(".")[0] for item in items), strict=True) if way else items
+        around = [*place]
+        values = dict(zip(ways, map(list, columns), strict=True))
+        unique = [
+            one
+            for one, column in values.items()
+            if column and all(column) and len({*zip(around, column, strict=True)}) == len(column)
+        ]
+        return Array(way, of_objects, values, len(items), unique)
 
     def pointers(self) -> dict[str, int]:
         """Return the pointers to the arrays of objects in documents, each with its number of elements; the most first.
@@ -155,6 +167,15 @@ def _pointers(seen: Seen, above: str = "") -> Iterator[str]:
             yield from _pointers(field, pointer)
         elif field.element and field.element.objects:
             yield pointer
+
+
+def scalars(seen: Seen, above: Way = ()) -> Iterator[Way]:
+    """Yield the way to each field that is a scalar, through objects alone."""
+    for name, field in seen.fields.items():
+        if "scalar" in field.kinds and not field.arrays and not field.objects:
+            yield (*above, name)
+        elif not field.arrays:
+            yield from scalars(field, (*above, name))
 
 
 def data_objects(seen: Seen, above: Way = (), array: Way = ()) -> Iterator[tuple[Way, Way, int]]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fanfold.init.look import Array, Look, data_objects, written_as
+from fanfold.init.look import Array, Look, data_objects, scalars, written_as
 from fanfold.layout import Place
 from fanfold.spec.paths import Way, way_of, written
 
@@ -61,6 +61,7 @@ class Proposal(NamedTuple):
         records: the values of the records themselves.
         arrays: the arrays in them.
         keys: paths of fields that are in each record, and in no two of them the same.
+        around_records: paths of fields around the records, which no record has itself.
         matches: for each reference, by its name, the fields that match, the best one first.
         dialects: of the references, by name, the keys `encoding` and `csv` where they are written unusually.
     """
@@ -71,6 +72,7 @@ class Proposal(NamedTuple):
     records: Array
     arrays: list[Array]
     keys: list[str]
+    around_records: list[str]
     matches: dict[str, list[Match]]
     dialects: dict[str, dict[str, Any]]
 
@@ -87,8 +89,7 @@ class Proposal(NamedTuple):
         """Return the paths that tie the elements of an array to their record, and to the elements that they lie in."""
         found = self.keys[:1]
         for outer in self.around(array.way):
-            keys = (way for way, column in outer.values.items() if _names_key(way) and all(column))
-            found += [written(way) for way in itertools.islice(keys, 1)]
+            found += [written(way) for way in itertools.islice(filter(_names_key, outer.unique), 1)]
         return found
 
 
@@ -101,9 +102,11 @@ def propose(folder: Path, places: Mapping[str, Place], references: Mapping[str, 
         references: where each reference lies, by its name.
     """
     at = Look(folder, places, **written_as(places))
-    pointers = at.pointers()
+    pointers, around = at.pointers(), list[Way]()
     if pointers and _is_wrapped(at, *next(iter(pointers.items()))):
+        documents = at.found.seen
         at = at.again(records_at=next(iter(pointers)))
+        around = [way for way in scalars(documents) if way[0] not in at.found.seen.fields]
     if texts := [] if at.keys.get("records_at") else at.texts_of_json():
         at = at.again(parse=texts)
     # Of an object whose keys are data nobody wants a column for each.
@@ -129,14 +132,16 @@ def propose(folder: Path, places: Mapping[str, Place], references: Mapping[str, 
     }
     fitting = _fitting(at, [one.way for one in scopes[1:]], typed)
     fields |= {written(way): (kind, f"as in {next(filter(None, values[way]))}") for way, kind in fitting.items()}
-    keys = [way for way, column in records.values.items() if way not in typed and _is_key(column)]
-    named = [way for way in keys if _names_key(way)] or keys[: records.elements > MANY]
+    unique = [way for way in records.unique if way not in typed]
+    named = [way for way in unique if _names_key(way)] or unique[: records.elements > MANY]
     named = [way for way in named if way not in joined] or named
     for way in _needed(scopes[1:], [way for match in best if not match.twice for way in match.ways], fields):
         # As a text it takes every value.
         seen = next(filter(None, values[way]), "")
         fields.setdefault(written(way), ("VARCHAR", f"as in {seen}; declared, so that a delivery may lack it"))
-    return Proposal(at, pointers, fields, records, arrays, [*map(written, named)], matches, dialects)
+    return Proposal(
+        at, pointers, fields, records, arrays, [*map(written, named)], [*map(written, around)], matches, dialects
+    )
 
 
 def _is_wrapped(at: Look, pointer: str, elements: int) -> bool:
@@ -150,10 +155,6 @@ def _is_wrapped(at: Look, pointer: str, elements: int) -> bool:
 
 def _names_key(way: Way) -> bool:
     return NAMES_OF_KEYS.search(way[-1]) is not None
-
-
-def _is_key(column: list[str]) -> bool:
-    return bool(column) and all(column) and len({*column}) == len(column)
 
 
 def _type(name: str, column: list[str]) -> str:

@@ -19,7 +19,22 @@ from fanfold.spec.writing import quoted
 
 SCHEMA_NAME = "fanfold.schema.json"
 COMMENT_COLUMN = 34
-SHOWN = 5
+SHOWN, MOST_AROUND = 5, 20
+# What files are called, and a table of records should not be.
+PLAIN_NAMES = {
+    "batch",
+    "data",
+    "delivery",
+    "drop",
+    "export",
+    "file",
+    "input",
+    "output",
+    "page",
+    "part",
+    "sample",
+    "test",
+}
 DAG = """from pathlib import Path
 from fanfold.airflow import feed_dag
 feed_dag(Path(__file__).with_name({spec!r}), schedule=None)
@@ -59,6 +74,7 @@ def make(samples: Sequence[Path], references: Sequence[Path], name: str | None, 
         scratch, nothing = folder / "parts", folder / "nothing"
         scratch.mkdir()
         taken = take(samples, tables, scratch)
+        table = name or _common_name(taken.names)
         name = name or re.sub(r"[^A-Za-z0-9_.-]+", "_", taken.folder.name).strip("_.")[:100] or "feed"
         parse_spec(f"version: 1\nname: {json.dumps(name)}\n", f"--name {name}")
         spec_path, dag_path = to_dir / f"{name}.yaml", to_dir / f"{name}_dag.py"
@@ -75,7 +91,8 @@ def make(samples: Sequence[Path], references: Sequence[Path], name: str | None, 
     unpacked, on_disk = (" bytes unpacked", " on disk") if is_packed else ("", "")
     read = f"{taken.read_files:,} of {count(len(taken.names), 'file')}, {taken.read_bytes:,}{unpacked} of "
     read += count(taken.total_bytes, "byte") + on_disk
-    text = _spec_text(name, home, proposal, read)
+    lines = [*_spec_lines(name, home, proposal, read), *_rows(table or name, proposal)]
+    text = "\n".join(map(_printable, lines)) + "\n"
     spec = parse_spec(text, str(spec_path))
     to_dir.mkdir(parents=True, exist_ok=True)
     if home.reason:
@@ -95,8 +112,15 @@ def make(samples: Sequence[Path], references: Sequence[Path], name: str | None, 
     return Made([*made], [*map(_printable, findings)])
 
 
-def _spec_text(name: str, home: Home, proposal: Proposal, read: str) -> str:
-    """Return the spec.
+def _common_name(names: list[str]) -> str:
+    """Return what all files are called before numbers and dates; nothing where that says nothing."""
+    found = {re.split(r"[_-]?[^a-z_-]", Path(name).name.lower())[0] for name in names}
+    common = found.pop() if len(found) == 1 else ""
+    return common if len(common) > 2 and singular(common) not in PLAIN_NAMES else ""  # noqa: PLR2004 - a word
+
+
+def _spec_lines(name: str, home: Home, proposal: Proposal, read: str) -> list[str]:
+    """Return the lines of the spec, but for its rows.
 
     Args:
         name: of the feed.
@@ -105,7 +129,7 @@ def _spec_text(name: str, home: Home, proposal: Proposal, read: str) -> str:
         read: what was read, in words.
     """
     drop = f"drop files here; the samples stay where they are: {home.reason}" if home.reason else "files land here"
-    lines = [
+    return [
         f"# yaml-language-server: $schema={SCHEMA_NAME}",
         f"# Made by fanfold init from {read}. Check it, and change it.",
         "version: 1",
@@ -121,9 +145,7 @@ def _spec_text(name: str, home: Home, proposal: Proposal, read: str) -> str:
         *_parse(proposal),
         *_fields(proposal),
         *_merges(home, proposal),
-        *_rows(name, proposal),
     ]
-    return "\n".join(map(_printable, lines)) + "\n"
 
 
 def _printable(line: str) -> str:
@@ -151,6 +173,8 @@ def _records_at(proposal: Proposal) -> Iterator[str]:
         if pointer == proposal.records_at:
             told = f"{count(elements, 'record')} in this array of the document; what is around it is in no table"
             yield _line(f"  records_at: {quoted(pointer)}", told)
+            if around := proposal.around_records[:MOST_AROUND]:
+                yield _line(f"  # envelope: {_flow(around)}", "uncomment it, and each record takes these along")
         else:
             yield _line(f"  # records_at: {quoted(pointer)}", f"if its {count(elements, 'element')} are the records")
 
@@ -182,7 +206,7 @@ def _merges(home: Home, proposal: Proposal) -> Iterator[str]:
             yield f"# No field of the samples has values that are keys of {name}."
         elif name not in inside:
             yield f"# To join {name}: copy it into data_dir, and uncomment these lines."
-        elif found[0].twice:
+        if found and found[0].twice:
             column, key = found[0].columns[0], found[0].twice
             yield f"# {name} has {column} {key!r} twice: correct it, or use on_duplicate: first."
         for line in _merge(name, proposal):

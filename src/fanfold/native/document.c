@@ -8,13 +8,19 @@
 static const char way_expected[] = "input.records_at to lead to the records";
 static const char array_expected[] = "an array of records at input.records_at";
 
-/* The rest of the document, from the input's place on, is bad. */
+/* The rest of the document, from the input's place on, is bad: nothing, where the next one begins there. */
 static int give_up(fanfold_reader *reader, int code, const char *expected) {
-    search_begin(reader, reader->input.at, 0, AT_DOCUMENT);
-    reader->search.own_line = reader->search.broken = 1;
-    reader->search.indent = 0;
+    Search *search = &reader->search;
+    uint64_t start = reader->input.at;
+    int is_next = reader->file.depth && reader->file.state != AT_VALUE && *input_byte(&reader->input, start) == '{';
+    search_begin(reader, start, 0, AT_DOCUMENT);
+    is_next = is_next && search->own_line && !search->indent;
+    search->own_line = search->broken = 1;
+    search->indent = 0;
     reader->file.depth = reader->file.way_depth = 0;
-    return search_says(reader, code, expected);
+    if (is_next) reader_bad(reader, &(Bad){code, start, .expected = expected});
+    if (is_next) reader->file.state = AT_DOCUMENT;
+    return is_next ? FANFOLD_FULL : search_says(reader, code, expected);
 }
 
 /* Says whether a member is the next step of the way to the records. */
@@ -137,6 +143,10 @@ int behind_value_step(fanfold_reader *reader, uint8_t c) {
 }
 
 int document_step(fanfold_reader *reader, uint8_t c) {
+    if (c == ',' || c == ']') {
+        reader_bad(reader, &(Bad){FANFOLD_TRAILING_GARBAGE, reader->input.at++, 1, .expected = "the next document"});
+        return FANFOLD_FULL;
+    }
     keys_cut(&reader->keys, 0);
     if (!envelope_begin(reader)) return give_up(reader, FANFOLD_SYNTAX, "a document as it was seen before");
     reader->file.on_way = 1;

@@ -15,24 +15,27 @@
  * are all read by one rule. With a pointer (`records_at`), each item is a document around an array of records.
  *
  * A record is good when it is one JSON object and what follows it belongs there: outside of an array a line break, the
- * next `{`, or the end; in an array `,`, `]` or the end. Where more than 4,096 blanks follow a record, what comes
- * behind them is not asked for. Outside of an array, a good value that is followed by something else on its line is bad
- * up to the line's end. In an array, a `{` that follows a record without a comma begins a bad record.
+ * next `{` or `[`, or the end, also behind commas and `]`; in an array `,`, `]`, `{`, `[` or the end. Where more than
+ * 4,096 such bytes follow a record, what comes behind them is not asked for. Outside of an array, a good value that is
+ * followed by something else on its line is bad up to the line's end.
+ * What is wrong between records is a bad record of its own: outside of an array the commas and `]`; in an array a `[`
+ * behind a record, and the place of a comma that is not there, which has no text.
  *
  * Where a record is bad, reading goes on behind it. It ends at the first of these places:
  *
  *   1. where its brackets are closed: in an array before the next `,` or `]`, outside before the next line break or
- *      `{`;
- *   2. if nothing but blanks stands before it in its line: before the next line that begins with the same blanks and a
- *      `{` (an array's comma there belongs to neither record), where its brackets do not close: there is such a line
- *      inside of a text, another bracket closes in place of the right one, they are more than 1,024 deep, the file
- *      ends, or they go on for long: eight times as far as the largest good record went, and at least 4 KiB;
+ *      `{`, or `[` where the file has arrays;
+ *   2. if nothing but blanks stands before it in its line: before the next line that begins with the same blanks and
+ *      `{` or `[{` (an array's comma there belongs to neither record), where its brackets do not close: there is such a
+ *      line inside of a text, another bracket closes in place of the right one, they are more than 1,024 deep, the
+ *      file ends, or they go on for long: eight times as far as the largest good record went, and at least 4 KiB;
  *   3. if its brackets do not close (another closes in place of the right one, they are more than 1,024 deep, the file
  *      ends, or they go on for long), it has a fault within `max_record_bytes`, and nothing but rule 1 would end it:
- *      before the next `{` behind `,`, `}`, `]` or a blank that begins a good record whose first key is that of the
- *      first good record (of the bad one itself, where there was none). For long: eight times as far as the largest
- *      good record went and at least 32 KiB, then twice as far, up to `max_record_bytes`; less where the searches of
- *      the file have looked at eight times as many bytes as it has so far, and four times `max_record_bytes`;
+ *      before the next `{` behind `,`, `}`, `]`, a blank or a `[` at the beginning of a line that begins a good record
+ *      whose first key is that of the first good record (of the bad one itself, where there was none). For long: eight
+ *      times as far as the largest good record went and at least 32 KiB, then twice as far, up to `max_record_bytes`;
+ *      less where the searches of the file have looked at eight times as many bytes as it has so far, and four times
+ *      `max_record_bytes`;
  *   4. at the end of the file.
  *
  * What is bad about it is then found in its own text alone. A record of more than `max_record_bytes` is

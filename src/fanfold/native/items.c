@@ -54,22 +54,22 @@ static int step_record(fanfold_reader *reader) {
     Input *input = &reader->input;
     int in_array = reader->file.state == AT_ELEMENT, follows = -1;
     uint64_t start = input->at, most = reader->options.max_record_bytes;
-    State then = in_array ? BEHIND_ELEMENT : AT_ITEM;
+    State then = in_array ? BEHIND_ELEMENT : BEHIND_ITEM;
     Reading reading = reader_value(reader, start, reader->mode);
     uint64_t size = reading.end - start, wanted = 0;
     int is_good = reading.outcome == VALUE_GOOD && size <= most;
     if (reading.outcome == VALUE_INCOMPLETE && input_end(input) - start <= most + PAD)
         wanted = most + 2 * PAD;
-    else if (is_good && (follows = reader_following(reader, reading.end, in_array)) < 0)
+    else if (is_good && (follows = reader_following(reader, reading.end, in_array ? BLANKS : FRAME)) < 0)
         wanted = most + MAX_FOLLOWING;
     if (wanted) {
         shape_forget(&reader->shape);
         return input_hungry(input, start, wanted);
     }
-    if (follows != '\n' && follows != '{' && (!in_array || (follows != ',' && follows != ']'))) {
+    if (follows < 0 || !strchr(in_array ? "\n{[,]" : "\n{[", follows)) {
         keep_first_key(reader, 1);
         shape_forget(&reader->shape);
-        search_begin(reader, start, size <= most && (in_array || !is_good), then);
+        search_begin(reader, start, size <= most && (in_array || !is_good), in_array ? then : AT_ITEM);
         reader->search.to_line = is_good && !in_array;
         if (is_good && !in_array) reader->search.at = reading.end;
         return FANFOLD_FULL;
@@ -84,7 +84,7 @@ static int step_record(fanfold_reader *reader) {
     else
         reader_good(reader, start, size);
     input->at = reading.end;
-    reader->file.state = in_array && follows == '{' ? AT_UNEXPECTED : then;
+    reader->file.state = in_array && (follows == '{' || follows == '[') ? AT_UNEXPECTED : then;
     return FANFOLD_FULL;
 }
 
@@ -117,7 +117,7 @@ int json_begin_array(fanfold_reader *reader) {
 
 int json_behind_value(fanfold_reader *reader) {
     const File *file = &reader->file;
-    reader->file.state = !reader->step_count ? BEHIND_ARRAY : file->depth ? BEHIND_VALUE : AT_DOCUMENT;
+    reader->file.state = !reader->step_count ? BEHIND_ITEM : file->depth ? BEHIND_VALUE : AT_DOCUMENT;
     return FANFOLD_FULL;
 }
 
@@ -128,32 +128,37 @@ static int step_element(fanfold_reader *reader, uint8_t c) {
     return json_behind_value(reader);
 }
 
+/* Behind a record begins another one, or an array, without what should stand between them. */
+static int step_unexpected(fanfold_reader *reader, uint8_t c) {
+    uint64_t start = reader->input.at, size = c == '[';
+    reader_bad(reader, &(Bad){FANFOLD_SYNTAX, start, size, .expected = "',' or ']' before the next record"});
+    reader->input.at += size;
+    reader->file.comma = 0;
+    reader->file.state = AT_ELEMENT;
+    return FANFOLD_FULL;
+}
+
 static int step_behind_element(fanfold_reader *reader, uint8_t c) {
+    if (c == '[') return step_unexpected(reader, c);
     reader->file.comma = c == ',' ? ++reader->input.at : 0;
     reader->file.comma_line = 0;
     reader->file.state = AT_ELEMENT;
     return FANFOLD_FULL;
 }
 
-static int step_unexpected(fanfold_reader *reader, uint8_t c) {
-    (void)c;
-    search_begin(reader, reader->input.at, 1, BEHIND_ELEMENT);
-    return search_says(reader, FANFOLD_SYNTAX, "',' or ']' before the next record");
-}
-
-static int step_behind_array(fanfold_reader *reader, uint8_t c) {
+static int step_behind_item(fanfold_reader *reader, uint8_t c) {
     reader->file.state = AT_ITEM;
     if (c == '\n' || c == '[' || c == '{') return FANFOLD_FULL;
     search_begin(reader, reader->input.at, 0, AT_ITEM);
-    reader->search.to_line = 1;
-    return search_says(reader, FANFOLD_TRAILING_GARBAGE, "nothing behind the array of records");
+    reader->search.to_line = c != ',' && c != ']';
+    return search_says(reader, FANFOLD_TRAILING_GARBAGE, "a line break or the next record");
 }
 
 int json_step(fanfold_reader *reader) {
     static int (*const steps[])(fanfold_reader *, uint8_t) = {
         [AT_RECORDS] = step_records,
         [AT_ITEM] = step_item,
-        [BEHIND_ARRAY] = step_behind_array,
+        [BEHIND_ITEM] = step_behind_item,
         [AT_ELEMENT] = step_element,
         [BEHIND_ELEMENT] = step_behind_element,
         [AT_UNEXPECTED] = step_unexpected,
@@ -166,7 +171,7 @@ int json_step(fanfold_reader *reader) {
     State state = reader->file.state;
     if (state == IN_SEARCH) return step_search(reader);
     const uint8_t *p = input_byte(input, input->at);
-    while (is_blank(*p) && (state != BEHIND_ARRAY || *p != '\n')) p++;
+    while (is_blank(*p) && (state != BEHIND_ITEM || *p != '\n')) p++;
     input->at = input_offset(input, p);
     return p < input_stop(input) ? steps[state](reader, *p) : step_end(reader);
 }

@@ -38,11 +38,11 @@ Reading reader_value(fanfold_reader *reader, uint64_t start, Mode mode) {
     return (Reading){incomplete ? VALUE_INCOMPLETE : p ? VALUE_GOOD : VALUE_BAD, start + (uint64_t)(stop - begin)};
 }
 
-int reader_following(const fanfold_reader *reader, uint64_t offset, int in_array) {
+int reader_following(const fanfold_reader *reader, uint64_t offset, const char *passed) {
     const Input *input = &reader->input;
     const uint8_t *p = input_byte(input, offset);
     size_t left = (size_t)(input_stop(input) - p), size = 0;
-    while (size < left && size < MAX_FOLLOWING && is_blank(p[size]) && (in_array || p[size] != '\n')) size++;
+    while (size < left && size < MAX_FOLLOWING && p[size] && strchr(passed, p[size])) size++;
     if (size == MAX_FOLLOWING) return '\n';
     if (size < left) return p[size];
     return input->last ? '\n' : -1;

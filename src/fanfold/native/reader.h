@@ -32,7 +32,7 @@ int input_hungry(Input *, uint64_t start, uint64_t most);
 
 /* Of JSON; from AT_DOCUMENT to BEHIND_VALUE in a document around the records; from AT_HEADER on of CSV. */
 typedef enum {
-    AT_START, AT_RECORDS, AT_ITEM, BEHIND_ARRAY, AT_ELEMENT, BEHIND_ELEMENT, AT_UNEXPECTED, AT_DOCUMENT, AT_MEMBER,
+    AT_START, AT_RECORDS, AT_ITEM, BEHIND_ITEM, AT_ELEMENT, BEHIND_ELEMENT, AT_UNEXPECTED, AT_DOCUMENT, AT_MEMBER,
     AT_VALUE, BEHIND_VALUE, IN_SEARCH, AT_HEADER, AT_LINE, IN_LONG_LINE, AT_END
 } State;
 
@@ -44,6 +44,7 @@ typedef struct {
     int code;            /* what is wrong with it; 0: what its text says */
     const char *expected;
     int in_array, own_line;
+    const char *starts; /* what the next record begins with, where the bad one has no brackets open */
     int to_line;      /* the record ends with its line */
     uint64_t line_at; /* the first line break that rule 2 may end it at; 0: none yet */
     int may_key;      /* rule 3 may be tried */
@@ -140,8 +141,12 @@ typedef struct {
 } Reading;
 /* Reads the value at an offset. A fault that leaves no doubt about its end is in the walk. */
 Reading reader_value(fanfold_reader *, uint64_t start, Mode);
-/* What follows a value, behind blanks: its byte; '\n' where it need not be asked for; -1 where more must be known. */
-int reader_following(const fanfold_reader *, uint64_t end, int in_array);
+/* What follows a value, behind the bytes that are passed over: its byte; '\n' where it need not be asked for; -1 where
+ * more must be known. */
+int reader_following(const fanfold_reader *, uint64_t end, const char *passed);
+#define BLANKS " \t\r\n"
+#define LINE " \t\r"
+#define FRAME LINE ",]"
 
 /* The steps of a reader: FANFOLD_FULL where one is done, else FANFOLD_HUNGRY. */
 int json_step(fanfold_reader *);

@@ -27,6 +27,7 @@ void search_begin(fanfold_reader *reader, uint64_t start, int may_key, State the
     search->line = input_line(input, start);
     search->then = then;
     search->in_array = then == BEHIND_ELEMENT;
+    search->starts = search->in_array ? "" : reader->file.has_arrays ? "{[" : "{";
     search->own_line = is_first || (line > first && line[-1] == '\n');
     search->indent = (size_t)(p - line);
     memcpy(search->blanks, line, search->indent);
@@ -80,7 +81,7 @@ static int pass(Search *search, uint8_t c) {
     } else if (!search->depth && (search->in_array ? c == ',' || c == ']' : c == '\n')) {
         return 1;
     } else if (c == '{' || c == '[') {
-        if (c == '{' && !search->in_array && !search->depth && search->at > search->start) return 1;
+        if (strchr(search->starts, c) && !search->depth && search->at > search->start) return 1;
         search->broken = search->depth == MAX_OPEN;
         if (!search->broken) search->brackets[search->depth++] = c;
     } else if ((c == '}' || c == ']') && search->depth) {
@@ -94,11 +95,10 @@ static int next_line(const fanfold_reader *reader) {
     const Search *search = &reader->search;
     const uint8_t *p = input_byte(&reader->input, search->at + 1);
     size_t left = (size_t)(input_end(&reader->input) - search->at - 1);
-    for (size_t i = 0; i <= search->indent; i++) {
-        if (i == left) return reader->input.last ? 0 : -1;
-        if (p[i] != (i < search->indent ? search->blanks[i] : '{')) return 0;
-    }
-    return 1;
+    size_t indent = search->indent, i = 0;
+    while (i < left && i < indent && p[i] == search->blanks[i]) i++;
+    i += i < left && i == indent && p[i] == '[';
+    return i == left ? reader->input.last ? 0 : -1 : i >= indent && p[i] == '{';
 }
 
 /* Says whether an object whose first key is the right one begins at `p`; -1 where more must be known. */
@@ -131,7 +131,7 @@ static int is_record(fanfold_reader *reader) {
     Reading reading = reader_value(reader, start, WALK_JUDGE);
     search->key_at = least(reading.end > start ? reading.end : start + 1, most);
     if (reading.end > most || reading.outcome == VALUE_BAD) return 0;
-    int follows = reading.outcome == VALUE_GOOD ? reader_following(reader, reading.end, search->in_array) : -1;
+    int follows = reading.outcome == VALUE_GOOD ? reader_following(reader, reading.end, search->in_array ? BLANKS : LINE) : -1;
     int fits = follows == '\n' || (search->in_array ? follows == ',' || follows == ']' : follows == '{');
     if (follows < 0 || fits) search->key_at = start;
     if (reading.outcome == VALUE_INCOMPLETE)
@@ -147,7 +147,8 @@ static int search_by_key(fanfold_reader *reader) {
     uint64_t stop = search->by_key == 1 ? least(search->horizon, input_end(input)) : input_end(input);
     while (search->key_at < stop) {
         const uint8_t *p = input_byte(input, search->key_at);
-        if (search->key_at == search->start || *p != '{' || !p[-1] || !strchr(" \t\r\n,}]", p[-1])) {
+        int is_behind = search->key_at > search->start && p[-1] && strchr(" \t\r\n,}]", p[-1]);
+        if (*p != '{' || !(is_behind || (search->key_at > search->start + 1 && !memcmp(p - 2, "\n[", 2)))) {
             search->key_at++;
             continue;
         }

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from itertools import accumulate, chain, islice, repeat
 from typing import Any
 
+from fanfold.errors import count
 from fanfold.parquet.schema import Node
 from fanfold.parquet.thrift import Reader
 from fanfold.parquet.values import BOOLEAN, BYTE_ARRAY, DOUBLE, FIXED, FLOAT, INT32, INT64, INT96, refuse
@@ -98,7 +99,7 @@ def _delta(reader: Reader, most: int) -> list[int]:
     """Read numbers as differences to the one before, less the smallest difference of a block."""
     block, parts, total, first = reader.varint(), reader.varint(), reader.varint(), reader.integer()
     if total > most:
-        refuse(f"found {total} values in a page that says {most}")
+        refuse(f"found {count(total, 'value')} in a page that says {most}")
     values, size = [first], block // parts
     while len(values) < total:
         lowest = reader.integer()

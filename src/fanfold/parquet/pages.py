@@ -8,6 +8,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import cramjam
 
+from fanfold.errors import count
 from fanfold.parquet import encodings
 from fanfold.parquet.schema import Node, columns, schema
 from fanfold.parquet.thrift import STRUCT, Reader
@@ -18,8 +19,8 @@ MAGIC, TAIL_BYTES, MAX_FOOTER_BYTES = b"PAR1", 8, 64 * 1024 * 1024
 HEADER_BYTES = 64 * 1024
 # The most that pages take at once in memory, and what each value takes of those whose values are all made at once.
 MAX_HELD_BYTES, VALUE_BYTES = 192 * 1024 * 1024, 64
-# A file that says so much of so few bytes would fill disks and days.
-BOMB_VALUES, BOMB_BYTES, BOMB_RATIO = 64 * 1024 * 1024, 64 * 1024 * 1024, 250
+# A file that says so much of so few bytes would fill disks and days: a null in a run of them takes no byte at all.
+BOMB_VALUES, BOMB_BYTES, BOMB_RATIO = 4 * 1024 * 1024, 64 * 1024 * 1024, 250
 # A text of a dictionary counts each time that it is used, where it is longer than names and codes are.
 LONG_TEXT = 1000
 # The kinds of pages, and where the header says what is in each.
@@ -135,16 +136,19 @@ class ParquetFile:
             for node, column in zip(nodes, said, strict=True):
                 values, is_counted = column[5], node.levels[0] == 0
                 if column[1] != node.stored or min(values, rows) < 0 or (is_counted and values != rows):
-                    found = f"found {values} values of type {column[1]} in {node.name!r} in a group of {rows} rows"
-                    refuse(f"{found}, expected one of type {node.stored} for each row")
+                    found = f"found {count(values, 'value')} of type {column[1]} in {node.name!r}"
+                    refuse(
+                        f"{found} in a group of {count(rows, 'row')}, expected one of type {node.stored} for each row"
+                    )
                 self._budget -= values
             if self._budget < 0:
                 most = f"{BOMB_VALUES} values, or {BOMB_RATIO} for each byte of the file"
-                refuse(f"found more values than somebody writes, expected at most {most}", "bomb")
+                refuse(f"found more values and nulls than somebody writes, expected at most {most}", "bomb")
             left, self._held = left - rows, 0
             yield rows, list(map(self._column, nodes, said))
         if left:
-            refuse(f"found a footer that says {self.records} rows, expected {self.records - left}, as its groups say")
+            found = f"found a footer that says {count(self.records, 'row')}"
+            refuse(f"{found}, expected {self.records - left}, as its groups say")
 
     def _column(self, node: Node, said: dict[int, Any]) -> Iterator[Entry]:
         codec, left, cost, write, top = said[4], said[5], 0, node.writer, node.levels[1]
@@ -173,7 +177,7 @@ class ParquetFile:
             for repetition, level in islice(zip(repetitions, definitions, strict=False), page.entries):
                 yield repetition, level, next(texts) if level == top else nulls[level]
         if left:
-            refuse(f"found {said[5] - left} values in the pages of {node.name!r}, expected {said[5]}")
+            refuse(f"found {count(said[5] - left, 'value')} in the pages of {node.name!r}, expected {said[5]}")
 
     def _counted(self, texts: Iterator[str]) -> Iterator[str]:
         for text in texts:

@@ -40,6 +40,20 @@ def _field(line: bytes, ways: list[Way]) -> tuple[Way, msgspec.Raw]:
     return way, value
 
 
+def taken_out(record: bytes, way: Way) -> tuple[bytes, msgspec.Raw | None]:
+    """Return a record without a field that it has itself, and its value, where it has it; a null on the way goes."""
+    try:
+        fields = msgspec.json.decode(record, type=dict[str, msgspec.Raw])
+    except msgspec.ValidationError:
+        return record, None
+    value = fields.pop(way[0], None)
+    if value and len(way) > 1:
+        rest, value = taken_out(bytes(value), way[1:])
+        if rest != b"null":
+            fields[way[0]] = msgspec.Raw(rest)
+    return msgspec.json.encode(fields), value
+
+
 def document_of(keys: list[str], record: bytes, around: dict[Way, msgspec.Raw]) -> Any:
     """Return a document that has an array of one record at the end of some keys, and other fields around it."""
     if not keys:

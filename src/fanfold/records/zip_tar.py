@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, NoReturn
 
+from fanfold.errors import count
 from fanfold.faults import UnreadableError
 from fanfold.records.content import WINDOW_BYTES
 
@@ -113,7 +114,7 @@ def _stray_in(file: Guarded, begin: int, end: int, known: Iterable[bytes] = (b""
     head = b"".join(file.part(begin, min(DESCRIPTOR_BYTES, end - begin)))
     is_known = any(head.startswith(one) and not head[len(one) :].strip(b"\0") for one in known)
     if not is_known or any(window.strip(b"\0") for window in file.part(begin + len(head), end - begin - len(head))):
-        found = f"found {end - begin:,} bytes (from byte {begin:,} on) that are of no member"
+        found = f"found {count(end - begin, 'byte')} of no member (from byte {begin:,} on)"
         yield Entry("", fault=UnreadableError("stray_bytes", f"{found}, expected none: they are not read"))
 
 

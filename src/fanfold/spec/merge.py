@@ -8,7 +8,7 @@ from pydantic import Field
 from fanfold.spec.paths import way_of
 from fanfold.spec.section import Section
 from fanfold.spec.texts import CsvInput, Encoding
-from fanfold.spec.values import FieldPath, Form, InsidePath
+from fanfold.spec.values import IS_NOT_CSV, PARQUET, FieldPath, Form, InsidePath
 
 
 class MergeKey(Section):
@@ -26,6 +26,8 @@ def _listed(key: str | list[str]) -> list[str]:
 
 class Merge(Section):
     """One reference, joined to every record."""
+
+    OF_NO_USE = {"encoding": ("reference", PARQUET), "csv": ("reference", IS_NOT_CSV)}
 
     reference: InsidePath
     """File inside data_dir: CSV (.csv), Parquet (.parquet), or else JSON."""

@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from fanfold.errors import nearest
+from fanfold.errors import count, nearest
 from fanfold.spec.yaml_file import Document, Place
 
 # Who has more mistakes than that has one mistake.
@@ -27,7 +27,7 @@ def faults(document: Document, error: ValidationError | None, source: str, model
     placed = sorted(((_line(document, details["loc"]), details) for details in found), key=lambda one: one[0])
     lines = [f"{source}:{line}: {_explained(details, model)}" for line, details in placed[:MAX_SHOWN]]
     if len(placed) > MAX_SHOWN:
-        lines.append(f"{source}: and {len(placed) - MAX_SHOWN:,} more errors")
+        lines.append(f"{source}: and {count(len(placed) - MAX_SHOWN, 'more error')}")
     return "\n".join(lines)
 
 

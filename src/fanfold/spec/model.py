@@ -29,6 +29,12 @@ PLACE = {"data_dir", "store"}
 class Input(Section):
     """Which files are taken from the landing directory, when, and how they are read."""
 
+    OF_NO_USE = {
+        "records_at": ("patterns", values.CSV_OR_PARQUET),
+        "encoding": ("patterns", values.PARQUET),
+        "csv": ("patterns", values.TAKES_NO_CSV),
+    }
+
     path: values.InsidePath = "transactions"
     """Landing directory, inside data_dir."""
     patterns: Annotated[list[str], Field(min_length=1)] = PATTERNS
@@ -127,6 +133,8 @@ class Denormalize(Section):
 
 class Output(Section):
     """Where the flat tables are published."""
+
+    OF_NO_USE = {"csv": ("format", "^parquet$")}
 
     path: values.InsidePath = "denormalized"
     """Output directory, inside data_dir."""
@@ -296,7 +304,7 @@ def parse_spec(text: str, source: str) -> Spec:
         raise SpecError(msg)
     errors = None
     try:
-        spec = Spec.model_validate(document.value)
+        spec = Spec.model_validate(document.value, context="as it is written")
     except ValidationError as error:
         errors = error
     if errors or document.twice:

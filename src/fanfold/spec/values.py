@@ -22,9 +22,19 @@ MAX_PATH = 4096
 # The name of a file or folder: not `.` or `..`.
 _NAME = r"(\.{0,2}[^/.\x00][^/\x00]*|\.{3}[^/\x00]*)"
 _DIGITS = rf"\s*([1-9]|[12][0-9]|3[0-{MAX_PRECISION % 10}])\s*,\s*([12]?[0-9]|3[0-{MAX_PRECISION % 10}])\s*"
-# Patterns of JSON Schema know no flag for letter case.
-_TYPE = re.sub("[A-Z]", lambda letter: f"[{letter[0]}{letter[0].lower()}]", "|".join((*SIMPLE_TYPES, "DECIMAL#")))
-_TYPE = _TYPE.replace("#", rf"\s*\({_DIGITS}\)")
+
+
+def _in_any_case(pattern: str) -> str:
+    """Let each large letter be a small one, too: patterns of JSON Schema know no flag for that."""
+    return re.sub("[A-Z]", lambda letter: f"[{letter[0]}{letter[0].lower()}]", pattern)
+
+
+_TYPE = _in_any_case("|".join((*SIMPLE_TYPES, rf"DECIMAL\s*\({_DIGITS}\)")))
+# What the name of a file, or a pattern of names, says about its format.
+PARQUET = _in_any_case(r"\.PARQUET$")
+CSV_OR_PARQUET = _in_any_case(r"\.(CSV(\.(GZ|ZST))?|PARQUET)$")
+IS_NOT_CSV = _in_any_case(r"^(?!.*\.CSV(\.(GZ|ZST))?$)")
+TAKES_NO_CSV = _in_any_case(r"\.(?!(CSV|ZIP|TAR|TGZ|GZ|ZST)(\.(GZ|ZST))?$)\w+(\.(GZ|ZST))?$")
 
 
 def expected(words: str) -> WrapValidator:

@@ -1,5 +1,7 @@
 """The step that makes rows of merged records, and publishes them."""
 
+import os
+
 import msgspec
 
 from fanfold import documents, durable, mirrors
@@ -46,20 +48,14 @@ def denormalize_data(subdir: str, data_dir: AnyPath) -> dict[str, int]:
 
 
 def publish(group: Group, progress: Progress) -> dict[str, Published]:
-    """Publish what is bad, then the rows of what is good by table; all is in progress.json when this returns."""
-    if mirror := mirrors.of(group.run.feed.data_dir):
-        mirror.seal(group)
+    """Publish what is bad, then the rows of what is good by table; all is in progress.json when this returns.
+
+    Raises:
+        DataError: an expression fails for a value; somebody else has put a file there.
+    """
     schema, listed = runs.schema_of(group.run), group.quarantined_records_path
-    quarantined = None
-    if progress.records_quarantined:
-        durable.copy(group.bad_records_path, listed)
-        size, sha256 = listed.stat().st_size, durable.sha256(listed)
-        quarantined = Published(group.quarantined_records_name, progress.records_quarantined, size, sha256)
-    elif listed.exists():
-        # The group was published with bad records, then a file changed, and was read again.
-        durable.discard(listed)
     joined = references.opened_all(group.run, find=False)
-    outputs = {}
+    outputs = dict[str, Published]()
     for name, path in group.output_names.items():
         target = group.run.feed.data_dir / path
         durable.make_dirs(target.parent)
@@ -68,7 +64,37 @@ def publish(group: Group, progress: Progress) -> dict[str, Published]:
         written = table.write(merged, schema.each_table[name], temporary)
         sums = totals.of_merged(group, schema, schema.each_table[name])
         outputs[name] = Published(path, written.rows, temporary.stat().st_size, written.sha256, sums)
+    quarantined = None
+    if progress.records_quarantined:
+        size, sha256 = group.bad_records_path.stat().st_size, durable.sha256(group.bad_records_path)
+        quarantined = Published(group.quarantined_records_name, progress.records_quarantined, size, sha256)
+    is_again = runs.has_begun_to_publish(group)
+    if not is_again:
+        for one in (*outputs.values(), *([quarantined] if quarantined else [])):
+            _check_free(group, one)
+    if mirror := mirrors.of(group.run.feed.data_dir):
+        mirror.seal(group)
+    if not is_again:
+        durable.write(group.publishing_path, b"")
+    if quarantined:
+        durable.copy(group.bad_records_path, listed)
+    elif is_again:
+        # It may have been published with bad records; then a file changed, and was read again.
+        durable.discard(listed)
+    for target in group.output_paths:
         durable.publish(target)
     done = msgspec.structs.replace(progress, quarantined=quarantined).with_outputs(outputs)
     durable.write(group.progress_path, documents.encode(done))
     return outputs
+
+
+def _check_free(group: Group, output: Published) -> None:
+    """Check that a name is free for what is published, or has it already."""
+    path = group.run.feed.data_dir / output.path
+    is_it = durable.size(path) == output.size_bytes and durable.sha256(path) == output.sha256
+    if os.path.lexists(path) and not is_it:
+        msg = (
+            f"{str(path)!r} exists and is not of this run, expected the name to be free: nothing is "
+            "overwritten; move it away, and run again"
+        )
+        raise DataError(msg)

@@ -11,7 +11,7 @@ from fanfold.schema.checks import check, lacking, place_of
 from fanfold.schema.columns import FANFOLD, RECORD, check_apart
 from fanfold.schema.tables import DraftTable
 from fanfold.spec.model import Spec
-from fanfold.spec.paths import written
+from fanfold.spec.paths import Way, way_of, written
 from fanfold.steps.freeze_reference import Frozen
 from fanfold.steps.scan_files import Found
 from fanfold.working_files import RunSchema, TableSchema
@@ -66,27 +66,35 @@ def _points_nowhere(one: FileRead) -> bool:
 def _table(spec: Spec, name: str, draft: DraftTable, found: Found) -> TableSchema:
     """Return a table with the columns of its output: all, or its keys and those of `columns`, then Fanfold's own."""
     wanted, flat = spec.flat_tables[name], draft.flat
-    is_bare = not has_fields(spec, found)
-    if len(wanted.keys) > draft.keys and flat and not is_bare:
+    is_bare = not has_fields(spec, found) or (bool(wanted.keys) and not flat)
+    if len(wanted.keys) > draft.keys and not is_bare:
         known = [written(column.path) for column in flat if column.source == RECORD]
         lost = next(key for key in wanted.keys if key not in known[: draft.keys])
         msg = f"{place_of(name)}.keys {lost!r} is not a column"
         raise lacking(msg, nearest(lost, known), found.files)
-    if wanted.columns is None or (wanted.keys and not flat):
+    if wanted.columns is None and flat:
         return TableSchema(draft.explode, draft.elsewhere, flat, flat)
-    chosen = flat[: draft.keys]
-    for one in wanted.columns:
+    ways, there = map(way_of, wanted.keys), {(*column.path,): column for column in flat[: draft.keys]}
+    keys = [there.get(way) or _absent(spec.denormalize.separator.join(way), way) for way in ways]
+    chosen = [*keys]
+    for one in wanted.columns or ():
         try:
             column = _column(f"{place_of(name)}.columns", one, flat, found.files)
         except FanfoldError:
             if not is_bare:
                 raise
-            column = Column(one if isinstance(one, str) else next(iter(one)), "VARCHAR", "spec", [], expression="NULL")
+            name = one if isinstance(one, str) else next(iter(one))
+            column = next((key for key in keys if key.name == name), _absent(name))
         # A key stands once.
-        chosen += [column] if column not in flat[: draft.keys] else []
+        chosen += [column] if column not in keys else []
     chosen += [column for column in flat if column.source == FANFOLD and column not in chosen]
     check_apart(chosen, spec)
     return TableSchema(draft.explode, draft.elsewhere, flat, chosen)
+
+
+def _absent(name: str, way: Way = ()) -> Column:
+    """Return a column of nulls, for a delivery that has no field: perhaps of the field at `way`."""
+    return Column(name, "VARCHAR", RECORD if way else "spec", [*way], expression="NULL")
 
 
 def _column(place: str, wanted: str | dict[str, str], flat: list[Column], files: Collection[str]) -> Column:

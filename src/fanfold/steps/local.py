@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from fanfold import documents, mirrors
-from fanfold.errors import BusyError, EmptySubdir, FanfoldError
+from fanfold.errors import BusyError, EmptySubdir, FanfoldError, alike, count
 from fanfold.feed import failures, lease, runs, unfinished
 from fanfold.feed.verdict import verdict
 from fanfold.layout import Feed, Run, format_ts
@@ -167,11 +167,15 @@ def _run_groups(run: Run, groups: Mapping[str, str], on_step: OnStep) -> dict[st
                 else:
                     seconds[str(n)] = time.monotonic() - began[n]
     if errors:
-        failed = BaseExceptionGroup(f"groups of run {run.ts} failed", [errors[n] for n in sorted(errors)])
+        said = alike({n: f"{type(errors[n]).__name__}: {errors[n]}" for n in sorted(errors)})
+        for same in said:
+            if len(same) > 1:
+                errors[same[0]].add_note(f"this is the error of the groups {', '.join(map(str, same))}")
+        failed = BaseExceptionGroup(f"groups of run {run.ts} failed", [errors[same[0]] for same in said])
         failed.add_note(
             f"run {run.ts} is complete, and was changed since: fanfold verify SPEC {run.ts}"
             if runs.is_complete(run)
-            else _unfinished(run, f"{len(errors)} of {len(groups)} groups failed")
+            else _unfinished(run, f"{len(errors)} of {count(len(groups), 'group')} failed")
         )
         raise failed
     return seconds

@@ -164,8 +164,8 @@ def _as_it_was_read(group: Group, file: Input, before: os.stat_result) -> Input:
 
 def _report(group: Group, progress: Progress) -> None:
     if progress.records_unmatched:
-        counts = (progress.records_unmatched, progress.records)
-        log.warning("%s: %d of %d records have no match in at least one reference", group.subdir, *counts)
+        counts = (progress.records_unmatched, count(progress.records, "record"))
+        log.warning("%s: %d of %s without a match in at least one reference", group.subdir, *counts)
     for file in progress.files:
         if file.fault:
             told = (file.name, file.fault.message, file.fault.code)
@@ -173,7 +173,8 @@ def _report(group: Group, progress: Progress) -> None:
         elif file.duplicate_of:
             log.warning("%s: %r makes no rows: it has the bytes of %r", group.subdir, file.name, file.duplicate_of)
         elif bad := file.records_quarantined:
-            log.warning("%s: %r: %d of %d records go to quarantine", group.subdir, file.name, bad, file.records)
+            counts = (bad, count(file.records or 0, "record"))
+            log.warning("%s: %r: %d of %s go to quarantine", group.subdir, file.name, *counts)
         if file.ignored:
             log.info("%s: in %r %s", group.subdir, file.name, file.ignored)
 
