@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import obstore
@@ -86,7 +87,7 @@ def main() -> None:
         servers.localbucket(Path(folder, "store")) as store,
         Proxy(store.endpoint_url) as proxy,
     ):
-        settings = {
+        settings: Any = {
             "disable_bulk_delete": True,
             "endpoint": proxy.endpoint_url,
             "region": S3_SETTINGS["region"],
