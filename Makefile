@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 STORES_VENV := $(VENV)/stores
 CORE := compiler.py hatch_build.py ziglang.lock $(wildcard src/fanfold/native/*.c src/fanfold/native/*.h)
 
-.PHONY: setup azurite check quick test coverage fuzz torture demo docs bench growth lock clean
+.PHONY: setup azurite check quick test coverage fuzz torture demo cluster cluster-setup docs bench growth lock clean
 
 setup: $(STAMP)
 
@@ -40,11 +40,11 @@ quick: setup
 	$(BIN)/pytest --numprocesses 2 --dist worksteal -m "not slow"
 
 # Two at a time: the tests of Airflow mostly wait.
-test: setup
+test: setup cluster-setup
 	$(BIN)/pytest --numprocesses 2 --dist worksteal
 
 # All tests, with the branches that they take; fails under the threshold in pyproject.toml.
-coverage: setup
+coverage: setup cluster-setup
 	$(BIN)/pytest --numprocesses 2 --dist worksteal --cov --cov-report term
 
 # Options: make fuzz FUZZ="--seconds 120 --seed 1".
@@ -58,6 +58,23 @@ torture: setup
 demo: setup
 	$(BIN)/python demo/baskets.py data
 	$(BIN)/fanfold airflow dags/transactions.yaml --once
+
+# The same baskets in a bucket, on a cluster: PostgreSQL, Redis, two Celery workers that share nothing else.
+cluster: cluster-setup
+	$(BIN)/python demo/baskets.py data
+	$(BIN)/python -m tests.cluster.demo dags/transactions.yaml data
+
+# Airflow with Celery and the drivers of PostgreSQL, and Redis: only a cluster needs them.
+CLUSTER_VENV := $(VENV)/cluster
+CLUSTER_STAMP := $(CLUSTER_VENV)/.installed
+
+cluster-setup: $(CLUSTER_STAMP)
+
+$(CLUSTER_STAMP): $(STAMP) tests/cluster/requirements.lock
+	test -x $(CLUSTER_VENV)/bin/python || $(PYTHON) -m venv $(CLUSTER_VENV)
+	$(BIN)/uv pip sync --quiet --system-certs --python $(CLUSTER_VENV)/bin/python --require-hashes tests/cluster/requirements.lock
+	$(BIN)/uv pip install --quiet --python $(CLUSTER_VENV)/bin/python --no-deps --no-build-isolation --editable .
+	touch $@
 
 # The pages as a site, in site/: a link or an anchor that leads nowhere stops it.
 DOCS_VENV := $(VENV)/docs
@@ -87,6 +104,9 @@ lock:
 	for directory in docs tests/stores; do \
 		$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 			--custom-compile-command "make lock" --output-file $$directory/requirements.lock $$directory/requirements.in; done
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--constraint requirements.lock --extra airflow --extra cloud --custom-compile-command "make lock" \
+		--output-file tests/cluster/requirements.lock pyproject.toml tests/cluster/requirements.in
 	echo ziglang | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 		--custom-compile-command "make lock" --output-file ziglang.lock -
 	for name in requirements requirements-all; do \

@@ -120,7 +120,7 @@ def main(turns: int) -> None:
             f"parsing the DAG, beyond `import airflow.sdk`: median {statistics.median(parses):.3f} s of {len(parses)}"
         )
         taken: dict[str, list[float]] = {"tiny": [], "empty": [], "bare": []}
-        with embedded_airflow(folder / "home", [feed, empty, bare], preload=PRELOAD) as airflow:
+        with embedded_airflow(folder / "home", [feed, empty, bare], environ=PRELOAD) as airflow:
             for turn in range(turns + 1):
                 for dag_id, values in taken.items():
                     land(folder, turn)

@@ -38,7 +38,7 @@ def main(numbers: list[int]) -> None:
             script = PARSE.format(spec=str(spec))
             parse = min(float(subprocess.check_output([sys.executable, "-c", script]).split()[-1]) for _ in range(3))
             land(folder, 0, files=subdirs)
-            with embedded_airflow(folder / "home", [dag], preload=PRELOAD) as airflow:
+            with embedded_airflow(folder / "home", [dag], environ=PRELOAD) as airflow:
                 outcome = airflow.run_once("tiny", {}, lambda _: None)
             taken, most = seconds(outcome), most_in_work(outcome, subdirs)
             print(

@@ -17,8 +17,9 @@ import pytest
 
 from tests.conftest import TS, needs_root, tree
 from tests.torture import shim
-from tests.torture.airflow import airflow, torture
+from tests.torture.airflow import KINDS, Embedded, airflow, torture
 from tests.torture.feeds import make_feed
+from tests.torture.killer import Killer
 from tests.torture.matrix import Matrix, not_durable
 from tests.torture.runs import STEPS, CommandLine, Ended, Runner, copy, forks
 from tests.torture.scenes import SCENES, Scene
@@ -295,15 +296,17 @@ def test_a_clock_a_day_behind_names_what_waits(matrix: Matrix, command_line: Com
 
 def test_airflow_mends_what_is_killed_without_a_person(tmp_path: Path) -> None:
     """Five processes of Airflow killed, its own retries end the runs: nothing lost, nothing twice, no human step."""
+    killer = Killer(Embedded(), KINDS, seed=1)
     with airflow(tmp_path) as (server, fed):
-        result, killed = torture(server, fed, kills=5, seed=1, at_a_time=5)
-    assert len(killed) == 5
+        result = torture(server, fed, killer, kills=5, at_a_time=5)
+    assert len(killer.killed) == 5
     assert result.differences == []
 
 
 def test_a_worker_that_is_killed_is_missed_at_once(tmp_path: Path) -> None:
     """Without any heartbeat timeout, what died with its worker is tried again: the executor sees that it is gone."""
+    killer = Killer(Embedded(), {"worker with its task": 1}, seed=3)
     with airflow(tmp_path, {"AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "100000"}) as (server, fed):
-        result, killed = torture(server, fed, kills=3, seed=3, at_a_time=3, kinds={"worker with its task": 1})
-    assert len(killed) == 3
+        result = torture(server, fed, killer, kills=3, at_a_time=3)
+    assert len(killer.killed) == 3
     assert result.differences == []

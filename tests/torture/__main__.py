@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.torture import kernel, shim
-from tests.torture.airflow import airflow, torture
+from tests.torture.airflow import KINDS, Embedded, airflow, torture
 from tests.torture.feeds import make_feed
+from tests.torture.killer import Killer
 from tests.torture.matrix import Matrix, Result, not_durable
 from tests.torture.runs import CommandLine, Runner, forks
 from tests.torture.scenes import SCENES, Scene
@@ -106,17 +107,15 @@ def torture_scene(report: Report, name: str, place: Path, library: Path, options
 
 def under_airflow(report: Report, folder: Path, options: argparse.Namespace) -> None:
     """Kill processes of Airflow at random."""
-    killed = []
+    killer = Killer(Embedded(), KINDS, options.seed)
 
     def do() -> Result:
         with airflow(folder) as (server, feed):
-            result, done = torture(server, feed, options.kills, options.seed)
-        killed.extend(done)
-        return result
+            return torture(server, feed, killer, options.kills)
 
     report.part(f"Airflow: {options.kills} kills, then its own retries; DAG runs", do)
     for what in ("kind", "task"):
-        counted = collections.Counter(getattr(one, what) for one in killed)
+        counted = collections.Counter(getattr(one, what) for one in killer.killed)
         report.say(f"  killed by {what}: " + ", ".join(f"{name} {number}" for name, number in counted.most_common()))
 
 

@@ -5,13 +5,11 @@ import contextlib
 import csv
 import json
 import os
-import random
 import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import psutil
 
@@ -22,6 +20,7 @@ from fanfold.airflow.try_out import PRELOAD
 from fanfold.feed import runs
 from fanfold.steps.recount import recount
 from tests.conftest import FeedDir, new_feed
+from tests.torture.killer import Killer, busy
 from tests.torture.matrix import Result
 
 DAG = """
@@ -46,16 +45,8 @@ ENVIRON = {
 }
 # A supervisor is the worker that runs the task; killed alone, it leaves a task that nobody hears any more.
 KINDS = {"task": 60, "supervisor": 20, "worker with its task": 12, "scheduler": 8}
-LIFE_SECONDS = 0.7
 STANDSTILL_SECONDS = 300
 FILES, RECORDS = 12, 20
-
-
-class Killed(NamedTuple):
-    """What was killed: a kind of process, and the task that it was at."""
-
-    kind: str
-    task: str
 
 
 def schedulers() -> list[psutil.Process]:
@@ -69,79 +60,43 @@ def schedulers() -> list[psutil.Process]:
     return found
 
 
-def workers() -> list[psutil.Process]:
-    """Return the workers that run a task now."""
-    found = []
-    for scheduler in schedulers():
-        with contextlib.suppress(psutil.Error):
-            found += [worker for worker in scheduler.children() if worker.children()]
-    return found
+class Embedded:
+    """What can be killed of the embedded Airflow."""
 
-
-class Killer:
-    """Kills processes of an Airflow at random moments of the life of tasks."""
-
-    def __init__(self, seed: int, kinds: Mapping[str, int] = KINDS) -> None:
-        """Note how often each kind of process is killed; nothing is killed yet."""
-        self._kinds = kinds
-        self._chosen = random.Random(seed)
-        self._seen: set[int] = set()
-        self.names: dict[str, str] = {}
-        self.killed: list[Killed] = []
-
-    def try_kill(self) -> bool:
-        """Wait for a task that has just begun, and kill something; say whether there was one."""
-        fresh = [worker for worker in workers() if self._task(worker) not in {None, *self._seen}]
-        if not fresh:
-            time.sleep(0.02)
-            return False
-        worker = self._chosen.choice(fresh)
-        process = self._task(worker)
-        if process is None:
-            return False
-        self._seen.add(process)
-        (kind,) = self._chosen.choices(list(self._kinds), list(self._kinds.values()))
-        with contextlib.suppress(psutil.Error, ProcessLookupError):
-            task = _title(worker)
-            time.sleep(self._chosen.uniform(0, LIFE_SECONDS))
-            if self._task(worker) != process:
-                return False
-            if kind == "scheduler":
-                # With the next request the server starts it again.
-                for scheduler in schedulers():
-                    scheduler.kill()
-            if kind in {"supervisor", "worker with its task"}:
-                worker.kill()
-            if kind in {"task", "worker with its task"}:
-                os.kill(process, signal.SIGKILL)
-            self.killed.append(Killed(kind, self.names.get(task, "just begun")))
-            return True
-        return False
+    kinds = KINDS
 
     @staticmethod
-    def _task(worker: psutil.Process) -> int | None:
-        """Return the process of the task that a worker runs."""
-        with contextlib.suppress(psutil.Error):
-            for child in worker.children():
-                if child.status() != psutil.STATUS_ZOMBIE:
-                    return child.pid
-        return None
+    def supervisors() -> list[psutil.Process]:
+        """Return the processes that run a task now, as the parents of their tasks."""
+        return busy(schedulers())
+
+    @staticmethod
+    def kill(kind: str, supervisor: psutil.Process, task: int) -> None:
+        """Kill what `kind` says of a task that runs."""
+        if kind == "scheduler":
+            # With the next request the server starts it again.
+            for scheduler in schedulers():
+                scheduler.kill()
+        if kind in {"supervisor", "worker with its task"}:
+            supervisor.kill()
+        if kind in {"task", "worker with its task"}:
+            os.kill(task, signal.SIGKILL)
 
 
-def _title(worker: psutil.Process) -> str:
-    """Return the id of the task instance that a worker runs, which is the end of its title."""
-    words = " ".join(worker.cmdline()).split()
-    return words[-1] if words else "unknown"
+def make_dag(root: Path, subdirs: int = 4) -> tuple[FeedDir, Path]:
+    """Make a feed, and the DAG file `feed.py` for it: its tasks are tried again and again."""
+    feed = new_feed(root, subdirs=subdirs, concurrent_tasks=4, input={"wait_seconds": 600, "poll_seconds": 1})
+    dag_file = root / "feed.py"
+    dag_file.write_text(DAG.format(spec=str(feed.spec_path)), encoding="utf-8")
+    return feed, dag_file
 
 
 @contextlib.contextmanager
 def airflow(root: Path, environ: Mapping[str, str] = {}) -> Iterator[tuple[Airflow, FeedDir]]:
     """Start an Airflow with a feed of four groups; settings of `environ` win over those of the torture."""
-    feed = new_feed(root, subdirs=4, concurrent_tasks=4, input={"wait_seconds": 600, "poll_seconds": 1})
-    dag_file = root / "feed.py"
-    dag_file.write_text(DAG.format(spec=str(feed.spec_path)), encoding="utf-8")
+    feed, dag_file = make_dag(root)
     processes.MOST_RESTARTS = 1000
-    with embedded_airflow(root / "home", [dag_file], environ={**ENVIRON, **environ}, preload=PRELOAD) as server:
+    with embedded_airflow(root / "home", [dag_file], environ={**ENVIRON, **PRELOAD, **environ}) as server:
         server.call("PATCH", "/dags/feed", {"is_paused": False})
         yield server, feed
 
@@ -159,41 +114,57 @@ def land(feed: FeedDir, number: int) -> dict[str, int]:
     return expected
 
 
-def torture(
-    server: Airflow,
-    feed: FeedDir,
-    kills: int,
-    seed: int,
-    at_a_time: int = 10,
-    kinds: Mapping[str, int] = KINDS,
-) -> tuple[Result, list[Killed]]:
+class Torture:
+    """DAG runs one after the other, in which processes are killed; then all is counted."""
+
+    def __init__(self, server: Airflow, feed: FeedDir, killer: Killer, data_dir: str = "") -> None:
+        """Begin with a feed that is empty; DAG runs know its folder as `data_dir`, where that is another name."""
+        self._server = server
+        self._data_dir = data_dir or str(feed.data_dir)
+        self._feed = feed
+        self._killer = killer
+        self._expected: dict[str, int] = {}
+        self._runs = 0
+        self._wrong: list[str] = []
+
+    def run(self, kills: int) -> bool:
+        """Land files, do one DAG run with at most so many kills, and say whether it ended well."""
+        wanted = len(self._killer.killed) + kills
+        self._wrong += _follow(self._server, self._killer, self.trigger(), wanted)
+        sys.stderr.write(f"DAG run {self._runs} has ended, {len(self._killer.killed)} are killed\n")
+        return not self._wrong
+
+    def trigger(self) -> str:
+        """Land files, and start a DAG run; return its path in the API."""
+        self._runs += 1
+        self._expected |= land(self._feed, self._runs)
+        conf = {"data_dir": self._data_dir}
+        run = self._server.call("POST", "/dags/feed/dagRuns", {"logical_date": None, "conf": conf})
+        return f"/dags/feed/dagRuns/{run['dag_run_id']}"
+
+    def result(self) -> Result:
+        """Count, and audit, what has become of all files; a case is a DAG run."""
+        return Result(self._runs, self._wrong + count(self._feed, self._runs, self._expected))
+
+
+def torture(server: Airflow, feed: FeedDir, killer: Killer, kills: int, at_a_time: int = 10) -> Result:
     """Kill so many processes, in as many DAG runs as it takes; then count.
 
     Args:
         server: the Airflow.
         feed: its feed, empty.
+        killer: what kills.
         kills: how many.
-        seed: of what is killed and when.
         at_a_time: how many in one DAG run.
-        kinds: how often each kind of process, in comparison.
     """
-    killer = Killer(seed, kinds)
-    expected: dict[str, int] = {}
-    wrong: list[str] = []
-    number = 0
-    while len(killer.killed) < kills and not wrong:
-        number += 1
-        expected |= land(feed, number)
-        wanted = min(kills, len(killer.killed) + at_a_time)
-        wrong += _run(server, killer, wanted)
-        sys.stderr.write(f"DAG run {number} has ended, {len(killer.killed)} of {kills} are killed\n")
-    return Result(number, wrong + count(feed, number, expected)), killer.killed
+    tortured = Torture(server, feed, killer)
+    while len(killer.killed) < kills and tortured.run(min(at_a_time, kills - len(killer.killed))):
+        pass
+    return tortured.result()
 
 
-def _run(server: Airflow, killer: Killer, wanted: int) -> list[str]:
-    """Do one DAG run with kills until there are so many; return what a person would have to do."""
-    run_id = server.call("POST", "/dags/feed/dagRuns", {"logical_date": None, "conf": {}})["dag_run_id"]
-    path = f"/dags/feed/dagRuns/{run_id}"
+def _follow(server: Airflow, killer: Killer, path: str, wanted: int) -> list[str]:
+    """Follow a DAG run, with kills until there are so many; return what a person would have to do."""
     looked, changed, before = 0.0, time.monotonic(), ""
     while True:
         if len(killer.killed) < wanted:
@@ -215,7 +186,7 @@ def _run(server: Airflow, killer: Killer, wanted: int) -> list[str]:
             open_ = [
                 f"{task['task_id']} {task['state']}" for task in tasks if task["state"] not in {"success", "skipped"}
             ]
-            return [f"DAG run {run_id} is {state} and goes no further: {', '.join(open_)}"]
+            return [f"{path} is {state} and goes no further: {', '.join(open_)}"]
 
 
 def count(feed: FeedDir, number: int, expected: dict[str, int]) -> list[str]:
@@ -239,8 +210,11 @@ def count(feed: FeedDir, number: int, expected: dict[str, int]) -> list[str]:
             ]
             if len(places) != 1:
                 wrong.append(f"original {stem}.json is in {len(places)} places: {places}")
+    # A bucket has no folder that is empty.
+    feed.landing_dir.mkdir(exist_ok=True)
     opened = feed.open()
     wrong += [f"run {ts} is unfinished" for ts in runs.unfinished(opened)]
     for ts in runs.complete(opened):
         wrong += recount(*runs.open_complete(opened, ts)).gaps
+        wrong += [f"run {ts}: {finding}" for finding in feed.audit(ts).findings]
     return wrong

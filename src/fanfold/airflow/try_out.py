@@ -12,12 +12,10 @@ from fanfold.spec.model import load_spec
 
 MADE_DAG = "from fanfold.airflow import feed_dag\n\nfeed_dag({spec!r})\n"
 # Imported once by the scheduler, not anew in every task that it forks; steps.local imports all steps.
-PRELOAD = (
-    "airflow.sdk.execution_time.supervisor",
-    "airflow.sdk.execution_time.task_runner",
-    "fanfold.airflow.dag",
-    "fanfold.steps.local",
-)
+PRELOAD = {
+    "FANFOLD_PRELOAD": "airflow.sdk.execution_time.supervisor airflow.sdk.execution_time.task_runner "
+    "fanfold.airflow.dag fanfold.steps.local"
+}
 
 
 @contextlib.contextmanager
@@ -46,8 +44,8 @@ def feed_airflow(
         made = folder / names[0]
         made.write_text(MADE_DAG.format(spec=str(spec_path)), encoding="utf-8")
         dag_files = [*written, spec_path] if written else [made]
-        environ = {"AIRFLOW__CORE__PARALLELISM": str(slots), **environ}
-        with embedded_airflow(home or spec_path.parent / ".airflow", dag_files, port, environ, PRELOAD) as airflow:
+        environ = {"AIRFLOW__CORE__PARALLELISM": str(slots), **PRELOAD, **environ}
+        with embedded_airflow(home or spec_path.parent / ".airflow", dag_files, port, environ) as airflow:
             yield airflow
 
 

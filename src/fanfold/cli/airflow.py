@@ -16,7 +16,6 @@ from fanfold.errors import MissingError
 
 if TYPE_CHECKING:
     from fanfold.airflow.embedded.client import Airflow
-    from fanfold.spec.model import Spec
 
 CONF = 'Conf of the run as JSON, e.g. \'{"data_dir": "/data/feed"}\'.'
 
@@ -57,7 +56,7 @@ def airflow(spec: Path, *, once: bool, conf: dict[str, Any], home: Path | None, 
     environ = {"AIRFLOW__SCHEDULER__USE_JOB_SCHEDULE": str(not once)}
     with feed_airflow(spec, home, port, environ) as server:
         if once:
-            sys.exit(_run_once(server, loaded, conf))
+            sys.exit(run_once(server, spec, conf))
         click.echo(f"Airflow serves the DAG {loaded.name!r} at {server.url} (Ctrl-C stops it)")
         server.wait()
 
@@ -68,12 +67,16 @@ def _exit(number: int, _frame: object) -> NoReturn:
     raise SystemExit(128 + number)
 
 
-def _run_once(server: "Airflow", spec: "Spec", conf: Mapping[str, Any]) -> int:
+def run_once(server: "Airflow", spec_path: Path, conf: Mapping[str, Any]) -> int:
+    """Do one run, show its progress, its errors and its summary, and return the exit code that says how it ended."""
     from fanfold.airflow.try_out import group_tasks, subdir_seconds
     from fanfold.cli import display
+    from fanfold.feed import runs
     from fanfold.layout import format_ts, parse_ts
+    from fanfold.spec.model import load_spec
     from fanfold.steps.verify_run import verify_run
 
+    spec = load_spec(spec_path)
     click.echo(f"Airflow is at {server.url}; the run waits for files for up to {spec.input.wait_seconds:g} s", err=True)
     with display.Board(spec.subdirs) as board:
 
@@ -82,12 +85,13 @@ def _run_once(server: "Airflow", spec: "Spec", conf: Mapping[str, Any]) -> int:
                 board(n, step, "done" if task.state == "success" else task.state or "")
 
         outcome = server.run_once(spec.name, conf, show)
-    ts, data_dir = format_ts(parse_ts(outcome.execution_time)), Path(conf.get("data_dir", spec.data_dir))
+    ts = format_ts(parse_ts(outcome.execution_time))
     for task_id, reason in outcome.errors.items():
         click.secho(f"error: {task_id}: {reason}", err=True, fg="red")
     if outcome.state != "success":
         click.secho(f"run {ts} failed; `fanfold status` shows how far it is", err=True, fg="red")
         return 1
-    summary = verify_run(data_dir, ts, spec.subdirs)
-    display.print_summary(summary, subdir_seconds(outcome.tasks), data_dir, spec.output.csv)
+    feed = runs.open_feed(spec_path, conf.get("data_dir"))
+    summary = verify_run(feed.data_dir, ts, spec.subdirs)
+    display.print_summary(summary, subdir_seconds(outcome.tasks), feed.data_dir, spec.output.csv)
     return 0

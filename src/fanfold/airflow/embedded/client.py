@@ -8,12 +8,12 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from fanfold.airflow.embedded.errors import ServerError
 from fanfold.airflow.embedded.home import MOST_ROWS
-from fanfold.airflow.embedded.processes import Processes
 
 # Proxies of the environment are for other hosts.
 OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -47,10 +47,17 @@ OnProgress = Callable[[Mapping[str, TaskState]], None]
 class Airflow:
     """The server at `url`."""
 
-    def __init__(self, url: str, processes: Processes) -> None:
-        """Ask nothing yet; with each request the processes are checked."""
+    def __init__(self, url: str, check: Callable[[], None], logs_dir: Path) -> None:
+        """Ask nothing yet.
+
+        Args:
+            url: where it listens.
+            check: called with each request; a ServerDiedError says that a process of the server ended.
+            logs_dir: the logs of its components.
+        """
         self.url = url
-        self._processes = processes
+        self._check = check
+        self._logs_dir = logs_dir
 
     def wait(self) -> None:
         """Block until the caller is interrupted.
@@ -59,7 +66,7 @@ class Airflow:
             ServerDiedError: a process of the server ended.
         """
         while True:
-            self._processes.check()
+            self._check()
             time.sleep(POLL_SECONDS)
 
     def run_once(self, dag_id: str, conf: Mapping[str, object], on_progress: OnProgress) -> RunOutcome:
@@ -127,17 +134,17 @@ class Airflow:
             {"Content-Type": "application/json", "Accept": "application/json"},
             method=method,
         )
-        self._processes.check()
+        self._check()
         try:
             with OPENER.open(request, timeout=60) as answer:
                 # What is deleted has no content.
                 result: dict[str, Any] = json.loads(answer.read() or b"{}")
                 return result
         except OSError as error:
-            self._processes.check()
+            self._check()
             # An HTTPError is an OSError too, with the reason in its body.
             text = error.read().decode(errors="replace") if isinstance(error, urllib.error.HTTPError) else ""
-            msg = f"{method} {path}: {error} {' '.join(text.split())}; see {self._processes.log('api-server')}"
+            msg = f"{method} {path}: {error} {' '.join(text.split())}; see {self._logs_dir / 'api-server.log'}"
             raise ServerError(msg) from error
 
     def _warm(self) -> None:
@@ -157,7 +164,7 @@ class Airflow:
         texts = texts or [f"{one['exc_type']}: {one['exc_value']}" for one in raised[-1:]]
         if texts:
             return " ".join(" ".join(texts).split())
-        return f"the task ended without an error in its log; see {self._processes.log('scheduler')}"
+        return f"the task ended without an error in its log; see {self._logs_dir / 'scheduler.log'}"
 
 
 def _state(row: Mapping[str, Any]) -> TaskState:

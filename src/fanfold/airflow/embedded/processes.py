@@ -19,11 +19,12 @@ COMPONENTS = {
     "scheduler": ["scheduler", "--skip-serve-logs"],
     "dag-processor": ["dag-processor"],
 }
-# With its default threshold the garbage collector takes a sixth of a start.
+# With its default threshold the garbage collector takes a sixth of a start. What forks tasks imports once, by
+# FANFOLD_PRELOAD, what each task would import anew.
 LAUNCH = """\
-import gc, importlib, os, runpy
+import gc, importlib, os, runpy, sys
 gc.set_threshold(10000)
-for name in os.environ["FANFOLD_PRELOAD"].split():
+for name in os.environ.get("FANFOLD_PRELOAD", "").split() if sys.argv[1] in {"scheduler", "celery"} else ():
     importlib.import_module(name)
 runpy.run_module("airflow", run_name="__main__", alter_sys=True)
 """
@@ -34,17 +35,15 @@ GRACE_SECONDS = 10.0
 class Processes:
     """The processes of the server in one home."""
 
-    def __init__(self, home_dir: Path, environ: Mapping[str, str], preload: Sequence[str]) -> None:
+    def __init__(self, home_dir: Path, environ: Mapping[str, str]) -> None:
         """Start nothing yet.
 
         Args:
             home_dir: AIRFLOW_HOME.
             environ: the environment of all processes.
-            preload: modules that the scheduler imports once, and not every task that it forks anew.
         """
         self.home_dir = home_dir
         self._environ = environ
-        self._preload = " ".join(preload)
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._restarts = 0
 
@@ -83,13 +82,11 @@ class Processes:
 
     def spawn(self, name: str, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start a command of Airflow, with a log of that name."""
-        preload = self._preload if name == "scheduler" else ""
-        marks = {MARK: f"{name} {self.home_dir}", "FANFOLD_PRELOAD": preload}
         with self.log(name).open("wb") as log:
             # -P: a folder in the working directory that bears the name of a module must not be imported.
             return subprocess.Popen(  # noqa: S603
                 [sys.executable, "-P", "-c", LAUNCH, *arguments],
-                env={**self._environ, **marks},
+                env={**self._environ, MARK: f"{name} {self.home_dir}"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

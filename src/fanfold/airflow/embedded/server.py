@@ -24,7 +24,6 @@ def embedded_airflow(
     dag_files: Sequence[Path],
     port: int | None = None,
     environ: Mapping[str, str] = {},
-    preload: Sequence[str] = (),
 ) -> Iterator[Airflow]:
     """Run Airflow for a block, which begins when the DAG file is parsed; no process of it outlives the block.
 
@@ -35,26 +34,26 @@ def embedded_airflow(
         home_dir: AIRFLOW_HOME: empty, new, or one that an embedded server made.
         dag_files: the DAG file and the files it looks for beside itself.
         port: port of the api-server on 127.0.0.1; None for a free one.
-        environ: variables for Airflow's processes; they win over all others, AIRFLOW__* settings included.
-        preload: modules that the scheduler imports once, and not every task that it forks anew.
+        environ: variables for Airflow's processes; they win over all others, AIRFLOW__* settings included. The modules
+            in FANFOLD_PRELOAD are imported by the scheduler once, and not by every task that it forks.
 
     Raises:
         ServerError: the home is in use or not ours, Airflow does not start, an import fails.
         ServerDiedError: a process of Airflow ended.
         OSError: the port is taken.
     """
-    home_dir, port = home_dir.absolute(), _free_port(port)
+    home_dir, port = home_dir.absolute(), free_port(port)
     with home.locked(home_dir):
         processes.end(home_dir)
         home.link(home_dir / "dags", dag_files)
         (home_dir / "logs").mkdir(exist_ok=True)
-        airflows = Processes(home_dir, {**home.environment(home_dir, port), **environ}, preload)
+        airflows = Processes(home_dir, {**home.environment(home_dir, port), **environ})
         try:
             _migrate(airflows)
             home.execute(home_dir, home.CLOSE_RUNS)
             airflows.start()
-            airflow = Airflow(f"http://127.0.0.1:{port}", airflows)
-            _await_parse(airflow)
+            airflow = Airflow(f"http://127.0.0.1:{port}", airflows.check, home_dir / "logs")
+            await_parse(airflow)
             yield airflow
         finally:
             airflows.end()
@@ -75,7 +74,8 @@ def _migrate(airflows: Processes) -> None:
     marker.write_text(version, encoding="utf-8")
 
 
-def _await_parse(airflow: Airflow) -> None:
+def await_parse(airflow: Airflow) -> None:
+    """Wait until a DAG file is parsed; ServerError says that none is, or that one cannot be imported."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         time.sleep(0.1)
@@ -95,7 +95,7 @@ def _await_parse(airflow: Airflow) -> None:
     raise ServerError(msg)
 
 
-def _free_port(wish: int | None) -> int:
+def free_port(wish: int | None) -> int:
     """Return a port of 127.0.0.1 nobody listens on; OSError says that the one wished for is taken."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

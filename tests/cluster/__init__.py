@@ -1,0 +1,1 @@
+"""A cluster of Airflow on this machine: PostgreSQL, Redis, two Celery workers, each process and each folder its own."""
