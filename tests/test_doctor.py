@@ -36,8 +36,8 @@ def doctor(*arguments: object) -> Result:
 
 def in_environment(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     """Say by the environment where a bucket is."""
-    monkeypatch.setenv("FANFOLD_ALLOWED_ROOTS", bucket.uri)
     monkeypatch.setenv("AWS_ENDPOINT_URL", bucket.endpoint_url)
+    monkeypatch.setenv("FANFOLD_ALLOWED_ROOTS", bucket.uri)
     for name, value in bucket.settings["credentials"].items():
         monkeypatch.setenv(f"AWS_{name.upper()}", value)
 

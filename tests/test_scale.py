@@ -21,7 +21,7 @@ from fanfold.steps.start import start
 from fanfold.steps.verify_run import verify_run
 from tests.conftest import GROUP_STEPS, TS
 from tests.stores.proxy import Proxy
-from tests.stores.servers import S3_SETTINGS, Bucket
+from tests.stores.servers import S3_SETTINGS, VERDICT, Bucket
 
 LATER = "20260103T000000Z"
 Proxied = Callable[[Bucket], tuple[Bucket, Proxy]]
@@ -64,6 +64,7 @@ def feed(s3_bucket: Bucket, proxied: Proxied, tmp_path: Path, monkeypatch: pytes
             }
         )
     )
+    s3_bucket.objects().create(*VERDICT)
     return Feed(spec, s3_bucket, proxy)
 
 
@@ -148,7 +149,7 @@ def of_one_process(files: int, groups: int, references: int) -> dict[str, int]:
     return {
         # Each entry of the log: before and after it is created.
         "LIST": 2 * entries + 9,
-        "GET": files + groups + references + 3,
+        "GET": files + groups + references + 4,
         "HEAD": files + references + 1,
         # Each original; of each group what it is to read, its table, and what it has published; three copies of each
         # reference; the log; the identity, the schema, and the manifest twice.

@@ -104,15 +104,17 @@ def copy(source: Path, path: Path) -> None:
 
 def remove(path: Path) -> None:
     """Remove a working file, durably, if it is there."""
-    with contextlib.suppress(FileNotFoundError):
-        _unlink(path)
-        sync_dirs({path.parent})
+    if os.path.lexists(path):
+        remove_all([path])
 
 
-def _unlink(path: Path) -> None:
-    if mirror := mirrors.of(path):
-        mirror.forget(path)
-    path.unlink()
+def remove_all(paths: Collection[Path]) -> None:
+    """Remove files, durably when this returns: of many, faster than one after the other. They may be missing."""
+    if mirror := mirrors.of(next(iter(paths), "")):
+        mirror.forget(paths)
+    for path in paths:
+        path.unlink(missing_ok=True)
+    sync_dirs([folder for folder in {path.parent for path in paths} if folder.is_dir()])
 
 
 def move(source: Path, path: Path) -> None:
@@ -154,8 +156,7 @@ def make_all_dirs(paths: Collection[Path]) -> None:
 
 def discard(path: Path) -> None:
     """Remove what a group that is given up has published, and what was written for it; its directories, when empty."""
-    with contextlib.suppress(FileNotFoundError):
-        _unlink(path)
+    remove(path)
     discard_temporary(path)
     remove_empty_dirs(path.parent)
 

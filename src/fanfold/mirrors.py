@@ -55,8 +55,14 @@ class Mirror(Protocol):
     def put(self, path: Path, content: Path) -> None:
         """Put a complete file into the bucket under the name of `path`."""
 
-    def forget(self, path: Path) -> None:
-        """Remove a file from the bucket, if it is there."""
+    def forget(self, paths: Iterable[Path]) -> None:
+        """Remove files from the bucket, where they are there."""
+
+    def look_at(self, paths: Iterable[str]) -> None:
+        """Show files of landing, where they are there."""
+
+    def check_fit(self) -> None:
+        """Check that the store was tried, and keeps what a feed rests on."""
 
     def see(self, run: "Run", committed: "Manifest") -> None:
         """Show the tables and originals of a complete run."""
@@ -83,7 +89,7 @@ class Mirror(Protocol):
         """Move originals to their last places, as `feed.archive` does."""
 
     def give_back(self, places: Mapping[str, str]) -> None:
-        """Move files into landing, as `feed.archive` does."""
+        """Move files into landing, as `feed.archive` does; those that were claimed there have never left it."""
 
     def release(self, run: "Run") -> list[int]:
         """Decide to give a run up; return the groups whose files go back into landing."""
@@ -179,6 +185,13 @@ def has_read(path: AnyPath) -> None:
     """Say that who reads a file is done: one that stands for something may make room for others."""
     if mirror := of(path):
         mirror.has_read(os.fspath(path))
+
+
+def look_at(paths: Iterable[str]) -> None:
+    """Show which files are in landing: in a bucket it is not shown as a whole."""
+    found = [*paths] if _mirrors else []
+    if found and (mirror := of(found[0])):
+        mirror.look_at(found)
 
 
 def lstat(path: AnyPath) -> os.stat_result:

@@ -10,7 +10,7 @@ import yaml
 from fanfold.airflow.embedded.server import free_port
 from tests.cluster.parts import ROOT, Part
 from tests.conftest import FeedDir
-from tests.stores.servers import BUCKET, S3_SETTINGS
+from tests.stores.servers import BUCKET, S3_SETTINGS, VERDICT
 
 SERVER = str(ROOT / ".venv/stores/bin/localbucket")
 
@@ -40,6 +40,9 @@ def in_bucket(feed: FeedDir) -> Place:
     plain = dataclasses.replace(feed, spec_path=root / "plain.yaml", data_dir=root / "store" / BUCKET / "feed")
     plain.data_dir.parent.mkdir(parents=True)
     shutil.move(feed.data_dir, plain.data_dir)
+    name, content = VERDICT
+    (plain.data_dir / name).parent.mkdir(exist_ok=True)
+    (plain.data_dir / name).write_bytes(content)
     keys = yaml.safe_load(feed.spec_path.read_text(encoding="utf-8"))
     plain.spec_path.write_text(yaml.safe_dump({**keys, "data_dir": str(plain.data_dir)}), encoding="utf-8")
     store = {"endpoint_url": f"http://127.0.0.1:{port}", "region": S3_SETTINGS["region"]}

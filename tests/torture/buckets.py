@@ -21,13 +21,13 @@ import yaml
 from tests.conftest import PATIENCE_SECONDS, TS
 from tests.stores import servers
 from tests.stores.proxy import Proxy
-from tests.stores.servers import BUCKET, S3_SETTINGS, Bucket
+from tests.stores.servers import BUCKET, S3_SETTINGS, VERDICT, Bucket
 from tests.torture.runs import STEPS, Command, arguments
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["fanfold.cli.exits", "fanfold.api", "fanfold.bucket.mirror", "fanfold.steps.local"])
 # What only a bucket has.
-OWN = (".fanfold/claims/", ".fanfold/store.json")
+OWN = (".fanfold/claims/", VERDICT[0])
 
 
 class Feed(NamedTuple):
@@ -49,6 +49,10 @@ class Feed(NamedTuple):
     def put(self, name: str, content: bytes) -> None:
         """Put an object into the bucket, as a producer does."""
         _ask(f"{self.url}/{quote(name)}", "PUT", content)
+
+    def delete(self, name: str) -> None:
+        """Delete an object."""
+        _ask(f"{self.url}/{quote(name)}", "DELETE")
 
 
 def tree(data_dir: Path) -> dict[str, bytes]:
@@ -86,6 +90,7 @@ class Buckets:
         prefix = f"feed-{self._made}"
         copied = Path(shutil.copytree(spec.parent, self._root / prefix, ignore=shutil.ignore_patterns("data")))
         feed = Feed(copied / spec.name, f"{self._store.endpoint_url}/{BUCKET}/{prefix}")
+        feed.put(*VERDICT)
         for name, content in tree(spec.with_name("data")).items():
             feed.put(name, content)
         keys = yaml.safe_load(spec.read_text())

@@ -15,8 +15,8 @@ from typing import Any
 
 from airflow.sdk import Asset, AssetAlias, get_current_context
 
-from fanfold import mirrors
-from fanfold.airflow import report, slack
+from fanfold import bucket, mirrors
+from fanfold.airflow import report, slack, stores
 from fanfold.airflow.compat import (
     BACKOFF,
     AirflowFailException,
@@ -47,6 +47,13 @@ TASK_DEFAULTS = {
     # Airflow would say it in one long line.
     "show_return_value_in_logs": False,
 }
+
+
+@contextlib.contextmanager
+def _working() -> Iterator[None]:
+    """Work on a folder, or on a bucket with the credentials of a connection of Airflow (store.conn_id)."""
+    with mirrors.working(), bucket.connecting(stores.look_up):
+        yield
 
 
 class FeedTasks:
@@ -139,7 +146,7 @@ class FeedTasks:
         ts = format_ts(dag_run.logical_date or dag_run.run_after) if dag_run else str(context.get("run_id"))
         reasons = list[str]()
         # Where the feed cannot be opened, Airflow's log has the reason.
-        with contextlib.suppress(FanfoldError):
+        with contextlib.suppress(FanfoldError, OSError), _working():
             feed = self._open(params.get("data_dir", self.spec.data_dir))
             reasons = told(status.status_of(feed, ts).failed)
         why = "; ".join(reasons) or "the logs of its failed tasks in Airflow say why"
@@ -250,7 +257,7 @@ class FeedTasks:
     @contextlib.contextmanager
     def _failures(self, data_dir: str, execution_ts: str, n: int | None = None) -> Iterator[None]:
         """Say in Airflow's words how a task ends, and what to do next; `n` is the number of its group."""
-        with mirrors.working(), report.in_lines(self._spec(data_dir)):
+        with _working(), report.in_lines(self._spec(data_dir)):
             try:
                 if mirrors.is_uri(data_dir):
                     runs.open_feed(self.path, data_dir, execution_ts if n else None, n)

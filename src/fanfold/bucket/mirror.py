@@ -23,6 +23,7 @@ from fanfold.bucket.claims import Run as ClaimedRun
 from fanfold.bucket.connections import at_once
 from fanfold.bucket.copies import Copies
 from fanfold.bucket.objects import SMALL_BYTES, Object, Objects
+from fanfold.bucket.probe import check_fit
 from fanfold.errors import BusyError, ChangedError
 from fanfold.input_formats import is_hidden
 from fanfold.layout import Feed, Group, Run
@@ -121,12 +122,21 @@ class BucketMirror:
             msg = f"another process works on run {ts}, whose spec is to be changed: try again"
             raise BusyError(msg)
 
-    def forget(self, path: Path) -> None:
-        """Remove an object; the working files of an attempt go when their run ends."""
-        name = self._copies.name(path)
-        if path.exists() and (not _working(name)[1] or _may_change(name)):
-            self._objects.delete(name)
-        self._copies.drop(name, is_file=False)
+    def forget(self, paths: Iterable[Path]) -> None:
+        """Remove objects; the working files of an attempt go when their run ends."""
+        names = [self._copies.name(path) for path in paths if path.exists()]
+        for _ in at_once(self._objects.delete, (one for one in names if not _working(one)[1] or _may_change(one))):
+            pass
+        for name in names:
+            self._copies.drop(name, is_file=False)
+
+    def look_at(self, paths: Iterable[str]) -> None:
+        """Show files of landing, where they are there."""
+        self._look_at(map(self._copies.name, paths))
+
+    def check_fit(self) -> None:
+        """Check that the store was tried, and keeps what a feed rests on."""
+        check_fit(self._objects)
 
     # What is there
 
@@ -356,9 +366,17 @@ class BucketMirror:
         self._copies.drop(staged)
 
     def give_back(self, places: Mapping[str, str]) -> None:
-        """Move files into landing; those of an unfinished run have never left it."""
-        for staged in map(self._copies.name, places):
-            self._copies.drop(staged)
+        """Move files into landing; those that were claimed there have never left it."""
+        for _ in at_once(lambda move: self._give_back(*move), places.items()):
+            pass
+
+    def _give_back(self, path: str, landed: str) -> None:
+        name = self._copies.name(path)
+        original = self._copies.known(name)
+        if original is None or original.name == name:
+            self._objects.create(self._copies.name(landed), Path(path))
+            self._objects.delete(name)
+        self._copies.drop(name)
 
     def release(self, run: Run) -> list[int]:
         """Decide to give a run up; return the groups whose files go back into landing."""

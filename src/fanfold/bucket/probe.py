@@ -53,7 +53,7 @@ def check_fit(objects: Objects) -> None:
     """
     content = objects.read(RESULT)
     if content is None:
-        msg = f"{objects.uri!r} was never tried, expected a store that keeps what Fanfold rests on: run fanfold doctor"
+        msg = f"{objects.uri!r} was never tried, expected one that keeps what a feed rests on: run fanfold doctor SPEC"
         raise DataError(msg)
     documents.decode(content, Fitness).check(objects.uri)
 

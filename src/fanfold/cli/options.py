@@ -17,8 +17,9 @@ def _absolute(_context: click.Context, _option: click.Parameter, path: str | Non
 
 SPEC = click.argument("spec", type=click.Path(path_type=Path))
 TS = click.argument("ts")
-ROOT = "Root of the feed, in place of the spec's data_dir."
-DATA_DIR = click.option("--data-dir", type=click.Path(), callback=_absolute, help=ROOT)
+DATA_DIR = click.option(
+    "--data-dir", metavar="PATH", callback=_absolute, help="Root of the feed, in place of the spec's data_dir."
+)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fanfold.feed.purged import Kind
     from fanfold.layout import Feed
 
+from fanfold import mirrors
 from fanfold.cli.options import JSON, TS, print_json, with_feed
 from fanfold.errors import FanfoldError, count, nearest
 
@@ -43,7 +44,7 @@ def restore(feed: "Feed", ts: str, target: Path | None) -> None:
     from fanfold.steps import restore as restoring
 
     names = restoring.restore(*runs.open_complete(feed, ts), target.absolute() if target else feed.landing_dir)
-    click.echo(f"restored: {len(names):,} in {target or feed.landing_dir}")
+    click.echo(mirrors.named(f"restored: {len(names):,} in {target or feed.landing_dir}"))
 
 
 def _moment(_context: click.Context, _option: click.Parameter, text: str) -> datetime:

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import click
 
-from fanfold.errors import FanfoldError
+from fanfold import mirrors
+from fanfold.errors import FanfoldError, MissingError
 
 
 @click.command()
-@click.argument("samples", metavar="SAMPLE...", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.argument("samples", metavar="SAMPLE...", type=click.Path(), nargs=-1, required=True)
 @click.option("--reference", "references", type=click.Path(path_type=Path), multiple=True, help="A table to join.")
 @click.option("--name", help="Name of the feed (default: that of the samples' folder).")
 @click.option("--dir", "to_dir", type=click.Path(path_type=Path), default=".", help="Where to write (default: here).")
-def init(samples: tuple[Path, ...], references: tuple[Path, ...], name: str | None, to_dir: Path) -> None:
+def init(samples: tuple[str, ...], references: tuple[Path, ...], name: str | None, to_dir: Path) -> None:
     """Write a first spec and a DAG file from sample files.
 
     SAMPLE is a file, or a folder of files. NAME.yaml is the spec, with comments; NAME_dag.py is the DAG file. The
@@ -24,7 +25,10 @@ def init(samples: tuple[Path, ...], references: tuple[Path, ...], name: str | No
     """
     from fanfold.init.write import make
 
-    made = make(samples, references, name, to_dir)
+    if uris := [sample for sample in samples if mirrors.is_uri(sample)]:
+        msg = f"{uris[0]!r} is in a bucket, expected files or folders of this machine: copy some samples"
+        raise MissingError(msg)
+    made = make([*map(Path, samples)], references, name, to_dir)
     shown = [os.path.relpath(path) for path in made.paths]
     told = [
         *made.findings,

@@ -39,7 +39,7 @@ def recorded(place: Run | Group, step: str) -> Iterator[None]:
         with contextlib.suppress(OSError):
             # Without a folder there is no run to go on with.
             if place.failure_path.parent.is_dir():
-                failure = Failure(step, n, str(error), *_causes(place, began))
+                failure = Failure(step, n, mirrors.named(str(error)), *_causes(place, began))
                 durable.write(place.failure_path, documents.encode(failure))
         raise
     durable.remove(place.failure_path)
@@ -128,10 +128,12 @@ def _files_in(folders: Iterable[Path]) -> Iterator[Path]:
 def _states(paths: Iterable[Path]) -> States:
     states: States = []
     for path in paths:
+        # The folder that stands for a bucket is another one each time.
+        name = mirrors.named(str(path))
         try:
-            states.append((str(path), claim.version(mirrors.lstat(path))))
+            states.append((name, claim.version(mirrors.lstat(path))))
         except OSError:
-            states.append((str(path), None))
+            states.append((name, None))
     return states
 
 

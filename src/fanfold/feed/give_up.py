@@ -32,8 +32,9 @@ def release_unpublished(run: Run) -> tuple[list[int], list[str]]:
     if refused:
         msg = f"{refused[0]!r} is in landing again, and in {run.staging_dir}: expected one; move one and release again"
         raise DataError(msg)
-    returned = [name for n in released for name in names[n] if (landing_dir / name).exists()]
-    return sorted(names.keys() - set(released)), sorted(returned)
+    back = {name: landing_dir / name for n in released for name in names[n]}
+    mirrors.look_at(map(str, back.values()))
+    return sorted(names.keys() - set(released)), sorted(name for name, place in back.items() if place.exists())
 
 
 def _is_published(group: Group) -> bool:

@@ -16,7 +16,7 @@ from typing import Literal
 
 import msgspec
 
-from fanfold import documents, durable
+from fanfold import documents, durable, mirrors
 from fanfold.errors import DataError, count
 from fanfold.faults import UnreadableError, steps
 from fanfold.feed import access, archive, runs
@@ -105,6 +105,7 @@ def _check(feed: Feed, item: Item, corrected: bytes | None, place: str) -> str |
     elif corrected is not None:
         _land(feed, [(item, None, place)])
         landed = feed.landing_dir / decision.landed_as
+        mirrors.look_at([str(landed)])
         before = decision.sha256 or (durable.sha256(landed) if landed.exists() else None)
         if before not in {None, hashlib.sha256(_content(feed, item, corrected)).hexdigest()}:
             where = "and waits in landing as" if landed.exists() else "as"
@@ -128,13 +129,26 @@ def _land(feed: Feed, wanted: Sequence[Wanted]) -> list[Resolution]:
     for item, _, _ in wanted:
         path, waiting, _ = _paths(feed, item)
         done.append(documents.read(path, Resolution))
-        if os.path.lexists(waiting):
-            moves[str(waiting)] = str(feed.landing_dir / (done[-1].landed_as or ""))
+        landed_as = done[-1].landed_as or ""
+        if waiting not in contents and waiting.exists() and _is_taken(feed, landed_as):
+            durable.remove(waiting)
+        elif os.path.lexists(waiting):
+            moves[str(waiting)] = str(feed.landing_dir / landed_as)
     # The marker first: a file that is in landing may be claimed.
     markers = [Path(landed).with_name(name) for landed in moves.values() if (name := feed.marker(Path(landed).name))]
     durable.write_all(dict.fromkeys(markers, b""))
     archive.land(moves)
     return done
+
+
+def _is_taken(feed: Feed, landed_as: str) -> bool:
+    """Say whether a run has a file that still waits: nothing is renamed in a bucket, so it may be landed, and wait."""
+    if mirrors.of(feed.data_dir) is None:
+        return False
+    begun = (runs.open_run(feed.data_dir, ts) for ts in runs.unfinished(feed))
+    if any(landed_as in names for run in begun if run for names in runs.staged_names(run).values()):
+        return True
+    return any(file.name == landed_as for ts in runs.complete(feed) for file in _opened(feed, ts)[1].files)
 
 
 def _paths(feed: Feed, item: Item) -> tuple[Path, Path, Path]:

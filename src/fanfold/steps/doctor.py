@@ -22,12 +22,8 @@ def doctor(spec_path: Path, place: str) -> Fitness:
     """
     if not mirrors.is_uri(place):
         return probe.probe(runs.open_feed(spec_path, place))
+    from fanfold import bucket
+
     spec = load_spec(spec_path)
     check_allowed_uri(place, spec_path, spec)
-    # The library that talks to stores is only there where it is needed.
-    from fanfold.bucket import probe as bucket_probe
-    from fanfold.bucket.objects import Objects
-
-    seconds = bucket_probe.PATIENCE_SECONDS
-    to = spec.store
-    return bucket_probe.probe(Objects(place, endpoint_url=to.endpoint_url, region=to.region, patience_seconds=seconds))
+    return bucket.tried(place, spec)

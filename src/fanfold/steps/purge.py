@@ -176,10 +176,7 @@ def _record(run: Run, kinds: Collection[Kind], *, done: bool) -> None:
 
 def _remove(run: Run, paths: list[str]) -> None:
     """Remove files, and the folders of the run that are empty then. Those of the archive belong to all runs."""
-    for path in paths:
-        Path(run.feed.place(path)).unlink(missing_ok=True)
-    folders = {run.feed.place(path).rpartition("/")[0] for path in paths}
-    durable.sync_dirs([folder for folder in folders if Path(folder).is_dir()])
+    durable.remove_all([Path(run.feed.place(path)) for path in paths])
     for top in (run.feed.output_dir, run.feed.quarantine_dir):
         _remove_folders(run, paths, top)
 

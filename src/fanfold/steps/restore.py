@@ -1,10 +1,11 @@
 """Back from the archive: originals under their old names, and whole runs made again."""
 
+import shutil
 from pathlib import Path
 
 import msgspec
 
-from fanfold import documents, durable
+from fanfold import documents, durable, mirrors
 from fanfold.feed import access, archive, lease, purged, runs
 from fanfold.feed.balance import balance
 from fanfold.layout import Feed, Run
@@ -31,6 +32,7 @@ def restore(run: Run, committed: Manifest, target_dir: Path) -> list[str]:
     purged.check_left(run, ["archive", "quarantine"])
     places = {target_dir / file.name: file for file in committed.files}
     access.check_targets({target.parent for target in places}, [target_dir])
+    mirrors.look_at(map(str, places))
     for target, file in places.items():
         if target.exists() and durable.sha256(target) != file.sha256:
             raise archive.taken(target)
@@ -49,6 +51,8 @@ def _copy_out(run: Run, file: ArchivedFile, target: Path) -> None:
 def stage_again(run: Run, committed: Manifest, feed: Feed) -> None:
     """Stage the originals of a complete run in another `data_dir`, as its stage_files did; the run goes on from there.
 
+    In a bucket it is complete then: nothing is published there before all of it is made.
+
     The references are those that the run has joined, where `feed` has no others. What was a duplicate is one again.
     A second call completes a first one.
 
@@ -62,6 +66,9 @@ def stage_again(run: Run, committed: Manifest, feed: Feed) -> None:
     purged.check_left(run, ["archive", "quarantine", "references"])
     runs.claim_data_dir(feed)
     if runs.is_complete(again) or again.files_path.exists():
+        return
+    if mirrors.of(feed.data_dir):
+        _make_in_bucket(run, committed, feed)
         return
     durable.make_dirs(feed.landing_dir)
     durable.make_dirs(again.work_dir)
@@ -104,10 +111,7 @@ def differences(run: Run, committed: Manifest) -> list[str]:
         FanfoldError, ExceptionGroup: the run does not come to its end again.
     """
     with scratch_dir() as folder:
-        feed = Feed(folder, run.feed.spec)
-        stage_again(run, committed, feed)
-        local.run(feed, run.ts, lambda _n, _step, _state: None)
-        made = documents.read(feed.run(run.ts).commit_path, Manifest)
+        made = documents.read(_made(run, committed, Feed(folder, run.feed.spec)).commit_path, Manifest)
     before, now = _outcome(committed), _outcome(made)
     made_with = f"it was made with fanfold {committed.fanfold}, duckdb {committed.duckdb}"
     return [
@@ -115,6 +119,27 @@ def differences(run: Run, committed: Manifest) -> list[str]:
         for name in sorted(before.keys() | now.keys())
         if before.get(name) != now.get(name)
     ]
+
+
+def _made(run: Run, committed: Manifest, feed: Feed) -> Run:
+    stage_again(run, committed, feed)
+    local.run(feed, run.ts, lambda _n, _step, _state: None)
+    return feed.run(run.ts)
+
+
+def _make_in_bucket(run: Run, committed: Manifest, feed: Feed) -> None:
+    """Make a run again in a temporary directory, and put what comes out into a bucket, the manifest last."""
+    with scratch_dir() as folder:
+        # Its columns are compared with those of the last run there.
+        shutil.copytree(
+            feed.data_dir, folder, dirs_exist_ok=True, ignore=lambda _, names: {"staging", "references"} & {*names}
+        )
+        last = _made(run, committed, Feed(folder, feed.spec)).commit_path
+        files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != last]
+        for path in [*files, last]:
+            place = feed.data_dir / path.relative_to(folder)
+            if not place.exists():
+                durable.move(path, place)
 
 
 def _outcome(committed: Manifest) -> dict[str, Published | str | None]:

@@ -1,5 +1,6 @@
 """The first step: everything is checked that can be known before the first file."""
 
+from fanfold import mirrors
 from fanfold.durable import AnyPath
 from fanfold.errors import MissingError, PathError
 from fanfold.feed import access, runs
@@ -16,8 +17,11 @@ def start(spec_path: AnyPath, data_dir: AnyPath | None = None) -> Feed:
         MissingError: the landing directory, a reference, or a column of it is not there.
         PathError: landing and staging are on two file systems, or this process may not read landing, or not write into
             a folder.
+        DataError: a bucket was never tried (fanfold doctor), or cannot hold a feed.
     """
     feed = runs.open_feed(spec_path, data_dir)
+    if mirror := mirrors.of(feed.data_dir):
+        mirror.check_fit()
     if not feed.landing_dir.is_dir():
         msg = f"{str(feed.landing_dir)!r} is not a directory, expected the landing directory (input.path)"
         raise MissingError(msg)
