@@ -46,6 +46,9 @@ class Mirror(Protocol):
     def will_read(self, paths: Iterable[str]) -> None:
         """Fetch what several files stand for ahead of who reads them, in that order."""
 
+    def has_read(self, path: str) -> None:
+        """Say that who reads a file is done: it may make room for others."""
+
     def lstat(self, path: str) -> os.stat_result:
         """Return the state of a file, which is the same on every machine."""
 
@@ -181,6 +184,12 @@ def will_read(paths: Iterable[str]) -> None:
     found = [*paths] if _mirrors else []
     if found and (mirror := of(found[0])):
         mirror.will_read(found)
+
+
+def has_read(path: AnyPath) -> None:
+    """Say that who reads a file is done: one that stands for something may make room for others."""
+    if mirror := of(path):
+        mirror.has_read(os.fspath(path))
 
 
 def look_at(paths: Iterable[str]) -> None:
