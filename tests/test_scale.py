@@ -5,15 +5,21 @@ import json
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 import zstandard
 
 from fanfold import api, mirrors
+from fanfold.bucket import copies
 from fanfold.feed import index, runs
 from fanfold.feed.index import Index
-from tests.conftest import TS
+from fanfold.steps.create_dynamic_taskgroups import create_dynamic_taskgroups
+from fanfold.steps.stage_files import stage_files
+from fanfold.steps.start import start
+from fanfold.steps.verify_run import verify_run
+from tests.conftest import GROUP_STEPS, TS
 from tests.stores.proxy import Proxy
 from tests.stores.servers import S3_SETTINGS, VERDICT, Bucket
 
@@ -137,7 +143,7 @@ def test_damaged_copy_costs_time_and_nothing_else(
     assert fetched >= index.LACKED_MANIFESTS or damage == "wrong"
 
 
-def requests_of_run(files: int, groups: int, references: int) -> dict[str, int]:
+def of_one_process(files: int, groups: int, references: int) -> dict[str, int]:
     """Return how many requests the first run of a feed with one table makes in one process (docs/scale.md)."""
     entries = groups + 3
     return {
@@ -153,8 +159,46 @@ def requests_of_run(files: int, groups: int, references: int) -> dict[str, int]:
     }
 
 
+def of_many_processes(files: int, groups: int, references: int) -> dict[str, int]:
+    """Return how many requests it makes with each step in a process of its own (docs/scale.md)."""
+    return {
+        "LIST": 10 * groups + 25,
+        "GET": 3 * files + groups * (2 * references + 17) + 3 * references + 9,
+        "HEAD": 4 * files + 3 * groups * (references + 3) + 4 * references + 1,
+        "PUT": files + 6 * groups + 3 * references + 7,
+        "DELETE": files + 4 * groups + 2 * references + 1 + max(0, groups + 3 - 5),
+    }
+
+
+def in_one_process(spec: Path, uri: str, groups: int) -> None:
+    """Do all steps as `fanfold run` does."""
+    assert api.run(spec, ts=TS).subdirs[str(groups)].files, uri
+
+
+def in_many_processes(spec: Path, uri: str, groups: int) -> None:
+    """Do each step with nothing that an earlier one has left."""
+    whole = [start, stage_files, create_dynamic_taskgroups]
+    todo: list[tuple[Any, int | None]] = [(do, None) for do in whole]
+    todo += [(do, n) for n in range(1, groups + 1) for do in GROUP_STEPS]
+    for do, n in [*todo, (verify_run, None)]:
+        with mirrors.working():
+            if do is start:
+                start(spec)
+                continue
+            feed = runs.open_feed(spec, None, TS if n else None, n)
+            if do is stage_files:
+                stage_files(feed, TS)
+            else:
+                do(*((f"staging/{TS}/{n}", uri) if n else (uri, TS, groups)))
+
+
 @pytest.mark.parametrize(("files", "groups", "references"), [(5, 2, 1), (9, 3, 2)])
-def test_requests_follow_a_formula(feed: Feed, files: int, groups: int, references: int) -> None:
+@pytest.mark.parametrize(
+    ("run", "expected"), [(in_one_process, of_one_process), (in_many_processes, of_many_processes)]
+)
+def test_requests_follow_a_formula(
+    feed: Feed, files: int, groups: int, references: int, run: Any, expected: Any
+) -> None:
     """A run makes as many requests as the documentation says: none is added unnoticed."""
     spec = yaml.safe_load(feed.spec.read_text())
     merge = [{"reference": f"{number}.csv", "key": "id", "into": f"r{number}"} for number in range(references)]
@@ -164,8 +208,37 @@ def test_requests_follow_a_formula(feed: Feed, files: int, groups: int, referenc
         feed.put(f"{number}.csv", b"id,name\n1,Ann\n")
     for number in range(files):
         feed.put(f"landing/{number}.json", [{"id": "1", "number": number}])
-    api.run(feed.spec, ts=TS)
+    run(feed.spec, feed.bucket.uri, groups)
     counted = feed.proxy.requests
     kinds = {"LIST": "GET list-type", "GET": "GET", "HEAD": "HEAD", "PUT": "PUT", "DELETE": "DELETE"}
-    assert {kind: counted[name] for kind, name in kinds.items()} == requests_of_run(files, groups, references)
+    assert {kind: counted[name] for kind, name in kinds.items()} == expected(files, groups, references)
     assert set(counted) == {*kinds.values()}
+
+
+def content_bytes(folder: Path) -> int:
+    """Return how much of a disk the files below a folder take; one that only stands for another takes nothing."""
+    return sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
+
+
+def test_what_was_read_makes_room(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The task that reads the files of all groups needs the room of one group, and of what is fetched ahead."""
+    monkeypatch.setattr(copies, "AHEAD_FILES", 2)
+    spec = yaml.safe_load(feed.spec.read_text())
+    feed.spec.write_text(yaml.safe_dump({**spec, "subdirs": 4, "verify": {"totals": ["id"]}}))
+    for number in range(24):
+        feed.put(f"landing/{number}.json", [{"id": number, "text": "x" * 200_000}])
+    with mirrors.working():
+        opened = runs.open_feed(feed.spec)
+        stage_files(opened, TS)
+        create_dynamic_taskgroups(feed.bucket.uri, TS, 4)
+        assert 4 * 200_000 < content_bytes(opened.staging_dir) < 10 * 200_000
+        for n in range(1, 5):
+            for do in GROUP_STEPS:
+                do(f"staging/{TS}/{n}", feed.bucket.uri)
+    feed.proxy.bytes_received.clear()
+    with mirrors.working():
+        opened = runs.open_feed(feed.spec)
+        assert verify_run(feed.bucket.uri, TS, 4).rows_out == 24
+        # The tables, and the merged records, with which their sums are made again.
+        assert feed.proxy.bytes_received["GET"] > 9 * 24 * 200_000 // 5
+        assert content_bytes(opened.data_dir) < 12 * 200_000

@@ -202,7 +202,9 @@ def sha256(path: Path) -> str:
 
 
 def sync_file(path: Path) -> None:
-    """Put the bytes of a file on disk."""
+    """Put the bytes of a file on disk; of one in a bucket, they are put there."""
+    if mirrors.of(path):
+        return
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
@@ -216,9 +218,10 @@ def sync_files(paths: Collection[AnyPath]) -> None:
 
 def sync_dirs(directories: Collection[AnyPath]) -> None:
     """Put the names in directories on disk; of many, as `sync_files` does."""
-    if _sync_many({str(directory) for directory in directories}):
+    names = sorted({str(directory) for directory in directories if not mirrors.of(directory)})
+    if _sync_many(names):
         return
-    for directory in sorted({str(directory) for directory in directories}):
+    for directory in names:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(descriptor)

@@ -46,6 +46,9 @@ class Mirror(Protocol):
     def will_read(self, paths: Iterable[str]) -> None:
         """Fetch what several files stand for ahead of who reads them, in that order."""
 
+    def has_read(self, path: str) -> None:
+        """Say that who reads a file is done: it may make room for others."""
+
     def lstat(self, path: str) -> os.stat_result:
         """Return the state of a file, which is the same on every machine."""
 
@@ -107,6 +110,11 @@ _mirrors: dict[str, tuple[Mirror, Callable[[], object]]] = {}
 def is_uri(data_dir: AnyPath) -> bool:
     """Say whether the root of a feed is in a bucket."""
     return isinstance(data_dir, str) and URI.fullmatch(data_dir) is not None
+
+
+def absolute(data_dir: AnyPath | None) -> AnyPath | None:
+    """Return the root of a feed that is meant relative to the working directory, and not to the spec."""
+    return data_dir if data_dir is None or is_uri(data_dir) else Path(data_dir).absolute()
 
 
 def use(mirror: Mirror, put_away: Callable[[], object]) -> None:
@@ -182,6 +190,12 @@ def will_read(paths: Iterable[str]) -> None:
     found = [*paths] if _mirrors else []
     if found and (mirror := of(found[0])):
         mirror.will_read(found)
+
+
+def has_read(path: AnyPath) -> None:
+    """Say that who reads a file is done: one that stands for something may make room for others."""
+    if mirror := of(path):
+        mirror.has_read(os.fspath(path))
 
 
 def look_at(paths: Iterable[str]) -> None:

@@ -61,6 +61,9 @@ class Proxy(ThreadingHTTPServer):
         """By kind of request, a header that is not passed on."""
         self.message = "on purpose"
         """What is said of a request that is not carried out."""
+        self.latency_seconds = 0.0
+        self.seen: list[tuple[str, str, int, int]] = []
+        """Each request: method, path, and how many bytes went there and came back."""
         self._lock = threading.Lock()
         self._way: Callable[[int], str | int | None] = lambda _: None
         self._seen = 0
@@ -124,6 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         query = parse_qs(urlsplit(self.path).query, keep_blank_values=True)
         kind = " ".join([self.command, *(name for name in KINDS if name in query)][:2])
+        time.sleep(self.server.latency_seconds)
         way = self.server.next_way(kind, len(body), self.path)
         if isinstance(way, int):
             self._answer(
@@ -139,6 +143,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._carry_out(kind, body)
         status, headers, answer = self._carry_out(kind, body)
         self.server.bytes_received[kind] += len(answer)
+        self.server.seen.append((self.command, self.path, len(body), len(answer)))
         if way in self.server.after:
             self.server.after[way]()
         if way == "slow":

@@ -1,11 +1,11 @@
 """Files that stand for objects: of the right size, without content until somebody reads them."""
 
-import contextlib
 import hashlib
 import itertools
+import math
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from fanfold.bucket.connections import CONNECTIONS
 from fanfold.bucket.objects import Object, Objects
 from fanfold.errors import DataError, StillWrittenError
 
-# How many files are fetched ahead of who reads them.
-AHEAD_FILES = 2 * CONNECTIONS
+# How many files, and how much, are fetched ahead of one who reads.
+AHEAD_FILES, AHEAD_BYTES = 2 * CONNECTIONS, 64 * 1024**2
 
 
 class Copies:
@@ -30,6 +30,12 @@ class Copies:
         self._absent: set[str] = set()
         self._arriving: dict[str, Future[None]] = {}
         self._numbers = itertools.count()
+        # What was fetched ahead and not read yet, with what comes behind it; and what was read, the oldest first.
+        self._ahead: dict[str, Iterator[str]] = {}
+        self._read: dict[str, int] = {}
+        self._read_bytes = 0
+        # How much of what was read may stay, in case that it is read again.
+        self.room_bytes = math.inf
 
     def name(self, path: str | os.PathLike[str]) -> str:
         """Return the name of a path in the folder."""
@@ -46,16 +52,13 @@ class Copies:
 
     def stand_in(self, name: str, found: Object, *, visible: bool = True) -> None:
         """Let a file stand for an object; one that is not visible is there when it is read."""
-        place = self.root / name
         with self._lock:
             known = self._known.get(name)
             self._known[name] = found
             if known and (known.name, known.e_tag) == (found.name, found.e_tag):
                 return
             if visible:
-                place.parent.mkdir(parents=True, exist_ok=True)
-                with place.open("wb") as file:
-                    file.truncate(found.size_bytes)
+                self._make(name)
             self._absent.add(name)
             self._arriving.pop(name, None)
 
@@ -69,6 +72,8 @@ class Copies:
         """Let a file stand for nothing; remove it, if it is not removed by somebody else."""
         with self._lock:
             self._known.pop(name, None)
+            self._ahead.pop(name, None)
+            self._keep(name)
             self._absent.discard(name)
             if is_file:
                 (self.root / name).unlink(missing_ok=True)
@@ -92,22 +97,51 @@ class Copies:
             arriving.result()
 
     def fetch_ahead(self, names: Iterable[str]) -> None:
-        """Begin to fetch the first of several files; each that is here begins the next one."""
-        left, lock = iter(names), threading.Lock()
+        """Begin to fetch the first of several files; each that was read begins the next ones."""
+        self._begin_next(iter([*names]))
 
-        def begin_next(_: object = None) -> None:
-            arriving = None
-            # No more begin once the folder is put away.
-            with lock, contextlib.suppress(RuntimeError):
-                arriving = next(filter(None, map(self._begin, left)), None)
-            if arriving:
-                arriving.add_done_callback(begin_next)
+    def _begin_next(self, left: Iterator[str]) -> None:
+        with self._lock:
+            sizes = [self._known[name].size_bytes for name, behind in self._ahead.items() if behind is left]
+            while not sizes or (len(sizes) < AHEAD_FILES and sum(sizes) < AHEAD_BYTES):
+                name = next((one for one in left if one in self._absent and one not in self._ahead), None)
+                if name is None:
+                    return
+                self._begin(name)
+                self._ahead[name] = left
+                sizes.append(self._known[name].size_bytes)
 
-        for _ in range(AHEAD_FILES):
-            begin_next()
+    def has_read(self, name: str) -> None:
+        """Say that who reads a file is done: of those that nobody reads, the oldest make room."""
+        with self._lock:
+            if left := self._ahead.pop(name, None):
+                self._begin_next(left)
+            self._keep(name)
+            if self.here(name):
+                self._read[name] = self._known[name].size_bytes
+                self._read_bytes += self._read[name]
+            while self._read_bytes > self.room_bytes:
+                self._keep(oldest := next(iter(self._read)))
+                self._arriving.pop(oldest, None)
+                # Whoever has it open keeps what is in it.
+                self._make(oldest)
+                self._absent.add(oldest)
+
+    def _keep(self, name: str) -> None:
+        """Have a file stay while somebody reads it, or until it was read again."""
+        self._read_bytes -= self._read.pop(name, 0)
+
+    def _make(self, name: str) -> None:
+        """Make the file that stands for an object."""
+        place, made = self.root / name, self.root.with_name("made")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with made.open("wb") as file:
+            file.truncate(self._known[name].size_bytes)
+        made.replace(place)
 
     def _begin(self, name: str) -> Future[None] | None:
         with self._lock:
+            self._keep(name)
             if name not in self._absent:
                 return None
             if name not in self._arriving:

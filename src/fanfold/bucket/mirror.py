@@ -5,8 +5,10 @@ stand here in their subdirectories. Their working files are named by the attempt
 name two contents; the log says which attempt holds.
 """
 
+import math
 import os
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
@@ -62,6 +64,10 @@ class BucketMirror:
     def will_read(self, paths: Iterable[str]) -> None:
         """Fetch what several files stand for ahead of who reads them, in that order."""
         self._copies.fetch_ahead(map(self._copies.name, paths))
+
+    def has_read(self, path: str) -> None:
+        """Say that who reads a file is done: it may make room for others."""
+        self._copies.has_read(self._copies.name(path))
 
     def lstat(self, path: str) -> os.stat_result:
         """Return the state of a file, which is the same on every machine."""
@@ -211,6 +217,7 @@ class BucketMirror:
             group.publishing_path.touch()
         if claimed.released is not None:
             run.release_path.write_bytes(documents.encode(Release(claimed.released)))
+        self._make_room((file.subdir, file.size_bytes) for file in claimed.files)
         shown = [file for file in claimed.files if n in {None, file.subdir}]
         for file in shown:
             self._copies.stand_in(_staged(run, file), self._in_landing(spec, file))
@@ -235,6 +242,14 @@ class BucketMirror:
             for _ in at_once(partial(self._find, run), published):
                 pass
 
+    def _make_room(self, files: Iterable[tuple[int, int]]) -> None:
+        """Let what was read stay, as long as it is not more than the largest group of a run has."""
+        sizes = Counter[int]()
+        for n, size_bytes in files:
+            sizes[n] += size_bytes
+        if not self._alone:
+            self._copies.room_bytes = max(sizes.values(), default=0)
+
     def _in_landing(self, spec: Spec, file: Claimed) -> Object:
         return Object(
             f"{spec.input.path}/{file.name}", file.size_bytes, file.e_tag, datetime.fromisoformat(file.modified)
@@ -257,6 +272,7 @@ class BucketMirror:
         if run.ts in self._seen:
             return
         self._seen.add(run.ts)
+        self._make_room((file.subdir, file.size_bytes) for file in committed.files)
         self._list(f"{run.output_name}/")
         self._list(self._copies.name(run.feed.quarantine_dir / run.ts) + "/")
         names = [file.archived_as for file in committed.files if not file.code]
@@ -268,7 +284,7 @@ class BucketMirror:
 
     def work_alone(self) -> None:
         """Keep to this process what only a later step of a group needs: it is made again after a crash."""
-        self._alone = True
+        self._alone, self._copies.room_bytes = True, math.inf
 
     def landing(self) -> dict[str, Callable[[], Landed]]:
         """List what lies in landing and is in no unfinished run, by name."""

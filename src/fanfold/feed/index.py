@@ -160,6 +160,7 @@ def _opened(database: Path | str, feed: Feed) -> sqlite3.Connection:
             "INSERT INTO files VALUES (?, ?, ?, ?, ?)",
             ((f.size_bytes, f.sha256, run[0], f.name, bool(f.duplicate_of)) for f in _published(feed, run[0])),
         )
+        mirrors.has_read(feed.run(run[0]).commit_path)
     connection.execute("COMMIT")
     return connection
 

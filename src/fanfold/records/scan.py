@@ -124,6 +124,8 @@ class _Scanner:
 
         `cut` says that they are cut short.
         """
+        # Whoever reads another part is further on.
+        mirrors.will_read(self._places[name].path for name in names)
         if is_archive(names[0]):
             return self._read_archive(names[0], before)
         record, footer = _as_known("", before) if before and before.fields else self._known.record, None
@@ -135,6 +137,7 @@ class _Scanner:
         for name in names:
             for _ in door.read_file(name, self._places[name].path, cut=cut):
                 pass
+            mirrors.has_read(self._places[name].path)
             files[name] = door.found
             ends.append((door.reader(name).counts.nodes, name))
         good = [name for name, one in files.items() if not one.is_bad]
@@ -164,6 +167,7 @@ class _Scanner:
                 one = scanner.read([source], merged([before, seen]) if before else None, member.fault)
                 packed.add(member, one.files[source])
                 seen.add(one.seen)
+        mirrors.has_read(self._places[name].path)
         return Scan({name: packed.found}, Seen() if packed.found.is_bad else seen)
 
     def read_in_order(self, parts: list[list[str]]) -> list[Scan]:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from fanfold import durable, manifest
+from fanfold import durable, manifest, mirrors
 from fanfold.errors import count
 from fanfold.feed import purged
 from fanfold.feed.index import Index
@@ -61,12 +61,19 @@ def damages(run: Run, files: list[Expected]) -> dict[str, str]:
             )
         elif file.sha256:
             left.append(file)
+    mirrors.will_read(run.feed.place(file.path) for file in left)
     with ThreadPoolExecutor(os.cpu_count()) as threads:
-        hashes = threads.map(lambda file: durable.sha256(run.feed.data_dir / file.path), left)
+        hashes = threads.map(lambda file: _hash(run.feed.data_dir / file.path), left)
         for file, sha256 in zip(left, hashes, strict=True):
             if sha256 != file.sha256:
                 found[file.path] = f"{file.path!r} is changed: expected {file.what}, sha256 {file.sha256}"
     return found
+
+
+def _hash(path: Path) -> str:
+    sha256 = durable.sha256(path)
+    mirrors.has_read(path)
+    return sha256
 
 
 def gaps(run: Run, committed: Manifest) -> list[str]:

@@ -141,7 +141,9 @@ def _driver(run: Run) -> contextlib.AbstractContextManager[None]:
 
 def _run_groups(run: Run, groups: Mapping[str, str], on_step: OnStep) -> dict[str, float]:
     # What a step waits for is mostly a core: more threads than cores would take memory, and no time off.
-    at_once = min(run.feed.spec.concurrent_tasks, len(groups), os.cpu_count() or 1)
+    # In a bucket half of them wait for the store.
+    cores = (os.cpu_count() or 1) * (2 if mirrors.of(run.feed.data_dir) else 1)
+    at_once = min(run.feed.spec.concurrent_tasks, len(groups), cores)
     todo = deque((int(n), 0) for n in groups)
     began, seconds, errors = dict[int, float](), dict[str, float](), dict[int, BaseException]()
     running: dict[Future[Any], tuple[int, int]] = {}

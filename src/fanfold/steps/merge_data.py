@@ -86,6 +86,7 @@ def merge(group: Group) -> Progress:
             else:
                 read.append(_read(door, file, path, merged, bad))
                 unmatched += door.found.unmatched
+            mirrors.has_read(path)
     read = [_as_it_was_read(group, file, states[file.name]) for file in read]
     quarantined = sum(file.records_quarantined for file in read)
     records = sum(file.records or 0 for file in read) - quarantined

@@ -144,6 +144,8 @@ def account(run: Run, staged: Files) -> Manifest:
         for number, published in tables[name].outputs.items() if in_tables.sums else ():
             places = totals.places_in(run.group(int(number)), schema, table)
             in_tables.add_table(run.feed.data_dir / published.path, places, run.feed.spec.output.csv)
+            for path in (run.feed.data_dir / published.path, run.group(int(number)).merged_path):
+                mirrors.has_read(path)
         if in_tables.totals != tables[name].totals:
             of = f"table {name!r}" if name else "tables"
             found.append(f"the sums of the {of} are {in_tables.totals}, expected {tables[name].totals}")
