@@ -15,9 +15,11 @@ from fanfold.bucket import Connection
 from fanfold.bucket.probe import RESULT
 from fanfold.cli import exits
 from fanfold.fitness import Trial, judged
+from fanfold.pytest_plugin import FanfoldFeed
+from fanfold.spec.model import parse_spec
 from fanfold.spec.roots import ALLOWED_ROOTS
 from tests.conftest import TS, FeedDir, MakeFeed
-from tests.stores.servers import BUCKET, S3_SETTINGS, Bucket
+from tests.stores.servers import BUCKET, S3_SETTINGS, VERDICT, Bucket
 from tests.torture import buckets as stores
 from tests.torture.buckets import Buckets, Feed, tree
 
@@ -210,6 +212,22 @@ def test_a_run_is_made_again_in_and_out_of_a_bucket(both: Both, buckets: Buckets
     assert tree(made[0]) == tree(made[1]) == empty.tree()
 
 
+def test_a_run_that_cannot_be_made_again_leaves_nothing_in_a_bucket(both: Both, fanfold: Fanfold) -> None:
+    """If the changed spec makes the run fail, the bucket stays empty, and a folder is named as the place to see why."""
+    _, copied, do = both
+    do("run", "--ts", TS)
+    document = yaml.safe_load(copied.spec.read_text())
+    copied.spec.write_text(yaml.safe_dump({**document, "quarantine": {"max_bad_records_percent": 10}}))
+    place = Feed(copied.spec, f"{copied.url}-again")
+    place.put(*VERDICT)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv(ALLOWED_ROOTS, f"s3://{BUCKET}")
+        code, told = fanfold("run", copied.spec, "--from-archive", TS, "--data-dir", f"{document['data_dir']}-again")
+    assert code == 1
+    assert told.endswith("nothing of it is published: make it in a folder, to see why\n")
+    assert place.tree().keys() == {".fanfold/feed.json"}
+
+
 def test_what_was_landed_and_still_waits_is_landed_once(both: Both) -> None:
     """A replay that is killed when its file is in landing is completed, and the file is taken once."""
     folder, copied, do = both
@@ -330,6 +348,15 @@ def test_the_python_functions_work_on_a_bucket(both: Both) -> None:
 
     assert all_of(folder.with_name("feed.yaml")) == all_of(copied.spec)
     assert tree(folder) == copied.tree()
+
+
+def test_a_spec_of_a_bucket_is_tested_in_a_folder(tmp_path: Path) -> None:
+    """The fixture `fanfold_feed` takes a spec of a bucket as any other, and asks no store."""
+    spec = parse_spec("version: 1\nname: a\ndata_dir: s3://feeds/none\nstore: {conn_id: orders}\nsubdirs: 1", "spec")
+    made = FanfoldFeed(tmp_path, spec)
+    made.land("a.json", [{"id": 1}])
+    assert made.run().rows_out == 1
+    assert made.rows() == [{"id": "1"}]
 
 
 def test_init_lint_and_schema_need_no_bucket(both: Both, fanfold: Fanfold) -> None:

@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Callable, Collection, Iterator
 from datetime import datetime
-from pathlib import Path
 
 import msgspec
 
@@ -50,7 +49,7 @@ def run(spec: AnyPath, *, ts: str | None = None, data_dir: AnyPath | None = None
         OSError: try again: the disk is full, or another process works on the run (BusyError).
     """
     with _first_of_many():
-        done, failed = completed(start(spec, _absolute(data_dir)), ts, lambda _ts, _resumed: _ignore)
+        done, failed = completed(start(spec, mirrors.absolute(data_dir)), ts, lambda _ts, _resumed: _ignore)
         if failed:
             msg = "runs failed"
             raise ExceptionGroup(msg, failed)
@@ -68,7 +67,7 @@ def plan(spec: AnyPath, *, data_dir: AnyPath | None = None) -> Plan:
     Raises:
         FanfoldError: what would stop a run before any group starts. What would fail later is in `failed`.
     """
-    return planning.plan(start(spec, _absolute(data_dir)))
+    return planning.plan(start(spec, mirrors.absolute(data_dir)))
 
 
 @mirrors.working()
@@ -91,7 +90,7 @@ def verify(
         MissingError: there is no such run.
     """
     with _first_of_many():
-        complete = runs.open_complete(runs.open_feed(spec, _absolute(data_dir)), ts)
+        complete = runs.open_complete(runs.open_feed(spec, mirrors.absolute(data_dir)), ts)
         return verified(*complete, deep=deep, audit_percent=100 if audit else 0)[0]
 
 
@@ -103,7 +102,7 @@ def status(spec: AnyPath, *, data_dir: AnyPath | None = None) -> list[RunStatus]
         spec: path of the spec.
         data_dir: as in `run`.
     """
-    return statuses.status(runs.open_feed(spec, _absolute(data_dir)))
+    return statuses.status(runs.open_feed(spec, mirrors.absolute(data_dir)))
 
 
 @mirrors.working()
@@ -134,7 +133,7 @@ def purge(
         PathError: a link leads out of the feed, or this process may not write into a folder: nothing is removed.
         BusyError: a run that begins holds the feed for more than a minute.
     """
-    return (retention.purge if yes else retention.plan)(runs.open_feed(spec, _absolute(data_dir)), before, what)
+    return (retention.purge if yes else retention.plan)(runs.open_feed(spec, mirrors.absolute(data_dir)), before, what)
 
 
 def completed(feed: Feed, ts: str | None, on_run: Callable[[str, bool], OnStep]) -> tuple[LocalRun, list[Exception]]:
@@ -157,10 +156,6 @@ def verified(run: Run, committed: Manifest, *, deep: bool, audit_percent: float)
     if deep and not gaps and {*purged.kinds(run)} <= {"output"}:
         gaps = restore.differences(run, committed)
     return msgspec.structs.replace(found, gaps=gaps), report
-
-
-def _absolute(data_dir: AnyPath | None) -> AnyPath | None:
-    return data_dir if data_dir is None or mirrors.is_uri(data_dir) else Path(data_dir).absolute()
 
 
 def _ignore(_n: int, _step: str, _state: str) -> None:

@@ -106,6 +106,11 @@ def is_uri(data_dir: AnyPath) -> bool:
     return isinstance(data_dir, str) and URI.fullmatch(data_dir) is not None
 
 
+def absolute(data_dir: AnyPath | None) -> AnyPath | None:
+    """Return the root of a feed that is meant relative to the working directory, and not to the spec."""
+    return data_dir if data_dir is None or is_uri(data_dir) else Path(data_dir).absolute()
+
+
 def use(mirror: Mirror, put_away: Callable[[], object]) -> None:
     """Let a folder stand for its bucket, until the block of `working` ends."""
     _mirrors[str(mirror.root)] = mirror, put_away

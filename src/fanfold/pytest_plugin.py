@@ -44,7 +44,7 @@ class FanfoldFeed:
         self.spec = spec.model_copy(update={"data_dir": str(self.data_dir), "input": settings})
         (self.data_dir / spec.input.path).mkdir(parents=True)
         # JSON is YAML.
-        self.spec_path.write_text(self.spec.model_dump_json(indent=1), encoding="utf-8")
+        self.spec_path.write_text(self.spec.model_dump_json(indent=1, exclude_unset=True), encoding="utf-8")
 
     def land(self, name: str, content: Content) -> Path:
         """Put a file into landing, with its marker if the spec has a `done_suffix`.

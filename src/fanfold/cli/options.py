@@ -11,8 +11,7 @@ from fanfold import mirrors
 
 
 def _absolute(_context: click.Context, _option: click.Parameter, path: str | None) -> str | None:
-    # It is meant relative to the working directory, not to the spec.
-    return path if path is None or mirrors.is_uri(path) else str(Path(path).absolute())
+    return None if path is None else str(mirrors.absolute(path))
 
 
 SPEC = click.argument("spec", type=click.Path(path_type=Path))

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from fanfold import documents, durable, mirrors
+from fanfold.errors import DataError, FanfoldError
 from fanfold.feed import access, archive, lease, purged, runs
 from fanfold.feed.balance import balance
 from fanfold.layout import Feed, Run
@@ -134,7 +135,11 @@ def _make_in_bucket(run: Run, committed: Manifest, feed: Feed) -> None:
         shutil.copytree(
             feed.data_dir, folder, dirs_exist_ok=True, ignore=lambda _, names: {"staging", "references"} & {*names}
         )
-        last = _made(run, committed, Feed(folder, feed.spec)).commit_path
+        try:
+            last = _made(run, committed, Feed(folder, feed.spec)).commit_path
+        except* FanfoldError:
+            msg = f"run {run.ts} does not come to its end, nothing of it is published: make it in a folder, to see why"
+            raise DataError(msg) from None
         files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path != last]
         for path in [*files, last]:
             place = feed.data_dir / path.relative_to(folder)
