@@ -162,9 +162,9 @@ def of_one_process(files: int, groups: int, references: int) -> dict[str, int]:
 def of_many_processes(files: int, groups: int, references: int) -> dict[str, int]:
     """Return how many requests it makes with each step in a process of its own (docs/scale.md)."""
     return {
-        "LIST": 10 * groups + 25,
+        "LIST": 10 * groups + 26,
         "GET": 3 * files + groups * (2 * references + 17) + 3 * references + 9,
-        "HEAD": 4 * files + 3 * groups * (references + 3) + 4 * references + 1,
+        "HEAD": 5 * files + 3 * groups * (references + 3) + 4 * references + 1,
         "PUT": files + 6 * groups + 3 * references + 7,
         "DELETE": files + 4 * groups + 2 * references + 1 + max(0, groups + 3 - 5),
     }
