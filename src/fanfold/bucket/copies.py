@@ -168,12 +168,12 @@ class Copies:
 
     def changed(self, name: str, wanted: Object) -> Exception:
         """Return the error of an object that is not what a file stands for any more."""
-        where = f"'{self.objects.uri}/{wanted.name}' was overwritten or removed"
+        where = f"{self.objects.uri}/{wanted.name}"
         if name == wanted.name:
-            return StillWrittenError(f"{where} while it was read: try again")
+            return StillWrittenError(f"{where!r} was overwritten or removed while it was read: try again")
         return DataError(
-            f"{where} after it was claimed, expected it to stay in landing until it is archived: give the run up "
-            "(fanfold release), and the next one takes what is there now"
+            f"{where!r} was overwritten or removed after it was claimed, expected it to stay in landing until it is "
+            "archived: give the run up (fanfold release), and the next one takes what is there now"
         )
 
     def lstat(self, path: str) -> os.stat_result:
