@@ -115,7 +115,7 @@ class Objects:
         """Write the content of an object into a file; where it is cut off, the rest is asked for.
 
         Returns:
-            The object, of which the file has all bytes; None where it is not there, or not in the version that `e_tag`
+            The object, whose bytes are all in the file. None if it is not there, or not in the version that `e_tag`
             names: then the file is of no use.
         """
         with target.open("wb") as file:
