@@ -49,11 +49,16 @@ def seconds_of(work: Callable[[], object]) -> float:
     return time.monotonic() - began
 
 
-def run(spec: Path) -> None:
-    """Do all steps of a run in a process of its own."""
+def fanfold(command: str, spec: Path, *options: str) -> None:
+    """Give a command in a process of its own."""
     keys = {f"AWS_{name.upper()}": value for name, value in S3_SETTINGS["credentials"].items()}
     environment = {**os.environ, **keys, "XDG_CACHE_HOME": str(spec.parent / "cache")}
-    subprocess.run([FANFOLD, "run", spec, "--ts", TS, "--json"], check=True, env=environment, stdout=subprocess.DEVNULL)
+    subprocess.run([FANFOLD, command, spec, *options], check=True, env=environment, stdout=subprocess.DEVNULL)
+
+
+def run(spec: Path) -> None:
+    """Do all steps of a run."""
+    fanfold("run", spec, "--ts", TS, "--json")
 
 
 def again(store: S3Store, requests: list[tuple[str, str, int, int]]) -> None:
@@ -109,6 +114,7 @@ def main() -> None:
             root.mkdir(exist_ok=True)
             (root / "feed.yaml").write_text(yaml.safe_dump({**KEYS, **keys}), encoding="utf-8")
         on_folder = seconds_of(lambda: run(plain / "feed.yaml"))
+        fanfold("doctor", bucket / "feed.yaml")
         proxy.latency_seconds = milliseconds / 1000
         proxy.seen.clear()
         on_bucket = seconds_of(lambda: run(bucket / "feed.yaml"))

@@ -157,18 +157,35 @@ class _Handler(BaseHTTPRequestHandler):
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _handle  # noqa: N815 - as http.server names them
 
+    def setup(self) -> None:
+        """Begin to serve one client, on one connection to the store: one for each request would be refused in time."""
+        super().setup()
+        self._store = http.client.HTTPConnection(self.server.store, timeout=60)
+
+    def finish(self) -> None:
+        """End with the client."""
+        super().finish()
+        self._store.close()
+
     def _carry_out(self, kind: str, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
-        connection = http.client.HTTPConnection(self.server.store, timeout=60)
+        is_new = self._store.sock is None
         try:
-            connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-            for name, value in self.headers.items():
-                if name.lower() not in {"connection", "expect", self.server.stripped.get(kind)}:
-                    connection.putheader(name, value)
-            connection.endheaders(body or None)
-            answer = connection.getresponse()
-            return answer.status, answer.getheaders(), answer.read()
-        finally:
-            connection.close()
+            return self._ask(kind, body)
+        except (ConnectionError, http.client.HTTPException):
+            # The store may close a connection that nobody has used for a while.
+            self._store.close()
+            if is_new:
+                raise
+            return self._ask(kind, body)
+
+    def _ask(self, kind: str, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+        self._store.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+        for name, value in self.headers.items():
+            if name.lower() not in {"connection", "expect", self.server.stripped.get(kind)}:
+                self._store.putheader(name, value)
+        self._store.endheaders(body or None)
+        answer = self._store.getresponse()
+        return answer.status, answer.getheaders(), answer.read()
 
     def _answer(self, status: int, headers: list[tuple[str, str]], body: bytes, *, half: bool = False) -> None:
         own = {"connection", "transfer-encoding", "date", "server"} | (

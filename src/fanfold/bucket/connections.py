@@ -1,11 +1,23 @@
 """Many requests at the same time: a store takes its time for each, however many there are."""
 
+import functools
+import http.client
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from fanfold.errors import StoreError
+
+if TYPE_CHECKING:
+    import urllib3
 
 CONNECTIONS = 16
+STALLED_SECONDS = 30
+# More than all groups that run at the same time in one process can use.
+KEPT = 64 * CONNECTIONS
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -29,3 +41,32 @@ def at_once(call: Callable[[Job], Result], jobs: Iterable[Job], connections: int
         finally:
             for left in begun:
                 left.cancel()
+
+
+def send(method: str, url: str, headers: Mapping[str, str] | None = None) -> "urllib3.BaseHTTPResponse":
+    """Send a request once, on a connection that is kept for the next one; return its answer, whatever it says.
+
+    Raises:
+        urllib3.exceptions.HTTPError: there is no answer.
+    """
+    address = urlsplit(url)
+    proxy_url = None if proxy_bypass(address.netloc) else getproxies().get(address.scheme)
+    return _kept(proxy_url).request(method, url, headers=headers, retries=False, timeout=STALLED_SECONDS)
+
+
+def check(answer: "urllib3.BaseHTTPResponse") -> None:
+    """Check that what was asked is done.
+
+    Raises:
+        StoreError: it is not, with what the store says of it.
+    """
+    if answer.status >= http.client.BAD_REQUEST:
+        msg = f"status code: {answer.status}: {answer.data.decode(errors='replace')}"
+        raise StoreError(msg)
+
+
+@functools.cache
+def _kept(proxy_url: str | None) -> "urllib3.PoolManager":
+    from urllib3 import PoolManager, ProxyManager
+
+    return ProxyManager(proxy_url, maxsize=KEPT) if proxy_url else PoolManager(maxsize=KEPT)

@@ -1,7 +1,6 @@
 """Keys that cannot be the path of a file: `a//b`, `..`, control characters. obstore gives no list that has one."""
 
 import re
-import urllib.request
 from collections.abc import Iterator
 from datetime import timedelta
 from urllib.parse import quote, unquote_plus, urlencode
@@ -10,7 +9,9 @@ from xml.etree import ElementTree as ET
 import obstore
 from obstore.store import S3Store
 
-SIGNED_FOR, PATIENCE_SECONDS = timedelta(minutes=5), 30
+from fanfold.bucket.connections import check, send
+
+SIGNED_FOR = timedelta(minutes=5)
 
 
 def is_path(key: str) -> bool:
@@ -41,8 +42,9 @@ def listed(store: S3Store, prefix: str, after: str) -> Iterator[tuple[str, list[
             client_options={"allow_http": True},
         )
         url = obstore.sign(page, "GET", "", SIGNED_FOR)
-        with urllib.request.urlopen(url, timeout=PATIENCE_SECONDS) as answer:  # noqa: S310 - signed
-            found = ET.fromstring(answer.read())  # noqa: S314 - of the store that holds the feed
+        answer = send("GET", url)
+        check(answer)
+        found = ET.fromstring(answer.data)  # noqa: S314 - of the store that holds the feed
         for one in found.iterfind("{*}Contents"):
             after = unquote_plus(one.findtext("{*}Key", "")).removeprefix(top)
             yield after, [one.findtext(f"{{*}}{name}", "") for name in ("Size", "ETag", "LastModified")]

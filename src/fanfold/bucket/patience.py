@@ -9,9 +9,7 @@ from fanfold.errors import AccessError, StoreError
 
 PATIENCE_SECONDS = 180.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 15.0
-REFUSED = re.compile(
-    "(status code:|HTTP Error) 40[13]|NoSuchBucket|ContainerNotFound|NoSuchContainer|bucket does not exist"
-)
+REFUSED = re.compile("status code: 40[13]|NoSuchBucket|ContainerNotFound|NoSuchContainer|bucket does not exist")
 # Where credentials are looked for when none are given. Machines in a cloud have them there, and may be slow to say so.
 NO_CREDENTIALS = re.compile(r"169\.254\.|metadata\.google")
 

@@ -5,13 +5,12 @@ the bucket is missing). Whether the request was carried out, nobody knows then.
 """
 
 import contextlib
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from fanfold.bucket import keys
+from fanfold.bucket.connections import check, send
 from fanfold.bucket.patience import told
 from fanfold.errors import DataError, MissingError, SpecError, StoreError
 
@@ -19,11 +18,12 @@ try:
     import obstore
     from obstore import exceptions
     from obstore.store import AzureStore, GCSStore, S3Store
+    from urllib3.exceptions import HTTPError
 except ModuleNotFoundError as error:
     NOT_INSTALLED = "obstore is not installed, expected it for a feed in a bucket: pip install 'fanfold[cloud]'"
     raise MissingError(NOT_INSTALLED) from error
 
-REPEATED = (exceptions.BaseError, StoreError, urllib.error.URLError, ConnectionError, TimeoutError)
+REPEATED = (exceptions.BaseError, StoreError, HTTPError, ConnectionError, TimeoutError)
 VersionError = exceptions.PreconditionError
 
 SCHEMES: Mapping[str, Any] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
@@ -144,20 +144,17 @@ class Store:
         """Delete a version of an object; return False where the store does not take this condition.
 
         Raises:
-            HTTPError: the version is not there, or anything else.
+            StoreError: the version is not there, or anything else.
         """
         if not self._deletes_by_e_tag:
             return False
         # obstore has no condition for it, but signs the request.
         url = obstore.sign(self._store, "DELETE", name, SIGNED_FOR)
-        request = urllib.request.Request(url, method="DELETE", headers={"If-Match": f'"{e_tag}"'})  # noqa: S310 - signed
-        try:
-            urllib.request.urlopen(request, timeout=STALLED.total_seconds()).close()  # noqa: S310
-        except urllib.error.HTTPError as error:
-            # What else may be wrong, the request without the condition will meet.
-            if error.code not in {400, 403, 501}:
-                raise
+        answer = send("DELETE", url, {"If-Match": f'"{e_tag}"'})
+        # What else may be wrong, the request without the condition will meet.
+        if answer.status in {400, 403, 501}:
             return False
+        check(answer)
         return True
 
 
