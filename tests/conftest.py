@@ -26,7 +26,7 @@ from hypothesis import HealthCheck, settings
 from fanfold import audit
 from fanfold.audit import Audit
 from fanfold.errors import EmptySubdir
-from fanfold.feed import claim, runs
+from fanfold.feed import landing, runs, store
 from fanfold.layout import Feed, Run
 from fanfold.manifest import Summary
 from fanfold.steps.archive_files import archive_files
@@ -104,6 +104,12 @@ class FeedDir:
         """Do `start`."""
         return start(self.spec_path)
 
+    def scan(self, **settings: Any) -> landing.Landing:
+        """Look at landing, with other keys of `input`."""
+        feed = self.open()
+        spec = feed.spec.model_copy(update={"input": feed.spec.input.model_copy(update=settings)})
+        return landing.scan_landing(Feed(self.data_dir, spec))
+
     def at(self, ts: str = TS) -> Run:
         """Return the folders of a run."""
         return self.open().run(ts)
@@ -179,7 +185,7 @@ def feed(make_feed: MakeFeed) -> FeedDir:
 def run(feed: FeedDir) -> Run:
     """Make a run that has claimed both files into its first subdirectory."""
     claimed = feed.at()
-    assert claim.claim(claimed, [("a.json", 1), ("sub/b.json", 1)]) == set()
+    assert store.of(claimed.feed).claim(claimed, [("a.json", 1), ("sub/b.json", 1)]) == (set(), {})
     return claimed
 
 

@@ -12,7 +12,8 @@ import zstandard
 
 from fanfold import durable
 from fanfold.errors import DataError, PathError
-from fanfold.feed import archive, claim, runs
+from fanfold.feed import runs, staging
+from fanfold.feed.folder import Folder
 from fanfold.layout import Run
 from fanfold.steps.archive_files import archive_files
 from fanfold.steps.denormalize_data import denormalize_data
@@ -35,13 +36,13 @@ def places(run: Run, *names: str) -> dict[str, str]:
 def test_archive_moves(feed: FeedDir, run: Run) -> None:
     """An archived file is the same inode under its new name; a second call changes nothing."""
     inode = (run.group(1).subdir_dir / "a.json").stat().st_ino
-    archive.archive(places(run, "a.json", "sub/b.json"))
+    Folder(run.feed).archive(places(run, "a.json", "sub/b.json"))
     archived = feed.data_dir / "processed" / f"a_{TS}.json"
     assert (archived.stat().st_ino, archived.stat().st_nlink) == (inode, 1)
     assert (feed.data_dir / f"processed/sub/b_{TS}.json").read_text() == "B"
-    assert claim.left_in(run) is None
+    assert staging.left_in(run) is None
     before = tree(feed.data_dir)
-    archive.archive(places(run, "a.json", "sub/b.json"))
+    Folder(run.feed).archive(places(run, "a.json", "sub/b.json"))
     assert tree(feed.data_dir) == before
 
 
@@ -63,10 +64,10 @@ def test_many_originals_are_put_on_disk_together(feed: FeedDir, run: Run, monkey
 
 def test_archive_again_completes(feed: FeedDir, run: Run) -> None:
     """Cut short between the new name and the loss of the old one, an archive is completed by a second call."""
-    archive.archive(places(run, "a.json"))
+    Folder(run.feed).archive(places(run, "a.json"))
     (run.group(1).subdir_dir / "a.json").hardlink_to(run.archive_path("a.json"))
-    archive.archive(places(run, "a.json", "sub/b.json"))
-    assert claim.left_in(run) is None
+    Folder(run.feed).archive(places(run, "a.json", "sub/b.json"))
+    assert staging.left_in(run) is None
     assert sorted(path.name for path in (feed.data_dir / "processed").rglob("*.json")) == [
         f"a_{TS}.json",
         f"b_{TS}.json",
@@ -81,11 +82,11 @@ def test_archive_never_overwrites(run: Run) -> None:
     taken.write_text(content)
     inode = taken.stat().st_ino
     with pytest.raises(DataError, match="exists and is another file, expected the name to be free"):
-        archive.archive(places(run, "a.json", "sub/b.json"))
+        Folder(run.feed).archive(places(run, "a.json", "sub/b.json"))
     assert (taken.read_text(), taken.stat().st_ino) == (content, inode)
     assert [(run.group(1).subdir_dir / name).read_text() for name in ("a.json", "sub/b.json")] == ["A", "B"]
     taken.unlink()
-    archive.archive(places(run, "a.json", "sub/b.json"))
+    Folder(run.feed).archive(places(run, "a.json", "sub/b.json"))
     assert taken.read_text() == "B"
 
 
@@ -201,13 +202,13 @@ def test_landing_on_another_file_system_is_refused(make_feed: MakeFeed) -> None:
 
 
 @needs_root
-def test_a_full_archive_leaves_the_original_where_it_is(tmp_path: Path, elsewhere: Path) -> None:
+def test_a_full_archive_leaves_the_original_where_it_is(feed: FeedDir, tmp_path: Path, elsewhere: Path) -> None:
     """What does not fit on the other file system stays staged, and is archived once there is room."""
     staged, place = tmp_path / "a.json", elsewhere / "a.json"
     staged.write_bytes(os.urandom(2_000_000))
     with pytest.raises(OSError, match="No space left"):
-        archive.archive({str(staged): str(place)})
+        Folder(feed.open()).archive({str(staged): str(place)})
     assert (staged.stat().st_size, place.exists()) == (2_000_000, False)
     subprocess.run(["mount", "-o", "remount,size=4m", elsewhere], check=True)
-    archive.archive({str(staged): str(place)})
+    Folder(feed.open()).archive({str(staged): str(place)})
     assert (staged.exists(), os.listdir(elsewhere)) == (False, ["a.json"])  # noqa: PTH208

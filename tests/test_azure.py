@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fanfold.bucket import probe
-from fanfold.bucket.store import SMALL_BYTES
+from fanfold.bucket.requests import SMALL_BYTES
 from fanfold.errors import ChangedError, TakenError
 from tests.stores.proxy import Proxy
 from tests.stores.servers import Bucket

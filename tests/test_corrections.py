@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from fanfold.errors import DataError, MissingError
-from fanfold.feed import archive, corrections, quarantine, runs
+from fanfold.feed import corrections, quarantine, runs
+from fanfold.feed.folder import Folder
 from fanfold.steps.recount import recount
 from tests.conftest import TS, FeedDir, MakeFeed, tree
 from tests.test_cli import fanfold
@@ -137,14 +138,14 @@ def test_a_wrong_line_is_named_before_anything_is_written(feed: FeedDir, wrong: 
 def test_cut_short_the_next_call_lands_the_rest(feed: FeedDir, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed after the decisions, or between two files, a second call with the same file lands each item once."""
     path = write(feed, [{"item": f"{TS}/1:{n}", "raw": text} for n, text in ((1, '{"id": 2}'), (3, "6,1"))])
-    whole = archive.land
+    whole = Folder.land
 
-    def one_only(places: dict[str, str]) -> None:
-        whole(dict([*places.items()][:1]))
+    def one_only(folder: Folder, places: dict[str, str]) -> None:
+        whole(folder, dict([*places.items()][:1]))
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(archive, "land", one_only)
+        patched.setattr(Folder, "land", one_only)
         with pytest.raises(KeyboardInterrupt):
             corrections.replay_file(feed.open(), path)
     assert len([path for path in feed.landing_dir.rglob("*") if path.is_file()]) == 1

@@ -15,7 +15,7 @@ import pytest
 
 from fanfold import durable
 from fanfold.errors import DataError, MissingError
-from fanfold.feed import archive, claim, landing, runs
+from fanfold.feed import claimed, give_up, landing, runs, staging, store
 from fanfold.layout import Run
 from fanfold.steps.recount import recount
 from fanfold.steps.release import release
@@ -24,8 +24,8 @@ from tests.conftest import TS, FeedDir, MakeFeed, tree
 PATTERNS = ["*.json", "*.gz"]
 
 
-def names(landing_dir: Path, settle_seconds: float = 0) -> list[str]:
-    return [file.name for file in landing.scan_landing(landing_dir, PATTERNS, settle_seconds).ready]
+def names(feed: FeedDir, settle_seconds: float = 0) -> list[str]:
+    return [file.name for file in feed.scan(patterns=PATTERNS, settle_seconds=settle_seconds).ready]
 
 
 def test_scan_finds_files_in_all_folders(feed: FeedDir) -> None:
@@ -33,7 +33,7 @@ def test_scan_finds_files_in_all_folders(feed: FeedDir) -> None:
     feed.land("Z.json", "four")
     feed.land("other.txt", "x")
     feed.land("A.JSON", "x")
-    found = landing.scan_landing(feed.landing_dir, PATTERNS, 0)
+    found = feed.scan(patterns=PATTERNS)
     expected = [("A.JSON", 1), ("Z.json", 4), ("a.json", 1), ("sub/b.json", 1)]
     assert found == (expected, {}, {}, [], ["other.txt"])
 
@@ -44,7 +44,7 @@ def test_scan_finds_files_in_all_folders(feed: FeedDir) -> None:
 def test_scan_passes_over_unfinished_and_hidden(feed: FeedDir, name: str) -> None:
     """Hidden names and unfinished downloads, folders too, are left alone whatever the patterns are."""
     feed.land(name, "x")
-    assert [file.name for file in landing.scan_landing(feed.landing_dir, ["*"], 0).ready] == ["a.json", "sub/b.json"]
+    assert [file.name for file in feed.scan(patterns=["*"]).ready] == ["a.json", "sub/b.json"]
 
 
 def test_scan_passes_over_what_is_no_regular_file(feed: FeedDir, caplog: pytest.LogCaptureFixture) -> None:
@@ -57,7 +57,7 @@ def test_scan_passes_over_what_is_no_regular_file(feed: FeedDir, caplog: pytest.
     Path(os.fsdecode(os.fsencode(feed.landing_dir) + b"/\xff.json")).write_bytes(b"")
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(feed.landing_dir / "s.json"))
-    found = landing.scan_landing(feed.landing_dir, PATTERNS, 0)
+    found = feed.scan(patterns=PATTERNS)
     assert [file.name for file in found.ready] == ["a.json", "sub/b.json"]
     with caplog.at_level(logging.WARNING):
         landing.warn(found.held)
@@ -73,68 +73,68 @@ def test_scan_waits_for_settled_files(feed: FeedDir, age: int) -> None:
     """A file is ready when both its times of change are old enough; an mtime that is still to come does not count."""
     mtime = (feed.landing_dir / "a.json").stat().st_ctime - age
     os.utime(feed.landing_dir / "a.json", (mtime, mtime))
-    found = landing.scan_landing(feed.landing_dir, PATTERNS, 3000)
+    found = feed.scan(patterns=PATTERNS, settle_seconds=3000)
     assert found.ready == []
     assert sorted(found.settling) == ["a.json", "sub/b.json"]
     assert 3000 - 60 < found.settling["a.json"] <= 3000
     time.sleep(0.05)
-    assert names(feed.landing_dir, settle_seconds=0.02) == names(feed.landing_dir) == ["a.json", "sub/b.json"]
+    assert names(feed, settle_seconds=0.02) == names(feed) == ["a.json", "sub/b.json"]
 
 
 def test_scan_needs_a_directory(feed: FeedDir) -> None:
     """A landing directory that is not there is an error that names it."""
     with pytest.raises(MissingError, match=r"nowhere' is not a directory, expected the landing directory"):
-        landing.scan_landing(feed.data_dir / "nowhere", PATTERNS, 0)
+        feed.scan(path="nowhere")
 
 
 def test_claim_moves(feed: FeedDir) -> None:
     """A claimed file is the same inode in its subdirectory, and gone from landing."""
     inode = (feed.landing_dir / "sub/b.json").stat().st_ino
     run = feed.at()
-    assert claim.claim(run, [("sub/b.json", 2)]) == set()
+    assert store.of(run.feed).claim(run, [("sub/b.json", 2)]) == (set(), {})
     assert (run.group(2).subdir_dir / "sub/b.json").stat().st_ino == inode
-    assert names(feed.landing_dir) == ["a.json"]
+    assert names(feed) == ["a.json"]
 
 
 def test_claim_again_completes(feed: FeedDir) -> None:
     """A second claim moves what the first did not, and tells what is in neither place."""
     run = feed.at()
-    claim.claim(run, [("a.json", 1)])
-    assert claim.claim(run, [("a.json", 1), ("sub/b.json", 1), ("gone.json", 2)]) == {"gone.json"}
-    assert names(feed.landing_dir) == []
+    store.of(run.feed).claim(run, [("a.json", 1)])
+    assert store.of(run.feed).claim(run, [("a.json", 1), ("sub/b.json", 1), ("gone.json", 2)]) == ({"gone.json"}, {})
+    assert names(feed) == []
 
 
 def test_claim_never_overwrites(feed: FeedDir, run: Run) -> None:
     """A new file of a claimed name stays in landing, and the claimed one stays as it was."""
     feed.land("a.json", "new")
-    assert claim.claim(run, [("a.json", 1)]) == set()
+    assert store.of(run.feed).claim(run, [("a.json", 1)]) == (set(), {})
     assert (run.group(1).subdir_dir / "a.json").read_text() == "A"
     assert (feed.landing_dir / "a.json").read_text() == "new"
 
 
 def test_give_back_restores(feed: FeedDir, run: Run) -> None:
     """Files given back lie in landing as they did, sub-folders too; a second call changes nothing."""
-    assert archive.give_back(run.group(1), ["a.json", "sub/b.json"]) == []
-    assert names(feed.landing_dir) == ["a.json", "sub/b.json"]
-    assert claim.left_in(run) is None
-    assert archive.give_back(run.group(1), ["a.json", "sub/b.json"]) == []
+    assert give_up.give_back(run.group(1), ["a.json", "sub/b.json"]) == []
+    assert names(feed) == ["a.json", "sub/b.json"]
+    assert staging.left_in(run) is None
+    assert give_up.give_back(run.group(1), ["a.json", "sub/b.json"]) == []
 
 
 def test_give_back_again_completes(feed: FeedDir, run: Run) -> None:
     """Cut short between the name in landing and the loss of the staged one, it is completed by a second call."""
     (feed.landing_dir / "a.json").hardlink_to(run.group(1).subdir_dir / "a.json")
-    assert archive.give_back(run.group(1), ["a.json", "sub/b.json"]) == []
-    assert names(feed.landing_dir) == ["a.json", "sub/b.json"]
-    assert claim.left_in(run) is None
+    assert give_up.give_back(run.group(1), ["a.json", "sub/b.json"]) == []
+    assert names(feed) == ["a.json", "sub/b.json"]
+    assert staging.left_in(run) is None
 
 
 def test_give_back_never_overwrites(feed: FeedDir, run: Run) -> None:
     """A name that landing has again stays staged and is told, the others are given back."""
     feed.land("a.json", "new")
-    assert archive.give_back(run.group(1), ["a.json", "sub/b.json"]) == ["a.json"]
+    assert give_up.give_back(run.group(1), ["a.json", "sub/b.json"]) == ["a.json"]
     assert (feed.landing_dir / "a.json").read_text() == "new"
     assert (run.group(1).subdir_dir / "a.json").read_text() == "A"
-    assert names(feed.landing_dir) == ["a.json", "sub/b.json"]
+    assert names(feed) == ["a.json", "sub/b.json"]
 
 
 def test_publish_is_a_rename(tmp_path: Path) -> None:
@@ -171,9 +171,12 @@ def test_a_file_that_may_not_be_read_stays_in_landing(feed: FeedDir) -> None:
     feed.land("closed.json", "[]").chmod(0)
     feed.land("closed/a.json", "[]").parent.chmod(0)
     code = (
-        "import logging, os, sys; from fanfold.feed import landing; from pathlib import Path; logging.basicConfig(); "
+        "import logging, os, sys; from fanfold.feed import landing; from fanfold.layout import Feed; "
+        "from fanfold.spec.model import Input, Spec; from pathlib import Path; logging.basicConfig(); "
+        "settings = Input(path='transactions', patterns=['*'], settle_seconds=0); "
+        "feed = Feed(Path(sys.argv[1]), Spec(version=1, name='feed', input=settings)); "
         "os.geteuid() or os.setresuid(65534, 65534, 65534); "
-        "found = landing.scan_landing(Path(sys.argv[1]), ['*'], 0); landing.warn(found.held); "
+        "found = landing.scan_landing(feed); landing.warn(found.held); "
         "print([file.name for file in found.ready])"
     )
     for folder in (feed.landing_dir, feed.landing_dir / "sub"):
@@ -181,9 +184,7 @@ def test_a_file_that_may_not_be_read_stays_in_landing(feed: FeedDir) -> None:
     above = [parent for parent in feed.landing_dir.parents if parent.stat().st_uid == os.geteuid()]
     for parent in above:
         parent.chmod(parent.stat().st_mode | 0o555)
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(feed.landing_dir)], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code, str(feed.data_dir)], capture_output=True, text=True, check=True)
     (feed.landing_dir / "closed").chmod(0o755)
     assert done.stdout.strip() == "['a.json', 'sub/b.json']"
     assert re.search("'closed.json' stays in landing: user .* may not read it", done.stderr)
@@ -200,25 +201,25 @@ def test_a_claimed_file_must_be_there(run: Run, found: str) -> None:
     elif found == "a link":
         path.symlink_to("sub/b.json")
     with pytest.raises(DataError, match=f"'a.json' is not a file in 'staging/{TS}/1' any more, expected the one"):
-        claim.claimed_file(run.group(1), "a.json")
+        claimed.claimed_file(run.group(1), "a.json")
 
 
 def test_remove_run_keeps_what_is_left(feed: FeedDir, run: Run) -> None:
     """A run with a file left in a subdirectory is not removed; without it, it is, and a second call changes nothing."""
     before = tree(feed.data_dir)
     with pytest.raises(DataError, match="is left in a finished run, expected nothing"):
-        claim.remove_run(run)
+        staging.remove_run(run)
     assert tree(feed.data_dir) == before
-    archive.give_back(run.group(1), ["a.json", "sub/b.json"])
-    claim.remove_run(run)
-    claim.remove_run(run)
+    give_up.give_back(run.group(1), ["a.json", "sub/b.json"])
+    staging.remove_run(run)
+    staging.remove_run(run)
     assert not run.staging_dir.exists()
 
 
 @pytest.mark.parametrize("fault", [errno.ENOENT, errno.ENOTEMPTY])
 def test_two_processes_may_remove_a_run(feed: FeedDir, run: Run, monkeypatch: pytest.MonkeyPatch, fault: int) -> None:
     """What another process takes away, or makes for its lease, in the same moment, is no failure of a finished run."""
-    archive.give_back(run.group(1), ["a.json", "sub/b.json"])
+    give_up.give_back(run.group(1), ["a.json", "sub/b.json"])
     remove, raised = shutil.rmtree, [OSError(fault, os.strerror(fault))]
 
     def disturbed(path: Path) -> None:
@@ -227,7 +228,7 @@ def test_two_processes_may_remove_a_run(feed: FeedDir, run: Run, monkeypatch: py
         remove(path)
 
     monkeypatch.setattr(shutil, "rmtree", disturbed)
-    claim.remove_run(run)
+    staging.remove_run(run)
     assert not run.staging_dir.exists()
     assert feed.data_dir.is_dir()
 
@@ -270,7 +271,8 @@ def test_a_file_whose_marker_was_taken_away_stays_in_landing(make_feed: MakeFeed
     (feed.landing_dir / "a.json.done").unlink()
     (feed.landing_dir / "b.json").unlink()
     run = feed.at()
-    assert claim.claim(run, [("a.json", 1), ("b.json", 1), ("c.json", 1)]) == {"a.json", "b.json"}
+    vanished, held = store.of(run.feed).claim(run, [("a.json", 1), ("b.json", 1), ("c.json", 1)])
+    assert (vanished, held) == ({"a.json", "b.json"}, {})
     assert names_in(feed.landing_dir) == ["a.json", "b.json.done"]
     assert names_in(run.group(1).subdir_dir) == ["c.json", "c.json.done"]
 

@@ -11,7 +11,6 @@ import zstandard
 
 from fanfold.errors import SpecError
 from fanfold.feed import not_taken, runs
-from fanfold.feed.landing import scan_landing
 from fanfold.input_formats import PATTERNS
 from fanfold.steps.check_for_files import check_for_files
 from fanfold.steps.list_files import list_files, list_run
@@ -63,7 +62,7 @@ def test_an_archive_compresses_what_is_not_compressed_in_any_letter_case(make_fe
 def test_patterns_of_a_spec_do_not_ask_for_letter_case(feed: FeedDir) -> None:
     """A pattern of the spec takes names in any letter case."""
     feed.land("ORDERS_1.DAT", "x")
-    found = scan_landing(feed.landing_dir, ["orders_[0-9].dat"], 0)
+    found = feed.scan(patterns=["orders_[0-9].dat"])
     assert ([file.name for file in found.ready], found.ignored) == (["ORDERS_1.DAT"], ["a.json", "sub/b.json"])
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from fanfold.bucket.connections import at_once
 from fanfold.bucket.objects import Object, Objects
-from fanfold.bucket.store import SMALL_BYTES
+from fanfold.bucket.requests import SMALL_BYTES
 from fanfold.errors import ChangedError, TakenError
 from tests.stores.proxy import WAYS, Proxy
 from tests.stores.servers import Bucket

@@ -8,7 +8,7 @@ import pytest
 
 from fanfold import documents, durable
 from fanfold.errors import DataError, MissingError
-from fanfold.feed import archive, runs
+from fanfold.feed import give_up, runs
 from fanfold.feed.status import RunStatus, status
 from fanfold.manifest import Manifest
 from fanfold.steps.archive_files import archive_files
@@ -198,7 +198,7 @@ def test_a_release_that_was_cut_short_is_completed_by_the_next_run(make_feed: Ma
     run = feed.at()
     durable.write(run.release_path, documents.encode(Release([2])))
     if done == "given back":
-        archive.give_back(run.group(2), ["b.json"])
+        give_up.give_back(run.group(2), ["b.json"])
     assert stage_files(feed.open(), TS) == 1
     assert runs.unfinished(feed.open()) == []
     assert [path.name for path in feed.landing_dir.iterdir()] == ["b.json"]

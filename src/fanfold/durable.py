@@ -9,7 +9,6 @@ import os
 import shutil
 import stat
 from collections.abc import Collection, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -44,8 +43,7 @@ def fresh(path: Path) -> Path:
 def publish(path: Path) -> None:
     """Make the complete file `temporary(path)` visible as `path`: on disk first, then renamed, atomically."""
     sync_file(temporary(path))
-    if mirror := mirrors.of(path):
-        mirror.put(path, temporary(path))
+    mirrors.put({path: temporary(path)})
     temporary(path).replace(path)
     sync_dirs({path.parent})
 
@@ -67,10 +65,7 @@ def write_all(contents: Mapping[Path, bytes]) -> None:
     for path, content in contents.items():
         fresh(path).write_bytes(content)
     sync_files([temporary(path) for path in contents])
-    if mirror := mirrors.of(next(iter(contents), "")):
-        with ThreadPoolExecutor() as threads:
-            for _ in threads.map(lambda path: mirror.put(path, temporary(path)), contents):
-                pass
+    mirrors.put({path: temporary(path) for path in contents})
     for path in contents:
         temporary(path).replace(path)
     sync_dirs({path.parent for path in contents})
@@ -110,8 +105,7 @@ def remove(path: Path) -> None:
 
 def remove_all(paths: Collection[Path]) -> None:
     """Remove files, durably when this returns: of many, faster than one after the other. They may be missing."""
-    if mirror := mirrors.of(next(iter(paths), "")):
-        mirror.forget(paths)
+    mirrors.forget(paths)
     for path in paths:
         path.unlink(missing_ok=True)
     sync_dirs([folder for folder in {path.parent for path in paths} if folder.is_dir()])
@@ -120,8 +114,7 @@ def remove_all(paths: Collection[Path]) -> None:
 def move(source: Path, path: Path) -> None:
     """Give a working file its last name, durably: another directory may be that of the feed."""
     make_dirs(path.parent)
-    if mirror := mirrors.of(path):
-        mirror.put(path, source)
+    mirrors.put({path: source})
     source.replace(path)
     sync_dirs({path.parent})
 

@@ -10,14 +10,16 @@ import functools
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from fanfold.errors import MissingError
 
 if TYPE_CHECKING:
-    from fanfold.layout import Group, Run
+    from fanfold.feed.store import Store
+    from fanfold.layout import Feed, Run
     from fanfold.manifest import Manifest
 
 AnyPath = str | os.PathLike[str]
@@ -61,47 +63,14 @@ class Mirror(Protocol):
     def look_at(self, paths: Iterable[str]) -> None:
         """Show files of landing, where they are there."""
 
-    def check_fit(self) -> None:
-        """Check that the store was tried, and keeps what a feed rests on."""
-
     def see(self, run: "Run", committed: "Manifest") -> None:
         """Show the tables and originals of a complete run."""
 
-    def work_alone(self) -> None:
-        """Keep to this process what only a later step of a group needs: it is made again after a crash."""
-
-    def landing(self) -> dict[str, Callable[[], Landed]]:
-        """List what lies in landing and is in no run, by name."""
-
-    def claim(self, run: "Run", places: Iterable[tuple[str, int]]) -> set[str]:
-        """Claim files for a run; return the names that others have."""
-
-    def begin_again(self, run: "Run") -> None:
-        """Have what is derived next of a run stand apart from what was derived of it before."""
-
-    def prepared(self, run: "Run") -> bool:
-        """Make what was derived of a run hold for its groups; say whether no other run has decided meanwhile."""
-
-    def seal(self, group: "Group") -> None:
-        """Decide, before a group publishes, that its run keeps what was derived of it."""
-
-    def is_copy(self, staged: str, place: str) -> bool:
+    def are_copies(self, one: str, other: str) -> bool:
         """Say whether it is known, without a look, that two files have the same bytes."""
 
-    def keep(self, places: Mapping[str, str]) -> None:
-        """Copy originals to their last places; each keeps its old one."""
-
-    def archive(self, places: Mapping[str, str]) -> None:
-        """Move originals to their last places, as `feed.archive` does."""
-
-    def give_back(self, places: Mapping[str, str]) -> None:
-        """Move files into landing, as `feed.archive` does; those that were claimed there have never left it."""
-
-    def release(self, run: "Run") -> list[int]:
-        """Decide to give a run up; return the groups whose files go back into landing."""
-
-    def end(self, run: "Run") -> None:
-        """Remove what was only for a run, and free the names that it has claimed."""
+    def store(self, feed: "Feed") -> "Store":
+        """Return what decides about the files of the feed."""
 
 
 _mirrors: dict[str, tuple[Mirror, Callable[[], object]]] = {}
@@ -203,6 +172,32 @@ def look_at(paths: Iterable[str]) -> None:
     found = [*paths] if _mirrors else []
     if found and (mirror := of(found[0])):
         mirror.look_at(found)
+
+
+def see(run: "Run", committed: "Manifest") -> None:
+    """Show the tables and originals of a complete run."""
+    if mirror := of(run.feed.data_dir):
+        mirror.see(run, committed)
+
+
+def put(contents: Mapping[Path, Path]) -> None:
+    """Put complete files into the bucket that they stand for, each under the name of its path."""
+    if mirror := of(next(iter(contents), "")):
+        with ThreadPoolExecutor() as threads:
+            for _ in threads.map(lambda path: mirror.put(path, contents[path]), contents):
+                pass
+
+
+def forget(paths: Collection[Path]) -> None:
+    """Remove files from the bucket in which they are."""
+    if mirror := of(next(iter(paths), "")):
+        mirror.forget(paths)
+
+
+def are_copies(one: AnyPath, other: AnyPath) -> bool:
+    """Say whether a store proves, without a look, that two files have the same bytes."""
+    mirror = of(one)
+    return mirror is not None and mirror.are_copies(os.fspath(one), os.fspath(other))
 
 
 def lstat(path: AnyPath) -> os.stat_result:

@@ -1,6 +1,6 @@
-"""A feed in a bucket: the door to the object store, the log of claims, and the folder that stands for the feed.
+"""A feed in a bucket: the object store, the log of claims, and the folder that stands for the feed in one process.
 
-Only `store` knows a library of object stores. Nothing here knows what a step does.
+Only `requests` and `keys` know a library of object stores. Nothing here knows what a step does.
 """
 
 import contextlib

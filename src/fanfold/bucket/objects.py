@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from fanfold.bucket.connections import at_once
 from fanfold.bucket.keys import is_path
 from fanfold.bucket.patience import PATIENCE_SECONDS, Patience
-from fanfold.bucket.store import REPEATED, SMALL_BYTES, Object, Store, VersionError
+from fanfold.bucket.requests import REPEATED, SMALL_BYTES, Object, Store, VersionError
 from fanfold.errors import ChangedError, DataError, StoreError, TakenError
 
 __all__ = ["SMALL_BYTES", "Object", "Objects"]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from fanfold.bucket.copies import Copies
-from fanfold.bucket.objects import SMALL_BYTES, Object
+from fanfold.bucket.objects import SMALL_BYTES, Object, is_copy
 from fanfold.errors import ChangedError
 
 
@@ -14,8 +14,8 @@ def keep(copies: Copies, staged: str, place: str) -> None:
         TakenError: another object has the name.
         DataError: it was overwritten in landing, or removed, and is not at its last place.
     """
-    original = copies.known(staged)
-    if original is None or copies.known(place):
+    original, kept = copies.known(staged), copies.known(place)
+    if original is None or (kept and is_copy(original, kept)):
         return
     try:
         # What is here need not be asked for, where the store would send it.

@@ -10,7 +10,7 @@ from datetime import timedelta
 from fanfold import documents
 from fanfold.bucket.connections import CONNECTIONS, at_once
 from fanfold.bucket.objects import Objects
-from fanfold.bucket.store import LISTED_AT_ONCE, REPEATED, SMALL_BYTES
+from fanfold.bucket.requests import LISTED_AT_ONCE, REPEATED, SMALL_BYTES
 from fanfold.errors import DataError, StoreError, TakenError
 from fanfold.fitness import Fitness, Trial, judged
 

@@ -1,166 +1,188 @@
-"""Single requests to an object store, each sent once: the only module that knows a library of object stores.
+"""What becomes of the files of a feed in a bucket: nothing is renamed, the log of claims decides.
 
-A method that is answered by an error raises one of `REPEATED`, or `FileNotFoundError` where nothing has the name (or
-the bucket is missing). Whether the request was carried out, nobody knows then.
+Files stay in landing until they are archived. Before anything that was made of them is published, they are copied to
+their last places: until then a producer who overwrites one has only to be told.
 """
 
-import contextlib
-from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+import math
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
 
-from fanfold.bucket import keys
-from fanfold.bucket.connections import check, send
-from fanfold.bucket.patience import told
-from fanfold.errors import DataError, MissingError, SpecError, StoreError
-
-try:
-    import obstore
-    from obstore import exceptions
-    from obstore.store import AzureStore, GCSStore, S3Store
-    from urllib3.exceptions import HTTPError
-except ModuleNotFoundError as error:
-    NOT_INSTALLED = "obstore is not installed, expected it for a feed in a bucket: pip install 'fanfold[cloud]'"
-    raise MissingError(NOT_INSTALLED) from error
-
-REPEATED = (exceptions.BaseError, StoreError, HTTPError, ConnectionError, TimeoutError)
-VersionError = exceptions.PreconditionError
-
-SCHEMES: Mapping[str, Any] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
-LISTED_AT_ONCE = 1000
-CHUNK_BYTES = 1024**2
-# A larger body is given all the time that it needs.
-SMALL_BYTES = 4 * 1024**2
-CONNECTED, STALLED, LONGEST = timedelta(seconds=10), timedelta(seconds=30), timedelta(hours=2)
-SIGNED_FOR = timedelta(minutes=5)
+from fanfold import durable, links
+from fanfold.archive_names import packing
+from fanfold.bucket import landing, originals
+from fanfold.bucket.claims import Claimed, Claims
+from fanfold.bucket.connections import at_once
+from fanfold.bucket.objects import Object, Objects
+from fanfold.bucket.probe import check_fit
+from fanfold.bucket.view import View, in_landing, last_places
+from fanfold.errors import BusyError
+from fanfold.layout import Feed, Group, Run
+from fanfold.mirrors import Landed
+from fanfold.originals import packed
+from fanfold.spec.model import PLACE
 
 
-class Object(NamedTuple):
-    """An object of the store, in one version."""
+class BucketStore:
+    """The store of a feed that lies in a bucket, as one process sees it."""
 
-    name: str
-    """Relative to the prefix of the feed."""
-    size_bytes: int
-    e_tag: str
-    """What the store calls this version: the same in a list and in an answer, without the quotes of the latter."""
-    modified: datetime
-    """To the second, which is all that an answer says; a list may say more."""
+    tasks_per_core = 2
 
+    def __init__(self, feed: Feed, objects: Objects, view: View, claims: Claims) -> None:
+        """Name the parts; no request is sent."""
+        self._feed, self._objects, self._view, self._claims = feed, objects, view, claims
 
-class Store:
-    """The objects under one prefix of a bucket."""
-
-    def __init__(self, uri: str, endpoint_url: str | None, region: str | None, credentials: Mapping[str, str]) -> None:
-        """Name the objects, as `Objects` does; no request is sent."""
-        scheme, _, path = uri.rstrip("/").partition("://")
-        bucket, _, prefix = path.partition("/")
-        if scheme not in SCHEMES or not bucket:
-            msg = f"{uri!r} is not in a bucket, expected s3://, gs:// or az://, the bucket's name, and a prefix"
-            raise SpecError(msg)
-        self.uri = uri.rstrip("/")
-        # A file with a secret often ends in a line feed.
-        config: dict[str, Any] = {name: value.strip() for name, value in credentials.items()}
-        self.secrets = [secret for secret in config.values() if secret]
-        self._deletes_by_e_tag = scheme != "gs"
-        if scheme == "s3":
-            # One part, which is completed only if the name is free. Not every store has a request for many deletions.
-            config |= {"copy_if_not_exists": "multipart", "disable_bulk_delete": True}
-            config |= {"region": region} if region else {}
-        if endpoint_url:
-            config["base_url" if scheme == "gs" else "endpoint"] = endpoint_url
-
-        def opened(**limits: timedelta) -> Any:
-            client = {"allow_http": True, "connect_timeout": CONNECTED, "timeout": LONGEST, **limits}
-            retries = {"max_retries": 0}
-            return SCHEMES[scheme](
-                bucket, prefix=prefix or None, config=config, client_options=client, retry_config=retries
-            )
-
-        try:
-            self._store = opened(read_timeout=STALLED)
-            # A read timeout counts from the beginning of a request, also while its body is sent.
-            self._patient = opened()
-        except (exceptions.BaseError, ValueError) as error:
-            msg = f"{self.uri!r} cannot be opened: {told(error, self.secrets)}; check its settings"
-            raise SpecError(msg) from None
-
-    def list(self, prefix: str, after: str | None) -> Iterator[Object]:
-        """Yield the objects below a prefix, behind a name; of S3 also those whose keys cannot be paths, by their keys.
+    def check_fit(self) -> None:
+        """Check that the store was tried, and keeps what a feed rests on.
 
         Raises:
-            DataError: a key cannot be a path, in another store than S3.
+            DataError: it was never tried (fanfold doctor), or cannot hold a feed.
         """
-        last = after
-        try:
-            for some in obstore.list(self._store, prefix or None, offset=after, chunk_size=LISTED_AT_ONCE):
-                for found in map(_object, some):
-                    yield found
-                    last = found.name
-        except exceptions.InvalidPathError as error:
-            if not isinstance(self._store, S3Store):
-                msg = f"{self.uri!r} has a key that cannot be a path: {told(error, self.secrets)}; rename it"
-                raise DataError(msg) from None
-            for key, (size, e_tag, modified) in keys.listed(self._store, prefix, last or ""):
-                changed = datetime.fromisoformat(modified).replace(microsecond=0)
-                yield Object(key, int(size), e_tag.strip('"'), changed)
+        check_fit(self._objects)
 
-    def head(self, name: str) -> Object:
-        """Return what has a name."""
-        return _object(obstore.head(self._store, name))
+    def work_alone(self) -> None:
+        """Keep to this process what only a later step of a group needs: it is made again after a crash."""
+        self._view.alone, self._view.copies.room_bytes = True, math.inf
 
-    def get(self, name: str, e_tag: str | None, begin: int) -> tuple[Object, Iterator[Any]]:
-        """Return an object, in a version if one is named, and what it holds from a byte on.
+    def landing(self) -> tuple[dict[str, Callable[[], Landed]], dict[str, list[str]]]:
+        """List what lies in landing and is in no unfinished run, by name; all of it can be looked at."""
+        # The log first: an object of a run that ends meanwhile is never taken for a new one.
+        taken = {(file.name, file.e_tag) for run in self._claims.state().runs.values() for file in run.files}
+        return landing.entries(self._view.copies, self._feed.spec.input.path, taken), {}
+
+    def claim(self, run: Run, places: Iterable[tuple[str, int]]) -> tuple[set[str], dict[str, list[str]]]:
+        """Claim files for a run, all in one entry of the log; return those that are gone, or that others have."""
+        wanted, marker = dict(places), run.feed.spec.input.done_suffix or ""
+        parts = {part: n for name, n in wanted.items() for part in {name, name + marker}}
+
+        def choose(free: list[Any]) -> dict[str, int]:
+            names = {one.name for one in free}
+            return {part: n for part, n in parts.items() if {part.removesuffix(marker), part} <= names}
+
+        spec = run.feed.spec.model_dump(mode="json", exclude=PLACE)
+
+        def found() -> Iterable[Object]:
+            return [] if self._is_complete(run) else landing.listed(self._view.copies, run.feed.spec.input.path)
+
+        claimed = self._claims.claim(run.ts, spec, found, choose)
+        before, self._view.state = self._view.state, self._claims.state()
+        if claimed and self._view.state.decided == before.decided + 1:
+            self._view.show(run.ts, claimed, [])
+        else:
+            # What others have decided meanwhile counts.
+            self._view.refresh()
+        return wanted.keys() - {file.name for file in (claimed.files if claimed else ())}, {}
+
+    def _is_complete(self, run: Run) -> bool:
+        return self._objects.head(self._view.copies.name(run.commit_path)) is not None
+
+    def begin_again(self, run: Run) -> None:
+        """Have what is derived next of a run stand apart from what was derived of it before."""
+        self._view.attempts[run.ts] = uuid.uuid4().hex[:16]
+        self._view.held.discard(run.ts)
+        durable.remove_all([run.failure_path, *(group.failure_path for group in run.groups)])
+        self._view.copies.drop_all(f"staging/{run.ts}/.fanfold/")
+
+    def prepared(self, run: Run) -> bool:
+        """Make what was derived of a run hold for its groups; say whether no other run has decided meanwhile.
 
         Raises:
-            VersionError: the store says that it is not there in that version.
+            BusyError: another process has published something of the run, or has given it up.
         """
-        options: Any = {"if_match": f'"{e_tag}"'} if e_tag else {}
-        answer = obstore.get(self._store, name, options=options | ({"range": {"offset": begin}} if begin else {}))
-        return _object(answer.meta), iter(answer.stream(min_chunk_size=CHUNK_BYTES))
+        if self._claims.prepared(run.ts, self._view.attempts[run.ts], self._view.state):
+            self._view.held.add(run.ts)
+            return True
+        before = self._view.state.runs[run.ts]
+        self._view.refresh()
+        now = self._view.state.runs.get(run.ts)
+        if now is None or now.attempt != before.attempt or now.released is not None:
+            msg = f"another process has prepared run {run.ts}, or given it up: try again"
+            raise BusyError(msg)
+        return False
 
-    def put(self, name: str, content: Any) -> None:
-        """Make an object, or replace it."""
-        obstore.put(self._store, name, content, use_multipart=False)
-
-    def put_if_absent(self, name: str, content: Any) -> str | None:
-        """Make an object, and return its e_tag; None where the store says that the name is taken."""
-        store = self._store if len(content) <= SMALL_BYTES else self._patient
-        with contextlib.suppress(exceptions.AlreadyExistsError):
-            return _e_tag(obstore.put(store, name, content, mode="create", use_multipart=False))
-        return None
-
-    def copy_if_absent(self, source: str, target: str) -> None:
-        """Copy an object, unless the store says that the name is taken."""
-        # A request that was carried out twice finds its own copy, or no longer what it has begun.
-        with contextlib.suppress(exceptions.AlreadyExistsError, FileNotFoundError):
-            obstore.copy(self._patient, source, target, overwrite=False)
-
-    def delete(self, name: str) -> None:
-        """Delete an object, whatever its version, or nothing."""
-        with contextlib.suppress(FileNotFoundError):
-            obstore.delete(self._store, name)
-
-    def delete_if_match(self, name: str, e_tag: str) -> bool:
-        """Delete a version of an object; return False where the store does not take this condition.
+    def seal(self, group: Group) -> None:
+        """Decide, before a group publishes, that its run keeps what was derived of it.
 
         Raises:
-            StoreError: the version is not there, or anything else.
+            BusyError: another process has prepared the run anew, or given it up.
         """
-        if not self._deletes_by_e_tag:
-            return False
-        # obstore has no condition for it, but signs the request.
-        url = obstore.sign(self._store, "DELETE", name, SIGNED_FOR)
-        answer = send("DELETE", url, {"If-Match": f'"{e_tag}"'})
-        # What else may be wrong, the request without the condition will meet.
-        if answer.status in {400, 403, 501}:
-            return False
-        check(answer)
-        return True
+        ts = group.run.ts
+        if not self._claims.sealed(ts, self._view.attempts[ts], group.n):
+            msg = f"another process has prepared run {ts} anew, or given it up: try again"
+            raise BusyError(msg)
+
+    def keep(self, places: Mapping[str, str]) -> None:
+        """Copy originals to their last places; each stays in landing.
+
+        Raises:
+            TakenError: another object has the name.
+            DataError: an original was overwritten in landing, or removed, and is not at its last place.
+        """
+        compressed = {staged: place for staged, place in places.items() if packing(staged, place)}
+        for staged, place in compressed.items():
+            if os.path.lexists(staged):
+                _compress(staged, Path(place))
+        as_they_are = {staged: place for staged, place in places.items() if staged not in compressed}
+        self._each(partial(originals.keep, self._view.copies), as_they_are)
+
+    def archive(self, places: Mapping[str, str]) -> None:
+        """Remove originals out of landing, if they are unchanged there; `not_archived` has compared what is kept."""
+        is_kept = self._view.copies.known
+        self.keep({staged: place for staged, place in places.items() if not is_kept(self._view.copies.name(place))})
+        self._each(partial(originals.remove, self._view.copies), places)
+
+    def _each(self, do: Callable[[str, str], None], places: Mapping[str, str]) -> None:
+        for _ in at_once(lambda place: do(*map(self._view.copies.name, place)), places.items()):
+            pass
+
+    def land(self, places: Mapping[str, str]) -> None:
+        """Move files into landing; those that were claimed there have never left it."""
+        for _ in at_once(lambda move: self._land(*move), places.items()):
+            pass
+
+    def _land(self, path: str, landed: str) -> None:
+        name = self._view.copies.name(path)
+        original = self._view.copies.known(name)
+        if original is None or original.name == name:
+            self._objects.create(self._view.copies.name(landed), Path(path))
+            self._objects.delete(name)
+        self._view.copies.drop(name)
+
+    def release(self, run: Run) -> list[int]:
+        """Decide to give a run up; return the groups whose files go back into landing."""
+        claimed = self._view.state.runs[run.ts]
+        members = {n: [file for file in claimed.files if file.subdir == n] for n in claimed.sealed}
+        # Nobody publishes before all originals of the group are kept, which those are not that are gone before.
+        lost = [n for n, files in members.items() if any(self._is_gone(run, file) for file in files)]
+        for file in (file for n in lost for file in members[n]):
+            originals.discard(self._view.copies, in_landing(run.feed.spec, file), last_places(run, file))
+        return self._claims.released(claimed, lost) or []
+
+    def _is_gone(self, run: Run, file: Claimed) -> bool:
+        landed = in_landing(run.feed.spec, file)
+        return (
+            not any(map(self._view.copies.known, last_places(run, file))) and self._objects.head(landed.name) != landed
+        )
+
+    def end(self, run: Run) -> None:
+        """Remove what was only for a run, and free the names that it has claimed."""
+        known = self._view.state.runs.get(run.ts)
+        self._view.state = self._claims.state()
+        claimed = self._view.state.runs.get(run.ts)
+        # Not those of a run that has claimed under this name since.
+        if known and claimed and claimed.number == known.number:
+            self._objects.delete_all(f"staging/{run.ts}/")
+            self._claims.ended(claimed)
+        self._view.attempts.pop(run.ts, None)
+        self._view.copies.drop_all(f"staging/{run.ts}/")
 
 
-def _object(found: Any) -> Object:
-    return Object(found["path"], found["size"], _e_tag(found), found["last_modified"].replace(microsecond=0))
-
-
-def _e_tag(answer: Any) -> str:
-    return (answer["e_tag"] or "").strip('"')
+def _compress(staged: str, place: Path) -> None:
+    suffix = packing(staged, place.name)
+    with links.reading(staged) as file, durable.writing(place) as written, packed(written, suffix) as target:
+        shutil.copyfileobj(file, target)

@@ -1,4 +1,4 @@
-"""Where a feed lives on disk: what is claimed, archived, leased, set aside, and known of runs.
+"""Where a feed lives: its store, what is claimed, archived, leased, set aside, and known of runs.
 
 Nothing here reads records, and nothing here knows DuckDB or Airflow.
 """

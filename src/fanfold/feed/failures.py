@@ -11,7 +11,8 @@ from pathlib import Path
 
 from fanfold import documents, durable, mirrors
 from fanfold.errors import EmptySubdir, FanfoldError, SpecError
-from fanfold.feed import claim, groups, runs
+from fanfold.feed import groups, runs
+from fanfold.feed.claimed import version
 from fanfold.layout import Feed, Group, Run
 from fanfold.spec.changes import changes, with_kept
 from fanfold.working_files import Failure
@@ -131,7 +132,7 @@ def _states(paths: Iterable[Path]) -> States:
         # The folder that stands for a bucket is another one each time.
         name = mirrors.named(str(path))
         try:
-            states.append((name, claim.version(mirrors.lstat(path))))
+            states.append((name, version(mirrors.lstat(path))))
         except OSError:
             states.append((name, None))
     return states

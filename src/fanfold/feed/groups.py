@@ -4,7 +4,8 @@ import os
 
 from fanfold import documents, durable, mirrors
 from fanfold.errors import MissingError
-from fanfold.feed import archive, claim, runs
+from fanfold.feed import archive, runs
+from fanfold.feed.claimed import claimed_file
 from fanfold.layout import Group
 from fanfold.manifest import Manifest
 from fanfold.working_files import Input, Inputs, Progress
@@ -63,7 +64,7 @@ def is_as_read(group: Group, file: Input) -> bool:
     Raises:
         DataError: it is gone.
     """
-    state = claim.claimed_file(group, file.name)
+    state = claimed_file(group, file.name)
     if is_unchanged(file, state):
         return True
     # A file that was too large to be read has no hash.

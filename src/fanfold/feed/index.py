@@ -25,9 +25,9 @@ import msgspec
 
 from fanfold import documents, durable, mirrors
 from fanfold.errors import DataError
-from fanfold.feed.originals import packed, unpacked
 from fanfold.layout import Feed
 from fanfold.manifest import ArchivedFile
+from fanfold.originals import packed, unpacked
 from fanfold.path_columns import told_apart_by
 
 WAIT_SECONDS = 60
@@ -140,6 +140,12 @@ class Index:
         self._path.unlink(missing_ok=True)
         self._open()
         return self.first(size, sha256, like)
+
+
+def share(feed: Feed) -> None:
+    """Leave a copy of the index in the bucket of a feed, as `Index.share` does; of a feed in a folder, nothing."""
+    if mirrors.of(feed.data_dir):
+        Index(feed).share()
 
 
 def _opened(database: Path | str, feed: Feed) -> sqlite3.Connection:

@@ -1,28 +1,20 @@
 """Landing: which files are ready, which are not yet, and which this process cannot take."""
 
 import contextlib
-import errno
-import functools
 import itertools
 import logging
-import os
-import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from fanfold import mirrors
-from fanfold.errors import MissingError
-from fanfold.feed.access import is_writable, who_am_i
-from fanfold.input_formats import is_hidden, taken_by
-from fanfold.mirrors import Landed
+from fanfold.feed import store
+from fanfold.input_formats import taken_by
+from fanfold.layout import Feed
 
 log = logging.getLogger(__name__)
 
 SHOWN_NAMES = 3
 SHOWN_REASONS = 10
-NOT_A_FILE = "not a regular file, but a link or a pipe: land the file itself"
 CHANGED_IN_FUTURE = "its time of change is in the future: set the clock right"
 
 
@@ -63,10 +55,8 @@ def warn(held: Mapping[str, list[str]]) -> None:
         log.warning("%d files stay in landing, in %d folders; the first %d are named", count, len(held), SHOWN_REASONS)
 
 
-def scan_landing(
-    landing_dir: Path, patterns: list[str], settle_seconds: float, done_suffix: str | None = None
-) -> Landing:
-    """List the files in all sub-folders: those that match one of `patterns`, and the others. Nothing is changed.
+def scan_landing(feed: Feed) -> Landing:
+    """List the files in all sub-folders: those that a pattern takes, and the others. Nothing is changed.
 
     Hidden names, unfinished downloads (`.part`, `.tmp`, `.crdownload`, `~`) and, with a `done_suffix`, the markers are
     passed over. Held are links and all else that is not a regular file, names that are not UTF-8, what this process may
@@ -77,14 +67,11 @@ def scan_landing(
     Raises:
         MissingError: there is no such directory.
     """
-    if not landing_dir.is_dir():
-        msg = f"{str(landing_dir)!r} is not a directory, expected the landing directory (input.path)"
-        raise MissingError(msg)
+    settings = feed.spec.input
+    patterns, done_suffix, settle_seconds = settings.patterns, settings.done_suffix, settings.settle_seconds
     ready: list[LandedFile] = []
     settling: dict[str, float] = {}
-    held: dict[str, list[str]] = {}
-    mirror = mirrors.of(landing_dir)
-    entries = mirror.landing() if mirror else _entries(str(landing_dir), held)
+    entries, held = store.of(feed).landing()
     unmarked: list[str] = []
     ignored: list[str] = []
     wanted = taken_by(patterns)
@@ -113,53 +100,3 @@ def scan_landing(
                 ready.append(LandedFile(name, file.size_bytes))
     reasons = {reason: sorted(names) for reason, names in sorted(held.items())}
     return Landing(sorted(ready), settling, reasons, sorted(unmarked), sorted(ignored))
-
-
-def _entries(landing_dir: str, held: dict[str, list[str]]) -> dict[str, Callable[[], Landed]]:
-    look = functools.cache(lambda folder: (is_writable(folder), os.lstat(folder)))
-    return {name: functools.partial(_landed, name, entry, look) for name, entry in _walk(landing_dir, "", held)}
-
-
-def _walk(directory: str, folder: str, held: dict[str, list[str]]) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Yield files with their names: `folder`, which ends in a slash, is what those of a directory begin with."""
-    try:
-        found = os.scandir(directory)
-    except OSError as error:
-        if error.errno not in {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENAMETOOLONG}:
-            raise
-        held.setdefault(error.strerror or "", []).append(directory)
-        return
-    with found as entries:
-        for entry in entries:
-            if is_hidden(entry.name):
-                continue
-            name = folder + entry.name
-            if entry.is_dir(follow_symlinks=False):
-                yield from _walk(entry.path, f"{name}/", held)
-            else:
-                yield name, entry
-
-
-def _landed(name: str, entry: os.DirEntry[str], look: Callable[[str], tuple[bool, os.stat_result]]) -> Landed:
-    if reason := _held(name, entry, look):
-        return Landed(reason)
-    info = entry.stat(follow_symlinks=False)
-    return Landed(None, info.st_size, info.st_mtime, info.st_ctime)
-
-
-def _held(name: str, entry: os.DirEntry[str], look: Callable[[str], tuple[bool, os.stat_result]]) -> str | None:
-    """Say why a file cannot be taken: by rule where a rule says it, not by trying. `look` tells of its folder."""
-    folder, me = entry.path.rpartition("/")[0], os.geteuid()
-    if not entry.is_file(follow_symlinks=False):
-        return NOT_A_FILE
-    if name != name.encode(errors="replace").decode():
-        return "its name is not UTF-8"
-    if not os.access(entry.path, os.R_OK, effective_ids=True):
-        return f"{who_am_i()} may not read it"
-    may_write, info = look(folder)
-    if not may_write:
-        return f"{who_am_i()} may not write into {folder!r}, so it cannot move a file out: allow it"
-    if info.st_mode & stat.S_ISVTX and me not in {0, info.st_uid, entry.stat(follow_symlinks=False).st_uid}:
-        whose = f"only the owner of a file may move it, and Fanfold runs as {who_am_i()}"
-        return f"{folder!r} is sticky: {whose}: chmod -t"
-    return None

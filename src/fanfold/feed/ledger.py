@@ -9,8 +9,8 @@ from typing import NamedTuple
 from fanfold import documents, durable
 from fanfold.feed import groups, quarantine, runs
 from fanfold.feed.index import Index
-from fanfold.feed.originals import original_sha256
 from fanfold.layout import Feed, Group, Place
+from fanfold.originals import original_sha256
 from fanfold.path_columns import told_apart_by
 from fanfold.working_files import Input, Inputs, Progress
 

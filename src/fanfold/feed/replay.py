@@ -19,7 +19,7 @@ import msgspec
 from fanfold import documents, durable, mirrors
 from fanfold.errors import DataError, count
 from fanfold.faults import UnreadableError, steps
-from fanfold.feed import access, archive, runs
+from fanfold.feed import access, runs, store
 from fanfold.feed.quarantine import Item, Resolution, resolution_path, waiting_path
 from fanfold.input_formats import compression, input_format, taken_by
 from fanfold.layout import Feed, Run
@@ -137,14 +137,12 @@ def _land(feed: Feed, wanted: Sequence[Wanted]) -> list[Resolution]:
     # The marker first: a file that is in landing may be claimed.
     markers = [Path(landed).with_name(name) for landed in moves.values() if (name := feed.marker(Path(landed).name))]
     durable.write_all(dict.fromkeys(markers, b""))
-    archive.land(moves)
+    store.of(feed).land(moves)
     return done
 
 
 def _is_taken(feed: Feed, landed_as: str) -> bool:
     """Say whether a run has a file that still waits: nothing is renamed in a bucket, so it may be landed, and wait."""
-    if mirrors.of(feed.data_dir) is None:
-        return False
     begun = (runs.open_run(feed.data_dir, ts) for ts in runs.unfinished(feed))
     if any(landed_as in names for run in begun if run for names in runs.staged_names(run).values()):
         return True

@@ -160,8 +160,7 @@ def _as_committed(run: Run, committed: Manifest) -> Run:
         raise DataError(msg) from None
     opened = Feed(run.feed.data_dir, spec).run(run.ts)
     access.check_links(opened, ((file.name, file.subdir) for file in committed.files))
-    if mirror := mirrors.of(run.feed.data_dir):
-        mirror.see(opened, committed)
+    mirrors.see(opened, committed)
     return opened
 
 

@@ -4,8 +4,8 @@ import logging
 
 import msgspec
 
-from fanfold import documents, durable, mirrors
-from fanfold.feed import failures, runs
+from fanfold import documents, durable
+from fanfold.feed import failures, runs, store
 from fanfold.layout import Feed, Run
 from fanfold.spec.changes import KEPT_KEYS, changes, with_kept
 from fanfold.spec.model import Spec
@@ -115,8 +115,7 @@ def renewed(feed: Feed, run: Run) -> Spec | None:
 
 def forget(run: Run) -> None:
     """Remove what was derived from spec, files and references; the schema first, with which the groups are prepared."""
-    if mirror := mirrors.of(run.feed.data_dir):
-        mirror.begin_again(run)
+    store.of(run.feed).begin_again(run)
     durable.remove(run.schema_path)
     for group in run.groups:
         runs.discard_published(group)

@@ -15,7 +15,7 @@ from fanfold.records.header import DELIMITERS
 from fanfold.records.places import places_of
 from fanfold.records.read import Door, Rules
 from fanfold.schema.columns import leaves
-from fanfold.schema.infer import draft
+from fanfold.schema.draft import draft
 from fanfold.spec.model import Input, Spec
 from fanfold.spec.paths import Way, written
 from fanfold.spec.tables import FlatTable

@@ -100,7 +100,9 @@ def _parts(source: Path, name: str, most: int, scratch: Path) -> Iterable[tuple[
 def _files(path: Path) -> Iterator[Path]:
     path = path.resolve()
     if path.is_dir():
-        landed = scan_landing(path, Input().patterns, 0)
+        spec = Spec(version=1, name="samples")
+        settings = spec.input.model_copy(update={"path": path.name, "settle_seconds": 0})
+        landed = scan_landing(Feed(path.parent, spec.model_copy(update={"input": settings})))
         yield from (path / file.name for file in landed.ready)
     elif path.is_file():
         yield path

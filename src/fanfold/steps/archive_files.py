@@ -3,8 +3,8 @@
 from fanfold import documents, durable
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError, MissingError
-from fanfold.feed import archive as vault
-from fanfold.feed import groups, runs
+from fanfold.feed import groups, runs, store
+from fanfold.feed.archive import not_archived
 from fanfold.layout import Group
 from fanfold.steps.leased import on_group
 from fanfold.working_files import Progress
@@ -41,9 +41,8 @@ def archive(group: Group, progress: Progress) -> None:
     """
     feed, staged = group.run.feed, {group.staged_path(file.name): file for file in progress.files}
     places, markers = groups.last_places(group, progress.files)
-    left = vault.not_archived(places)
-    for path in left:
-        if not groups.is_as_read(group, staged[path]):
+    for path in not_archived(places | markers):
+        if path in staged and not groups.is_as_read(group, staged[path]):
             msg = (
                 f"{staged[path].name!r} changed after it was read: its writer still held it. It stays staged: "
                 "run this group again, from merge_data, to read it as it is now"
@@ -52,4 +51,4 @@ def archive(group: Group, progress: Progress) -> None:
     for file in progress.files:
         if file.fault:
             durable.write(feed.data_dir / group.reason_name(file.name), documents.encode(file.fault))
-    vault.archive(places | markers)
+    store.of(feed).archive(places | markers)

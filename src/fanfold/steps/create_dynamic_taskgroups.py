@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 import msgspec
 
-from fanfold import documents, durable, mirrors
+from fanfold import documents, durable
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError
-from fanfold.feed import access, claim, failures, lease, runs, unfinished
+from fanfold.feed import access, failures, lease, runs, store, unfinished
+from fanfold.feed.claimed import claimed_file
 from fanfold.layout import Place, Run, format_ts, parse_ts
 from fanfold.steps.drift import checked, drift_of
 from fanfold.steps.fix_schema import fix_schema
@@ -80,7 +81,7 @@ def prepare(run: Run) -> None:
     with runs.one_by_one(run.feed):
         _write_down(run, claimed, states, found, fixed)
         # In a bucket nobody waits: who was slower decides again.
-        while (mirror := mirrors.of(run.feed.data_dir)) and not mirror.prepared(run):
+        while not store.of(run.feed).prepared(run):
             _write_down(run, claimed, states, found, fixed)
 
 
@@ -116,7 +117,7 @@ def _states(run: Run, staged: list[StagedFile]) -> dict[str, os.stat_result]:
     states: dict[str, os.stat_result] = {}
     for file in staged:
         try:
-            states[file.name] = claim.claimed_file(run.group(file.subdir), file.name)
+            states[file.name] = claimed_file(run.group(file.subdir), file.name)
         except DataError as error:
             if file == staged[-1] and not states:
                 raise

@@ -4,10 +4,10 @@ import os
 
 import msgspec
 
-from fanfold import documents, durable, mirrors
+from fanfold import documents, durable
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError, MissingError
-from fanfold.feed import archive, groups, purged, runs
+from fanfold.feed import groups, purged, runs, store
 from fanfold.layout import Group
 from fanfold.manifest import Published
 from fanfold.records import references, table, totals
@@ -72,10 +72,10 @@ def publish(group: Group, progress: Progress) -> dict[str, Published]:
     if not is_again:
         for one in (*outputs.values(), *([quarantined] if quarantined else [])):
             _check_free(group, one)
-    if mirror := mirrors.of(group.run.feed.data_dir):
-        mirror.seal(group)
+    files = store.of(group.run.feed)
+    files.seal(group)
     places, markers = groups.last_places(group, progress.files)
-    archive.keep(places | markers)
+    files.keep(places | markers)
     if not is_again:
         durable.write(group.publishing_path, b"")
     if quarantined:

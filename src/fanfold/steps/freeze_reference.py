@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from fanfold import durable, mirrors
 from fanfold.errors import MissingError, StillWrittenError
-from fanfold.feed import claim
+from fanfold.feed.claimed import version
 from fanfold.layout import Feed, Run
 from fanfold.manifest import Column, FrozenReference
 from fanfold.records.references import Reference
@@ -54,7 +54,7 @@ def freeze_reference(run: Run, index: int) -> Frozen:
     copied, kept = _places(run, found)
     if durable.size(kept) is None:
         durable.copy(source, copied)
-    if claim.version(before) != claim.version(source.stat()):
+    if version(before) != version(source.stat()):
         msg = f"{str(source)!r} changed while it was read"
         raise StillWrittenError(msg)
     durable.publish(target)

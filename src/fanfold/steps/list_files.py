@@ -44,7 +44,7 @@ def list_files(feed: Feed, ts: str | None = None) -> Landing:
         ts: execution timestamp of the run that would take them; None: of one that begins now.
     """
     wanted, run = feed.spec.input, feed.run(ts or format_ts(datetime.now(UTC)))
-    found = landing.scan_landing(feed.landing_dir, wanted.patterns, wanted.settle_seconds, wanted.done_suffix)
+    found = landing.scan_landing(feed)
     last, added = run.groups[-1], max(ADDED_BYTES, len(os.fsencode(wanted.done_suffix or "")))
 
     @functools.cache

@@ -9,9 +9,9 @@ from concurrent.futures import FIRST_COMPLETED, Executor, Future, ThreadPoolExec
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from fanfold import documents, mirrors
+from fanfold import documents
 from fanfold.errors import BusyError, EmptySubdir, FanfoldError, alike, count
-from fanfold.feed import failures, lease, runs, unfinished
+from fanfold.feed import failures, lease, runs, store, unfinished
 from fanfold.feed.verdict import verdict
 from fanfold.layout import Feed, Run, format_ts
 from fanfold.manifest import Drift, Ignored, Manifest, Summary, all_ignored
@@ -89,8 +89,7 @@ def run(feed: Feed, ts: str, on_step: OnStep) -> LocalRun:
     try:
         with _alone(wanted):
             staged = stage_files(feed, wanted.ts, wait=True)
-            if mirror := mirrors.of(feed.data_dir):
-                mirror.work_alone()
+            store.of(feed).work_alone()
             with _driver(wanted):
                 if staged:
                     groups = create_dynamic_taskgroups(feed.data_dir, wanted.ts, feed.spec.subdirs)
@@ -142,8 +141,8 @@ def _driver(run: Run) -> contextlib.AbstractContextManager[None]:
 def _run_groups(run: Run, groups: Mapping[str, str], on_step: OnStep) -> dict[str, float]:
     # What a step waits for is mostly a core: more threads than cores would take memory, and no time off.
     # In a bucket half of them wait for the store.
-    cores = (os.cpu_count() or 1) * (2 if mirrors.of(run.feed.data_dir) else 1)
-    at_once = min(run.feed.spec.concurrent_tasks, len(groups), cores)
+    tasks = (os.cpu_count() or 1) * store.of(run.feed).tasks_per_core
+    at_once = min(run.feed.spec.concurrent_tasks, len(groups), tasks)
     todo = deque((int(n), 0) for n in groups)
     began, seconds, errors = dict[int, float](), dict[str, float](), dict[int, BaseException]()
     running: dict[Future[Any], tuple[int, int]] = {}

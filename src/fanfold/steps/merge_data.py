@@ -11,7 +11,8 @@ from fanfold import documents, durable, manifest, mirrors
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError, StillWrittenError, count
 from fanfold.faults import OF_SIZE
-from fanfold.feed import claim, groups, runs
+from fanfold.feed import groups, runs
+from fanfold.feed.claimed import claimed_file, version
 from fanfold.input_formats import input_format, place_in
 from fanfold.layout import Group
 from fanfold.manifest import BadRecord
@@ -72,7 +73,7 @@ def merge(group: Group) -> Progress:
     """
     run, inputs = group.run, documents.read(group.inputs_path, Inputs).files
     schema = runs.schema_of(run)
-    states = {file.name: claim.claimed_file(group, file.name) for file in inputs}
+    states = {file.name: claimed_file(group, file.name) for file in inputs}
     door = door_of(run.feed.data_dir, run.feed.spec, schema, references.opened_all(run))
     read, unmatched = list[Input](), 0
     mirrors.will_read(group.staged_path(file.name) for file in inputs)
@@ -151,9 +152,9 @@ def _as_it_was_read(group: Group, file: Input, before: os.stat_result) -> Input:
     Raises:
         StillWrittenError: its bytes may have changed in between. Another owner, mode or link does not matter.
     """
-    after = claim.claimed_file(group, file.name)
-    *is_now, changed_ns = claim.version(after)
-    *was, changed_ns_before = claim.version(before)
+    after = claimed_file(group, file.name)
+    *is_now, changed_ns = version(after)
+    *was, changed_ns_before = version(before)
     if is_now != was or (
         changed_ns != changed_ns_before and file.sha256 not in {"", durable.sha256(group.subdir_dir / file.name)}
     ):

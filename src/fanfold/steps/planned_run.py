@@ -9,8 +9,9 @@ import msgspec
 
 from fanfold import documents, durable
 from fanfold.errors import DataError
-from fanfold.feed import claim, runs, unfinished
+from fanfold.feed import runs, unfinished
 from fanfold.feed.balance import balance
+from fanfold.feed.claimed import claimed_file
 from fanfold.feed.landing import LandedFile
 from fanfold.feed.ledger import NEW, Decision
 from fanfold.layout import Feed, Group, Place, Run
@@ -83,7 +84,7 @@ def begun_run(feed: Feed, ts: str) -> PlannedRun | None:
     if not staged.claimed:
         staged = msgspec.structs.replace(staged, files=[file for file in staged.files if file.name in places])
     elif not places:
-        claim.claimed_file(run.group(staged.files[-1].subdir), staged.files[-1].name)
+        claimed_file(run.group(staged.files[-1].subdir), staged.files[-1].name)
     return _prepared(run, staged, places)
 
 
@@ -110,7 +111,7 @@ def _prepared(run: Run, staged: Files, places: Mapping[str, Place]) -> PlannedRu
 
     def read(group: Group, names: list[str]) -> Iterator[tuple[str, FileRead]]:
         for name in names if staged.claimed else ():
-            claim.claimed_file(group, name)
+            claimed_file(group, name)
         for name in names:
             if not decisions.get(name, NEW).duplicate_of:
                 yield name, found.files[name] if is_known else _read(door, name, places[name].path)
@@ -128,7 +129,7 @@ def _as_prepared(run: Run, staged: Files) -> PlannedRun:
         if is_done := progress is not None and bool(progress.outputs):
             files = progress.files
         else:
-            states = {name: claim.claimed_file(group, name) for name in names}
+            states = {name: claimed_file(group, name) for name in names}
             files = scan_again(group, documents.read(group.inputs_path, Inputs).files, states, schema)
         for file in files:
             decisions[file.name] = Decision(file.decision, file.duplicate_of, file.replay_of)

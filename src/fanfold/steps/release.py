@@ -2,7 +2,7 @@
 
 from fanfold import documents
 from fanfold.errors import MissingError, nearest
-from fanfold.feed import access, claim, give_up, runs
+from fanfold.feed import access, give_up, runs, staging
 from fanfold.layout import Feed, Group, Run
 from fanfold.steps.archive_files import archive
 from fanfold.steps.denormalize_data import publish
@@ -31,7 +31,7 @@ def release(feed: Feed, ts: str) -> list[str]:
         _check_unfinished(feed, named.ts)
         run = runs.open_run(feed.data_dir, named.ts)
         if run is None:
-            claim.remove_run(named)
+            staging.remove_run(named)
             return []
         if runs.is_complete(run):
             commit(run)
@@ -56,7 +56,7 @@ def _give_up(run: Run) -> list[str]:
     if published:
         commit(run)
     else:
-        claim.remove_run(run)
+        staging.remove_run(run)
     return returned
 
 

@@ -15,7 +15,7 @@ from fanfold.native.fields import Seen
 from fanfold.records.read import FileRead
 from fanfold.records.scan import Known, scan
 from fanfold.schema.declared import known_fields
-from fanfold.schema.infer import Draft, draft
+from fanfold.schema.draft import Draft, draft
 from fanfold.schema.record import check_covers, misfits
 from fanfold.schema.rivals import exclude
 from fanfold.spec.model import Input as Settings

@@ -1,9 +1,11 @@
 """The step that claims the files that are ready into the subdirectories of a run."""
 
+import logging
+
 import msgspec
 
 from fanfold import documents, durable, links
-from fanfold.feed import access, claim, lease, runs, unfinished
+from fanfold.feed import access, landing, lease, runs, staging, store, unfinished
 from fanfold.feed.balance import balance
 from fanfold.feed.landing import LandedFile
 from fanfold.layout import Feed, Run
@@ -11,6 +13,8 @@ from fanfold.manifest import Manifest
 from fanfold.steps.list_files import list_ready
 from fanfold.steps.release import release
 from fanfold.working_files import Files, StagedFile
+
+log = logging.getLogger(__name__)
 
 
 def stage_files(feed: Feed, ts: str, *, wait: bool = False) -> int:
@@ -56,12 +60,12 @@ def stage_files(feed: Feed, ts: str, *, wait: bool = False) -> int:
 
 def _stage(run: Run, ready: list[LandedFile]) -> int:
     if committed := documents.read_if_there(run.commit_path, Manifest):
-        claim.remove_run(run)
+        staging.remove_run(run)
         return committed.summary.files_in
     intent = documents.read_if_there(run.files_path, Files)
     if intent is None:
         if not ready:
-            claim.remove_run(run)
+            staging.remove_run(run)
             return 0
         sizes = {file.name: file.size_bytes for file in ready}
         parts = balance(sizes.items(), run.feed.spec.subdirs)
@@ -79,12 +83,16 @@ def _claim(run: Run, intent: Files) -> int:
     access.check_places(run, intent.places)
     for group in run.groups:
         durable.make_dirs(group.subdir_dir)
-    missed = claim.claim(run, intent.places)
+    vanished, held = store.of(run.feed).claim(run, intent.places)
+    landing.warn({reason: sorted(names) for reason, names in held.items()})
+    for name in sorted(vanished):
+        log.warning("%r was taken out of landing before it could be claimed: it is not in this run", name)
+    missed = vanished.union(*held.values())
     # In a bucket another process may have claimed for this run, by an intent of its own.
     intent = documents.read(run.files_path, Files)
     claimed = [file for file in intent.files if file.name not in missed]
     if claimed:
         durable.write(run.files_path, documents.encode(msgspec.structs.replace(intent, claimed=True, files=claimed)))
     else:
-        claim.remove_run(run)
+        staging.remove_run(run)
     return len(claimed)

@@ -11,11 +11,11 @@ from fanfold import documents, durable, manifest, mirrors
 from fanfold.archive_names import packing
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError
-from fanfold.feed import access, claim, groups, originals, purged, runs
-from fanfold.feed.index import Index
+from fanfold.feed import access, groups, index, purged, runs, staging
 from fanfold.feed.verdict import verdict
 from fanfold.layout import Group, Run
 from fanfold.manifest import ArchivedFile, Manifest, SubdirSummary, Summary, TableOfRun, by_table, of_table
+from fanfold.originals import original_sha256
 from fanfold.records import totals
 from fanfold.spec.model import PLACE
 from fanfold.steps.freeze_reference import keep_references
@@ -88,13 +88,12 @@ def commit(run: Run) -> Summary:
         durable.make_dirs(run.output_dir)
         durable.write(run.manifest_path, documents.encode(committed))
         durable.write(run.commit_path, documents.encode(committed))
-        if mirrors.of(run.feed.data_dir):
-            Index(run.feed).share()
+        index.share(run.feed)
     else:
         if lost := purged.lost(run):
             log.warning("run %s was %s", run.ts, lost)
         _fail_on([*gaps(run, committed), *manifest_gaps(run, committed)])
-    claim.remove_run(run)
+    staging.remove_run(run)
     return committed.summary
 
 
@@ -136,7 +135,7 @@ def account(run: Run, staged: Files) -> Manifest:
         f"{name!r} was claimed, and is in no group"
         for name, _ in sorted(expected - {(file.name, file.subdir) for file in archived})
     ]
-    if left := claim.left_in(run):
+    if left := staging.left_in(run):
         found.append(f"{relative(run, left)!r} is left in staging")
     found += gaps(run, committed)
     for name, table in schema.each_table.items() if not found else ():
@@ -165,7 +164,7 @@ def _table(run: Run, table: TableSchema, name: str, done: Mapping[int, Progress]
 def _archived(group: Group, file: Input) -> ArchivedFile:
     name, packed = groups.last_name(group, file), None
     if packing(file.name, name) and (place := group.run.feed.data_dir / name).is_file():
-        if originals.original_sha256(place, file.name) != file.sha256:
+        if original_sha256(place, file.name) != file.sha256:
             msg = f"{name!r} is changed: it is not {file.name!r}, compressed"
             raise DataError(msg)
         packed = manifest.Packed(place.stat().st_size, durable.sha256(place))
