@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from fanfold.native import Field, Form, Joined, Others, Reader, Rows, Table
+from fanfold.native import Beside, Field, Form, Joined, Others, Reader, Rows, Table
 
 ORDER = ("order_id", "customer_id", "status", "total_price", "order_date", "priority", "clerk")
 ITEM = ("line", "part_id", "quantity", "price", "discount", "tax", "flag", "ship_date")
@@ -55,7 +55,7 @@ def learn(paths: list[Path]) -> None:
 def frozen(customers: Path, out: Path) -> list[Joined]:
     """Return the customers as they are joined: frozen in a file beside the output."""
     target = out.with_suffix(".rows")
-    reference = Reader(Field(kind="object", inside=values(*CUSTOMER)), Others.LEAVE, Form(csv=True), frozen=True)
+    reference = Reader(Field(kind="object", inside=values(*CUSTOMER)), Others.FREEZE, Form(csv=True))
     with target.open("wb") as file:
         file.writelines(merged(reference, [customers]))
     return [Joined(Table(target))]
@@ -75,7 +75,7 @@ def write(paths: list[Path], customers: Path, out: Path) -> None:
     columns = [(Rows.SLOT, 0, slot) for slot in range(len(ORDER))]
     columns += [(Rows.JOIN, 0, slot) for slot in range(1, len(CUSTOMER))]
     columns += [(Rows.SLOT, 1, slot) for slot in range(len(ITEM))]
-    reader, rows = Reader(RECORD, Others.REFUSE, joins=joins), Rows(RECORD, columns, LEVELS, joins=joins)
+    reader, rows = Reader(RECORD, Others.REFUSE, joins=joins), Rows(RECORD, columns, LEVELS, beside=Beside(joins))
     with out.open("wb", buffering=0) as file:
         file.write(",".join((*ORDER, *CUSTOMER[1:], *ITEM)).encode() + b"\n")
         for written in rows.write(merged(reader, paths)):

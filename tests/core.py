@@ -68,7 +68,7 @@ def read_csv(content: bytes, *cuts: int, cap: int = LARGE, names: Iterable[str] 
 def frozen_table(path: Path, windows: Iterable[bytes], record: Field) -> Table:
     """Freeze the good rows of a CSV in a file, and open it."""
     with path.open("wb") as file:
-        for piece in Reader(record, Others.LEAVE, Form(csv=True), frozen=True).read(b"f", windows):
+        for piece in Reader(record, Others.FREEZE, Form(csv=True)).read(b"f", windows):
             assert not piece.wrong
             file.write(piece.merged)
     return Table(path)

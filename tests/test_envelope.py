@@ -354,7 +354,7 @@ def test_what_a_path_gives_is_compared_with_what_stands_around(make_feed: MakeFe
     ],
 )
 @pytest.mark.parametrize("is_behind", [False, True])
-def test_what_stands_around_has_the_order_of_the_document_and_room_in_a_null(
+def test_what_stands_around_has_the_order_of_the_document_and_room_in_a_null(  # noqa: PLR0913 - one row of its table
     make_feed: MakeFeed, *, around: list[str], beside: str, record: str, columns: str, is_behind: bool
 ) -> None:
     """Columns stand as the document has them, whatever the order in the spec; null is no object yet."""

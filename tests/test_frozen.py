@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fanfold.native import Field, Joined, Others, Reader, Rows, Table
+from fanfold.native import Beside, Field, Joined, Others, Reader, Rows, Table
 from tests.core import frozen_table, read_with
 
 RECORD = Field(kind="object", inside=(Field("id", key=1),))
@@ -45,7 +45,7 @@ def test_a_large_table_stays_in_its_file(tmp_path: Path) -> None:
 
     def answer(joins: list[Joined]) -> None:
         found = read_with(Reader(RECORD, Others.REFUSE, joins=joins), [content])
-        answers.append(b"".join(Rows(RECORD, COLUMNS, joins=joins).write([found.merged])))
+        answers.append(b"".join(Rows(RECORD, COLUMNS, beside=Beside(joins)).write([found.merged])))
 
     threads = [threading.Thread(target=answer, args=([Joined(table)],)) for _ in range(4)]
     for thread in threads:
@@ -77,10 +77,10 @@ def test_rows_need_no_index_of_a_table(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="refuses to open"):
         Reader(RECORD, Others.REFUSE, joins=joins)
     found = read_with(Reader(RECORD, Others.REFUSE, joins=[Joined(Table(path))]), [b'{"id":3}'])
-    written = Rows(RECORD, [COLUMNS[0], COLUMNS[2]], joins=joins).write([found.merged])
+    written = Rows(RECORD, [COLUMNS[0], COLUMNS[2]], beside=Beside(joins)).write([found.merged])
     assert b"".join(written) == b"3,Town of 2\n"
     with pytest.raises(ValueError, match="refuses to open"):
-        Rows(RECORD, [(Rows.JOIN, 0, 3)], joins=joins)
+        Rows(RECORD, [(Rows.JOIN, 0, 3)], beside=Beside(joins))
 
 
 def test_a_cut_table_is_refused(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from fanfold.engine.session import connect
 from fanfold.errors import MissingError
 from fanfold.faults import CODES
-from fanfold.native import Excluded, Field, Form, Joined, Others, Reader, Rows, Seen, Table, codes
+from fanfold.native import Beside, Excluded, Field, Form, Joined, Others, Reader, Rows, Seen, Table, codes
 from fanfold.native.arrow import Stream
 from fanfold.native.fields import merged as merged_shapes
 from fanfold.native.library import core
@@ -413,7 +413,7 @@ def reference(content: bytes, *names: str) -> Table:
 def rows_of(content: bytes, columns: list[tuple[int, int, int]], *joins: Joined) -> bytes:
     found = read_with(Reader(ORDER, Others.REFUSE, joins=joins), [content])
     assert not found.wrong
-    return b"".join(Rows(ORDER, columns, CHAIN, joins=joins).write([found.merged]))
+    return b"".join(Rows(ORDER, columns, CHAIN, beside=Beside(joins)).write([found.merged]))
 
 
 def test_records_become_rows() -> None:
@@ -486,7 +486,7 @@ def test_keys_may_have_several_parts(tmp_path: Path) -> None:
     record = Field(kind="object", inside=(Field("a", key=1), Field("b", key=2)))
     joins = [Joined(table, parts=(1, 2))]
     found = read_with(Reader(record, Others.REFUSE, joins=joins), [b'{"a":"x","b":"yz"}{"a":"xy","b":"z"}{"a":"xyz"}'])
-    assert b"".join(Rows(record, [(JOIN, 0, 2)], joins=joins).write([found.merged])) == b"1\n2\n\n"
+    assert b"".join(Rows(record, [(JOIN, 0, 2)], beside=Beside(joins)).write([found.merged])) == b"1\n2\n\n"
 
 
 NESTED_LISTS = Field(
@@ -525,7 +525,10 @@ def test_other_fields_are_kept_as_json(record: str, rows: list[str | None]) -> N
     found = read_with(Reader(NESTED_LISTS, Others.RESCUE), [record.encode()])
     assert not found.wrong
     written = Rows(
-        NESTED_LISTS, [(Rows.RESCUED, 0, 0), (NUMBER, 0, 0)], ((0, False), (1, False), (2, False)), rescue=True
+        NESTED_LISTS,
+        [(Rows.RESCUED, 0, 0), (NUMBER, 0, 0)],
+        ((0, False), (1, False), (2, False)),
+        beside=Beside(rescued=True),
     ).write([found.merged])
     read = list(csv.reader(io.StringIO(b"".join(written).decode(), newline="")))
     assert [row[0] or None for row in read] == rows
@@ -535,7 +538,9 @@ def test_other_columns_of_a_csv_are_kept_as_json() -> None:
     """So are columns of a CSV, as texts and nulls."""
     record = Field(kind="object", inside=(Field("a"),))
     found = read_with(Reader(record, Others.RESCUE, Form(csv=True)), [b'x,a,"y"""\n"1""",2,\n'])
-    written = b"".join(Rows(record, [(SLOT, 0, 0), (Rows.RESCUED, 0, 0)], rescue=True).write([found.merged]))
+    written = b"".join(
+        Rows(record, [(SLOT, 0, 0), (Rows.RESCUED, 0, 0)], beside=Beside(rescued=True)).write([found.merged])
+    )
     assert list(csv.reader([written.decode()])) == [["2", '{"x":"1\\"","y\\"":null}']]
 
 

@@ -20,7 +20,7 @@ from fanfold.engine import expressions
 from fanfold.engine.output import Source, write
 from fanfold.errors import DataError
 from fanfold.manifest import Column
-from fanfold.native import Field, Joined, Others, Reader, Rows
+from fanfold.native import Beside, Field, Joined, Others, Reader, Rows
 from fanfold.spec.model import Output
 from tests.core import frozen_table, read_with
 
@@ -201,7 +201,7 @@ def test_records_are_joined_exploded_and_written(tmp_path: Path) -> None:
         (SLOT, 0, 0), (SLOT, 0, 1), (SLOT, 0, 2), (SLOT, 1, 0), (SLOT, 1, 1), (JOIN, 0, 1), (NUMBER, 0, 0), (ITEM, 0, 0)
     ]  # fmt: skip
     source = Source(
-        lambda wanted, arrow: Rows(ORDER, wanted, ((0, False), (1, False)), joins=joins, form=arrow),
+        lambda wanted, arrow: Rows(ORDER, wanted, ((0, False), (1, False)), beside=Beside(joins), form=arrow),
         lambda: [found.merged],
         flat,
         places,

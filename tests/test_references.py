@@ -12,7 +12,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
 from fanfold.errors import DataError, FanfoldError, MissingError
-from fanfold.native import Field, Joined, Others, Reader, Rows
+from fanfold.native import Beside, Field, Joined, Others, Reader, Rows
 from fanfold.records.header import fields_of_csv
 from fanfold.records.references import Reference, check_header, opened
 from fanfold.spec.merge import Merge
@@ -42,7 +42,7 @@ def rows(found: Reference, folder: Path, *keys: object) -> str:
     merged = read_with(Reader(RECORD, Others.REFUSE, joins=joins), [content]).merged
     columns = [(Rows.SLOT, 0, 0), *((Rows.JOIN, 0, slot) for slot in found.slots)]
     again = [Joined(opened(folder / "frozen", find=False))]
-    return b"".join(Rows(RECORD, columns, joins=again).write([merged])).decode()
+    return b"".join(Rows(RECORD, columns, beside=Beside(again)).write([merged])).decode()
 
 
 def paths(found: Reference) -> list[tuple[str, str]]:

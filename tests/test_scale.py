@@ -196,7 +196,7 @@ def in_many_processes(spec: Path, uri: str, groups: int) -> None:
 @pytest.mark.parametrize(
     ("run", "expected"), [(in_one_process, of_one_process), (in_many_processes, of_many_processes)]
 )
-def test_requests_follow_a_formula(
+def test_requests_follow_a_formula(  # noqa: PLR0913, PLR0917 - one row of its table
     feed: Feed, files: int, groups: int, references: int, run: Any, expected: Any
 ) -> None:
     """A run makes as many requests as the documentation says: none is added unnoticed."""

@@ -216,7 +216,7 @@ def test_a_disk_that_is_full_gets_room_and_the_run_goes_on(
         ("customers.csv", 0, (3, "Permission denied")),
     ],
 )
-def test_what_may_not_be_read_or_written_is_named_and_loses_nothing(
+def test_what_may_not_be_read_or_written_is_named_and_loses_nothing(  # noqa: PLR0913, PLR0917 - one row of its table
     matrix: Matrix, command_line: CommandLine, feed: Path, place: str, mode: int, expected: tuple[int, str]
 ) -> None:
     """Where a directory may not be written, or a reference not be read, a run names it; permitted, it ends well."""

@@ -32,12 +32,20 @@ MAX_FOUND_BYTES = 20
 
 
 class Others(enum.IntEnum):
-    """What becomes of fields that the schema does not have."""
+    """What becomes of fields that the schema does not have; frozen, the rest becomes a row of a reference."""
 
     LEARN = 1
     RESCUE = 2
     REFUSE = 3
     LEAVE = 4
+    FREEZE = 5
+
+
+class Beside(NamedTuple):
+    """What merged records hold beside their own fields: the matches of joins, and other fields that were kept."""
+
+    joins: Sequence[Joined] = ()
+    rescued: bool = False
 
 
 class Wrong(NamedTuple):
@@ -117,7 +125,6 @@ class Reader:
         form: Form = Form(),  # noqa: B008 - it never changes
         *,
         joins: Sequence[Joined] = (),
-        frozen: bool = False,
         excluded: Sequence[Excluded] = (),
     ) -> None:
         """Begin.
@@ -127,7 +134,6 @@ class Reader:
             others: what becomes of other fields.
             form: how the files are written.
             joins: the tables that records are joined to.
-            frozen: whether each record becomes a row of a frozen reference, which is then what is `merged`.
             excluded: what no good record has.
 
         Raises:
@@ -137,6 +143,7 @@ class Reader:
         tables, unwanted, marked = joined(joins), forms.excluded(excluded), forms.marked(form)
         delimiter, quote, named, header = form.dialect
         nulls = forms.packed(named)
+        frozen, others = others is Others.FREEZE, Others.LEAVE if others is Others.FREEZE else others
         self._kept = (declared, way, joins, tables, unwanted, marked, nulls)
         options = Options(
             *(Bytes.of(declared), Bytes.of(way), form.max_record_bytes, form.max_fields, Bytes.of(nulls), form.csv),
@@ -230,8 +237,7 @@ class Rows:
         columns: Sequence[tuple[int, int, int]],
         chain: Sequence[tuple[int, bool]] = ((0, False),),
         *,
-        joins: Sequence[Joined] = (),
-        rescue: bool = False,
+        beside: Beside = Beside(),  # noqa: B008 - it never changes
         form: Csv | Sequence[tuple[str, str]] = Csv(),  # noqa: B008 - it never changes
     ) -> None:
         """Begin.
@@ -241,25 +247,26 @@ class Rows:
             columns: kind, scope (or join) and slot of each column, in their order.
             chain: the scopes from the record down, and whether the values of each stand elsewhere. Each element of the
                 last one has a row; one of another has a row where it has none inside of it, and its values stand here.
-            joins: those that the records were read with.
-            rescue: whether other fields were kept.
+            beside: what the records were read with beside their schema.
             form: how rows are written; or name and type of each column, where they are for a Stream.
 
         Raises:
             ValueError: what is asked for does not fit the schema.
         """
         csv, arrow = (form, None) if isinstance(form, Csv) else (Csv(), form)
-        declared, tables, scopes = schema(record), joined(joins), (Level * len(chain))(*(Level(*one) for one in chain))
+        declared, tables = schema(record), joined(beside.joins)
+        scopes = (Level * len(chain))(*(Level(*one) for one in chain))
         named = [(name.encode(), type_of(kind)) for name, kind in arrow or [("", "VARCHAR")] * len(columns)]
         made = [Column(*place, Bytes.of(name), *kind) for place, (name, kind) in zip(columns, named, strict=True)]
         listed = (Column * len(columns))(*made)
         null = csv.null.encode()
         wanted = Wanted(
-            *(Bytes.of(declared), rescue, arrow is not None, ord(csv.delimiter), csv.escape_formulas, Bytes.of(null)),
-            *(ctypes.addressof(tables[0]), len(joins)),
+            *(Bytes.of(declared), beside.rescued, arrow is not None),
+            *(ord(csv.delimiter), csv.escape_formulas, Bytes.of(null)),
+            *(ctypes.addressof(tables[0]), len(beside.joins)),
             *(ctypes.addressof(scopes), len(chain), ctypes.addressof(listed), len(columns)),
         )
-        self._kept = (joins, null)
+        self._kept = (beside, null)
         self.handle = opened(core().fanfold_rows_open(ctypes.byref(wanted)))
         weakref.finalize(self, core().fanfold_rows_close, self.handle)
 

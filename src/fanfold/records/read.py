@@ -62,7 +62,6 @@ class Rules(NamedTuple):
         others: what becomes of other fields.
         joins: the references that they are joined to.
         excluded: what no good record has.
-        frozen: whether they are rows of a reference, which are frozen.
         arrays: those that explode.
     """
 
@@ -70,7 +69,6 @@ class Rules(NamedTuple):
     others: Others
     joins: Sequence[Joined] = ()
     excluded: Sequence[Excluded] = ()
-    frozen: bool = False
     arrays: Sequence[Sequence[str]] = ()
 
 
@@ -99,9 +97,7 @@ class Door:
                 dialect=dialect_of(settings.csv),
             )
             unwanted = [Unwanted(one.form.path, one.form.kinds, one.form.inside, one.code) for one in rules.excluded]
-            self._readers[kind] = Reader(
-                rules.record, rules.others, form, joins=rules.joins, frozen=rules.frozen, excluded=unwanted
-            )
+            self._readers[kind] = Reader(rules.record, rules.others, form, joins=rules.joins, excluded=unwanted)
         return self._readers[kind]
 
     def read(self, name: str, path: str, sha256: str | None = None) -> Iterator[Piece]:

@@ -104,7 +104,7 @@ class Reference:
             )
 
     def _freeze(self, target: Path, row: Field) -> Table:
-        door = Door(self._source.parent, self._spec, Rules(row, Others.LEAVE, frozen=True))
+        door = Door(self._source.parent, self._spec, Rules(row, Others.FREEZE))
         with target.open("wb") as file:
             for piece in door.read(self._merge.reference, str(self._source), self._sha256):
                 file.write(piece.merged)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fanfold.layout import Group, Run
-from fanfold.native import Csv, Rows, Table
+from fanfold.native import Beside, Csv, Rows, Table
 from fanfold.records.content import WINDOW_BYTES
 from fanfold.records.places import Source, columns, joins, places
 from fanfold.schema.checks import place_of
@@ -59,7 +59,7 @@ def write(merged: Merged, wanted: TableSchema, target: Path) -> Written:
     csv = Csv(said.delimiter, said.null, said.escape_formulas)
 
     def rows(sources: Sequence[Source], form: Csv | Sequence[tuple[str, str]] = csv) -> Rows:
-        return Rows(found.record, sources, chain, joins=joined, rescue=schema.rescued, form=form)
+        return Rows(found.record, sources, chain, beside=Beside(joined, schema.rescued), form=form)
 
     if spec.output.format == "csv" and not any(column.expression for column in wanted.columns):
         by_name = {column.name: place for column, place in flat}

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from fanfold import types
 from fanfold.layout import Group
 from fanfold.manifest import TableOfRun
-from fanfold.native import Rows
+from fanfold.native import Beside, Rows
 from fanfold.records import places, references, table
 from fanfold.records.places import Places, Source
 from fanfold.schema.columns import RECORD, name_in
@@ -120,7 +120,7 @@ def places_in(group: Group, schema: RunSchema, table: TableSchema) -> Iterator[P
 def _merged_rows(group: Group, schema: RunSchema, wanted: TableSchema, paths: Iterable[str]) -> Iterator[Row]:
     found = places.places(schema, group.run.feed.spec)
     joined = places.joins(found, references.opened_all(group.run, find=False), group.run.feed.spec.merge)
-    rows = Rows(found.record, sources(found, paths), found.chain(wanted), joins=joined, rescue=schema.rescued)
+    rows = Rows(found.record, sources(found, paths), found.chain(wanted), beside=Beside(joined, schema.rescued))
     return rows_of(rows, table.windows(group.merged_path))
 
 
