@@ -69,3 +69,27 @@ def test_an_interrupt_at_any_moment_leaves_nothing(tmp_path: Path) -> None:
             errors = process.stderr.read()
         assert (process.returncode, errors) == (130, b"interrupted\n")
         assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A directory whose process was killed is gone after the next block; that of a living process, or a link, stays."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    code = "from fanfold.scratch import scratch_dir\nwith scratch_dir() as folder: print(folder, flush=True), input()"
+    command = [sys.executable, "-c", code]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    elsewhere = tmp_path / "elsewhere"
+    (elsewhere / "content").mkdir(parents=True)
+    (elsewhere / "lock").touch()
+    (tmp_path / "fanfold-link").symlink_to("elsewhere")
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout
+        other = Path(process.stdout.readline().strip())
+        with scratch_dir():
+            assert other.is_dir()
+        process.kill()
+    assert other.is_dir()
+    with scratch_dir():
+        assert not other.parent.exists()
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["content", "elsewhere", "fanfold-link", "lock"]
