@@ -1,10 +1,12 @@
 """The names of originals in the archive."""
 
+import functools
 import os.path
 
-from fanfold.input_formats import compression, input_format, is_archive
+from fanfold.input_formats import MANY_NAMES, compression, input_format, is_archive
 
 
+@functools.lru_cache(MANY_NAMES)
 def archived_name(name: str, ts: str, packed: str = "", template: str = "{name}_{ts}") -> str:
     """Return the name of a landed file in the archive: `a/b.json.gz` becomes `a/b_<ts>.json.gz`.
 

@@ -23,10 +23,11 @@ UNFINISHED = (".part", ".tmp", ".crdownload", "~")
 # Every form that can be read; Parquet is compressed inside.
 PATTERNS = [f"*{e}{packed}" for e in FORMATS for packed in ("", *COMPRESSIONS) if not (packed and e == ".parquet")]
 PATTERNS += [f"*{e}" for e in ARCHIVES]
+# Each name is asked about in every step of a run.
+MANY_NAMES = 1 << 15
 
 
-# One name is asked for several times in a row, and there may be many.
-@functools.lru_cache
+@functools.lru_cache(MANY_NAMES)
 def compression(name: str) -> str:
     """Return the suffix of the compression that a file has: `.gz`, `.zst`, or nothing."""
     return next((suffix for suffix in COMPRESSIONS if name[-len(suffix) :].lower() == suffix), "")
@@ -54,7 +55,7 @@ def taken_inside(archive: str, patterns: list[str]) -> Callable[[str], bool]:
     return lambda name: wanted.match(re.split(r"[/\\]", name)[-1]) is not None
 
 
-@functools.lru_cache
+@functools.lru_cache(MANY_NAMES)
 def input_format(name: str) -> Literal["json", "csv", "parquet"]:
     """Return what a file is read as: `.csv`, `.parquet`, anything else is JSON."""
     plain = name[: len(name) - len(compression(name))].lower()
