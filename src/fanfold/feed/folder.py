@@ -1,37 +1,25 @@
-"""The store of a feed in a folder: files are claimed, archived and given back by another name, never overwritten.
-
-An original gets its last name by hard link and then loses the old one. Where the system refuses the link (another
-user's file, a file system without links), it is renamed, if no other file has the name. Where that cannot be either
-(compressed, another file system), it is written under a hidden name, read back, compared, and only then unlinked.
-"""
+"""The store of a feed in a folder: files are claimed, archived and given back by giving them another name."""
 
 import contextlib
-import ctypes
 import errno
 import functools
-import hashlib
 import os
-import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from fanfold import documents, links
+from fanfold import documents
 from fanfold.archive_names import packing
-from fanfold.durable import discard_temporary, fresh, make_all_dirs, sha256, sync_dirs, sync_files, temporary
+from fanfold.durable import discard_temporary, make_all_dirs, sync_dirs, sync_files
 from fanfold.errors import MissingError, PathError
-from fanfold.feed import access, archive, groups, runs
+from fanfold.feed import access, archive, groups, moves, runs
 from fanfold.feed.access import is_writable, who_am_i
 from fanfold.input_formats import is_hidden
 from fanfold.layout import Feed, Group, Run
 from fanfold.mirrors import Landed
-from fanfold.originals import packed, unpacked
 from fanfold.working_files import Progress
 
 NOT_A_FILE = "not a regular file, but a link or a pipe: land the file itself"
-# How the system says that it does not link or rename this file, here; what is wrong besides, the copy will meet.
-REFUSED = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}
-AT_FDCWD, RENAME_NOREPLACE = -100, 1
 
 
 class Folder:
@@ -150,11 +138,11 @@ class Folder:
         copied = {
             source: place
             for source, place in left.items()
-            if packing(source, place) or not (_linked(source, place) or _renamed(source, place))
+            if packing(source, place) or not (moves.linked(source, place) or moves.renamed(source, place))
         }
-        sync_files([_copy(Path(source), Path(place)) for source, place in copied.items()])
+        sync_files([moves.copy(Path(source), Path(place)) for source, place in copied.items()])
         for source, place in copied.items():
-            _name_copy(Path(source), Path(place))
+            moves.name_copy(Path(source), Path(place))
         sync_dirs(directories)
         for source, place in places.items():
             if source in copied or source not in left:
@@ -173,7 +161,11 @@ class Folder:
         make_all_dirs({Path(place).parent for place in left.values()})
         sync_files(left)
         self.archive(
-            {source: place for source, place in places.items() if source not in left or not _renamed(source, place)}
+            {
+                source: place
+                for source, place in places.items()
+                if source not in left or not moves.renamed(source, place)
+            }
         )
         sync_dirs({Path(name).parent for moved in left.items() for name in moved})
 
@@ -234,63 +226,6 @@ def _held(name: str, entry: os.DirEntry[str], look: Callable[[str], tuple[bool, 
         whose = f"only the owner of a file may move it, and Fanfold runs as {who_am_i()}"
         return f"{folder!r} is sticky: {whose}: chmod -t"
     return None
-
-
-def _linked(source: str, place: str) -> bool:
-    """Give a file a second name, if that is free; say whether the system can.
-
-    Raises:
-        FileExistsError: the name is not free.
-    """
-    try:
-        os.link(source, place, follow_symlinks=False)
-    except OSError as error:
-        if error.errno not in REFUSED:
-            raise
-        return False
-    return True
-
-
-def _renamed(source: str, place: str) -> bool:
-    """Give a file another name, if that is free; say whether the system can.
-
-    Raises:
-        FileExistsError: the name is not free.
-    """
-    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if renameat2 is None:
-        return False
-    if renameat2(AT_FDCWD, os.fsencode(source), AT_FDCWD, os.fsencode(place), RENAME_NOREPLACE):
-        if (number := ctypes.get_errno()) in REFUSED:
-            return False
-        raise OSError(number, os.strerror(number), source, None, place)
-    return True
-
-
-def _copy(source: Path, place: Path) -> Path:
-    """Write a file as it is to be at its new place, under a hidden name, which is returned."""
-    written = fresh(place)
-    suffix = packing(source.name, place.name)
-    with links.reading(source) as file, written.open("xb") as copied, packed(copied, suffix) as target:
-        shutil.copyfileobj(file, target)
-    return written
-
-
-def _name_copy(source: Path, place: Path) -> None:
-    """Make a copy visible that is the original when it is read back.
-
-    Raises:
-        FileExistsError: another file has the name.
-        OSError: the copy is not the original.
-    """
-    written = temporary(place)
-    with unpacked(written, packing(source.name, place.name)) as copied:
-        if hashlib.file_digest(copied, "sha256").hexdigest() != sha256(source):
-            raise OSError(errno.EIO, f"{str(place)!r} was written, and is not what is read back: the disk fails")
-    if not (_linked(str(written), str(place)) or _renamed(str(written), str(place))):
-        # The last resort, for a file system that can do neither: an empty file takes the name, and is then replaced.
-        place.touch(exist_ok=False)
-        written.replace(place)
 
 
 def _is_published(group: Group) -> bool:

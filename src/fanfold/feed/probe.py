@@ -11,7 +11,7 @@ from pathlib import Path
 from fanfold import durable
 from fanfold.errors import BusyError, MissingError
 from fanfold.feed import lease
-from fanfold.feed.folder import REFUSED
+from fanfold.feed.moves import REFUSED
 from fanfold.fitness import Fitness, Trial, judged
 from fanfold.layout import Feed
 
