@@ -273,7 +273,7 @@ def test_a_bucket_that_was_not_tried_is_refused(both: Both, fanfold: Fanfold) ->
     copied.put(RESULT, documents.encode(judged([Trial("copy", lambda: False, "copies")])))
     for command in ("run", "plan"):
         code, told = fanfold(command, copied.spec)
-        assert (code, "cannot hold a feed, it does not keep: copy" in told) == (1, True)
+        assert (code, "cannot hold a feed, it fails: copy" in told) == (1, True)
     assert copied.tree() == before
     assert fanfold("doctor", copied.spec)[0] == 0
     assert fanfold("plan", copied.spec)[0] == 0

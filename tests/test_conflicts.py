@@ -330,7 +330,7 @@ def test_the_message_names_both_and_the_place(make_feed: MakeFeed) -> None:
     assert {"file": "b.json", "record": 2, "line": 4, "record_line": 3, "pointer": "/ID"}.items() <= found.items()
     assert found["raw"] == '{"x":2,\n  "ID":9}'
     assert found["message"] == (
-        "found 'ID', expected 'id', as in 2 of 3 records: keys that differ in letter case alone exclude each other, "
+        "found 'ID', expected 'id', as in 2 of 3 records: keys that differ only in letter case exclude each other, "
         "declare both in input.fields to keep both"
     )
 
@@ -375,7 +375,7 @@ def test_a_spec_that_contradicts_itself_is_an_error(
 ) -> None:
     """Two columns that the spec itself gives one name are an error before any group starts, which names both."""
     feed = make_feed({"a.json": [{"id": 1, "customer_id": 1}]}, **FLAT | keys)
-    with pytest.raises(DataError, match="expected names apart") as caught:
+    with pytest.raises(DataError, match="expected different names") as caught:
         feed.stage()
     assert all(repr(name) in str(caught.value) for name in names)
 
@@ -393,7 +393,7 @@ def test_a_reference_has_names_apart(make_feed: MakeFeed) -> None:
     keys = {"merge": [{"reference": "r.json", "key": "customer_id", "into": "c"}]}
     feed = make_feed({"a.json": [{"customer_id": 1}]}, **FLAT | keys)
     (feed.data_dir / "r.json").write_text('[{"customer_id":1,"a":{"x":1,"X":2}}]')
-    with pytest.raises(DataError, match=r"r\.json: 'a\.x' and 'a\.X' have one name"):
+    with pytest.raises(DataError, match=r"r\.json: 'a\.x' and 'a\.X' have the same name"):
         feed.stage()
 
 

@@ -112,7 +112,7 @@ WRONG: dict[str, tuple[list[object], str]] = {
     "too deep": ([b"[" * 100_000], r"corrected:2: found something else"),
     "both": (
         [{"item": f"{TS}/1/bad.json", "record": {}, "raw": ""}],
-        r"corrected:2: found a record, expected it or raw, not both",
+        r"corrected:2: found both record and raw, expected only one",
     ),
     "CSV": ([{"item": f"{TS}/1:4", "record": {"id": 7}}], r"corrected:2: found a record, expected raw, a line of CSV"),
 }

@@ -206,12 +206,12 @@ def test_the_audit_sees_a_form_that_is_not_asked_for(make_feed: MakeFeed) -> Non
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("input: {csv: {delimiter: ';;'}}", "expected one character of ASCII"),
-        ('input: {csv: {delimiter: "\\n"}}', "expected one character of ASCII"),
+        ("input: {csv: {delimiter: ';;'}}", "expected one ASCII character"),
+        ('input: {csv: {delimiter: "\\n"}}', "expected one ASCII character"),
         ("input: {csv: {delimiter: ';', quote: ';'}}", "delimiter that is neither in quote"),
         ("input: {csv: {nulls: ['a,b']}}", "delimiter that is neither in quote"),
         ("input: {encoding: utf8}", "utf-8"),
-        ("output: {csv: {null: '0'}}", "not like a number"),
+        ("output: {csv: {null: '0'}}", "does not look like a number"),
         ("output: {csv: {null: 'a,b'}}", "nor in null"),
     ],
 )

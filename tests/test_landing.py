@@ -205,7 +205,7 @@ def test_the_audit_tells_a_content_that_made_rows_twice_by_name(make_feed: MakeF
     for path in (feed.at(LATER).commit_path, feed.at(LATER).manifest_path):
         path.write_text(path.read_text().replace('"duplicates": "process"', '"duplicates": "archive"'))
     assert [str(one) for one in feed.audit(LATER).findings] == [
-        f"doubled: 'x.json': it has the bytes of '{TS}/x.json', and both have rows"
+        f"doubled: 'x.json': it has the bytes of '{TS}/x.json', but both have rows"
     ]
     assert len(recount(*runs.open_complete(feed.open(), LATER)).gaps) == 1
 

@@ -163,7 +163,7 @@ def test_what_a_bad_spec_stopped_the_next_dag_run_finishes(airflow: Airflow, fee
     uris = {event["extra"]["uri"] for event in asset_events(airflow, second)}
     assert uris == {(feed.data_dir / "denormalized" / ts_of(outcome)).as_uri() for outcome in (first, second)}
     log = log_of(airflow, second, "start")
-    assert ("warning", f"run {ts_of(first)} was left unfinished: it goes on here") in log
+    assert ("warning", f"run {ts_of(first)} was left unfinished: this DAG run resumes it") in log
     assert any(text.startswith("proof: verified: 1 file in") for _, text in log)
     before = tree(feed.data_dir)
     clear(airflow, first.run_id, ["create_dynamic_taskgroups"], downstream=True)
@@ -207,7 +207,7 @@ def test_a_live_dag_run_is_not_disturbed(airflow: Airflow, feed: FeedDir) -> Non
     outcome = run(airflow, feed.data_dir)
     assert runs.unfinished(opened(feed)) == [TS]
     said = " ".join(text.strip() for _, text in log_of(airflow, outcome, "start"))
-    assert f"left to the DAG runs that are active beside this one: {TS}" in said
+    assert f"left to the other active DAG runs: {TS}" in said
     assert ended(airflow, waits).state == "success"
     run(airflow, feed.data_dir)
     assert runs.unfinished(opened(feed)) == []
@@ -311,7 +311,9 @@ def test_with_nobody_to_tell_the_branch_skips(
     outcome = run(airflow, feed.data_dir)
     assert (outcome.state, states(outcome)["file_check_operations.skip_notification"]) == ("success", "success")
     warned = [
-        t for _, t in log_of(airflow, outcome, "file_check_operations.multiple_files_check") if "nobody is told" in t
+        t
+        for _, t in log_of(airflow, outcome, "file_check_operations.multiple_files_check")
+        if "no message is sent" in t
     ]
     assert len(warned) == (notify["slack_conn_id"] == "nowhere")
     assert slack.received == []

@@ -509,7 +509,7 @@ def test_a_codec_that_is_not_read_is_named(tmp_path: Path, codec: int) -> None:
     """A file that is compressed by what only old programs write is set aside, and says by what it can be written."""
     content = by_hand.written([Element("v", INT_32)], [Column(INT_32, [1], codec=codec)], 1)
     (tmp_path / "a.parquet").write_bytes(content)
-    with pytest.raises(UnreadableError, match=r"codec that is not read .*: write the file with one of these"):
+    with pytest.raises(UnreadableError, match=r"an unsupported codec .*: write the file with one of these"):
         lines(tmp_path, content)
 
 

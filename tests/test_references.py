@@ -174,9 +174,9 @@ def test_a_reference_may_have_no_rows(name: str, content: str, tmp_path: Path) -
         ("c.csv", 'id,name\n1,"A"x\n', DataError, "(bad_quote), expected every record to be good"),
         ("c.json", '[{"id":1},\n{"id":NaN}]', DataError, "c.json:2: found 'NaN', expected"),
         ("c.json", "", DataError, "(empty_file), expected every record to be good"),
-        ("c.json", '{"id":[1]}\n{"id":null}', DataError, "c.json: key 'id' is an array, expected a text or a number"),
-        ("c.csv", "id,name,Name\n", DataError, "c.csv: 'name' and 'Name' have one name, expected names apart"),
-        ("c.json", '{"id":1,"o":{"x":1}}\n{"id":2,"o":{"X":1}}', DataError, "'o.x' and 'o.X' have one name"),
+        ("c.json", '{"id":[1]}\n{"id":null}', DataError, "c.json: key 'id' is an array, expected text or a number"),
+        ("c.csv", "id,name,Name\n", DataError, "c.csv: 'name' and 'Name' have the same name, expected different names"),
+        ("c.json", '{"id":1,"o":{"x":1}}\n{"id":2,"o":{"X":1}}', DataError, "'o.x' and 'o.X' have the same name"),
         ("c.json", '{"id":1,"x":"' + "y" * (1 << 20) + '"}', DataError, "(record_too_large), expected every record"),
     ],
 )

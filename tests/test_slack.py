@@ -74,6 +74,8 @@ def test_no_log_has_the_secret(httpserver: HTTPServer, tmp_path: Path) -> None:
     assert SECRET not in ended.stdout + ended.stderr
     # The first one is sent.
     failed = [
-        number for number in range(len(TOKENS)) if f"no notification by connection 'slack_{number}'" in ended.stdout
+        number
+        for number in range(len(TOKENS))
+        if f"no message was sent through connection 'slack_{number}'" in ended.stdout
     ]
     assert failed == list(range(1, len(TOKENS)))

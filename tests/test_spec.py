@@ -114,7 +114,7 @@ def test_two_references_need_two_names(tmp_path: Path) -> None:
     """References that nest under one name are refused."""
     one = {"reference": "a.csv", "key": "a", "into": "c"}
     assert errors_of(tmp_path, f"version: 1\nname: x\nmerge: [{one}, {one}]\n") == [
-        "s.yaml:1: merge: into 'c' is used twice, expected a name of its own for each reference"
+        "s.yaml:1: merge: into 'c' is used twice, expected another name for each reference"
     ]
 
 

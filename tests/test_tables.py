@@ -372,9 +372,9 @@ def test_a_table_that_is_no_longer_wanted_is_a_change_of_the_spec() -> None:
 @pytest.mark.parametrize(
     ("yaml", "expected"),
     [
-        ("tables: {Orders: {}}", "expected 1 to 100 small letters"),
-        ("tables: {a/b: {}}", "expected 1 to 100 small letters"),
-        ("tables: {..: {}}", "expected 1 to 100 small letters"),
+        ("tables: {Orders: {}}", "expected 1 to 100 lowercase letters"),
+        ("tables: {a/b: {}}", "expected 1 to 100 lowercase letters"),
+        ("tables: {..: {}}", "expected 1 to 100 lowercase letters"),
         ("tables: {a: {explode: [x, y]}}", "are side by side"),
         ("tables: {a: {explode: [x], keys: [x.y]}}", "levels above its own as keys of 'a' (found 'x.y')"),
         (

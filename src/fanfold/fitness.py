@@ -46,7 +46,7 @@ class Fitness(msgspec.Struct, frozen=True):
         """
         if not self.fit:
             lacking = ", ".join(check.name for check in self.checks if check.needed and not check.kept)
-            msg = f"{where!r} cannot hold a feed, it does not keep: {lacking}; use another place, or mend this one"
+            msg = f"{where!r} cannot hold a feed, it fails: {lacking}; use another place, or fix this one"
             raise DataError(msg)
 
 

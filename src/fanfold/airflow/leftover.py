@@ -30,10 +30,10 @@ def finish_others(feed: Feed, but: str) -> Iterator[Summary]:
         return
     task = get_current_context()["ti"]
     if task.get_dr_count(dag_id=task.dag_id, states=["running"]) > 1:
-        log.info("unfinished, and left to the DAG runs that are active beside this one: %s", ", ".join(waiting))
+        log.info("unfinished, and left to the other active DAG runs: %s", ", ".join(waiting))
         return
     for ts in waiting:
-        log.warning("run %s was left unfinished: it goes on here", ts)
+        log.warning("run %s was left unfinished: this DAG run resumes it", ts)
         try:
             yield local.run(feed, ts, functools.partial(log.info, "subdir_%d: %s %s")).summary
         # What may go away by itself, the next DAG run tries again.

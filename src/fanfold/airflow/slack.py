@@ -22,7 +22,7 @@ def is_there(slack_conn_id: str | None) -> bool:
     try:
         Connection.get(slack_conn_id)
     except AirflowNotFoundException:
-        log.warning("nobody is told: Airflow has no connection %r (notify.slack_conn_id)", slack_conn_id)
+        log.warning("no message is sent: Airflow has no connection %r (notify.slack_conn_id)", slack_conn_id)
         return False
     except Exception as error:  # noqa: BLE001 - where it is kept may be out of reach: sending says more
         log.info("connection %r: %s", slack_conn_id, type(error).__name__)
@@ -35,9 +35,9 @@ def notify(slack_conn_id: str | None, text: str) -> None:
     At most 3 attempts of 3 s each. What goes wrong is one line in the log, without the address, which is a secret.
     """
     if not slack_conn_id:
-        log.info("no notification: the spec has no notify.slack_conn_id")
+        log.info("no message is sent: the spec has no notify.slack_conn_id")
     elif problem := _send(slack_conn_id, text):
-        log.warning("no notification by connection %r: %s; the run goes on", slack_conn_id, problem)
+        log.warning("no message was sent through connection %r: %s; the run continues", slack_conn_id, problem)
 
 
 def _send(slack_conn_id: str, text: str) -> str:

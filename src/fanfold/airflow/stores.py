@@ -51,8 +51,8 @@ def look_up(conn_id: str) -> bucket.Connection:
     extra = {name.removeprefix(f"extra__{found.conn_type}__"): value for name, value in found.extra_dejson.items()}
     if "role_arn" in extra:
         msg = (
-            f"connection {conn_id!r} assumes a role (role_arn), which is not done, expected keys: give the role to the "
-            "workers, and leave store.conn_id out"
+            f"connection {conn_id!r} assumes a role (role_arn), which is not supported, expected keys: give the role "
+            "to the workers, and leave out store.conn_id"
         )
         raise SpecError(msg)
     account = (found.host or "").removeprefix("https://").partition(".")[0]

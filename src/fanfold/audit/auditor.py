@@ -30,7 +30,7 @@ from fanfold.manifest import ArchivedFile, BadRecord, Manifest, SubdirSummary, b
 from fanfold.scratch import scratch_dir
 from fanfold.spec.paths import way_of
 
-SQL = "values by SQL, or of a type that is not known"
+SQL = "values by SQL, or of an unknown type"
 
 
 def audit(run: Run, committed: Manifest, sample_percent: float = 100) -> Audit:
@@ -95,7 +95,7 @@ class _Auditor:
         """Pass over the bad records that were not met, up to those of a file."""
         while bad.fill() and (name is None or bad[0].file <= name):
             place = bad[0].file, bad.popleft().record
-            self.found.add("extra", place, "it is in quarantine, and the run read no such record")
+            self.found.add("extra", place, "it is in quarantine, but the run read no such record")
 
     def _check_file(self, file: ArchivedFile, bad: Ahead[BadRecord], tables: list[Table]) -> None:
         """Call for the rows that an original must make; check its bytes, and what of it is in quarantine."""
@@ -117,7 +117,7 @@ class _Auditor:
                         # The fields of a file, which stand before its records.
                         self._note((source, number), record)
         except UnreadableError:
-            self.found.not_audited["files of Parquet that pyarrow cannot read"] += 1
+            self.found.not_audited["Parquet files that pyarrow cannot read"] += 1
             records, passed, self._reads_all = file.records, file.records_quarantined, False
             while bad.fill() and bad[0].file == file.name:
                 bad.popleft()
@@ -182,7 +182,7 @@ class _Auditor:
         self._unmatched += bool(lacking)
         for merge in lacking:
             if merge.on_missing != "keep":
-                self.found.add("extra", place, f"it has rows, and no match in {merge.reference!r}")
+                self.found.add("extra", place, f"it has rows, but no match in {merge.reference!r}")
 
     def _check_bad(self, bad: BadRecord, record: Any) -> None:
         """Check the reason of a bad record."""

@@ -39,7 +39,7 @@ def check_columns(rows: Rows, order: Order | None, spec: Spec, found: Audit) -> 
         found.add("changed", (place, 0), f"found the columns {names}, expected {wanted}")
     for one in rows.columns:
         if one.is_json not in {None, one.has_json}:
-            message = f"texts {'stand' if one.is_json else 'do not stand'} in quotes there, as JSON"
+            message = f"text is {'' if one.is_json else 'not '}quoted there, as in JSON"
             found.add("changed", (one.name, 0), message)
 
 
@@ -98,12 +98,12 @@ def check_contents(run: Run, committed: Manifest, found: Audit) -> None:
         others = [f"{ts}/{f.name}" for ts, f in same if f is not file and makes_rows(f) and not f.replay_of]
         if file.duplicate_of and not same:
             if _waits(run, file):
-                found.not_audited["duplicates of a file that waits to be read"] += 1
+                found.not_audited["duplicates of a file that is waiting to be read"] += 1
             else:
-                message = f"it made no rows, and {file.duplicate_of!r} does not have its bytes"
+                message = f"it made no rows, but {file.duplicate_of!r} does not have its bytes"
                 found.add("missing", (file.name, 0), message)
         elif others and makes_rows(file) and not file.replay_of and settings.duplicates != "process":
-            found.add("doubled", (file.name, 0), f"it has the bytes of {others[0]!r}, and both have rows")
+            found.add("doubled", (file.name, 0), f"it has the bytes of {others[0]!r}, but both have rows")
 
 
 def _waits(run: Run, file: ArchivedFile) -> bool:

@@ -66,14 +66,14 @@ def check_bad(bad: BadRecord, record: Any, lacking: Collection[str], spec: Spec,
         is_wrong = _is_held(bad, record, spec)
     found.not_audited[f"reasons of bad records ({bad.code})"] += is_wrong is None
     if is_wrong:
-        found.add("extra", place, f"it is in quarantine as {bad.code}, and nothing is wrong with it")
+        found.add("extra", place, f"it is in quarantine as {bad.code}, but nothing is wrong with it")
 
 
 def _check_text(bad: BadRecord, record: Any, spec: Spec, found: Audit) -> None:
     """Compare the text that is kept of a row of Parquet with the row, as far as that can be read."""
     kept, given = None, given_by_path(spec.input, bad.source)
     if record is None or Unknown.MARK in repr(record):
-        found.not_audited["texts of bad records of Parquet"] += 1
+        found.not_audited["text of bad Parquet records"] += 1
         return
     with contextlib.suppress(ValueError, RecursionError):
         kept = OF_TABLES.decode(bad.raw or "")
@@ -98,4 +98,4 @@ def check_unreadable(code: str | None, path: Path, name: str, spec: Spec, found:
     if code in UNREADABLE[input_format(name)]:
         with contextlib.suppress(ValueError, UnreadableError):
             if len([*islice(records_of(path, name, spec.input, Ahead()), 2)]) > 1:
-                found.add("extra", (name, 1), f"it can be read, and is bad as {code}")
+                found.add("extra", (name, 1), f"it can be read, but is in quarantine as {code}")

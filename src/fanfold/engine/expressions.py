@@ -109,7 +109,7 @@ def _unknown_columns(nodes: list[dict[str, Any]], flat: list[Column], called: li
     asked = [node["column_names"][0] for node in nodes if node["class"] == "COLUMN_REF"]
     twice = {one.name.lower() for one, name in zip(flat, called, strict=True) if name != (one.name or NAMELESS)}
     if doubtful := [name for name in asked if name.lower() in twice]:
-        msg = f"column {doubtful[0]!r} is there in two spellings, which SQL does not tell apart"
+        msg = f"column {doubtful[0]!r} is there in two spellings, which SQL cannot distinguish"
         raise ValueError(msg)
     lambdas = [inner for node in nodes if node["class"] == "LAMBDA" for inner in _nodes(node["lhs"])]
     known = {one.name.lower() for one in flat}
@@ -121,12 +121,12 @@ def _check_functions(connection: duckdb.DuckDBPyConnection, nodes: list[dict[str
     called = [(node["function_name"].lower(), node["arguments"]) for node in nodes if node["class"] == "FUNCTION"]
     # DuckDB says that it always answers the same.
     if any(name == "age" and len(arguments) == 1 for name, arguments in called):
-        msg = "found age() of one argument, which answers by today's date"
+        msg = "found age() with one argument, which depends on today's date"
         raise ValueError(msg)
     rows = connection.execute(FUNCTIONS, [sorted({name for name, _ in called})]).fetchall()
     refused = [name for name, *how in rows if name.startswith(FOREIGN) or not _is_of_one_row(connection, *how)]
     if refused:
-        msg = f"found {refused[0]}(), which is not a function of one row with one answer"
+        msg = f"found {refused[0]}(), which does not depend on its row alone"
         raise ValueError(msg)
 
 

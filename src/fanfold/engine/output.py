@@ -120,7 +120,7 @@ def _no_answer(
         except OF_VALUES as own:
             error = own
     said = " ".join(str(error).splitlines()[0].split())
-    return DataError(f"{place}: {said}; write TRY(…) around what may have no answer, and run again")
+    return DataError(f"{place}: {said}; write TRY(…) around what may fail, and run again")
 
 
 class _Query(NamedTuple):

@@ -104,7 +104,8 @@ def _corrected(feed: Feed, item: Item, correction: Correction, place: str) -> by
     is_csv = is_record and input_format(item.bad.source) == "csv"
     if correction.record is not msgspec.UNSET:
         if is_csv or correction.raw is not None:
-            msg = f"{place}: found a record, expected {'raw, a line of CSV' if is_csv else 'it or raw, not both'}"
+            found = "a record, expected raw, a line of CSV" if is_csv else "both record and raw, expected only one"
+            msg = f"{place}: found {found}"
             raise DataError(msg)
         return as_it_was(bytes(correction.record), feed.spec.input.encoding)
     if correction.raw is None or (isinstance(item.bad, BadRecord) and correction.raw == item.bad.raw):

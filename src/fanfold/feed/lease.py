@@ -40,7 +40,7 @@ def hold(*paths: Path, does: str) -> Iterator[None]:
         for path in paths:
             descriptor = held.enter_context(locked(path, GRACE_SECONDS, names_owner=True))
             if before := _owner(descriptor):
-                log.info("took over %r: its owner, %s, ended without giving it back", str(path), before)
+                log.info("took over %r: its owner, %s, ended without releasing it", str(path), before)
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, owner.encode(), 0)
             held.callback(os.ftruncate, descriptor, 0)

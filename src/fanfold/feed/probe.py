@@ -48,14 +48,14 @@ def _trials(directories: list[Path]) -> Iterator[Trial]:
     def in_each(keeps: Callable[[Path], bool]) -> Callable[[], bool]:
         return lambda: all(map(keeps, directories))
 
-    yield Trial("rename", in_each(_renames), "a file that is written takes its name whole, and is on disk then")
+    yield Trial("rename", in_each(_renames), "a file is complete and on disk when its name appears")
     yield Trial(
         "link",
         in_each(_links),
-        "an original gets its last name by a link, which never replaces a file",
-        "an original is renamed, or copied and compared, where no file has the name",
+        "an original gets its final name by a link, which never replaces a file",
+        "an original is renamed, or copied and compared, if no file has the name",
     )
-    yield Trial("lock", in_each(_locks), "a lock keeps others on this machine out as long as its process lives")
+    yield Trial("lock", in_each(_locks), "a lock keeps out other processes on this machine as long as its owner lives")
 
 
 def _renames(directory: Path) -> bool:

@@ -239,7 +239,7 @@ def _patterns(samples: Samples, references: list[Path]) -> list[str]:
         patterns = [f"{begin}*{suffix}" for suffix in suffixes]
         if _tell(patterns, names, others):
             return patterns
-    msg = "no pattern tells the samples from the references in their folder"
+    msg = "no pattern separates the samples from the references in their folder"
     raise ValueError(msg)
 
 

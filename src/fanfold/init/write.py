@@ -79,7 +79,7 @@ def make(samples: Sequence[Path], references: Sequence[Path], name: str | None, 
         parse_spec(f"version: 1\nname: {json.dumps(name)}\n", f"--name {name}")
         spec_path, dag_path = to_dir / f"{name}.yaml", to_dir / f"{name}_dag.py"
         if there := [path for path in (spec_path, dag_path) if os.path.lexists(path)]:
-            msg = f"{str(there[0])!r} is there already, and stays as it is: choose another --name or --dir"
+            msg = f"{str(there[0])!r} is there already, and is not overwritten: choose another --name or --dir"
             raise PathError(msg)
         check_writable([to_dir])
         home = home_of(name, taken, tables, to_dir)
@@ -108,7 +108,7 @@ def make(samples: Sequence[Path], references: Sequence[Path], name: str | None, 
         landing = f"{home.data_dir}/{home.path}"
         findings.append(f"WARNING: landing is the new folder {landing}: drop files there ({home.reason})")
     if others := [name for name in proposal.matches if name not in _joined(home, proposal)]:
-        findings.append(f"WARNING: the spec does not join yet, and says why: {', '.join(others)}")
+        findings.append(f"WARNING: references that the spec does not join yet (it says why): {', '.join(others)}")
     return Made([*made], [*map(_printable, findings)])
 
 
@@ -171,22 +171,22 @@ def _dialect(keys: dict[str, Any], indent: str) -> Iterator[str]:
 def _records_at(proposal: Proposal) -> Iterator[str]:
     for pointer, elements in [*proposal.pointers.items()][:SHOWN]:
         if pointer == proposal.records_at:
-            told = f"{count(elements, 'record')} in this array of the document; what is around it is in no table"
+            told = f"{count(elements, 'record')} in this array of the document; fields outside it are in no table"
             yield _line(f"  records_at: {quoted(pointer)}", told)
             if around := proposal.around_records[:MOST_AROUND]:
-                yield _line(f"  # envelope: {_flow(around)}", "uncomment it, and each record takes these along")
+                yield _line(f"  # envelope: {_flow(around)}", "uncomment this, and each record gets these fields")
         else:
             yield _line(f"  # records_at: {quoted(pointer)}", f"if its {count(elements, 'element')} are the records")
 
 
 def _parse(proposal: Proposal) -> Iterator[str]:
     if paths := proposal.at.keys.get("parse"):
-        yield _line(f"  parse: {_flow(paths)}", "the texts of these fields are JSON, and are read as such")
+        yield _line(f"  parse: {_flow(paths)}", "the text of these fields is JSON, and is parsed")
 
 
 def _fields(proposal: Proposal) -> Iterator[str]:
     if proposal.fields:
-        yield _line("  fields:", "declared types: every value of the samples fits; one that does not is a bad record")
+        yield _line("  fields:", "declared types: all samples fit; a value that does not fit makes its record bad")
     for path, (kind, why) in proposal.fields.items():
         yield _line(f"    {quoted(path)}: {kind}", why)
 
@@ -262,7 +262,7 @@ def _rows(name: str, proposal: Proposal) -> Iterator[str]:
             yield _line(f"  {quoted(taken[-1])}: {{explode: {_flow([written(one.way)])}{keys}}}", reason)
     for one in proposal.arrays:
         if one not in arrays:
-            what = f"an array of {count(one.elements, 'value')}" if one.elements else "an array without elements"
+            what = f"an array of {count(one.elements, 'value')}" if one.elements else "an empty array"
             yield f"# {written(one.way)} is {what}: it stays one column, as JSON."
 
 

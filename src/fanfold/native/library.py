@@ -145,7 +145,7 @@ def core(path: Path = PATH) -> ctypes.CDLL:
     Raises:
         MissingError: it is not there, is of another platform, or of another version of Fanfold.
     """
-    again = "install Fanfold again, for this platform (make setup, where it is run from its sources)"
+    again = "reinstall Fanfold for this platform (in a checkout: make setup)"
     try:
         loaded = ctypes.CDLL(str(path), use_errno=True)
         abi = loaded.fanfold_abi

@@ -47,7 +47,7 @@ class Table:
         self.handle = handle.value
         weakref.finalize(self, _close, number, self.handle)
         if answer == WRONG_CALL:
-            msg = f"{str(path)!r} is not a frozen reference of this version of Fanfold, or not a whole one"
+            msg = f"{str(path)!r} is not a frozen reference of this version of Fanfold, or is incomplete"
             raise ValueError(msg)
         checked(answer)
         facts = core().fanfold_table_facts(self.handle)

@@ -91,7 +91,7 @@ def encoded(data: bytes, encoding: int, node: Node, most: int) -> Iterator[Any]:
             parts = (data[at : at + count] for at in range(0, len(data), count or 1))
             found = plain(bytes(chain.from_iterable(zip(*parts, strict=True))), node)
         case _:
-            refuse(f"found values of {node.name!r} in an encoding that is not read ({encoding}): write them plain")
+            refuse(f"found values of {node.name!r} in an unsupported encoding ({encoding}): write them plain")
     return found
 
 

@@ -70,10 +70,10 @@ class Page(NamedTuple):
             return self.body[skipped:]
         if codec not in CODECS:
             expected = "Snappy, gzip, Zstandard, LZ4 (raw) or Brotli: write the file with one of these"
-            refuse(f"found pages that are compressed by a codec that is not read ({codec}), expected {expected}")
+            refuse(f"found pages compressed with an unsupported codec ({codec}), expected {expected}")
         made = bytearray(self.size - skipped)
         if CODECS[codec](self.body[skipped:], made) != len(made):
-            refuse(f"found a page that does not have {self.size} bytes, as its header says")
+            refuse(f"found a page of another size than its header says ({self.size} bytes)")
         return bytes(made)
 
     def parts(self, codec: int, levels: tuple[int, int]) -> tuple[Iterator[int], Iterator[int], bytes]:
@@ -84,7 +84,7 @@ class Page(NamedTuple):
             values = self.values(codec if self.said.get(7, True) else UNCOMPRESSED, reader.at)
         else:
             if any(most and self.said[place] != RUNS for place, most in zip((4, 3), levels, strict=True)):
-                refuse("found levels in an encoding that is not read, expected runs: write the file again")
+                refuse("found levels in an unsupported encoding, expected runs (RLE): write the file again")
             whole = self.values(codec)
             reader = Reader(whole)
             parts = [reader.take(int.from_bytes(reader.take(4), "little")) if most else b"" for most in levels]
@@ -107,7 +107,7 @@ class ParquetFile:
         length = int.from_bytes(tail[:4], "little")
         self._end = size - TAIL_BYTES - length
         if tail[4:] != MAGIC or os.pread(self._file, len(MAGIC), 0) != MAGIC or self._end < len(MAGIC):
-            refuse("found no Parquet, or a part of one, expected PAR1 at both ends and a footer in between")
+            refuse("found no Parquet file, or only a part of one, expected PAR1 at both ends and a footer in between")
         if length > MAX_FOOTER_BYTES:
             most = f"expected at most {MAX_FOOTER_BYTES}: write the file with more rows in a group"
             refuse(f"found a footer of {length} bytes, {most}", "too_large")
@@ -143,7 +143,7 @@ class ParquetFile:
                 self._budget -= values
             if self._budget < 0:
                 most = f"{BOMB_VALUES} values, or {BOMB_RATIO} for each byte of the file"
-                refuse(f"found more values and nulls than somebody writes, expected at most {most}", "bomb")
+                refuse(f"found more values and nulls than a real file has, expected at most {most}", "bomb")
             left, self._held = left - rows, 0
             yield rows, list(map(self._column, nodes, said))
         if left:
@@ -188,7 +188,7 @@ class ParquetFile:
         self._content -= size
         if self._content < 0:
             most = f"{BOMB_BYTES} bytes, or {BOMB_RATIO} for each byte of the file"
-            refuse(f"found more content than somebody writes, expected at most {most}", "bomb")
+            refuse(f"found more content than a real file has, expected at most {most}", "bomb")
 
     def _page(self, at: int, name: str, released: int) -> Page:
         """Read the page at a place, and check it; `released` is the cost of the page before it."""
@@ -200,7 +200,7 @@ class ParquetFile:
         self._left -= page.end - at
         self._held += page.cost - released
         if min(size, packed, page.entries, at - len(MAGIC), self._end - page.end, self._left) < 0:
-            refuse(f"found a page of {name!r} at byte {at} that is not in the file alone")
+            refuse(f"found a page of {name!r} at byte {at} that leaves the file or overlaps another page")
         if self._held > MAX_HELD_BYTES:
             found = f"found pages that take more than {MAX_HELD_BYTES} bytes of memory (at byte {at}, in {name!r})"
             refuse(f"{found}, expected less: write the file with smaller pages, or fewer rows in a group", "too_large")

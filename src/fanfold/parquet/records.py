@@ -79,7 +79,7 @@ class _Column:
     def take(self, repetition: int, least: int, most: int) -> str:
         """Take the entry. Its levels must be the ones that are given: columns beside each other have to agree."""
         if self.repetition != repetition or not least <= self.level <= most:
-            refuse("found a column that has not as many values as its rows, or as the columns beside it")
+            refuse("found a column with more or fewer values than its rows, or than the columns beside it")
         text = self._text
         self.repetition, self.level, self._text = next(self._entries, NO_ENTRY)
         return text
@@ -98,7 +98,7 @@ def _field(node: Node, entries: Iterator[Iterator[Entry]]) -> tuple[Read, list[_
             items.append(read(repetition))
             size += len(items[-1]) + ELEMENT_BYTES
             if size > MAX_LIST_BYTES:
-                refuse(f"found a list of more than {MAX_LIST_BYTES} bytes of memory, expected less", "too_large")
+                refuse(f"found a list of more than {MAX_LIST_BYTES} bytes in memory, expected less", "too_large")
         return f"{left}{','.join(items)}{right}"
 
     read_some, nothing = (several, left + right) if node.repetition == REPEATED else (read, "null")

@@ -67,7 +67,7 @@ def schema(elements: Sequence[dict[int, Any]]) -> Node:
     rest = iter(elements)
     root = _node(rest, 0, (0, 0))
     if next(rest, None) or not root.inside:
-        refuse("found a schema that is not one tree of fields")
+        refuse("found a schema that is not a single tree of fields")
     return root
 
 
@@ -110,8 +110,8 @@ def _leaf(leaf: Node) -> Node:
     most = precision if leaf.form == "decimal" else SECOND_DIGITS
     is_known = leaf.form in FORMS and leaf.stored in FORMS[leaf.form].stored
     if not is_known or (leaf.stored == FIXED and leaf.size <= 0) or not 0 <= scale <= most <= MAX_DIGITS:
-        found = f"found {leaf.name!r} of a type that is not read ({leaf.form}, stored as {leaf.stored})"
-        refuse(f"{found}, expected one of numbers, texts, bytes or times: write the column with another type")
+        found = f"found {leaf.name!r} of an unsupported type ({leaf.form}, stored as {leaf.stored})"
+        refuse(f"{found}, expected numbers, text, bytes or times: write the column with another type")
     return leaf
 
 
@@ -134,8 +134,8 @@ def _check_names(names: list[str]) -> None:
     seen: dict[bytes, str] = {}
     for name in names:
         if (other := seen.get(folded := name.encode().lower())) is not None:
-            found = f"found two fields that differ in letter case alone ({other!r} and {name!r})"
-            refuse(f"{found}, expected names apart: give one of them another name", "case_conflict")
+            found = f"found two fields that differ only in letter case ({other!r} and {name!r})"
+            refuse(f"{found}, expected different names: rename one of them", "case_conflict")
         seen[folded] = name
 
 

@@ -78,7 +78,7 @@ def _unpacked(file: int, update: Hash, begin: Callable[[], Any], error: type[Exc
                 # Behind the last member, gzip passes over zeros: tapes and some uploads fill whole blocks.
                 is_padding = is_padding or (error is zlib.error and taken > 0 and not member and not packed[0])
                 if is_padding and packed.strip(b"\0"):
-                    raise error("something stands behind zeros")  # noqa: TRY301, TRY003 - as that of the library
+                    raise error("something follows the zeros")  # noqa: TRY301, TRY003 - as that of the library
                 if is_padding:
                     break
                 member = member or begin()

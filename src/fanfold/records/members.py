@@ -78,10 +78,10 @@ def _named(found: Iterable[Entry], wanted: Callable[[str], object]) -> Iterator[
             continue
         fault = wrong
         if shown != name or is_outside or (name and times[name] > 1):
-            msg = "found a name that is not UTF-8, leads out of the archive, or is there twice, expected another one"
+            msg = "found a name that is not UTF-8, leads out of the archive, or is used twice, expected another one"
             fault = UnreadableError("bad_member", msg)
         elif not fault and is_archive(name):
-            msg = "found an archive in the archive, expected files: send it by itself"
+            msg = "found an archive inside the archive, expected files: send it separately"
             fault = UnreadableError("nested_archive", msg)
         yield Entry(shown, size, None if fault else windows, fault)
 

@@ -65,7 +65,7 @@ class Reference:
         for key in keys:
             at = fields.get(key)
             if at is not None and at.kinds and "scalar" not in at.kinds:
-                msg = f"{name}: key {key!r} is an {min(at.kinds)}, expected a text or a number"
+                msg = f"{name}: key {key!r} is an {min(at.kinds)}, expected text or a number"
                 raise DataError(msg)
         taken = [one for one in fields if one not in keys] if merge.columns is None else merge.columns
         self._check_apart(found.seen)
@@ -125,7 +125,7 @@ class Reference:
         builder.nodes(seen, Declared())
         for conflict in builder.conflicts:
             both = " and ".join(one.words for one in conflict.rivals[:2])
-            msg = f"{self._merge.reference}: {both} have one name, expected names apart, also without letter case"
+            msg = f"{self._merge.reference}: {both} have the same name, expected different names, letter case aside"
             raise DataError(msg)
 
     def _name_lines(self, table: Table) -> str:

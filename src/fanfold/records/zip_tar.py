@@ -105,7 +105,7 @@ def damage() -> Iterator[None]:
 
 
 def _refuse_many() -> NoReturn:
-    msg = f"found more, expected an archive of at most {MAX_MEMBERS:,} members, and 16 MiB of names: send several"
+    msg = f"found too many, expected an archive of at most {MAX_MEMBERS:,} members, and 16 MiB of names: send several"
     raise UnreadableError("too_many_members", msg)
 
 
@@ -114,7 +114,7 @@ def _stray_in(file: Guarded, begin: int, end: int, known: Iterable[bytes] = (b""
     head = b"".join(file.part(begin, min(DESCRIPTOR_BYTES, end - begin)))
     is_known = any(head.startswith(one) and not head[len(one) :].strip(b"\0") for one in known)
     if not is_known or any(window.strip(b"\0") for window in file.part(begin + len(head), end - begin - len(head))):
-        found = f"found {count(end - begin, 'byte')} of no member (from byte {begin:,} on)"
+        found = f"found {count(end - begin, 'byte')} outside all members (from byte {begin:,} on)"
         yield Entry("", fault=UnreadableError("stray_bytes", f"{found}, expected none: they are not read"))
 
 
@@ -131,7 +131,7 @@ def _of_zip(file: Guarded) -> Iterator[Entry]:
         elif kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
             fault = UnreadableError("bad_member", "found a link or a device, expected a file")
         elif (method := info.compress_type) not in DEFLATED:
-            msg = f"found a member compressed by {METHODS.get(method, f'method {method}')}, expected Deflate or none"
+            msg = f"found a member compressed with {METHODS.get(method, f'method {method}')}, expected Deflate or none"
             fault = UnreadableError("unknown_compression", f"{msg}: pack it again")
         if not info.is_dir() or info.file_size:
             yield Entry(info.filename, info.file_size, functools.partial(_of_member, archive, info), fault)
@@ -142,7 +142,7 @@ def _strays(file: Guarded, archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo
     end, behind = 0, {b""}
     for info in infos:
         if info.header_offset < end:
-            msg = f"found the member {info.filename!r} in the place of another one, expected them apart"
+            msg = f"found the member {info.filename!r} inside another one, expected separate members"
             raise UnreadableError("unreadable", msg)
         yield from _stray_in(file, end, info.header_offset, behind)
         header = b"".join(file.part(info.header_offset, HEADER_BYTES))
@@ -154,7 +154,7 @@ def _strays(file: Guarded, archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo
     tail = b"".join(file.part(max(0, size - END_BYTES - MAX_COMMENT_BYTES), size))
     at = tail.rfind(END)
     if not {*struct.unpack_from("<2H", tail, at + len(END))} <= {0, 0xFFFF}:
-        raise UnreadableError("unreadable", "found one of the parts of an archive, expected all in one file")
+        raise UnreadableError("unreadable", "found only one part of an archive, expected all of it in one file")
     yield from _stray_in(file, size - len(tail) + at + END_BYTES + len(archive.comment), size)
 
 

@@ -122,7 +122,7 @@ def same_names(columns: list[Column], spec: Spec) -> list[Conflict]:
             rivals = [named(tuple(one.path), spec) for one in same if one.source == RECORD]
             owner, advice = "", ": choose another denormalize.separator, or declare the object around it as JSON"
             if own and own[0].source == FANFOLD:
-                owner, advice = "that of Fanfold", " (output.lineage): leave it out, or name the field otherwise"
+                owner, advice = "that of Fanfold", " (output.lineage): leave it out, or rename the field"
             elif own and own[0].source != RECORD:
                 owner, advice = f"that of merge.into {own[0].source!r}", ": choose another name there"
             first = next(one for one in same if one.source == RECORD)
@@ -142,7 +142,7 @@ def check_apart(columns: list[Column], spec: Spec) -> None:
         is_declared = all(column.source == RECORD and _is_declared(column, spec) for column in same)
         if len(same) > 1 and (exact or not is_declared or spec.output.format == "parquet"):
             both = " and ".join(repr(written((one.source, *(one.path or [one.name])))) for one in same[:2])
-            msg = f"{both} both become the column {same[1].name!r}, expected names apart: choose another separator"
+            msg = f"{both} both become the column {same[1].name!r}, expected different names: choose another separator"
             raise DataError(f"{msg} or into" if exact or not is_declared else f"{msg}, or output.format: csv")
 
 

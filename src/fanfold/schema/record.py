@@ -65,7 +65,7 @@ class RecordBuilder:
         for alike in by_letters.values():
             if not declared.fields.keys() >= {*alike[1:]}:
                 rivals = [named((*way, name), self._spec) for name in alike]
-                advice = "keys that differ in letter case alone exclude each other, declare both in input.fields"
+                advice = "keys that differ only in letter case exclude each other, declare both in input.fields"
                 self.conflicts.append(Conflict("case_conflict", "", rivals, f": {advice} to keep both"))
         names += [name for name in dict.fromkeys(self._towards(way)) if name.lower() not in by_letters]
         return [
@@ -97,7 +97,7 @@ def _objects_or_others(element: Seen, way: Way) -> Conflict:
     path = written(way)
     rivals = [
         Rival(Form(way, ("object",), inside=True), "objects"),
-        Rival(Form(way, ("array", "scalar"), inside=True), "other values than objects"),
+        Rival(Form(way, ("array", "scalar"), inside=True), "values other than objects"),
     ]
     if next(iter(element.kinds)) != "object":
         rivals.reverse()

@@ -234,7 +234,7 @@ class Spec(Section):
             folder = getattr(self, key).path
             for other, owner in taken.items():
                 if f"{folder}/".startswith(f"{other}/") or f"{other}/".startswith(f"{folder}/"):
-                    yield f"{key}.path {folder!r} overlaps {owner}, expected folders apart from each other"
+                    yield f"{key}.path {folder!r} overlaps {owner}, expected separate folders"
             taken[folder] = f"{key}.path {folder!r}"
         if self.tables and (self.denormalize.explode or self.denormalize.columns):
             yield "denormalize: found explode or columns beside tables, expected them in each table"
@@ -247,7 +247,7 @@ class Spec(Section):
                 )
         names = Counter(["record", *(merge.into for merge in self.merge)])
         for name in sorted(name for name, times in names.items() if times > 1):
-            yield f"merge: into {name!r} is used twice, expected a name of its own for each reference"
+            yield f"merge: into {name!r} is used twice, expected another name for each reference"
 
 
 def load_spec(path: str | os.PathLike[str]) -> Spec:

@@ -15,7 +15,7 @@ from fanfold.spec.paths import Way, way_of
 from fanfold.spec.section import Section
 from fanfold.spec.values import FieldPath, Form, OutputColumn
 
-_TABLE_WORDS = "1 to 100 small letters, digits, dashes or underscores, which name a folder"
+_TABLE_WORDS = "1 to 100 lowercase letters, digits, dashes or underscores, which name a folder"
 TableName = Annotated[str, Form(pattern=r"^[a-z0-9][a-z0-9_-]{0,99}$", words=_TABLE_WORDS)]
 Columns = Annotated[list[OutputColumn], Field(min_length=1)]
 

@@ -11,9 +11,9 @@ Encoding = Literal[
     "utf-8", "utf-16", "utf-16-le", "utf-16-be", "latin-1", "iso-8859-2", "iso-8859-15", "cp1250", "cp1251", "cp1252",
     "cp437", "cp850",
 ]  # fmt: skip
-_NULL_WORDS = 'a text without quotes and line breaks that is not like a number (in YAML quotes, as is "NULL")'
+_NULL_WORDS = 'text without quotes or line breaks that does not look like a number (in YAML quotes, as in "NULL")'
 _ONE = r"[\x01-\x09\x0b\x0c\x0e-\x7f]"
-_WORDS = "one character of ASCII, and not a line break"
+_WORDS = "one ASCII character, but not a line break"
 _Character = Annotated[str, Form(pattern=f"^{_ONE}$", words=_WORDS)]
 
 

@@ -76,7 +76,7 @@ _NAME_AND_TS = rf"(\{{name\}}{_TEXT}\{{ts\}}|\{{ts\}}{_TEXT}\{{name\}}){_TEXT}"
 _TYPE_WORDS = f"one of {', '.join(SIMPLE_TYPES)}, DECIMAL(p,s) with p up to {MAX_PRECISION}"
 _KEY_WORDS = "keys joined by dots, as in customer.id; a key with a dot is in double quotes, as in '\"order.items\".sku'"
 _ARCHIVE_WORDS = (
-    "a name with {name} and {ts} once each, so that none comes twice, and perhaps {date}; no '/', no dot first"
+    "a name with {name} and {ts} once each, so that no name is used twice; {date} is optional; no '/', no dot first"
 )
 
 FeedName = Annotated[
