@@ -743,7 +743,7 @@ def test_a_file_that_pyarrow_cannot_read_is_not_audited(make_feed: MakeFeed) -> 
     feed.run()
     found = audited(feed)
     assert (found.findings, found.records, found.rows) == ([], 4, 2)
-    assert found.not_audited["Parquet files that pyarrow cannot read"] == 1
+    assert found.not_audited["files in Parquet that pyarrow cannot read"] == 1
     forge(feed, "1", lambda rows, _records: rows[4].__setitem__(0, "7"))
     assert audited(feed).findings[0].file == "c.json"
 
@@ -768,7 +768,7 @@ def test_a_key_twice_in_a_map_is_a_reason_and_no_warning(make_feed: MakeFeed) ->
     feed = make_feed({"a.parquet": buffer.getvalue()}, **keys)
     assert feed.run().records_quarantined == 1
     found = audited(feed)
-    assert (found.findings, [*found.not_audited]) == ([], ["text of bad Parquet records"])
+    assert (found.findings, [*found.not_audited]) == ([], ["texts of bad Parquet records"])
 
 
 def test_fields_nested_in_references_have_an_order(make_feed: MakeFeed) -> None:

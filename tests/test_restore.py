@@ -144,7 +144,7 @@ def test_a_run_is_made_again_elsewhere_only(make_feed: MakeFeed, options: list[s
     feed = make_feed()
     done = fanfold("run", feed.spec_path, *options)
     assert done.returncode == 2
-    assert "--from-archive takes the --data-dir to make the run in, and no --ts" in done.stderr
+    assert "--from-archive needs --data-dir, where the run is to be made, and no --ts" in done.stderr
     same = fanfold("run", feed.spec_path, "--from-archive", TS, "--data-dir", feed.data_dir)
     assert (same.returncode, "is the feed's own" in same.stderr) == (2, True)
 

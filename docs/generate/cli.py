@@ -15,7 +15,7 @@ EXIT_CODES = {
     "started by `airflow --once` failed.",
     "2": "The command, the spec or a path is wrong, or something is missing.",
     "3": "Try again: disk full, I/O.",
-    "130": "Interrupted. After `fanfold run`, the next run goes on from there.",
+    "130": "Interrupted. After `fanfold run`, the next run continues from there.",
 }
 
 # Meaning of each key of `run --json`; a key without a meaning, or a meaning without a key, stops the generator.
@@ -29,10 +29,10 @@ SUMMARY = {
     "records_quarantined": "Bad records. They are in quarantine, each with its reason.",
     "records_unmatched": "Records for which a reference has no match.",
     "rows_out": "Rows in all published tables; with `tables`, an object by table.",
-    "subdirs": "For each subdirectory, by its number as a text, one object: see below. The sums are the totals.",
+    "subdirs": "For each subdirectory, by its number (as text), one object: see below. The sums are the totals.",
     "references": "For each reference, in the order of the spec, one object: see below.",
-    "files_ignored": "Files in landing, at the end of this call, that no pattern takes.",
-    "files_waiting": "Files in landing, at the end of this call, that a pattern takes: ready, or not yet.",
+    "files_ignored": "Files in landing, at the end of this call, that match no pattern.",
+    "files_waiting": "Files in landing, at the end of this call, that match a pattern: ready, or not yet.",
     "seconds": "How long this call took. For a complete run, only this and the two keys before it may differ.",
 }
 SUBDIR = {

@@ -16,23 +16,23 @@ MANIFEST = {
     "columns": "The columns of the output, in order; empty with `tables`.",
     "files": "Every file of the run, by subdirectory and name.",
     "explode": "The paths of the arrays that were exploded, the outermost first; empty with `tables`.",
-    "outputs": "The published file of each subdirectory that has one, by its number as a text; empty with `tables`.",
-    "quarantined": "The file of bad records of each subdirectory that has one, by its number as a text.",
-    "records_unmatched": "For each subdirectory, by its number as a text: records for which a reference has no match.",
-    "totals": "The exact sums of `verify.totals`, by path, as texts; empty with `tables`.",
+    "outputs": "The published file of each subdirectory that has one, by its number (as text); empty with `tables`.",
+    "quarantined": "The file of bad records of each subdirectory that has one, by its number (as text).",
+    "records_unmatched": "For each subdirectory, by its number (as text): records for which a reference has no match.",
+    "totals": "The exact sums of `verify.totals`, by path, as text; empty with `tables`.",
     "released": "Files that `fanfold release` put back into landing.",
-    "drift": "How the columns differ from those of the run before. The key is there only if they differ.",
+    "drift": "How the columns differ from those of the run before. The key is present only if they differ.",
     "tables": "Only with `tables` in the spec: each table, by its name, as below.",
 }
 TABLE = {
     "explode": "The paths of the arrays that were exploded in it, the outermost first.",
     "columns": "Its columns, in order.",
-    "outputs": "Its published file of each subdirectory that has one, by its number as a text.",
-    "totals": "The exact sums of `verify.totals` in it, by path, as texts.",
+    "outputs": "Its published file of each subdirectory that has one, by its number (as text).",
+    "totals": "The exact sums of `verify.totals` in it, by path, as text.",
 }
 COLUMN = {
     "name": "Its name.",
-    "type": "Its type: that of Parquet and SQL. In CSV, [values](../data/values.md#values) says how it is written.",
+    "type": "Its type in Parquet and SQL. In CSV, [values](../data/values.md#values) says how it is written.",
     "source": "`record`, the `into` of a reference, `spec` for SQL, or `fanfold` for lineage and `_rescued`.",
     "path": "Path of the field in the record or reference.",
     "first_file": "The first file that has the field.",
@@ -52,7 +52,7 @@ FILE = {
     "duplicate_of": "`<ts>/<name>` of the earlier file with the same bytes.",
     "replay_of": "The bad record or file that it replays.",
     "packed": "Size and SHA-256 of the compressed file in the archive (`archive.compression`).",
-    "ignored": "Members of an archive that no pattern takes: how many, and the first ten names. Only if it has some.",
+    "ignored": "Members of an archive that match no pattern: how many, and the first ten names. Only if there are any.",
 }
 PUBLISHED = {
     "path": "Its path, relative to `data_dir`.",
@@ -66,7 +66,7 @@ DRIFT = {
     "added": "Names of the columns that are new.",
     "dropped": "Names of the columns that are gone.",
     "retyped": "Columns with another type, as `name: old > new`.",
-    "reordered": "Whether the columns that both runs have are in another order.",
+    "reordered": "Whether the columns that both runs have are in a different order.",
 }
 PACKED = {"size_bytes": "Its size.", "sha256": "Its SHA-256."}
 

@@ -53,7 +53,7 @@ def page() -> str:
             "## fanfold.Spec",
             f"{_summary(model.Spec.__doc__)} Its attributes are the keys of [the spec](spec.md).",
             "## `fanfold.__version__`",
-            "The version of the installed package, as a text.",
+            "The version of the installed package, as a str.",
             *_fixture(),
             "## The tasks of the DAG",
             "What each task does, by its id. A written-out DAG calls the method of `FeedTasks` with the same name.",
@@ -61,7 +61,7 @@ def page() -> str:
             "## The Asset",
             (
                 "`verify_run` emits an event of an Airflow Asset, whose URI is the output folder, as in "
-                "`file:///data/transactions/denormalized`. A run without an output has no event. The event's `extra` "
+                "`file:///data/transactions/denormalized`. A run without output has no event. The event's `extra` "
                 "has the `uri` of the run's own folder, and its counts: "
                 + ", ".join(f"`{name}`" for name in counts)
                 + ". It also has the `proof` in a sentence, and the absolute paths `output` and `manifest`. If "
@@ -89,7 +89,7 @@ def _fixture() -> list[str]:
         if name[0] != "_"
     ]
     return [
-        "## The fixture of pytest",
+        "## The pytest fixture",
         f"`fanfold_feed`: {docstring(ast.get_docstring(_functions(module)['fanfold_feed']) or '')}",
         "A feed has `spec`, `spec_path` and `data_dir`, and these methods:",
         table(["method", "what it does"], public),

@@ -1,4 +1,4 @@
-"""What the command line does, for scripts, notebooks and tests: called as functions, nothing is printed."""
+"""What the command line does, as functions for scripts, notebooks and tests. Nothing is printed."""
 
 import contextlib
 from collections.abc import Callable, Collection, Iterator
@@ -33,10 +33,10 @@ def run(spec: AnyPath, *, ts: str | None = None, data_dir: AnyPath | None = None
 
     Args:
         spec: path of the spec.
-        ts: execution timestamp of the run, in any ISO 8601 form. Without it, the oldest unfinished run that can go on
-            is resumed. If there is none, a new run begins, named by the current time. With the `ts` of a complete run,
-            it is only checked that everything is in place.
-        data_dir: root of the feed, in place of the spec's `data_dir`; relative to the working directory.
+        ts: execution timestamp of the run, in any ISO 8601 form. Without it, the oldest unfinished run that can
+            continue is resumed. If there is none, a new run begins, named after the current time. With the `ts` of a
+            complete run, Fanfold only checks that everything is in place.
+        data_dir: root of the feed, instead of the spec's `data_dir`; relative to the working directory.
 
     Returns:
         The counts of the complete run. Its tables are in `subdirs[n].output`, relative to `data_dir`. If no file was
@@ -46,7 +46,7 @@ def run(spec: AnyPath, *, ts: str | None = None, data_dir: AnyPath | None = None
         FanfoldError: something must change before a run can succeed: the spec, the data, a folder. If several groups or
             runs failed, it is the error of the first, and its notes name the others.
         DataError: also if the run is complete, but too much of it is bad: `status` has its counts.
-        OSError: try again: the disk is full, or another process works on the run (BusyError).
+        OSError: try again: the disk is full, or another process is working on the run (BusyError).
     """
     with _first_of_many():
         done, failed = completed(start(spec, mirrors.absolute(data_dir)), ts, lambda _ts, _resumed: _ignore)
@@ -65,7 +65,7 @@ def plan(spec: AnyPath, *, data_dir: AnyPath | None = None) -> Plan:
         data_dir: as in `run`.
 
     Raises:
-        FanfoldError: what would stop a run before any group starts. What would fail later is in `failed`.
+        FanfoldError: something would stop a run before any group starts. What would fail later is in `failed`.
     """
     return planning.plan(start(spec, mirrors.absolute(data_dir)))
 
@@ -81,10 +81,10 @@ def verify(
         ts: the run. Without it, the newest one.
         data_dir: as in `run`.
         deep: also make the run again from its archive, and compare the bytes.
-        audit: also account for every value, with code of its own.
+        audit: also account for every value, with separate code.
 
     Returns:
-        What was counted. If `gaps` is empty, nothing is lost and nothing is there twice.
+        What was counted. If `gaps` is empty, nothing is lost and nothing is duplicated.
 
     Raises:
         MissingError: there is no such run.
@@ -114,30 +114,30 @@ def purge(
     data_dir: AnyPath | None = None,
     yes: bool = False,
 ) -> list[Purge]:
-    """Remove what complete runs from before a moment have left, as `fanfold purge` does. There is no way back.
+    """Remove what old complete runs have left behind, as `fanfold purge` does. This cannot be undone.
 
     A call that was cut short is completed by the next one.
 
     Args:
         spec: path of the spec.
-        before: a run goes if its timestamp is earlier; with a time zone.
+        before: runs with an earlier timestamp are purged; it needs a time zone.
         what: the kinds of files: `archive` (originals), `output`, `quarantine`, `references`.
         data_dir: as in `run`.
-        yes: remove it; without this, it is only said what would be removed.
+        yes: remove it; without this, the call only says what it would remove.
 
     Returns:
-        The runs of which something goes, or stays although it is old; the oldest first.
+        The old runs, with what is removed of each, and what stays; the oldest first.
 
     Raises:
         DataError: a manifest was changed, or a later version wrote it: nothing is removed.
         PathError: a link leads out of the feed, or this process may not write into a folder: nothing is removed.
-        BusyError: a run that begins holds the feed for more than a minute.
+        BusyError: another run is beginning, and has held the feed for more than a minute.
     """
     return (retention.purge if yes else retention.plan)(runs.open_feed(spec, mirrors.absolute(data_dir)), before, what)
 
 
 def completed(feed: Feed, ts: str | None, on_run: Callable[[str, bool], OnStep]) -> tuple[LocalRun, list[Exception]]:
-    """Do the run of `run`; return it, and the errors of all that were tried: its own where too much of it is bad."""
+    """Do the run of `run`; return it, and the errors of all runs that were tried, its own if too much of it is bad."""
     if ts is None:
         done, failed = local.run_next(feed, on_run)
     else:
@@ -146,9 +146,9 @@ def completed(feed: Feed, ts: str | None, on_run: Callable[[str, bool], OnStep])
 
 
 def verified(run: Run, committed: Manifest, *, deep: bool, audit_percent: float) -> tuple[Recount, Audit | None]:
-    """Return what was counted, with all gaps that were found; and the audit, where more than 0 % is audited.
+    """Return what was counted, with all gaps that were found, and the audit, if more than 0 % is audited.
 
-    What was purged of the run is neither made again nor audited: `lost` says so.
+    If something of the run was purged, it is neither made again nor audited: `lost` says so.
     """
     found = recount.recount(run, committed)
     report = auditing.audit(run, committed, audit_percent) if audit_percent and not found.lost else None
@@ -159,7 +159,7 @@ def verified(run: Run, committed: Manifest, *, deep: bool, audit_percent: float)
 
 
 def _ignore(_n: int, _step: str, _state: str) -> None:
-    """Take what is told of the steps."""
+    """Ignore the progress of the steps."""
 
 
 @contextlib.contextmanager

@@ -23,15 +23,15 @@ class DataError(FanfoldError):
 
 
 class TakenError(DataError):
-    """The name of an object that is to be made has other bytes already."""
+    """An object is to be created, but its name is taken by other bytes."""
 
 
 class ChangedError(DataError):
-    """An object is not there any more in the version that a run has claimed."""
+    """The version of an object that a run has claimed no longer exists."""
 
 
 class MissingError(FanfoldError):
-    """Something the spec names is not there: a directory, a reference, a column, a run."""
+    """Something that is needed does not exist: a directory, a reference, a column, a run."""
 
     exit_code = 2
 
@@ -69,11 +69,11 @@ class StoreError(OSError):
 
 
 class BusyError(OSError):
-    """Another process works on the same part of a run. Trying again helps once it has ended."""
+    """Another process is working on the same part of a run. Trying again helps once it has ended."""
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.5) -> str:
-    """Return the tail of a message: the valid name closest to `name`, else all valid names.
+    """Return the end of a message: the valid name closest to `name`, or else all valid names.
 
     Args:
         name: what was found.
@@ -88,7 +88,7 @@ def nearest(name: str, known: Iterable[str], cutoff: float = 0.5) -> str:
 
 
 def alike(messages: Mapping[Number, str]) -> list[list[Number]]:
-    """Return the numbers of the groups whose messages say the same, but for their own numbers in paths; in order."""
+    """Return the groups whose messages are the same, apart from their own numbers in paths; in order."""
     same: dict[str, list[Number]] = {}
     for n, message in messages.items():
         same.setdefault(re.sub(rf"/{n}\b", "/", message), []).append(n)

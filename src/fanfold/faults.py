@@ -6,11 +6,11 @@ _OF_SYNTAX = {
     "nan": "NaN or Infinity, which JSON does not have.",
     "trailing_comma": "A comma is followed by nothing.",
     "trailing_garbage": "Something follows the record, or the array of records, that does not belong there.",
-    "duplicate_key": "An object has one key twice.",
+    "duplicate_key": "An object has the same key twice.",
     "lone_surrogate": r"Half of a surrogate pair (\ud800): not a character.",
     "bad_utf8": "Bytes that are not UTF-8.",
-    "wrong_encoding": "Bytes that input.encoding does not have. File: its byte order mark is of another one.",
-    "control_character": "A control character that is not escaped, inside a text.",
+    "wrong_encoding": "Bytes that are not valid in input.encoding. File: its byte order mark is of another encoding.",
+    "control_character": "A control character that is not escaped, inside a string.",
     "truncated": "The file, or the line, ends before the record does.",
     "too_deep": "Brackets nested deeper than 128 levels.",
     "not_an_object": "The record is a string, a number, an array, true, false or null.",
@@ -35,15 +35,15 @@ _OF_FILES_AND_LINES = {
     "empty_file": "File: there is nothing in it.",
     "duplicate": "File: its bytes were published before (input.duplicates: quarantine).",
     "unreadable": "File: its compression is damaged or cut short, or it is not Parquet that can be read.",
-    "bomb": "File: it has more than 64 MiB, or 4,194,304 values of Parquet, and 250 for each byte on disk.",
+    "bomb": "File: it has more than 64 MiB, or 4,194,304 Parquet values, and more than 250 for each byte on disk.",
     "too_large": "File: its content does not fit on the disk, or a piece of it does not fit into memory.",
-    "bad_header": "File: the header of the CSV does not name each column once.",
+    "bad_header": "File: the header of the CSV does not name each column exactly once.",
     "too_many_members": "File: a zip or tar file with more than 100,000 members, or more than 16 MiB for their list.",
-    "unknown_format": "File: a zip or tar file without a member that input.patterns takes.",
+    "unknown_format": "File: a zip or tar file without a member that matches input.patterns.",
     "nested_archive": "Member of a zip or tar file: it is a zip or tar file itself.",
     "encrypted": "Member of a zip or tar file: it needs a password.",
-    "unknown_compression": "Member of a zip file: it is compressed, and not by Deflate.",
-    "bad_member": "Member of a zip or tar file: it is a link, a device or a sparse file, or its name is there "
+    "unknown_compression": "Member of a zip file: it is compressed with a method other than Deflate.",
+    "bad_member": "Member of a zip or tar file: it is a link, a device or a sparse file, or its name is used "
     "twice, leads out of the file, or is not UTF-8.",
     "stray_bytes": "A zip or tar file has bytes, other than zeros, outside its members. They are not read.",
     "pointer_not_found": "There is nothing at input.records_at in a document.",
@@ -57,7 +57,7 @@ MAX_MESSAGE_CHARACTERS = 500
 
 
 class UnreadableError(ValueError):
-    """No record of a file can be read, whatever comes before the place of the fault."""
+    """No record of a file can be read, not even those before the fault."""
 
     def __init__(self, code: str, message: str) -> None:
         """Keep the code, and the message without its long middle."""
@@ -71,6 +71,6 @@ def steps(pointer: str) -> list[str]:
 
 
 def shortened(message: str) -> str:
-    """Return a message without the middle of what it quotes, where that is long."""
+    """Return a message without the middle, if it is long."""
     half = MAX_MESSAGE_CHARACTERS // 2
     return message if len(message) <= MAX_MESSAGE_CHARACTERS else f"{message[:half]} … {message[-half:]}"

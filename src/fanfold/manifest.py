@@ -187,9 +187,9 @@ def all_ignored(files: Mapping[str, Ignored | UnsetType]) -> Ignored:
 class ArchivedFile(msgspec.Struct, frozen=True):
     """An original and where it ended: in the archive or, with a `code`, in quarantine.
 
-    Size and hash are those of its bytes as they came. `packed` has those of the file in the archive, if Fanfold has
-    compressed it. `reason_sha256` is that of the reason beside it in quarantine. `decision`, `duplicate_of`,
-    `replay_of` and `ignored` are those of `Input`.
+    Size and hash are those of its bytes as it landed. `packed` has those of the file in the archive, if Fanfold has
+    compressed it. `reason_sha256` is the hash of the reason beside it in quarantine. `decision`, `duplicate_of`,
+    `replay_of` and `ignored` come from `Input`.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""A plugin of pytest: the fixture `fanfold_feed`, a feed in a temporary folder, for tests of a spec.
+"""A pytest plugin with the fixture `fanfold_feed`: a feed in a temporary folder, to test a spec.
 
 def test_every_item_has_its_price(fanfold_feed: FeedMaker) -> None:
     feed = fanfold_feed("orders.yaml")
@@ -32,8 +32,8 @@ class FanfoldFeed:
     """A feed in a folder of its own.
 
     Attributes:
-        spec: as it was given, but for `data_dir`, and with files that are ready at once.
-        spec_path: where it lies.
+        spec: as it was given, but with its own `data_dir`, and with files that are ready at once.
+        spec_path: where the spec is.
         data_dir: the root of the feed.
     """
 
@@ -50,9 +50,9 @@ class FanfoldFeed:
         """Put a file into landing, with its marker if the spec has a `done_suffix`.
 
         Args:
-            name: of the file; as `.jsonl` or `.ndjson` it gets a record on each line, as `.csv` a header and rows, else
-                an array of records. What ends in `.gz` is compressed.
-            content: records, or one document of JSON with records in it; a text or bytes are written as they are.
+            name: of the file. A `.jsonl` or `.ndjson` file gets one record per line, a `.csv` file a header and rows,
+                any other file an array of records. A `.gz` file is compressed.
+            content: records, or one JSON document with records in it; str or bytes are written as they are.
         """
         path = _write(self.data_dir / self.spec.input.path / name, content)
         if self.spec.input.done_suffix:
@@ -60,7 +60,7 @@ class FanfoldFeed:
         return path
 
     def reference(self, name: str, content: Content) -> Path:
-        """Write or replace a reference, in the format that its name says, as `land` does."""
+        """Write or replace a reference, in the format of its name, as `land` does."""
         return _write(self.data_dir / name, content)
 
     def run(self, ts: str = TS) -> "Summary":
@@ -68,7 +68,7 @@ class FanfoldFeed:
 
         Raises:
             FanfoldError: as `fanfold.run`.
-            AssertionError: something is lost, or is there twice.
+            AssertionError: something is lost, or is duplicated.
         """
         from fanfold import api
 
@@ -80,7 +80,7 @@ class FanfoldFeed:
     def rows(self, table: str | None = None, ts: str = TS) -> list[dict[str, Any]]:
         """Return the rows that a run has published, in the order of its subdirectories.
 
-        Every value of CSV is a text, empty for null; those of Parquet are as JSON has them, numbers are int or Decimal.
+        Every CSV value is a str, empty for null. Parquet values are as in JSON, and numbers are int or Decimal.
 
         Args:
             table: name of the table, where the spec has `tables`.
@@ -104,7 +104,7 @@ class FanfoldFeed:
 
 @pytest.fixture
 def fanfold_feed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FeedMaker:
-    """Make feeds, each in a temporary folder of its own: `fanfold_feed(spec)`, with the path or the text of a spec."""
+    """Make feeds, each in a temporary folder of its own: `fanfold_feed(spec)`, with the path of a spec, or its text."""
     from fanfold.spec.model import load_spec, parse_spec
     from fanfold.spec.roots import ALLOWED_ROOTS
 

@@ -81,7 +81,7 @@ class FeedTasks:
     def start(self, data_dir: str, execution_ts: str) -> None:
         """Check what can be checked before the first file: spec, allowed roots, landing, references.
 
-        Then runs that earlier DAG runs have left unfinished are finished, unless their cause is still there.
+        Then finish the runs that earlier DAG runs have left unfinished, unless their cause is still there.
         """
         from fanfold.airflow.leftover import finish_others
         from fanfold.steps.start import start
@@ -99,7 +99,7 @@ class FeedTasks:
                     log.warning("%s", failed)
 
     def check_for_files(self, data_dir: str, execution_ts: str) -> bool:
-        """Wait until a file is ready, holding no worker slot between two looks. If none comes, the run is skipped."""
+        """Wait until a file is ready, without a worker slot between two looks. If no file comes, the run is skipped."""
         from fanfold.steps.check_for_files import check_for_files, nothing_ready, seconds_to_next_look
         from fanfold.steps.list_files import list_files
 
@@ -127,7 +127,7 @@ class FeedTasks:
         return {"files": len(found), "bytes": sum(file.size_bytes for file in found)}
 
     def multiple_files_check(self, found: dict[str, int]) -> str:
-        """Choose the notification if there are more files than `notify.above_files`, and somebody to tell."""
+        """Choose to notify if there are more files than `notify.above_files`, and there is somebody to tell."""
         told = self.spec.notify
         is_told = found["files"] > told.above_files and "files" in told.on and slack.is_there(told.slack_conn_id)
         return "file_check_operations." + ("send_slack_notification" if is_told else "skip_notification")
@@ -138,7 +138,7 @@ class FeedTasks:
         self._notify(format_ts(parse_ts(execution_ts)), ready)
 
     def skip_notification(self) -> None:
-        """Tell nobody: there are too few files, or there is nobody to tell."""
+        """Send nothing: there are too few files, or there is nobody to tell."""
 
     def send_slack_failure(self, context: Mapping[str, Any]) -> None:
         """Tell Slack that a DAG run has failed, and why, if `notify.on` asks for it: the DAG's on_failure_callback."""
@@ -162,7 +162,7 @@ class FeedTasks:
     def create_dynamic_taskgroups(self, data_dir: str, execution_ts: str) -> dict[str, str]:
         """Give every group its subdirectory, freeze the references, and fix the one schema of the run.
 
-        A run that has published nothing takes up a changed spec here, when this task is cleared.
+        If this task is cleared, a run that has published nothing uses the changed spec from here on.
         """
         from fanfold.steps.create_dynamic_taskgroups import create_dynamic_taskgroups
 
@@ -199,8 +199,8 @@ class FeedTasks:
     def verify_run(self, data_dir: str, execution_ts: str) -> dict[str, Any]:
         """Account for every file, record and row, and commit the run; its output is an Asset event.
 
-        The proof, the counts, the paths and what is in quarantine are in its log, and are returned. Where too much is
-        bad, or nothing could be read, this fails once the run is committed, and again when cleared.
+        The proof, the counts, the paths and what is in quarantine are logged and returned. If too much is bad, or
+        nothing could be read, this fails after the run is committed, and again when it is cleared.
         """
         from fanfold.steps.verify_run import verdict_of, verify_run
 
@@ -229,7 +229,7 @@ class FeedTasks:
             log.info("%s", step(subdir, data_dir))
 
     def _tell(self, feed: Feed, summary: Summary) -> dict[str, Any]:
-        """Say in the log what a run has come to; of a success also to Slack, where asked, and by an Asset event."""
+        """Log the result of a run. A success is also reported to Slack, if the spec says so, and by an Asset event."""
         from fanfold.steps.verify_run import without_rows
 
         empty = without_rows(feed.data_dir, summary.ts)
@@ -256,7 +256,7 @@ class FeedTasks:
 
     @contextlib.contextmanager
     def _failures(self, data_dir: str, execution_ts: str, n: int | None = None) -> Iterator[None]:
-        """Say in Airflow's words how a task ends, and what to do next; `n` is the number of its group."""
+        """Tell Airflow how a task ends, and log what to do next; `n` is the number of its group."""
         with _working(), report.in_lines(self._spec(data_dir)):
             try:
                 if mirrors.is_uri(data_dir):

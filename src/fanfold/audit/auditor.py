@@ -117,7 +117,7 @@ class _Auditor:
                         # The fields of a file, which stand before its records.
                         self._note((source, number), record)
         except UnreadableError:
-            self.found.not_audited["Parquet files that pyarrow cannot read"] += 1
+            self.found.not_audited["files in Parquet that pyarrow cannot read"] += 1
             records, passed, self._reads_all = file.records, file.records_quarantined, False
             while bad.fill() and bad[0].file == file.name:
                 bad.popleft()

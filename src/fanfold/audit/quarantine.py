@@ -73,7 +73,7 @@ def _check_text(bad: BadRecord, record: Any, spec: Spec, found: Audit) -> None:
     """Compare the text that is kept of a row of Parquet with the row, as far as that can be read."""
     kept, given = None, given_by_path(spec.input, bad.source)
     if record is None or Unknown.MARK in repr(record):
-        found.not_audited["text of bad Parquet records"] += 1
+        found.not_audited["texts of bad Parquet records"] += 1
         return
     with contextlib.suppress(ValueError, RecursionError):
         kept = OF_TABLES.decode(bad.raw or "")

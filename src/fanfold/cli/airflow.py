@@ -39,9 +39,9 @@ def _json_object(_context: click.Context, _option: click.Parameter, text: str) -
 def airflow(spec: Path, *, once: bool, conf: dict[str, Any], home: Path | None, port: int | None) -> None:
     """Try the feed's DAG in an embedded Airflow.
 
-    Its UI is served until Ctrl-C; with --once, one run is done, and Airflow stops. A DAG file beside the spec that has
-    its name is used (transactions.py or transactions_dag.py for transactions.yaml); without one, one is made with
-    feed_dag. Everything listens on 127.0.0.1 only.
+    It serves its UI until Ctrl-C. With --once, it does one run and stops. If there is a DAG file beside the spec with
+    the same name (transactions.py or transactions_dag.py for transactions.yaml), it is used. If not, feed_dag makes
+    one. Everything listens on 127.0.0.1 only.
     """
     # Airflow may be there without what else the embedded one needs.
     if not all(importlib.util.find_spec(name) for name in ("airflow", "psutil")):
@@ -90,7 +90,7 @@ def run_once(server: "Airflow", spec_path: Path, conf: Mapping[str, Any]) -> int
     for task_id, reason in outcome.errors.items():
         click.secho(f"error: {task_id}: {reason}", err=True, fg="red")
     if outcome.state != "success":
-        click.secho(f"run {ts} failed; `fanfold status` shows how far it is", err=True, fg="red")
+        click.secho(f"run {ts} failed; `fanfold status` shows how far it got", err=True, fg="red")
         return 1
     if spec.store.conn_id:
         # Airflow alone knows the credentials.

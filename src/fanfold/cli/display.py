@@ -1,4 +1,4 @@
-"""What people see: progress of the groups, tables, and the result of a run with the sentence that proves its count."""
+"""What people see: the progress of the groups, tables, and the result of a run with its proof."""
 
 import csv
 import itertools
@@ -37,7 +37,7 @@ Row = Sequence[object]
 
 
 class Board(Live):
-    """A live table of the groups and their steps, on stderr where that is a terminal."""
+    """A live table of the groups and their steps, on stderr if it is a terminal."""
 
     def __init__(self, subdirs: int) -> None:
         """Show `subdirs` groups."""
@@ -77,17 +77,17 @@ class Board(Live):
 
 
 def console(width: int | None = None) -> Console:
-    """Return a console that prints text as it is; a line that is too long for a terminal is wrapped by that alone."""
+    """Return a console that prints text unchanged; only the terminal itself wraps a line that is too long for it."""
     return Console(width=width, soft_wrap=True, highlight=False, markup=False)
 
 
 def wide_console() -> Console:
-    """Return a console for ids and names, which are there to be copied: a table is as wide as they are."""
+    """Return a console for ids and names, which people copy: a table is as wide as they are."""
     return console(width=100_000)
 
 
 def print_table(to: Console, headings: Sequence[str], rows: Iterable[Row], total: Row = (), title: str = "") -> None:
-    """Print a table, unless it has no rows; a `total` stands below a line."""
+    """Print a table, unless it has no rows; a `total` comes last, below a line."""
     table = Table(title=title or None, title_justify="left", show_header=any(headings))
     for heading in headings:
         table.add_column(heading, justify="right" if heading in NUMBERS else "left")

@@ -1,4 +1,4 @@
-"""`fanfold doctor`: whether the place of a feed keeps what Fanfold rests on."""
+"""`fanfold doctor`: whether the place of a feed guarantees what Fanfold relies on."""
 
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from fanfold.cli.options import DATA_DIR, JSON, SPEC, print_json
 @DATA_DIR
 @JSON
 def doctor(spec: Path, data_dir: str | None, *, as_json: bool) -> None:
-    """Try whether a folder or a bucket can hold a feed.
+    """Test whether a folder or a bucket can hold a feed.
 
-    Fanfold rests on what the place keeps: in a folder renames, links and locks; in a bucket, that a name is given once,
-    and that what was written is seen at once. It is tried there, in seconds, and what is made for it is removed. A
-    bucket keeps the verdict, in .fanfold/store.json. Not fit: exit code 1.
+    Fanfold relies on some guarantees. In a folder they are about renames, links and locks. In a bucket, only one
+    process may create a name, and what was written must be visible at once. The test takes seconds, and removes what it
+    has made. In a bucket, the verdict is kept in .fanfold/store.json. If the place cannot hold a feed: exit code 1.
     """
     from fanfold.cli import display
     from fanfold.spec.model import load_spec
@@ -30,7 +30,7 @@ def doctor(spec: Path, data_dir: str | None, *, as_json: bool) -> None:
         rows = [
             (check.name, "yes" if check.kept else "NO" if check.needed else "no", check.told) for check in found.checks
         ]
-        display.print_table(display.wide_console(), ("check", "kept", "so"), rows)
+        display.print_table(display.wide_console(), ("check", "passed", "meaning"), rows)
     found.check(place)
     if not as_json:
         click.echo(f"{place} can hold a feed")

@@ -1,4 +1,4 @@
-"""What commands share: their common arguments, the feed that they are about, and how they print for machines."""
+"""What commands share: common arguments, opening the feed, and printing JSON."""
 
 import functools
 from collections.abc import Callable
@@ -17,13 +17,13 @@ def _absolute(_context: click.Context, _option: click.Parameter, path: str | Non
 SPEC = click.argument("spec", type=click.Path(path_type=Path))
 TS = click.argument("ts")
 DATA_DIR = click.option(
-    "--data-dir", metavar="PATH", callback=_absolute, help="Root of the feed, in place of the spec's data_dir."
+    "--data-dir", metavar="PATH", callback=_absolute, help="Root of the feed, instead of the spec's data_dir."
 )
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
 
 def with_feed(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the feed of the spec that is its first argument, or of its --data-dir."""
+    """Pass a command the feed of its first argument, the spec; --data-dir may name another root."""
 
     @SPEC
     @DATA_DIR

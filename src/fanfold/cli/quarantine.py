@@ -15,7 +15,7 @@ from fanfold.cli.options import JSON, print_json, with_feed
 from fanfold.errors import count
 
 ITEMS = click.argument("items", metavar="[ITEM]...", nargs=-1)
-CODES = click.option("--code", "codes", multiple=True, help="Only what is bad for this reason; may be repeated.")
+CODES = click.option("--code", "codes", multiple=True, help="Only items that are bad for this reason; may be repeated.")
 
 
 @click.group()
@@ -34,7 +34,7 @@ def quarantine() -> None:
 def list_quarantine(feed: "Feed", codes: tuple[str, ...], *, decided: bool, as_json: bool) -> None:
     """List bad records and files, the oldest first.
 
-    Then come the unfinished runs: what is bad in them is not in quarantine yet.
+    The unfinished runs follow: their bad records and files are not in quarantine yet.
     """
     from fanfold.feed import quarantine as kept
     from fanfold.feed import status
@@ -53,7 +53,7 @@ def list_quarantine(feed: "Feed", codes: tuple[str, ...], *, decided: bool, as_j
         click.echo(f"{item.item} {item.state}: {place}: {item.bad.message} ({item.bad.code})")
     waiting = [run for run in status.status(feed) if run.state == "unfinished"]
     for run in waiting:
-        reasons = "; ".join(told(run.failed)) or "it has not failed; fanfold run SPEC goes on with it"
+        reasons = "; ".join(told(run.failed)) or "it has not failed; fanfold run SPEC resumes it"
         click.echo(f"run {run.ts} is unfinished, with {count(run.files, 'file')} waiting: {reasons}")
     if not found and not waiting:
         click.echo("nothing is in quarantine" if decided else "nothing is open in quarantine")
@@ -75,8 +75,8 @@ def show_quarantine(feed: "Feed", item: str) -> None:
 def export_quarantine(feed: "Feed", codes: tuple[str, ...]) -> None:
     """Print the open items as lines of JSON, to correct them.
 
-    Each line has the record, or its raw text. Correct record or raw in each line, remove the lines that are not to be
-    sent again, and give the file to replay (--with).
+    Each line has the record, or its raw text. Correct record or raw in each line, remove the lines that you do not want
+    to replay, and pass the file to replay (--with).
     """
     from fanfold.feed import corrections
 
@@ -105,14 +105,14 @@ def _chosen(feed: "Feed", items: tuple[str, ...], codes: tuple[str, ...]) -> "It
 def replay_quarantine(feed: "Feed", items: tuple[str, ...], corrected: Path | None, codes: tuple[str, ...]) -> None:
     """Land bad records and files again, as they were or corrected.
 
-    The next run takes them. Without ITEM, all open items are landed. As they were, they may be good now, if the spec or
-    a reference was corrected. If one of them cannot be landed, none is; but one that has no text is passed over, and
-    named, where no ITEM is given. A second call changes nothing.
+    The next run takes them. Without ITEM, all open items are landed. Even without a correction they may be good now, if
+    the spec or a reference was corrected. If one of them cannot be landed, none is. But if no ITEM is given, an item
+    without text is only passed over, and named. A second call changes nothing.
     """
     from fanfold.feed import corrections, replay
 
     if (corrected and len(items) > 1) or (codes and (items or corrected)):
-        msg = "expected ITEMs, or --code, or --with a file that export has printed; or one ITEM --with its text"
+        msg = "expected ITEMs, or --code, or --with the corrected output of export, or one ITEM --with its text"
         raise click.UsageError(msg)
     if corrected and not items:
         landed = corrections.replay_file(feed, corrected)
@@ -128,7 +128,7 @@ def replay_quarantine(feed: "Feed", items: tuple[str, ...], corrected: Path | No
 @with_feed
 @ITEMS
 @CODES
-@click.option("--reason", help="The reason, which is kept.")
+@click.option("--reason", help="The reason, which is recorded.")
 def discard_quarantine(feed: "Feed", items: tuple[str, ...], codes: tuple[str, ...], reason: str | None) -> None:
     """Decide that bad records or files are not needed.
 

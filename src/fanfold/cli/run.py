@@ -1,4 +1,4 @@
-"""`fanfold plan`, `run`, `verify`: a run before it, the run itself, and its proof."""
+"""`fanfold plan`, `run`, `verify`: what a run would do, the run itself, and its proof."""
 
 import sys
 from pathlib import Path
@@ -54,7 +54,7 @@ def _print_plan(planned: "Plan") -> None:
 
     to = display.wide_console()
     if planned.resumes:
-        to.print(f"the unfinished run {planned.resumes} goes on")
+        to.print(f"the unfinished run {planned.resumes} would be resumed")
     where = "staged" if planned.resumes else "ready"
     to.print(f"{count(planned.files, 'file')} {where} ({count(planned.bytes, 'byte')})")
     if planned.members_ignored.members:
@@ -93,19 +93,19 @@ def _print_plan(planned: "Plan") -> None:
 def run(spec: Path, data_dir: str | None, ts: str | None, from_archive: str | None, *, as_json: bool) -> None:
     """Do all steps here and now, without Airflow.
 
-    Without --ts, the oldest unfinished run that can go on is resumed. If there is none, a new run begins, named by the
-    current time. A run that failed because of its data or spec is tried again only if the spec, its files, a reference
-    or the version of Fanfold has changed since. Otherwise it is passed over with a warning, and new files go into a new
-    run. With --ts the run is always tried. The exit code is that of the runs that were tried.
+    Without --ts, the oldest unfinished run that can continue is resumed. If there is none, a new run begins, named
+    after the current time. A run that failed because of its data or spec is tried again only if the spec, its files, a
+    reference or the version of Fanfold has changed since. Otherwise it is passed over with a warning, and new files go
+    into a new run. With --ts the run is always tried. The exit code is that of the runs that were tried.
 
     Until a run publishes something, it uses the spec as it is now. After that it keeps the spec that it began with.
 
     If too many files are bad (quarantine.max_bad_files_percent), or nothing could be read, the run completes, prints
-    its result, and is reported as failed: exit code 1. With the --ts of a complete run, nothing is done but to check
-    that everything is in place, and to report the same.
+    its result, and is reported as failed: exit code 1. With the --ts of a complete run, Fanfold only checks that
+    everything is in place, and reports the same.
 
     With --from-archive, a complete run is made again in another folder. The same spec gives the same output, byte for
-    byte. A changed spec gives the output that it would have given. The feed itself does not change.
+    byte. A changed spec gives the output that it would have given then. The feed itself does not change.
     """
     import msgspec
 
@@ -146,7 +146,7 @@ def _stage_again(spec: Path, data_dir: str | None, ts: str | None, from_archive:
     from fanfold.steps import restore
 
     if ts is not None or data_dir is None:
-        msg = "--from-archive takes the --data-dir to make the run in, and no --ts"
+        msg = "--from-archive needs --data-dir, where the run is to be made, and no --ts"
         raise click.UsageError(msg)
     source, again = runs.open_feed(spec), runs.open_feed(spec, data_dir)
     if source.data_dir == again.data_dir:
@@ -161,13 +161,13 @@ def _stage_again(spec: Path, data_dir: str | None, ts: str | None, from_archive:
 @with_feed
 @click.argument("ts", required=False)
 @click.option("--deep", is_flag=True, help="Also make the run again from its archive, and compare the bytes.")
-@click.option("--audit", "audited", is_flag=True, help="Also account for every value, with code of its own.")
+@click.option("--audit", "audited", is_flag=True, help="Also account for every value, with separate code.")
 @click.option("--sample", metavar="PERCENT", type=click.FloatRange(0, 100, min_open=True), help=SAMPLE)
 @JSON
 def verify(feed: "Feed", ts: str | None, *, deep: bool, as_json: bool, **checks: Any) -> None:
     """Recount a complete run from archive and output.
 
-    Without TS, it is the newest complete run. --deep needs room for the run in the directory for temporary files
+    Without TS, the newest complete run is recounted. --deep needs room for the run in the directory for temporary files
     (TMPDIR). --audit reads Parquet with pyarrow (pip install 'fanfold[audit]').
     """
     import msgspec
@@ -177,7 +177,7 @@ def verify(feed: "Feed", ts: str | None, *, deep: bool, as_json: bool, **checks:
 
     sample, audited = checks["sample"], checks["audited"]
     if sample is not None and not audited:
-        msg = "--sample goes with --audit"
+        msg = "--sample needs --audit"
         raise click.UsageError(msg)
     percent = (sample or 100) if audited else 0
     found, report = api.verified(*runs.open_complete(feed, ts), deep=deep, audit_percent=percent)

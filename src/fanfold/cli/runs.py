@@ -1,4 +1,4 @@
-"""`fanfold release`, `restore`, `purge`: what is done with the runs of a feed."""
+"""`fanfold release`, `restore`, `purge`: what can be done with the runs of a feed."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -37,8 +37,8 @@ def release(feed: "Feed", ts: str) -> None:
 def restore(feed: "Feed", ts: str, target: Path | None) -> None:
     """Copy the originals of a complete run back.
 
-    The copies have the old names; the archive stays as it is. In landing the next run takes them for what they are:
-    duplicates (input.duplicates). To make a run again, use fanfold run --from-archive.
+    The copies have the names that the files landed with; the archive stays as it is. The next run treats copies in
+    landing as duplicates (input.duplicates). To make a run again, use fanfold run --from-archive.
     """
     from fanfold.feed import runs
     from fanfold.steps import restore as restoring
@@ -76,12 +76,12 @@ def _kinds(_context: click.Context, _option: click.Parameter, text: str) -> "lis
 @click.option("--yes", is_flag=True, help="Remove it. Without this, it is only shown.")
 @JSON
 def purge(feed: "Feed", before: datetime, what: "list[Kind]", *, yes: bool, as_json: bool) -> None:
-    """Show what old runs have left; remove it with --yes.
+    """Show what old runs have left behind; remove it with --yes.
 
-    That is originals, output, quarantine, and the references that were kept (--what). A run is as old as its timestamp.
-    Unfinished runs stay, and those with open items in quarantine. So does the output of a run if a later one has
-    duplicates of its files, and a reference that a later run has joined. The manifests stay: a file that is delivered
-    again is still a duplicate. There is no way back.
+    This covers originals, output, quarantine, and the references that were kept (--what). A run is as old as its
+    timestamp. Unfinished runs stay, and so do runs with open items in quarantine. The output of a run stays if a later
+    run has duplicates of its files, and a reference stays if a later run has joined it. The manifests stay: a file that
+    is delivered again is still a duplicate. This cannot be undone.
     """
     from fanfold.cli import display
     from fanfold.steps import purge as retention

@@ -39,27 +39,27 @@ class Input(Section):
     path: values.InsidePath = "transactions"
     """Landing directory, inside data_dir."""
     patterns: Annotated[list[str], Field(min_length=1)] = PATTERNS
-    """File names to take: shell patterns; letter case does not count. Other files stay where they are, and are counted
-    and named. A name that ends in .csv or .parquet is read as that format, any other name as JSON. .gz and .zst are
-    decompressed. The files in a .zip, .tar, .tar.gz, .tgz or .tar.zst are read by their own names."""
+    """File names to take, as shell patterns; letter case does not matter. Other files stay where they are, and are
+    counted and named. A name that ends in .csv or .parquet is read as that format, any other name as JSON. .gz and .zst
+    are decompressed. The files in a .zip, .tar, .tar.gz, .tgz or .tar.zst are read by their own names."""
     records_at: values.Pointer = ""
-    """JSON pointer to the array of records inside a document, as in /data/orders. What is around the array is in no
+    """JSON pointer to the array of records inside a document, as in /data/orders. What is outside the array is in no
     table, unless `envelope` names it."""
     fields: dict[values.FieldPath, values.FieldType] = Field({}, json_schema_extra={"additionalProperties": False})
     """Declared types by path, as in {items.price: DECIMAL(18,4)}. Each is a column even if no record has it. These
-    columns come first, in this order. A value that its type does not hold exactly makes its record bad."""
+    columns come first, in this order. If a type does not hold a value exactly, the record is bad."""
     schema_mode: Literal["infer", "declared"] = Field("infer", alias="schema")
     """infer: all files are scanned, and every field is a column. declared: there is no scan, and only `fields` are
     columns; everything else goes to the column _rescued, as JSON."""
     encoding: Encoding = "utf-8"
-    """Encoding of JSON and CSV. utf-16 needs a byte order mark. A record with bytes that the encoding does not have is
-    bad."""
+    """Encoding of JSON and CSV. utf-16 needs a byte order mark. A record with bytes that are not valid in the encoding
+    is bad."""
     csv: CsvInput = CsvInput()
     parse: list[values.FieldPath] = []
-    """Fields whose text holds JSON, also inside arrays. The JSON is read as part of the record. A text that is empty or
-    not JSON makes its record bad."""
+    """Fields whose text holds JSON, even inside arrays. The JSON is read as part of the record. If the text is empty or
+    not JSON, the record is bad."""
     envelope: list[values.FieldPath] = []
-    """Fields around the array at records_at, as in [batch_id, meta.source]. Each record gets them as fields of its own,
+    """Fields outside the array at records_at, as in [batch_id, meta.source]. Each record gets them as its own fields,
     under the same paths. A record that already has such a field is bad."""
     max_record_bytes: int = Field(16_777_216, ge=1024)
     """A larger record is bad."""
@@ -71,8 +71,8 @@ class Input(Section):
     counted."""
     on_drift: Literal["warn", "fail", "ignore"] = "warn"
     """What to do if the columns differ in name, type or order from those of the newest complete run: warn (in the log,
-    the manifest and the Asset event), fail before any group starts, or ignore it. The columns themselves are the same
-    in each case."""
+    the manifest and the Asset event), fail before any group starts, or ignore it. The columns themselves do not
+    depend on this key."""
     duplicates: Literal["archive", "process", "quarantine", "fail"] = "archive"
     """What to do with a file whose bytes were published before (its dates and its name do not matter; see identity):
     archive it without making rows, process it again, quarantine it, or fail before any group starts."""
@@ -80,9 +80,9 @@ class Input(Section):
     """What makes a file a duplicate. content: the bytes are the same, and its path columns if there are any.
     name_and_content: its path in landing is the same, too, so the same bytes under another name are new."""
     path_columns: bool = False
-    """Whether folders like date=2026-01-02/store=A give fields (date, store) to each record of the files in them,
-    before its own fields. The values are texts, decoded as in URLs (%3A is a colon); `fields` may declare other types.
-    __HIVE_DEFAULT_PARTITION__ is null. A record that has such a field itself, with another value, is bad."""
+    """Whether folders like date=2026-01-02/store=A add fields (date, store) to each record of the files in them, before
+    its own fields. The values are text, decoded as in URLs (%3A is a colon); `fields` may declare other types.
+    __HIVE_DEFAULT_PARTITION__ is null. A record that already has such a field, with another value, is bad."""
     max_files: Annotated[int, Field(ge=1)] | None = None
     """The most files that a run takes, in the order of their names. The others wait for the next run."""
     max_bytes: Annotated[int, Field(ge=1)] | None = None
@@ -91,7 +91,7 @@ class Input(Section):
     wait_seconds: values.Seconds = 300.0
     """How long the sensor waits for a first file."""
     poll_seconds: Annotated[float, Field(gt=0, le=86_400)] = 5.0
-    """How long the sensor pauses between two looks."""
+    """How long the sensor pauses before it looks again."""
 
     @field_validator("fields", mode="wrap")
     @classmethod
@@ -117,18 +117,18 @@ class Denormalize(Section):
 
     explode: list[values.FieldPath] = []
     """The array that becomes one row per element. Without one, each record is one row. A path through an array
-    (orders.items) explodes that array too; with input.schema: declared, name both (orders, orders.items). Of several
-    paths, each must lead into an array inside the one before."""
+    (orders.items) explodes that array too; with input.schema: declared, name both (orders, orders.items). If there are
+    several paths, each must lead into an array inside the one before."""
     single: bool = False
-    """Whether an object or a scalar counts as an array of one where an array is expected, as in JSON that was made from
-    XML."""
+    """Whether an object or a scalar counts as an array with one element if an array is expected, as in JSON that was
+    made from XML."""
     separator: str = Field("_", min_length=1, max_length=3)
     """Joins the names of nested fields."""
     columns: Columns | None = None
     """Output columns, in order: a name, or {name: SQL expression over the flat row}. null: all columns."""
 
     def disagreements(self) -> Iterator[str]:
-        """Yield what is wrong with arrays that do not lie inside of each other."""
+        """Yield what is wrong with arrays that are not nested in each other."""
         return side_by_side(self.explode)
 
 
@@ -152,8 +152,8 @@ class Archive(Section):
     path: values.InsidePath = "processed"
     """Archive directory, inside data_dir."""
     name: values.ArchiveName = "{name}_{ts}"
-    """Names of the originals there, without their endings: {name} and {ts} once each, {date} (the date of ts, as in
-    2026-01-02) and any text. Sub-folders and endings stay: a/b.json.gz becomes a/b_<ts>.json.gz."""
+    """Names of the originals there, without their extensions: {name} and {ts} once each, {date} (the date of ts, as in
+    2026-01-02) and any text. Sub-folders and extensions stay: a/b.json.gz becomes a/b_<ts>.json.gz."""
     compression: Literal["none", "gzip", "zstd"] = "none"
     """How originals are compressed there: a.json becomes a_<ts>.json.gz or a_<ts>.json.zst. A .gz, .zst, .parquet, zip
     or tar file stays as it is."""
@@ -182,7 +182,7 @@ class Verify(Section):
     """What is proved in addition to the counts."""
 
     totals: list[values.FieldPath] = []
-    """Fields of the records by their paths, as in items.price, whose exact sums are proved: whole numbers or decimals.
+    """Paths of the fields whose exact sums are proved, as in items.price: whole numbers or decimals.
     A field outside the array that explodes counts once per record."""
 
 
@@ -206,9 +206,9 @@ class Spec(Section):
     denormalize: Denormalize = Denormalize()
     tables: Tables = Field({}, exclude_if=lambda tables: not tables)
     """Several tables instead of one, by name, as in {orders: {}, items: {explode: [items], keys: [order_id]}}. Each has
-    a folder of its own in the output. A field is in the table whose rows it belongs to: the record, or the element of
-    an array. If there is no such table, it is in the tables of the arrays inside. Of denormalize, only single and
-    separator apply."""
+    a folder of its own in the output. A field is in the table whose rows it belongs to: those of the records, or of
+    the elements of an array. If there is no such table, it is in the tables of the arrays inside. With tables, only
+    single and separator apply in denormalize."""
     output: Output = Output()
     archive: Archive = Archive()
     quarantine: Quarantine = Quarantine()
@@ -218,13 +218,13 @@ class Spec(Section):
 
     @property
     def flat_tables(self) -> dict[str, FlatTable]:
-        """The tables by name; the one of a feed without `tables` has none."""
+        """The tables by name; without `tables`, the only table has no name."""
         plain = self.denormalize
         return self.tables or {"": FlatTable(explode=plain.explode, columns=plain.columns)}
 
     @property
     def exploded(self) -> list[str]:
-        """The paths of all arrays that some table explodes."""
+        """The paths of all arrays that a table explodes."""
         return [*dict.fromkeys(path for table in self.flat_tables.values() for path in table.explode)]
 
     def disagreements(self) -> Iterator[str]:

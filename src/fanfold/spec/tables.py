@@ -26,8 +26,8 @@ class FlatTable(Section):
     explode: list[FieldPath] = []
     """The array whose elements are the rows, as in denormalize.explode. Without one, the records are the rows."""
     keys: list[FieldPath] = []
-    """Fields of the levels above, as in order_id or items.sku. They come first, and tie the rows to those of the tables
-    above."""
+    """Fields of the levels above, as in order_id or items.sku. They come first, and link the rows to those of the
+    tables above."""
     columns: Columns | None = None
     """Columns after the keys, in order, as in denormalize.columns. null: all fields of this table. Fields of the levels
     above may be named, too."""

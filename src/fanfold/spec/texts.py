@@ -26,7 +26,7 @@ class CsvInput(Section):
     """Surrounds fields, and is doubled inside them. With "" no field is quoted, and a quote is a character like any
     other."""
     nulls: list[str] = []
-    """Texts that mean null when they are not quoted, as in [N/A, "-"]. An empty field without quotes is always null."""
+    """Text that means null when it is not quoted, as in [N/A, "-"]. An empty field without quotes is always null."""
     header: bool = True
     """Whether the first line names the columns. If not, it is a record, and the columns are column_1, column_2 and so
     on: one for each field of the first line that can be read."""
