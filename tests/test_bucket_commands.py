@@ -364,5 +364,5 @@ def test_init_lint_and_schema_need_no_bucket(both: Both, fanfold: Fanfold) -> No
     _, copied, _ = both
     assert fanfold("lint", copied.spec) == (0, f"{copied.spec}: ok\n")
     code, told = fanfold("init", f"s3://{BUCKET}/samples/a.json")
-    sentence = "is in a bucket, expected files or folders of this machine: copy some samples"
+    sentence = "is in a bucket, expected files or folders on this machine: copy some samples"
     assert (code, told) == (2, f"error: 's3://{BUCKET}/samples/a.json' {sentence}\n")

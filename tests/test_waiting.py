@@ -33,9 +33,7 @@ def test_status_says_where_the_files_of_an_unfinished_run_wait(make_feed: MakeFe
     waits = f"run {TS}: 1 file waiting in {feed.data_dir / 'staging' / TS}"
     assert waits in fanfold("status", feed.spec_path).stdout.splitlines()
     listed = fanfold("quarantine", "list", feed.spec_path).stdout
-    assert (
-        listed == f"run {TS} is unfinished, with 1 file waiting: it has not failed; fanfold run SPEC goes on with it\n"
-    )
+    assert listed == f"run {TS} is unfinished, with 1 file waiting: it has not failed; fanfold run SPEC resumes it\n"
     fanfold("run", feed.spec_path)
     shown = fanfold("status", feed.spec_path).stdout.splitlines()
     assert waits in shown

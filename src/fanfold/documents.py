@@ -1,4 +1,4 @@
-"""How documents are read and written: JSON files of Fanfold's own, such as the manifest. Each says its format."""
+"""How documents are read and written: Fanfold's own JSON files, such as the manifest. Each names its format."""
 
 import threading
 from pathlib import Path
@@ -71,7 +71,7 @@ def parse(content: bytes, kind: type[Document], name: str) -> Document:
 
 
 def read_if_there(path: Path, kind: type[Document]) -> Document | None:
-    """Read a document that Fanfold wrote; None where it is not there (yet)."""
+    """Read a document that Fanfold wrote; None if it is not there (yet)."""
     try:
         return read(path, kind)
     except FileNotFoundError:

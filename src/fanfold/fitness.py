@@ -1,4 +1,4 @@
-"""Whether a place can hold a feed: what was tried there, and the verdict. No clock, host or process is in it."""
+"""Whether a place can hold a feed: what was tested there, and the verdict. It records no clock, host or process."""
 
 import importlib.metadata
 from collections.abc import Callable, Iterable
@@ -11,18 +11,18 @@ from fanfold.errors import DataError
 
 
 class Trial(NamedTuple):
-    """What a place should keep, and how that is tried."""
+    """What a place should guarantee, and how that is tested."""
 
     name: str
     keeps: Callable[[], bool]
     told: str
-    """What it means that the place keeps it."""
+    """What it means if the place guarantees it."""
     otherwise: str = ""
-    """What is done where it does not. Where nothing can be done, the place is not fit."""
+    """What is done if it does not. If nothing can be done, the place is not fit."""
 
 
 class Check(msgspec.Struct, frozen=True):
-    """What came of a trial."""
+    """The result of a trial."""
 
     name: str
     kept: bool
@@ -31,7 +31,7 @@ class Check(msgspec.Struct, frozen=True):
 
 
 class Fitness(msgspec.Struct, frozen=True):
-    """The verdict on a place: fit, where all is kept that is needed."""
+    """The verdict on a place: it is fit if it guarantees everything that is needed."""
 
     format: int
     fanfold: str

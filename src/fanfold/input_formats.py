@@ -1,4 +1,4 @@
-"""Pure: what the name of a file says about its content. Letter case does not count."""
+"""Pure: what the name of a file says about its content. Letter case does not matter."""
 
 import fnmatch
 import functools
@@ -34,7 +34,7 @@ def compression(name: str) -> str:
 
 
 def is_archive(name: str) -> bool:
-    """Say whether a file has other files in it: a zip or a tar."""
+    """Say whether a file contains other files: a zip or a tar."""
     return name.lower().endswith(ARCHIVES)
 
 
@@ -63,10 +63,10 @@ def input_format(name: str) -> Literal["json", "csv", "parquet"]:
 
 
 def place_in(name: str, line: int | None) -> str:
-    """Say where in a file a fault is, behind its name: ` line 3`; of Parquet, which has no lines, ` record 3`."""
+    """Say where in a file a fault is, to follow its name: ` line 3`; of Parquet, which has no lines, ` record 3`."""
     return f" {'record' if input_format(name) == 'parquet' else 'line'} {line}" if line else ""
 
 
 def is_hidden(name: str) -> bool:
-    """Say whether a file is nobody's yet: it, or a folder that it is in, has a hidden name, or one of a download."""
+    """Say whether a file is unfinished: it, or a folder that it is in, has a hidden name, or that of a download."""
     return any(part.startswith(".") or part.endswith(UNFINISHED) for part in name.split("/"))

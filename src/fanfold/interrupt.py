@@ -55,7 +55,7 @@ def _unraisable(what: "Any") -> None:
 
 
 def write_first(before: bytes) -> None:
-    """Have something written to stderr before the line: what a terminal needs that is drawn on."""
+    """Write something to stderr before the line: what a terminal needs after a table was drawn on it."""
     _State.first = before
 
 

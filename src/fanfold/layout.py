@@ -38,7 +38,7 @@ def parse_ts(text: str) -> datetime:
 
 
 class Place(NamedTuple):
-    """Where a file lies, and how large it is."""
+    """Where a file is, and how large it is."""
 
     path: str
     size_bytes: int
@@ -82,11 +82,11 @@ class Feed:
         return self.references_dir / f"{sha256}_{PurePosixPath(reference).name}"
 
     def place(self, name: str) -> str:
-        """Return the path of a name relative to data_dir; a text, since a Path takes longer to make than to look at."""
+        """Return the path of a name relative to data_dir; a str, since making a Path takes longer than using it."""
         return f"{self.data_dir}/{name}"
 
     def marker(self, name: str) -> str | None:
-        """Return the name in landing of the file that says that another one is done."""
+        """Return the name in landing of the marker that says that a file is complete."""
         suffix = self.spec.input.done_suffix
         return f"{name}{suffix}" if suffix else None
 
@@ -154,7 +154,7 @@ class Run:
         return f"{archive.path}/{archived_name(name, self.ts, PACKED_SUFFIX[archive.compression], archive.name)}"
 
     def is_of_run(self, archived: str) -> bool:
-        """Say whether a file in the archive has a name that the run gives."""
+        """Say whether a file in the archive has a name from this run."""
         before, _, behind = archived_name("\0.", self.ts, template=self.feed.spec.archive.name).partition("\0")
         return archived.startswith(before) and behind in archived
 
@@ -207,7 +207,7 @@ class Group:
         self.quarantined_records_path = self.quarantine_dir / RECORDS_NAME
 
     def staged_path(self, name: str) -> str:
-        """Return where the file that landed as `name` is staged; a text, since there may be many."""
+        """Return where the file that landed as `name` is staged; a str, since there may be many."""
         return f"{self.subdir_dir}/{name}"
 
     def quarantined_name(self, name: str) -> str:

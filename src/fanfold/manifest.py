@@ -22,7 +22,7 @@ SHOWN_IGNORED = 10
 
 
 def source_file(file: str, member: str | None) -> str:
-    """Return how rows and messages name a file, and a member of it where it is an archive."""
+    """Return how rows and messages name a file, or a member of it if it is an archive."""
     return f"{file}/{member}" if member else file
 
 
@@ -141,17 +141,17 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def by_table(values: dict[str, Value]) -> Value | dict[str, Value]:
-    """Return what there is of each table as a summary has it: alone where a feed has one table, without a name."""
+    """Return the values of all tables as in a summary: a single value if the feed has one table, without a name."""
     return values.get("", values)
 
 
 def of_table(value: Value | dict[str, Value]) -> dict[str, Value]:
-    """Return by table what a summary has: the inverse of `by_table`."""
+    """Return the values of a summary by table: the inverse of `by_table`."""
     return value if isinstance(value, dict) else {"": value}
 
 
 def empty_summary(ts: str, subdirs: int, tables: Iterable[str] = ()) -> Summary:
-    """Return the counts of a run without files; `tables` are the names of its tables, if they have some."""
+    """Return the counts of a run without files; `tables` are the names of its tables, if they have names."""
     rows = by_table(dict.fromkeys(tables, 0) or {"": 0})
     empty = {str(n): SubdirSummary(rows=rows) for n in range(1, subdirs + 1)}
     return Summary(ts=format_ts(parse_ts(ts)), subdirs=empty, rows_out=rows)
@@ -165,7 +165,7 @@ class Packed(msgspec.Struct, frozen=True):
 
 
 class Ignored(msgspec.Struct, frozen=True):
-    """The members of an archive that no pattern takes: how many they are, and the first names."""
+    """The members of an archive that match no pattern: how many there are, and the first names."""
 
     members: int
     names: list[str]
@@ -178,7 +178,7 @@ class Ignored(msgspec.Struct, frozen=True):
 
 
 def all_ignored(files: Mapping[str, Ignored | UnsetType]) -> Ignored:
-    """Return what is ignored in several archives, by names that begin with those of the archives."""
+    """Return what is ignored in several archives; each name begins with the name of its archive."""
     found = {name: one for name, one in files.items() if one}
     names = (source_file(name, member) for name, one in found.items() for member in one.names)
     return Ignored(sum(one.members for one in found.values()), [*itertools.islice(names, SHOWN_IGNORED)])
@@ -223,7 +223,7 @@ class Drift(msgspec.Struct, frozen=True):
 
     @property
     def changes(self) -> str:
-        """Say it in a message; nothing where the columns are the same."""
+        """Return the changes as words for a message; nothing if the columns are the same."""
         named = {"added": self.added, "dropped": self.dropped, "retyped": self.retyped}
         told = [f"{how} {', '.join(names)}" for how, names in named.items() if names]
         return "; ".join([*told, *(["in another order"] if self.reordered else [])])
@@ -264,14 +264,14 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def each_table(self) -> dict[str, TableOfRun]:
-        """The tables by name; the one of a feed without `tables` has none."""
+        """The tables by name; without `tables`, the only table has no name."""
         if self.tables:
             return self.tables
         return {"": TableOfRun(self.explode, self.columns, self.outputs, self.totals)}
 
     @property
     def named_totals(self) -> dict[str, str]:
-        """The totals of all tables; those of a table with a name begin with it."""
+        """The totals of all tables; in those of a named table, each path begins with its name."""
         tables = self.each_table.items()
         return {f"{name}.{path}" if name else path: total for name, one in tables for path, total in one.totals.items()}
 

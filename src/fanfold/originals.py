@@ -1,4 +1,4 @@
-"""The bytes of an original as they came, wherever it lies now: compressed in the archive, they are unpacked."""
+"""The bytes of an original as it landed, wherever it is now: if the archive has compressed it, it is unpacked."""
 
 import contextlib
 import gzip
@@ -25,7 +25,7 @@ def original(place: Path, name: str) -> contextlib.AbstractContextManager[Any]:
 
 
 def original_sha256(place: Path, name: str) -> str:
-    """Return the SHA-256 of an original's bytes as they came, in hexadecimal; errors as `original`."""
+    """Return the SHA-256 of an original's bytes as they landed, in hexadecimal; errors as in `original`."""
     with original(place, name) as content:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
@@ -56,7 +56,7 @@ def _unpacking(file: IO[bytes], suffix: str | None) -> Any:
 
 
 def packed(file: IO[bytes], suffix: str | None) -> Any:
-    """Return a file that compresses into `file` what is written: the same bytes whenever that is."""
+    """Return a file that compresses what is written to it into `file`: always to the same bytes."""
     match suffix:
         case ".gz":
             # Neither name nor time goes into its header.

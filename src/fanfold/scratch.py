@@ -19,7 +19,7 @@ from fanfold import interrupt
 
 @contextlib.contextmanager
 def scratch_dir() -> Iterator[Path]:
-    """Make an empty directory in that for temporary files (TMPDIR), and remove it with all that is in it."""
+    """Make an empty directory among the temporary files (TMPDIR), and remove it with everything in it."""
     top = Path(tempfile.gettempdir()).resolve()
     _remove_abandoned(top)
     folder = top / f"fanfold-{uuid.uuid4().hex}"

@@ -1,4 +1,4 @@
-"""Pure: the types of values, and which one holds what was seen of a field. The core in C checks the values."""
+"""Pure: the types of values, and which type holds the values of a field. The core in C checks the values."""
 
 from fanfold.native.fields import Seen, type_of
 
@@ -42,7 +42,7 @@ def holds(kind: str, seen: Seen) -> bool:
 
 
 def in_table(kind: str) -> str:
-    """Return the type that a column of a table has for a field of a type: JSON is a text there, an epoch a moment."""
+    """Return the type of a table's column for a field of some type: JSON becomes text there, an epoch a moment."""
     return VARCHAR if kind == JSON else TIMESTAMPTZ if kind.startswith("EPOCH") else kind
 
 

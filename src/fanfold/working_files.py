@@ -1,4 +1,4 @@
-"""What a run writes down while it is not complete: files.json, inputs.json, schema.json, progress.json, failure.json.
+"""What a run records while it is not complete: files.json, inputs.json, schema.json, progress.json, failure.json.
 
 Paths in them are relative to `data_dir`, names to the landing directory; sizes are bytes as they lie on disk. They are
 read and written as the manifest is.
@@ -204,7 +204,7 @@ class Reason(msgspec.Struct, frozen=True):
 
 
 def told(reasons: Iterable[Reason]) -> list[str]:
-    """Say why a run failed, each reason once, with all subdirectories that it stopped."""
+    """Say why a run failed: each reason once, with all subdirectories that it stopped."""
     by_subdir = {reason.subdir: reason for reason in reasons}
     said = []
     for same in alike({n: f"{reason.step}: {reason.message}" for n, reason in by_subdir.items()}):
@@ -215,7 +215,7 @@ def told(reasons: Iterable[Reason]) -> list[str]:
 
 
 class Failure(Reason, frozen=True):
-    """failure.json: why a step cannot go on, for a reason of data or spec.
+    """failure.json: why a step cannot continue, because of data or spec.
 
     `files` and `references` are hashes of what it depended on: whether that has changed is known without trying again.
     """

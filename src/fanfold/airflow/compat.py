@@ -1,4 +1,4 @@
-"""What Airflow 3.1 keeps in another place, or says in another way, than the versions after it."""
+"""What Airflow 3.1 has in another place, or calls by another name, than later versions."""
 
 try:
     from airflow.sdk.configuration import conf

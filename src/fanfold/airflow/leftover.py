@@ -1,4 +1,4 @@
-"""Runs that earlier DAG runs have left unfinished: the next DAG run ends them, as `fanfold run` does."""
+"""Runs that earlier DAG runs have left unfinished: the next DAG run finishes them, as `fanfold run` does."""
 
 import functools
 import logging

@@ -1,4 +1,4 @@
-"""What people on call read: short lines, what may go away by itself, and what a run has come to."""
+"""What people on call read: short lines, errors that may go away by themselves, and the result of a run."""
 
 import contextlib
 import copy
@@ -33,7 +33,7 @@ class Lines(logging.Handler):
         self.spec = spec
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Hand a message on, a record for each of its lines."""
+        """Pass a message on, as one log record for each of its lines."""
         for line in lines_of(record.getMessage(), self.spec):
             part = copy.copy(record)
             part.msg, part.args = line, None
@@ -54,7 +54,7 @@ def in_lines(spec: str) -> Iterator[None]:
 
 
 def lines_of(message: str, spec: str) -> list[str]:
-    """Break a message where its parts end, and where they are long; a path or a command stays whole."""
+    """Break a message where its parts end, and break long parts; a path or a command stays whole."""
     named = re.sub(r"\bSPEC\b", lambda _: spec, mirrors.named(message))
     parts = [part for line in named.splitlines() for part in re.split(r"(?<=;) (?=\S)|(?<=: )(?=fanfold )", line)]
     return [line for part in parts for line in _wrapped(part.strip())]
@@ -67,13 +67,13 @@ def _wrapped(part: str) -> list[str]:
 
 
 def say_errors(messages: Iterable[str]) -> None:
-    """Say in the log what is wrong, and what to do."""
+    """Log what is wrong, and what to do."""
     for message in messages:
         log.error("%s", message)
 
 
 def of_trouble(error: OSError, data_dir: str, attempt: int, attempts: int) -> str:
-    """Return what the page says of an error that may go away by itself: a full disk, a busy part of a run."""
+    """Return what Airflow's page says about an error that may go away by itself: a full disk, a busy part of a run."""
     where = f": {error.filename!r}" if error.filename else ""
     told = f"{error.strerror or error}{where} (attempt {attempt} of {attempts}); the feed is in {data_dir!r}"
     if attempt < attempts:
@@ -85,7 +85,7 @@ def of_trouble(error: OSError, data_dir: str, attempt: int, attempts: int) -> st
 
 
 def of_run(feed: Feed, summary: Summary, without_rows: int) -> dict[str, Any]:
-    """Return what a run that `verify_run` has ended has come to, for Airflow's page and for the tasks of others.
+    """Return the result of a run that `verify_run` has completed, for Airflow's page and for other DAGs.
 
     Args:
         feed: the feed.
@@ -118,7 +118,7 @@ def of_run(feed: Feed, summary: Summary, without_rows: int) -> dict[str, Any]:
 
 
 def in_quarantine(found: dict[str, Any]) -> str | None:
-    """Say what of a run is in quarantine, in a message; None where nothing is."""
+    """Say what a run has put into quarantine; None if nothing."""
     if "quarantined" not in found:
         return None
     codes = ", ".join(f"{code} {number:,}" for code, number in found["quarantined"].items())

@@ -1,4 +1,4 @@
-"""The Slack notification: a courtesy that never holds up a run, let alone fails it."""
+"""The Slack notification: it never delays a run for long, and never fails it."""
 
 import html
 import logging
@@ -16,7 +16,7 @@ PAUSE_SECONDS = 0.5
 
 
 def is_there(slack_conn_id: str | None) -> bool:
-    """Say whether there is a connection to tell by; a warning says that the one in the spec is missing."""
+    """Say whether there is a connection to Slack; a warning says that the one in the spec is missing."""
     if not slack_conn_id:
         return False
     try:
@@ -30,7 +30,7 @@ def is_there(slack_conn_id: str | None) -> bool:
 
 
 def notify(slack_conn_id: str | None, text: str) -> None:
-    """Post `text` by the webhook of an Airflow connection (type Slack Incoming Webhook).
+    """Post `text` to the webhook of an Airflow connection (type Slack Incoming Webhook).
 
     At most 3 attempts of 3 s each. What goes wrong is one line in the log, without the address, which is a secret.
     """

@@ -1,4 +1,4 @@
-"""The credentials of a bucket, from the connection of Airflow that `store.conn_id` names. They are never written."""
+"""The credentials of a bucket, from the Airflow connection that `store.conn_id` names. They are never written down."""
 
 import json
 from collections.abc import Mapping
@@ -33,11 +33,11 @@ APPLICATION = {
 
 
 def look_up(conn_id: str) -> bucket.Connection:
-    """Return what a connection says of a store. Without keys in it, they come from the environment of the worker.
+    """Return what a connection says about a store. If it has no keys, they come from the environment of the worker.
 
     Raises:
         MissingError: there is no such connection.
-        SpecError: it is not of a store, or asks for what cannot be done.
+        SpecError: it is not for a store, or asks for something that is not supported.
     """
     try:
         found = Connection.get(conn_id)

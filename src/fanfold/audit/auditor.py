@@ -1,4 +1,4 @@
-"""The way of an audit: subdirectory by subdirectory, original by original, record by record."""
+"""How an audit proceeds: subdirectory by subdirectory, original by original, record by record."""
 
 import contextlib
 import zlib
@@ -73,7 +73,7 @@ class _Auditor:
         self._reads_all = all((file.duplicate_of or run.ts).startswith(run.ts) for file in committed.files)
 
     def check_subdir(self, n: str) -> None:
-        """Compare tables and bad records of a subdirectory with what its originals call for: by name, by record."""
+        """Compare the tables and bad records of a subdirectory with what its originals require."""
         files = sorted((f for f in self._committed.files if str(f.subdir) == n), key=lambda file: file.name)
         bad = Ahead(quarantine.bad_records(self._run, self._committed.quarantined.get(n), self.found))
         tables = [Table(self._run, rows, n, self.found) for rows in self._rows]
@@ -206,7 +206,7 @@ class _Auditor:
             quarantine.check_unreadable(file.code, path, file.name, self._spec, self.found)
 
     def check_run(self) -> None:
-        """Compare what the manifest says of the run as a whole."""
+        """Compare what the manifest says about the run as a whole."""
         for rows in self._rows:
             claims.check_columns(rows, self._order if self._reads_all else None, self._spec, self.found)
             self.found.not_audited[SQL] += sum(column.unknown for column in rows.columns)

@@ -1,4 +1,4 @@
-"""What the manifest claims of a run as a whole: its columns, its counts, that no content made rows twice."""
+"""What the manifest claims about a run as a whole: its columns, its counts, and that no content made rows twice."""
 
 from fanfold import documents
 from fanfold.audit.columns import OWN_COLUMNS, Order
@@ -59,7 +59,7 @@ def check_summary(committed: Manifest, unmatched: int, found: Audit) -> None:
 
 
 def check_drift(run: Run, committed: Manifest, found: Audit) -> None:
-    """Compare the columns with those of the run before, where that is in this `data_dir`, too."""
+    """Compare the columns with those of the run before, if that run is in this `data_dir`, too."""
     if (drift := committed.drift) and (path := run.feed.run(drift.since).commit_path).exists():
         before, now = (
             {f"{name}.{one.name}" if name else one.name: one.type for name, of in table for one in of.columns}
@@ -79,7 +79,7 @@ def makes_rows(file: ArchivedFile) -> bool:
 
 
 def check_contents(run: Run, committed: Manifest, found: Audit) -> None:
-    """Look for what made rows twice, and for duplicates of nothing."""
+    """Look for files that made rows twice, and for duplicates without an original."""
     # Run and file of each content that is not a duplicate; what was replayed is a duplicate of nothing.
     makers: dict[tuple[object, ...], list[tuple[str, ArchivedFile]]] = {}
     settings = run.feed.spec.input

@@ -1,4 +1,4 @@
-"""The columns of a table: what stands in their cells, and in which order they are."""
+"""The columns of a table: what is in their cells, and in which order they are."""
 
 import contextlib
 import re
@@ -21,7 +21,7 @@ Path = tuple[str, ...]
 
 
 class Cells:
-    """How values stand in the cells of a column: by its type or, where that is not declared, as they were written."""
+    """How values are written in the cells of a column: by its declared type or, without one, as in the input."""
 
     def __init__(self, column: Column, spec: Spec) -> None:
         """Look up the type. A column that has an object or array has JSON, and its texts stand in quotes."""
@@ -36,7 +36,7 @@ class Cells:
         self.is_json = None if column.type == "VARCHAR" and declared in {None, "VARCHAR"} else declared == "JSON"
 
     def expect(self, value: Any) -> Any:
-        """Return what is equal to the text of a cell that holds a value."""
+        """Return something that equals the text of the cell for a value."""
         if isinstance(value, str) and not self._kind:
             if type(value) is Num:
                 return value
@@ -54,7 +54,7 @@ class Cells:
         return (written_as(self._kind, text) or f"{text}, which {self._kind} does not hold") if self._kind else text
 
     def escaped(self, text: str) -> str:
-        """Return a text as it stands in a table for a spreadsheet, which is not to run it."""
+        """Return text as it is written for a spreadsheet, so that no spreadsheet runs it."""
         return f"'{text}" if self._is_escaped and FORMULA.match(text) and not NUMBER.fullmatch(text) else text
 
 

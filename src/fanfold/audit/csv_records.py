@@ -1,4 +1,4 @@
-"""The records of a file of CSV, by RFC 4180 in a dialect. Tables are written in one, too."""
+"""The records of a CSV file, by RFC 4180, in a dialect. Tables are written in a dialect, too."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -27,7 +27,7 @@ class Csv:
         self._cells = re.compile(rf"(?:^|{d})(?:({q})({text}){q}|([^{plain}]*+))")
 
     def cells(self, line: str, *, is_header: bool = False) -> Line:
-        """Return the cells of a line. What means null among values may be the name of a column."""
+        """Return the cells of a line. A text that means null as a value may still be the name of a column."""
         nulls = {""} if is_header else self._nulls
         if not self._quote or self._quote not in line:
             return [None if cell in nulls else cell for cell in line.split(self._delimiter)]

@@ -1,4 +1,4 @@
-"""What an audit finds: the report, which is what callers see."""
+"""What an audit finds: the report that callers get."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -56,6 +56,6 @@ class Audit:
 
 
 def refuse(found: object, expected: str = "a good record, or one in quarantine at its place") -> NoReturn:
-    """Say that an original, or what was made of it, is not what it should be."""
+    """Raise an error: an original, or what was made from it, is not what it should be."""
     msg = f"found {str(found)[:40]!r}, expected {expected}"
     raise ValueError(msg)

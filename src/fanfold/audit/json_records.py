@@ -1,4 +1,4 @@
-"""The records of a file of JSON, by RFC 8259: where `records_at` leads to, with the fields that stand around them."""
+"""The records of a JSON file, by RFC 8259: those that `records_at` leads to, with the fields around them."""
 
 import contextlib
 import pickle

@@ -37,7 +37,7 @@ BYTE_ORDERS = {b"": "utf-16-le", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UT
 
 
 def part_of(file: Any, size: int = CHUNK_BYTES) -> bytes:
-    """Return the next bytes of a file, fewer than asked for; none at the end, and where the file is damaged."""
+    """Return the next bytes of a file, perhaps fewer than asked for; none at the end, or if the file is damaged."""
     with contextlib.suppress(*DAMAGE):
         return bytes(file.read1(min(size, CHUNK_BYTES)))
     return b""
@@ -53,7 +53,7 @@ def opened(path: Path) -> Any:
 
 
 def as_utf8(file: Any, encoding: str) -> Any:
-    """Return a file of text as UTF-8; bytes that its encoding does not have become surrogates, which no UTF-8 has."""
+    """Return a text file as UTF-8; bytes that are not valid in its encoding become surrogates, never in UTF-8."""
     if encoding == "utf-8":
         return file
     part = file.read(2)
@@ -88,7 +88,7 @@ def members(path: Path) -> Iterator[tuple[str, Callable[[], Iterator[bytes]]]]:
 
 
 def is_hidden(name: str) -> bool:
-    """Say whether a member is passed over for its name, whatever the patterns say."""
+    """Say whether a member is passed over because of its name, whatever the patterns are."""
     return not OUTSIDE.search(name) and HIDDEN.search(name) is not None
 
 
@@ -104,7 +104,7 @@ def _part(content: Any, member: tarfile.TarInfo) -> Iterator[bytes]:
 
 
 def content_of(path: Path, *, is_packed: bool = False) -> tuple[int, str]:
-    """Return size and SHA-256 of a file as it came, whether the archive has compressed it or not."""
+    """Return size and SHA-256 of a file as it landed, whether the archive has compressed it or not."""
     with contextlib.suppress(*DAMAGE), opened(path) if is_packed else path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         return file.tell(), sha256
@@ -112,7 +112,7 @@ def content_of(path: Path, *, is_packed: bool = False) -> tuple[int, str]:
 
 
 class Ahead(deque[Item]):
-    """The next items of a source, as many as are held."""
+    """A source with lookahead: it holds its next items."""
 
     def __init__(self, source: Iterable[Item] = ()) -> None:
         """Hold none of them yet."""

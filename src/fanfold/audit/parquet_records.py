@@ -1,4 +1,4 @@
-"""The rows of a file of Parquet, as pyarrow reads them, with values as JSON has them."""
+"""The rows of a Parquet file, as pyarrow reads them, with values as in JSON."""
 
 import contextlib
 import re

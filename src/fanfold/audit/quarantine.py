@@ -1,4 +1,4 @@
-"""The bad records in quarantine: whether anything is wrong with them."""
+"""The bad records in quarantine: is anything really wrong with them?"""
 
 import contextlib
 import json
@@ -94,7 +94,7 @@ def _is_held(bad: BadRecord, record: Any, spec: Spec) -> bool | None:
 
 
 def check_unreadable(code: str | None, path: Path, name: str, spec: Spec, found: Audit) -> None:
-    """See whether a file, or a member, that is bad as a whole can be read all the same."""
+    """See whether a file, or a member, that is bad as a whole can be read after all."""
     if code in UNREADABLE[input_format(name)]:
         with contextlib.suppress(ValueError, UnreadableError):
             if len([*islice(records_of(path, name, spec.input, Ahead()), 2)]) > 1:

@@ -1,4 +1,4 @@
-"""One door for all formats: the records of an original or a reference, in their order."""
+"""The same reader for all formats: the records of an original or a reference, in their order."""
 
 import contextlib
 from collections.abc import Iterator
@@ -64,7 +64,7 @@ def _found(path: Path, name: str, settings: Input, bad: Ahead[BadRecord]) -> Ite
 
 
 def given_by_path(settings: Input, name: str) -> dict[str, Any]:
-    """Return the fields that the folders of a path give to the records below them."""
+    """Return the fields that the folders of a path add to the records below them."""
     folders = [folder for folder in name.split("/")[:-1] if not is_archive(folder)]
     pairs = [folder.split("=", 1) for folder in folders if folder.find("=") > 0]
     given = {_of_url(key): None if text == "__HIVE_DEFAULT_PARTITION__" else _of_url(text) for key, text in pairs}

@@ -83,7 +83,7 @@ class Rows:
         self._counted = here
 
     def of(self, record: dict[str, Any], place: tuple[str, int]) -> Iterator[Row]:
-        """Yield the rows of a record, in their order; what else is told of it is complete with the last one."""
+        """Yield the rows of a record, in their order; its other counts are complete with the last row."""
         self.left_out, self.lost, self.lacking, self._place = [], [], set(), place
         return self._of(record, 0, Row(place, "", self.blank), {})
 

@@ -1,4 +1,4 @@
-"""The tables, row by row, in their order: what is there, and what the records call for."""
+"""The tables, row by row, in their order: what is there, and what the records require."""
 
 import codecs
 from collections import deque
@@ -55,7 +55,7 @@ class Table:
         self._found.add("changed", (self.path, 0), message)
 
     def expect(self, row: Row) -> None:
-        """Call for one more row."""
+        """Expect one more row."""
         if row.cells is None and self._wanted and self._wanted[-1] is ANY_ROWS:
             return
         self.made += row is not ANY_ROWS

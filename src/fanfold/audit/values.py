@@ -28,7 +28,7 @@ class Num(str):
 
 
 class Unknown:
-    """A value that is not audited: any text may stand for it."""
+    """A value that is not audited: it equals any text."""
 
     # No text of a file has this character.
     MARK = "\ud801"
@@ -78,7 +78,7 @@ def leaves(value: Any) -> int:
 
 
 def value_at(value: Any, steps: Iterable[str]) -> Any:
-    """Return what is at the end of a way through objects and arrays; None where it leads nowhere."""
+    """Return the value at the end of a way through objects and arrays; None if it leads nowhere."""
     with contextlib.suppress(LookupError, ValueError, TypeError):
         for step in steps:
             value = value[int(step) if isinstance(value, list) else step]

@@ -1,4 +1,4 @@
-"""SQL expressions of the spec: over the columns of one row, and of nothing else."""
+"""SQL expressions of the spec: over the columns of one row, and over nothing else."""
 
 import json
 import re
@@ -105,7 +105,7 @@ def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
 
 
 def _unknown_columns(nodes: list[dict[str, Any]], flat: list[Column], called: list[str]) -> list[str]:
-    """Return the columns that are asked for and not there. A word of SQL's own, as current_date is, is such a one."""
+    """Return the columns that are named but do not exist. SQL keywords such as current_date are among them."""
     asked = [node["column_names"][0] for node in nodes if node["class"] == "COLUMN_REF"]
     twice = {one.name.lower() for one, name in zip(flat, called, strict=True) if name != (one.name or NAMELESS)}
     if doubtful := [name for name in asked if name.lower() in twice]:

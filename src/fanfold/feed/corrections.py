@@ -1,4 +1,4 @@
-"""Many bad records at once: written out for somebody who corrects them, and landed again by what comes back.
+"""Many bad records at once: exported for somebody to correct, and landed again from the corrected file.
 
 A line of JSON for each item: its id, what is wrong with it, and its `record` or, where that is not JSON, its `raw`
 text. What quarantine does not have whole has neither: it is landed as it was, unless one of them is added.
@@ -37,7 +37,7 @@ class Correction(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown
 
 
 def export(feed: Feed, codes: Collection[str] = ()) -> Iterator[Correction]:
-    """Yield a line for each open item, of some codes where they are given; the oldest first. Nothing is changed."""
+    """Yield a line for each open item, the oldest first; with `codes`, only for those codes. Nothing is changed."""
     for item in quarantine.opened(feed, codes):
         bad, record = item.bad, None
         text = bad.raw if isinstance(bad, BadRecord) and replay.is_whole(bad) else None

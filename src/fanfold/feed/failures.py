@@ -47,18 +47,18 @@ def recorded(place: Run | Group, step: str) -> Iterator[None]:
 
 
 def of_run(run: Run) -> list[Failure]:
-    """Return why an unfinished run cannot go on: as a whole, then each group."""
+    """Return why an unfinished run cannot continue: first the whole run, then each group."""
     paths = [run.failure_path, *(group.failure_path for group in run.groups)]
     return [failure for path in paths if (failure := documents.read_if_there(path, Failure))]
 
 
 def to_resume(feed: Feed) -> list[str]:
-    """Return the unfinished runs that may go on, the oldest first."""
+    """Return the unfinished runs that may continue, the oldest first."""
     return [ts for ts in runs.unfinished(feed) if not is_stuck(feed, ts)]
 
 
 def is_stuck(feed: Feed, ts: str) -> bool:
-    """Say whether an unfinished run would only fail again: nothing that its failures depended on has changed.
+    """Say whether an unfinished run would only fail again, since nothing that its failures depended on has changed.
 
     A run is not stuck while one of its groups may go on.
     """

@@ -1,4 +1,4 @@
-"""One owner at a time: what a process worked on goes to whoever asks next, however that process ended.
+"""One owner at a time: when a process ends, however it ends, the next one that asks becomes the owner.
 
 A lease is a file in the folder of the run, locked by its owner (flock) as long as the owner lives; the file names the
 owner for those who come late. On a shared file system it must lock across hosts (NFS 4 does).

@@ -1,4 +1,4 @@
-"""What a feed has seen before, by what its runs wrote down: a file is its bytes, never its name or its time."""
+"""What a feed has seen before, according to its runs: a file is its bytes, never its name or its time."""
 
 import contextlib
 from collections import Counter, defaultdict

@@ -6,7 +6,7 @@ from fanfold.feed.landing import SHOWN_NAMES, SHOWN_REASONS, Landing
 
 
 def told(found: Landing, later: Sequence[str] = ()) -> str:
-    """Say which files stay in landing, and why: clauses with a comma between them; nothing where none does.
+    """Say which files stay in landing, and why: clauses separated by commas; nothing if none stays.
 
     Args:
         found: what lies in landing.

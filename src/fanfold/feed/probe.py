@@ -1,4 +1,4 @@
-"""Whether the file systems of a feed keep what it rests on: tried in folders of its own, which are removed."""
+"""Whether the file systems of a feed guarantee what it relies on: tested in temporary folders, which are removed."""
 
 import contextlib
 import os
@@ -25,7 +25,7 @@ time.sleep(60)
 
 
 def probe(feed: Feed) -> Fitness:
-    """Try the folders of a feed, one on each of their file systems. Nothing stays there.
+    """Test the folders of a feed, one on each of their file systems. Nothing is left behind.
 
     Raises:
         MissingError: the data_dir is not there.

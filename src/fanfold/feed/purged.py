@@ -18,7 +18,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 class Purged(msgspec.Struct, frozen=True):
-    """Which kinds of files of a run were purged, and the version that did it; `done`: none of them is left."""
+    """Which kinds of files of a run were purged, and by which version; `done`: none of them is left."""
 
     format: int
     fanfold: str
@@ -28,12 +28,12 @@ class Purged(msgspec.Struct, frozen=True):
 
 
 def record(run: Run) -> Purged | None:
-    """Return the record of what was purged of a run; None where nothing was."""
+    """Return the record of what was purged of a run; None if nothing was."""
     return documents.read_if_there(run.purged_path, Purged)
 
 
 def kinds(run: Run) -> list[Kind]:
-    """Return what was purged of a run: kinds of files, in their order."""
+    """Return which kinds of files of a run were purged, in their order."""
     found = record(run)
     return found.what if found else []
 
@@ -54,7 +54,7 @@ def kind_of(feed: Feed, path: str) -> Kind:
 
 
 def lost(run: Run) -> str | None:
-    """Say that a run was purged, and what can no longer be proved of it; None where nothing was purged."""
+    """Say that a run was purged, and what can no longer be proved about it; None if nothing was purged."""
     gone = set(kinds(run))
     if not gone:
         return None

@@ -1,4 +1,4 @@
-"""What lies in quarantine, and what was decided about it: that it was sent again, or that it is not needed.
+"""What is in quarantine, and what was decided about it: that it is replayed, or that it is not needed.
 
 An item is named `<ts>/<n>:<k>` (the k-th line of the records.jsonl of subdirectory n) or `<ts>/<n>/<name>` (a file). It
 is decided once, for good: the decision is a file in `.fanfold/quarantine`. What lies in quarantine is never changed.
@@ -66,19 +66,19 @@ def find(feed: Feed, name: str) -> Item:
 
 
 def opened(feed: Feed, codes: Collection[str] = ()) -> Iterator[Item]:
-    """Yield the items that are open, of some codes where they are given, the oldest first."""
+    """Yield the open items, the oldest first; with `codes`, only those with one of these codes."""
     return (item for item in items(feed) if item.state == "open" and (not codes or item.bad.code in codes))
 
 
 def find_all(feed: Feed, names: Iterable[str]) -> dict[str, Item]:
-    """Return those of the items that there are, by their names."""
+    """Return the items that exist, by their names."""
     wanted = set(names)
     known = set(runs.complete(feed)) & {name.partition("/")[0] for name in wanted}
     return {item.item: item for ts in sorted(known) for item in items_of(feed, ts) if item.item in wanted}
 
 
 def items_of(feed: Feed, ts: str) -> Iterator[Item]:
-    """Yield everything that is in quarantine of one run; nothing where that was purged."""
+    """Yield everything that one run has in quarantine; nothing if its quarantine was purged."""
     if "quarantine" in purged.kinds(feed.run(ts)):
         return
     if (run := runs.open_run(feed.data_dir, ts)) and (committed := documents.read_if_there(run.commit_path, Manifest)):
@@ -127,13 +127,13 @@ def discard(feed: Feed, item: Item, reason: str | None = None) -> Resolution:
 
 
 def replays(feed: Feed) -> dict[str, str]:
-    """Return which item each file is that was landed again, by its name in landing."""
+    """Return the item of each replayed file, by the name of the file in landing."""
     decisions = [documents.read(path, Resolution) for path in feed.resolutions_dir.rglob("*.json")]
     return {decision.landed_as: decision.item for decision in decisions if decision.landed_as}
 
 
 def waiting_path(resolution: Path, landed_as: str) -> Path:
-    """Return where a file that is to be landed waits, beside the decision: a suffix of compression stays the same."""
+    """Return where a file waits until it is landed: beside the decision, with its own compression suffix."""
     return resolution.with_suffix(f".landing{compression(landed_as)}")
 
 

@@ -1,4 +1,4 @@
-"""What `fanfold status` prints: every run, how far it is, and why it has failed."""
+"""What `fanfold status` prints: every run, how far it has got, and why it has failed."""
 
 from typing import Literal
 
@@ -14,7 +14,7 @@ from fanfold.working_files import Reason
 
 
 class RunStatus(msgspec.Struct, frozen=True):
-    """How far a run is, and why it failed.
+    """How far a run has got, and why it failed.
 
     `groups` gives the step that each subdirectory with files has reached. A complete run has failed if too much of it
     is bad.
@@ -39,7 +39,7 @@ def status(feed: Feed) -> list[RunStatus]:
 
 
 def status_of(feed: Feed, ts: str) -> RunStatus:
-    """Describe a run; one that has staged nothing is unfinished, without a file."""
+    """Describe a run; a run that has staged nothing is unfinished, and has no files."""
     run = feed.run(ts)
     is_left = run.staging_dir.is_dir() or not runs.is_complete(run)
     return _unfinished(feed, ts) if is_left else _complete(feed, ts)

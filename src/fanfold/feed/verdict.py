@@ -1,4 +1,4 @@
-"""Whether a run that is complete is a success: it holds nobody up, but too much of it may be bad."""
+"""Whether a complete run is a success: it holds nothing up, but too much of it may be bad."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from fanfold.spec.model import Quarantine
 
 
 class Counts(NamedTuple):
-    """What a run is judged by. A bad file has no records; a duplicate is not a bad file."""
+    """The counts by which a run is judged. A bad file has no records; a duplicate is not a bad file."""
 
     files: int
     bad_files: int

@@ -1,4 +1,4 @@
-"""What is in samples, by the reader of runs: where the records are, their fields and arrays, and the values of each."""
+"""What is in samples, as the reader of runs sees it: where the records are, their fields, arrays and values."""
 
 import csv
 import io
@@ -75,7 +75,7 @@ class Look:
         self.records = sum(one.records for one in self.found.files.values()) - self.bad
 
     def again(self, arrays: Iterable[Way] = (), **keys: Any) -> "Look":
-        """Read the same samples by more keys."""
+        """Read the same samples with more keys."""
         return Look(self._folder, self._places, [*self._arrays, *arrays], **self.keys | keys)
 
     def arrays(self, above: Way = (), within: Seen | None = None) -> Iterator[Array]:
@@ -170,7 +170,7 @@ def _pointers(seen: Seen, above: str = "") -> Iterator[str]:
 
 
 def scalars(seen: Seen, above: Way = ()) -> Iterator[Way]:
-    """Yield the way to each field that is a scalar, through objects alone."""
+    """Yield the way to each scalar field, through objects only."""
     for name, field in seen.fields.items():
         if "scalar" in field.kinds and not field.arrays and not field.objects:
             yield (*above, name)

@@ -1,4 +1,4 @@
-"""What follows from samples: where records are, types, keys, matches with references, arrays to explode."""
+"""What samples suggest: where records are, types, keys, matches with references, arrays to explode."""
 
 import difflib
 import itertools
@@ -52,7 +52,7 @@ class Match(NamedTuple):
 
 
 class Proposal(NamedTuple):
-    """What a spec of the samples says, and what it might say.
+    """What a spec for the samples says, and what it might say.
 
     Attributes:
         at: the samples, as they are read where the records are.
@@ -94,7 +94,7 @@ class Proposal(NamedTuple):
 
 
 def propose(folder: Path, places: Mapping[str, Place], references: Mapping[str, Place]) -> Proposal:
-    """Look at samples and references, and say what follows.
+    """Look at samples and references, and say what they suggest.
 
     Args:
         folder: an empty one.
@@ -237,6 +237,6 @@ def _alike(name: str, other: str) -> float:
 
 
 def singular(path: str) -> str:
-    """Return what one of the things in a file is called, as far as its name says it."""
+    """Return the name of one thing in a file, as far as the name of the file tells it."""
     name = Path(path).name.partition(".")[0]
     return name[:-1] if name.endswith("s") and not name.endswith("ss") and len(name) > 1 else name

@@ -1,4 +1,4 @@
-"""Sample files on disk: how much of each is read, so that a gigabyte takes seconds, and where a feed of them lives."""
+"""Sample files on disk: how much of each is read, so that a gigabyte takes seconds, and where their feed lives."""
 
 import contextlib
 import os

@@ -42,7 +42,7 @@ feed_dag(Path(__file__).with_name({spec!r}), schedule=None)
 
 
 class Made(NamedTuple):
-    """The files that were written, the spec first, and what was found."""
+    """The files that were written, first the spec, and what was found."""
 
     paths: list[Path]
     findings: list[str]
@@ -113,7 +113,7 @@ def make(samples: Sequence[Path], references: Sequence[Path], name: str | None, 
 
 
 def _common_name(names: list[str]) -> str:
-    """Return what all files are called before numbers and dates; nothing where that says nothing."""
+    """Return the beginning that all file names share, up to a number or a date; nothing if it says nothing."""
     found = {re.split(r"[_-]?[^a-z_-]", Path(name).name.lower())[0] for name in names}
     common = found.pop() if len(found) == 1 else ""
     return common if len(common) > 2 and singular(common) not in PLAIN_NAMES else ""  # noqa: PLR2004 - a word

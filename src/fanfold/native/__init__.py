@@ -32,7 +32,7 @@ MAX_FOUND_BYTES = 20
 
 
 class Others(enum.IntEnum):
-    """What becomes of fields that the schema does not have; frozen, the rest becomes a row of a reference."""
+    """What to do with fields that the schema does not have. FREEZE makes a reference row of the other fields."""
 
     LEARN = 1
     RESCUE = 2
@@ -92,7 +92,7 @@ class Wrong(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """What came of some of the records: those that are merged, and what is wrong with others."""
+    """The result for some of the records: the merged ones, and what is wrong with the others."""
 
     merged: bytes
     wrong: list[Wrong]
@@ -213,7 +213,7 @@ class Reader:
 
     @property
     def counts(self) -> Counts:
-        """What there was in the file that was read last."""
+        """The counts of the file that was read last."""
         found = core().fanfold_reader_counts(self.handle)
         return Counts(*_NUMBERS(found))
 

@@ -58,7 +58,7 @@ class Stream:
 
     @property
     def rows(self) -> int:
-        """How many rows were handed over by the reading that went furthest."""
+        """How many rows the longest reading has handed over."""
         return max((reading.count for reading in self._begun), default=0)
 
     @property
@@ -99,7 +99,7 @@ class _Reading:
         ctypes.memset(to, 0, ctypes.sizeof(array))
 
     def answer(self, call: Callable[[int], None], to: int) -> int:
-        """Make a call for whoever reads: 0, or the number of an error, which is kept."""
+        """Answer a call of the reader: 0, or the number of an error, which is kept."""
         try:
             call(to)
         except BaseException as error:  # noqa: BLE001 - it has to pass C, which knows numbers alone
@@ -113,7 +113,7 @@ class _Reading:
         return ctypes.addressof(self._message)
 
     def close(self) -> None:
-        """Let go of what is in memory."""
+        """Free the memory."""
         self._steps = iter(())
         del self._rows
 

@@ -120,7 +120,7 @@ class Seen:
         return nodes[0]
 
     def add(self, later: Self) -> None:
-        """Take in what was seen in later files."""
+        """Add what was seen in later files."""
         for name in COUNTS:
             setattr(self, name, getattr(self, name) + getattr(later, name))
         self.whole, self.scale = max(self.whole, later.whole), max(self.scale, later.scale)
@@ -176,14 +176,14 @@ class Seen:
 
     @property
     def through_arrays(self) -> Self:
-        """What the fields of this field lie in: itself, or the elements of its arrays."""
+        """What contains the fields of this field: the field itself, or the elements of its arrays."""
         at = self
         while at.element is not None and not at.fields:
             at = at.element
         return at
 
     def find(self, path: Iterable[str]) -> Self | None:
-        """Return the field that a path leads to, through objects and arrays; None where there is none."""
+        """Return the field that a path leads to, through objects and arrays; None if there is none."""
         at: Self | None = self
         for name in path:
             at = at.through_arrays.fields.get(name) if at else None

@@ -85,7 +85,7 @@ class Door:
         self.fault: BadFile | None = None
 
     def reader(self, name: str) -> Reader:
-        """Return what reads files of a format."""
+        """Return a reader for files of a format."""
         kind, settings, rules = input_format(name), self._spec.input, self._rules
         if kind not in self._readers:
             at, around = (settings.records_at, settings.envelope) if kind == "json" else ("", [])
@@ -121,7 +121,7 @@ class Door:
     def read_file(
         self, name: str, path: str, sha256: str | None = None, cut: UnreadableError | None = None
     ) -> Iterator[Piece]:
-        """Yield what comes of a file that is not an archive, as `read` does; `cut` says that it is cut short."""
+        """Yield the records of a file that is not an archive, as `read` does; `cut` says that the file is cut short."""
         digest, damage, held, lines, head = hashlib.sha256(), list[BadFile](), bytearray(), 1, b""
         # What may end in half of what it is made of may have a last line that is not a record.
         may_be_cut = cut or compression(name) or self._spec.input.encoding != UTF_8
@@ -197,7 +197,7 @@ class Door:
         return other_delimiter(lines[0].decode(errors="replace"), settings.delimiter)
 
     def bad_file(self, name: str, wrong: Wrong) -> BadFile:
-        """Describe a file by the fault of one of its records."""
+        """Describe a bad file by the fault of one of its records."""
         line, offset, *_ = _place(name, wrong)
         return BadFile(name, wrong.code, self._message(wrong), line, offset, wrong.pointer)
 

@@ -93,7 +93,7 @@ class Reference:
         return len(table) - table.repeated
 
     def keys(self) -> Table:
-        """Check what `freeze` checks, and return the keys alone: records can be joined to them. No file is left.
+        """Check what `freeze` checks, and return only the keys: records can be joined to them. No file is left behind.
 
         Raises:
             DataError, OSError: as `freeze`.
@@ -173,7 +173,7 @@ def opened_all(run: Run, *, find: bool = True) -> list[Table]:
 
 
 def check_header(source: Path, merge: Merge) -> None:
-    """Check what can be known of a reference at once: that its columns are there.
+    """Check what can be known about a reference at once: that its columns are there.
 
     Raises:
         MissingError: the key, or one of `columns`, is not in the header.

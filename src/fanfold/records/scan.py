@@ -1,4 +1,4 @@
-"""Read files before the groups: how many records each has, good and bad, and the fields of all of them."""
+"""Read files before the groups start: how many records each has, good and bad, and all their fields."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ class Scan(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What is known of records before: fields that are declared, what no good record has, arrays that explode."""
+    """What is known about records in advance: declared fields, forms that no good record has, exploded arrays."""
 
     record: Field | None = None
     excluded: Sequence[Excluded] = ()
@@ -171,7 +171,7 @@ class _Scanner:
         return Scan({name: packed.found}, Seen() if packed.found.is_bad else seen)
 
     def read_in_order(self, parts: list[list[str]]) -> list[Scan]:
-        """Read all files one after the other: a record that brings more fields than a run may have is bad."""
+        """Read all files one after the other: if a record adds more fields than a run may have, it is bad."""
         found, seen = list[Scan](), Seen()
         for part in parts:
             found.append(self.read(part, merged([seen])))

@@ -24,7 +24,7 @@ class Merged(NamedTuple):
 
 
 class Written(NamedTuple):
-    """A table that is written: its rows, and the SHA-256 of its bytes."""
+    """A written table: its rows, and the SHA-256 of its bytes."""
 
     rows: int
     sha256: str

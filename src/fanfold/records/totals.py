@@ -39,7 +39,7 @@ class Total(NamedTuple):
 
 
 def totalled(spec: Spec, table: TableSchema | TableOfRun) -> list[Total]:
-    """Return the fields whose sums are proved in a table, in the order of the spec; fields of nulls alone have none."""
+    """Return the fields whose sums are proved in a table, in the order of the spec; fields of only nulls have none."""
     known = {written(column.path): column for column in table.columns if column.source == RECORD}
     found = []
     for path in dict.fromkeys(spec.verify.totals):
@@ -88,7 +88,7 @@ class Tally:
         self._before = place
 
     def add_totals(self, totals: Mapping[str, str]) -> None:
-        """Add sums that were written down."""
+        """Add recorded sums."""
         for path in self.sums:
             self.sums[path] = EXACT.add(self.sums[path], Decimal(totals.get(path, 0)))
 

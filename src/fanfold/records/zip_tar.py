@@ -1,4 +1,4 @@
-"""What lies in a zip or a tar, by the standard library: names, and the bytes behind each; nothing of it is believed."""
+"""What is in a zip or a tar, read by the standard library: names and bytes. Nothing of it is trusted."""
 
 import contextlib
 import functools
@@ -46,7 +46,7 @@ class Entry(NamedTuple):
 
 
 class Guarded(io.BufferedReader):
-    """A file that is read by libraries which believe every number in it; `left` is how much they may read of it."""
+    """A file for libraries that trust every number in it; `left` is how much of it they may still read."""
 
     def __init__(self, file: int) -> None:
         """Read an open file, which stays open."""
@@ -94,7 +94,7 @@ def entries(file: Guarded, *, is_zip: bool) -> Iterator[Entry]:
 
 @contextlib.contextmanager
 def damage() -> Iterator[None]:
-    """Turn what the bytes of a damaged archive lead to into what it is."""
+    """Turn any error from a damaged archive into an UnreadableError."""
     try:
         yield
     except UnreadableError:

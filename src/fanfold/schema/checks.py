@@ -1,4 +1,4 @@
-"""Pure: whether what the spec names is in the records of a run."""
+"""Pure: whether the records of a run have what the spec names."""
 
 import difflib
 from collections.abc import Collection, Iterable
@@ -13,7 +13,7 @@ from fanfold.working_files import Excluded
 
 
 def place_of(table: str) -> str:
-    """Return where the spec describes a table; the one of a feed without `tables` has no name."""
+    """Return where the spec describes a table; without `tables`, the only table has no name."""
     return f"tables.{table}" if table else "denormalize"
 
 
@@ -33,7 +33,7 @@ def lacking(what: str, hint: str, files: Collection[str]) -> FanfoldError:
 
 
 def check(root: Seen, excluded: Iterable[Excluded], spec: Spec, files: Collection[str]) -> None:
-    """Compare what the spec says of the records of files with the fields that they have.
+    """Compare what the spec says about the records with the fields that they have.
 
     Args:
         root: the fields of good records.

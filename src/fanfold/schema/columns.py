@@ -79,7 +79,7 @@ def lineage() -> list[Column]:
 
 
 def name_in(form: CsvOutput, name: str) -> str:
-    """Return the name of a column as its header has it."""
+    """Return the name of a column as it is in the header."""
     return "'" + name if form.escape_formulas and FORMULA.match(name) else name
 
 
@@ -96,7 +96,7 @@ def header(names: Iterable[str], form: CsvOutput) -> bytes:
 
 
 def sql_names(names: list[str]) -> list[str]:
-    """Return what columns are called in SQL, where letter case does not tell them apart, and none has an empty name."""
+    """Return the SQL names of columns: SQL ignores letter case, and allows no empty name."""
     seen: set[str] = set()
     called, mark = [], ESCAPE
     while any(name.startswith(mark) for name in names):

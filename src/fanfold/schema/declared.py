@@ -1,4 +1,4 @@
-"""Pure: what the spec declares of the fields of records, before any of them is read."""
+"""Pure: what the spec declares about the fields of records, before any record is read."""
 
 import dataclasses
 from collections.abc import Collection
@@ -51,7 +51,7 @@ def declared_fields(spec: Spec) -> Declared:
 
 
 def known_fields(spec: Spec, chain: Collection[list[str]]) -> Field | None:
-    """Return what is known of records before they are read: the fields that are declared; None without any.
+    """Return what is known about records before they are read: the declared fields; None if there are none.
 
     Args:
         spec: what is declared.

@@ -62,7 +62,7 @@ def named(way: Way, spec: Spec) -> Rival:
 
 
 def exclude(conflict: Conflict, seen: Seen) -> list[Excluded]:
-    """Return the forms that lose, with what is said of a record that has one of them.
+    """Return the forms that lose, each with the message for a record that has it.
 
     Args:
         conflict: the forms, in the order of their first appearance.

@@ -1,4 +1,4 @@
-"""Pure: which columns stand in which table."""
+"""Pure: which columns are in which table."""
 
 from collections import defaultdict
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""How a spec that was changed concerns a run that began with another one."""
+"""How a changed spec affects a run that began with another one."""
 
 from typing import Any
 
@@ -48,7 +48,7 @@ def changes(before: Spec, now: Spec) -> dict[str, str]:
 
 
 def with_kept(before: Spec, now: Spec) -> Spec:
-    """Return the spec that a run goes on with: as it is now, but for the keys that a run keeps.
+    """Return the spec that a run continues with: as it is now, except for the keys that a run keeps.
 
     Raises:
         SpecError: what is kept does not fit what is new.

@@ -6,7 +6,7 @@ from fanfold.spec.paths import way_of
 
 
 def check_envelope(envelope: list[str], pointer: str, fields: Mapping[str, str], *, is_declared: bool) -> None:
-    """Check the fields around the records that each record takes along.
+    """Check the fields around the records that are added to each record.
 
     Args:
         envelope: their paths.

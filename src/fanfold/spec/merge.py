@@ -1,4 +1,4 @@
-"""The references of a feed in its spec: which records they are joined to, and by what."""
+"""The references of a feed in its spec: which records they are joined to, and by which keys."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal

@@ -22,7 +22,7 @@ EXPECTED = {
 
 
 def faults(document: Document, error: ValidationError | None, source: str, model: type[BaseModel]) -> str:
-    """Return what is wrong with a document: a line for each fault, in the order of the file; of many the first."""
+    """Return what is wrong with a document: a line for each fault, in the order of the file; only the first of many."""
     found = [{"loc": place, "type": "twice"} for place in document.twice] + _distinct(error)
     placed = sorted(((_line(document, details["loc"]), details) for details in found), key=lambda one: one[0])
     lines = [f"{source}:{line}: {_explained(details, model)}" for line, details in placed[:MAX_SHOWN]]

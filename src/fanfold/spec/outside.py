@@ -1,4 +1,4 @@
-"""What a feed meets outside: the store of a bucket, and Slack."""
+"""What a feed uses outside its folder: the store of a bucket, and Slack."""
 
 from typing import Literal
 
@@ -8,7 +8,7 @@ from fanfold.spec.section import Section
 
 
 class Store(Section):
-    """The bucket, where data_dir is in one. Credentials come from the environment, or from an Airflow connection."""
+    """The bucket, if data_dir is in one. Credentials come from the environment, or from an Airflow connection."""
 
     endpoint_url: str | None = None
     """URL of the store, where it is not that of the provider: https://minio.example.com. An http:// URL is not
@@ -21,7 +21,7 @@ class Store(Section):
 
 
 class Notify(Section):
-    """Messages in Slack. Without the connection none is sent. A failure of Slack never fails a run."""
+    """Messages in Slack. Without a connection none is sent. If Slack fails, the run does not."""
 
     slack_conn_id: str | None = None
     """An Airflow connection of the type Slack Incoming Webhook."""

@@ -27,7 +27,7 @@ def _named(spec_path: Path, spec: Spec) -> list[str]:
 
 
 def check_allowed_uri(uri: str, spec_path: Path, spec: Spec) -> None:
-    """Check that a root in a bucket is one of those that are allowed, or inside of one.
+    """Check that a root in a bucket is an allowed one, or inside one.
 
     Raises:
         PathError: it is not.

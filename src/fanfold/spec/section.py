@@ -1,4 +1,4 @@
-"""What every section of the spec is: keys that are known and agree with each other, values that never change."""
+"""What every section of the spec has: known keys that agree with each other, and values that never change."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -30,7 +30,7 @@ class Section(BaseModel):
     OF_NO_USE: ClassVar[Mapping[str, tuple[str, str]]] = {}
 
     def disagreements(self) -> Iterable[str]:
-        """Yield what was expected of several keys together, where they do not agree; the first is told."""
+        """Yield what was expected of several keys together, if they do not agree; only the first is reported."""
         return ()
 
     @field_validator("*")

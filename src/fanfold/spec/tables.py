@@ -33,7 +33,7 @@ class FlatTable(Section):
     above may be named, too."""
 
     def disagreements(self) -> Iterator[str]:
-        """Yield what is wrong with arrays that do not lie inside of each other."""
+        """Yield what is wrong with arrays that are not nested in each other."""
         return side_by_side(self.explode)
 
     @property
@@ -43,7 +43,7 @@ class FlatTable(Section):
 
 
 def side_by_side(explode: Iterable[str]) -> Iterator[str]:
-    """Yield what is wrong with arrays of which two do not lie inside of each other."""
+    """Yield what is wrong with arrays if two of them are side by side."""
     for outer, inner in itertools.pairwise(sorted(explode, key=len)):
         if not inner.startswith(f"{outer}."):
             yield f"arrays each inside the one before ({outer!r} and {inner!r} are side by side: use tables)"

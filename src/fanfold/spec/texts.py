@@ -1,4 +1,4 @@
-"""How files of text are written: the dialects of CSV that come in and go out, and encodings."""
+"""How text files are written: the CSV dialects of input and output, and encodings."""
 
 from collections.abc import Iterator
 from typing import Annotated, Literal
@@ -32,7 +32,7 @@ class CsvInput(Section):
     on: one for each field of the first line that can be read."""
 
     def disagreements(self) -> Iterator[str]:
-        """Yield what is wrong with texts that are not apart from each other."""
+        """Yield what is wrong with characters that clash with each other."""
         for text in (self.quote, *self.nulls):
             if self.delimiter in text or (text is not self.quote and set(text) & {"\n", "\r", self.quote}):
                 apart = "a delimiter that is neither in quote nor in nulls, and no quotes or line breaks in nulls"
@@ -40,7 +40,7 @@ class CsvInput(Section):
 
 
 class CsvOutput(Section):
-    """How CSV tables are written, for those who open them in a spreadsheet."""
+    """How CSV tables are written, for people who open them in a spreadsheet."""
 
     bom: bool = False
     """Whether each table begins with a byte order mark (EF BB BF), by which Excel recognizes UTF-8."""
@@ -56,6 +56,6 @@ class CsvOutput(Section):
     spreadsheet runs it. Numbers stay as they are. This is not lossless: =1 and '=1 look alike afterwards."""
 
     def disagreements(self) -> Iterator[str]:
-        """Yield what is wrong with a delimiter that is no other text than those around it."""
+        """Yield what is wrong with a delimiter that is also a quote, or in null."""
         if self.delimiter == '"' or self.delimiter in self.null:
             yield f"delimiter {self.delimiter!r} neither a quote nor in null {self.null!r}"

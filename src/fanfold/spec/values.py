@@ -38,7 +38,7 @@ TAKES_NO_CSV = _in_any_case(r"\.(?!(CSV|ZIP|TAR|TGZ|GZ|ZST)(\.(GZ|ZST))?$)\w+(\.
 
 
 def expected(words: str) -> WrapValidator:
-    """Return what says in words what was expected, whatever is wrong with a value."""
+    """Return a validator that says in words what was expected, whatever is wrong with a value."""
 
     def checked(value: Any, check: Callable[[Any], Any]) -> Any:
         try:
@@ -51,7 +51,7 @@ def expected(words: str) -> WrapValidator:
 
 @dataclass(frozen=True)
 class Form(StringConstraints):
-    """What a text has to look like, and in words what was expected."""
+    """What text has to look like, and in words what was expected."""
 
     words: str = ""
 

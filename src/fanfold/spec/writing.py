@@ -1,4 +1,4 @@
-"""Writing into a spec: what a person wrote stays, byte for byte; lines are added, none is changed or goes."""
+"""Writing into a spec: what a person wrote stays, byte for byte; lines are added, none is changed or removed."""
 
 import re
 from collections.abc import Mapping
@@ -44,7 +44,7 @@ def add_fields(spec_path: Path, fields: Mapping[str, str]) -> int:
 
 
 def quoted(text: str) -> str:
-    """Return a text as YAML that means it, in quotes where it would be something else without."""
+    """Return text as YAML, in quotes if it would mean something else without them."""
     if PLAIN.fullmatch(text) and yaml_file.parse(text, text).value == text:
         return text
     escaped = (f"\\{c}" if c in '"\\' else c if c.isprintable() else f"\\U{ord(c):08x}" for c in text)

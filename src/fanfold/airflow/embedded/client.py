@@ -1,4 +1,4 @@
-"""A running Airflow, by its REST API: start a run, follow it, ask for anything else."""
+"""A client for a running Airflow and its REST API: start a run, follow it, send any other request."""
 
 import contextlib
 import json

@@ -36,7 +36,7 @@ class WorkerPerTaskExecutor(BaseExecutor):
             del self.queued_tasks[key]
 
     def sync(self) -> None:
-        """Report the tasks that ended; one whose worker ended without a word has failed."""
+        """Report the tasks that ended; a task has failed if its worker ended without reporting."""
         for key, worker in list(self._workers.items()):
             ended = not _is_alive(worker)
             # It reads what was said before the end, and starts a worker again that ended before it took the task.
@@ -60,7 +60,7 @@ class WorkerPerTaskExecutor(BaseExecutor):
         self.sync()
 
     def terminate(self) -> None:
-        """End nothing: as in LocalExecutor, tasks outlive a scheduler that is told to go."""
+        """End nothing: as in LocalExecutor, tasks outlive a scheduler that is told to stop."""
 
 
 def _is_alive(worker: LocalExecutor) -> bool:

@@ -67,7 +67,7 @@ def locked(home: Path) -> Iterator[None]:
 
 
 def link(folder: Path, files: Sequence[Path]) -> None:
-    """Make the links in a folder those to these files."""
+    """Replace the links in a folder with links to these files."""
     folder.mkdir(exist_ok=True)
     for entry in folder.iterdir():
         if entry.is_symlink():
@@ -94,6 +94,6 @@ def environment(home: Path, port: int) -> dict[str, str]:
 
 
 def execute(home: Path, script: str) -> None:
-    """Change Airflow's database by a script of SQL."""
+    """Change Airflow's database with an SQL script."""
     with contextlib.closing(sqlite3.connect(home / "airflow.db", timeout=30)) as database:
         database.executescript(script)

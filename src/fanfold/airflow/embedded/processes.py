@@ -81,7 +81,7 @@ class Processes:
         return self.home_dir / "logs" / f"{name}.log"
 
     def spawn(self, name: str, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
-        """Start a command of Airflow, with a log of that name."""
+        """Start an Airflow command, with a log of that name."""
         with self.log(name).open("wb") as log:
             # -P: a folder in the working directory that bears the name of a module must not be imported.
             return subprocess.Popen(  # noqa: S603

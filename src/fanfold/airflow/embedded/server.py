@@ -96,7 +96,7 @@ def await_parse(airflow: Airflow) -> None:
 
 
 def free_port(wish: int | None) -> int:
-    """Return a port of 127.0.0.1 nobody listens on; OSError says that the one wished for is taken."""
+    """Return a free port of 127.0.0.1; OSError says that the requested one is taken."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", wish or 0))
