@@ -92,7 +92,7 @@ def test_a_run_for_people_proves_its_count(make_feed: MakeFeed) -> None:
     done = fanfold("run", feed.spec_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "1 file in = 1 archived + 0 quarantined; 2 records in = 2 published" in done.stdout
-    assert "WARNING: 1 of 2 records have no match in customers.csv; they are kept" in done.stdout
+    assert "WARNING: 1 of 2 records kept without a match in customers.csv" in done.stdout
     assert str(feed.data_dir / "denormalized") in done.stdout
 
 

@@ -81,7 +81,7 @@ def verify(
         ts: the run. Without it, the newest one.
         data_dir: as in `run`.
         deep: also make the run again from its archive, and compare the bytes.
-        audit: also account for every value, with separate code.
+        audit: also account for every value, with independent code.
 
     Returns:
         What was counted. If `gaps` is empty, nothing is lost and nothing is duplicated.

@@ -134,7 +134,7 @@ class FeedTasks:
 
     def send_slack_notification(self, execution_ts: str, found: dict[str, int]) -> None:
         """Tell Slack about the files of the run. This never fails."""
-        ready = f"{count(found['files'], 'file')}, {count(found['bytes'], 'byte')} are ready"
+        ready = f"ready: {count(found['files'], 'file')}, {count(found['bytes'], 'byte')}"
         self._notify(format_ts(parse_ts(execution_ts)), ready)
 
     def skip_notification(self) -> None:

@@ -59,7 +59,7 @@ class Board(Live):
     def begin(self, ts: str, resumed: bool) -> "Board":  # noqa: FBT001 - told by position
         """Show another run."""
         if resumed:
-            click.echo(f"resuming the unfinished run {ts}; run again for what has landed since", err=True)
+            click.echo(f"resuming the unfinished run {ts}; run again to take files that have landed since", err=True)
         self._states.clear()
         return self
 
@@ -128,8 +128,8 @@ def print_summary(summary: Summary, seconds: Mapping[str, float], data_dir: Path
     if summary.records_unmatched:
         names = ", ".join(reference.path for reference in summary.references)
         names = f"at least one of {names}" if len(summary.references) > 1 else names
-        unmatched = f"{summary.records_unmatched:,} of {summary.records_in:,} records have no match in {names}"
-        to.print(f"WARNING: {unmatched}; they are kept", style="yellow")
+        unmatched = f"{summary.records_unmatched:,} of {summary.records_in:,} records kept without a match in {names}"
+        to.print(f"WARNING: {unmatched}", style="yellow")
     if summary.records_quarantined or summary.files_quarantined:
         bad = f"{count(summary.records_quarantined, 'record')} and {count(summary.files_quarantined, 'file')}"
         to.print(f"WARNING: {bad} are bad: they are in quarantine, each with its reason", style="yellow")

@@ -161,7 +161,7 @@ def _stage_again(spec: Path, data_dir: str | None, ts: str | None, from_archive:
 @with_feed
 @click.argument("ts", required=False)
 @click.option("--deep", is_flag=True, help="Also make the run again from its archive, and compare the bytes.")
-@click.option("--audit", "audited", is_flag=True, help="Also account for every value, with separate code.")
+@click.option("--audit", "audited", is_flag=True, help="Also account for every value, with independent code.")
 @click.option("--sample", metavar="PERCENT", type=click.FloatRange(0, 100, min_open=True), help=SAMPLE)
 @JSON
 def verify(feed: "Feed", ts: str | None, *, deep: bool, as_json: bool, **checks: Any) -> None:

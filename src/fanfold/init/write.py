@@ -176,7 +176,7 @@ def _records_at(proposal: Proposal) -> Iterator[str]:
             if around := proposal.around_records[:MOST_AROUND]:
                 yield _line(f"  # envelope: {_flow(around)}", "uncomment this, and each record gets these fields")
         else:
-            yield _line(f"  # records_at: {quoted(pointer)}", f"if its {count(elements, 'element')} are the records")
+            yield _line(f"  # records_at: {quoted(pointer)}", f"if the records are its {count(elements, 'element')}")
 
 
 def _parse(proposal: Proposal) -> Iterator[str]:
