@@ -95,7 +95,7 @@ def test_what_is_written_runs_at_once(tmp_path: Path) -> None:
     made_rows = rows(run(made))
     assert len(made_rows) == sum(max(1, number % 3) for number in range(12))
     assert {row["customer_id"] for row in made_rows if not row["customer_name"]} == {"003"}
-    assert {row["product_title"] for row in made_rows if row["items_sku"] == "milk"} == {"Milk"}
+    assert {row["items_product_title"] for row in made_rows if row["items_sku"] == "milk"} == {"Milk"}
     text = "\n".join(made.findings)
     assert "12 records at /data/orders" in text
     assert "reference customers.csv: customer_id: 75% of the records with a value match" in text
@@ -193,7 +193,8 @@ def test_a_key_of_two_columns_is_found(tmp_path: Path, *, inside: bool) -> None:
     above = "visits." if inside else ""
     paths = f"{above}country, {above}shop_id"
     assert any(line.startswith(f"reference shops.csv: {paths}: 83% of the ") for line in made.findings)
-    cities = [row["shop_city"] for row in rows(run(made)) if row[f"{above.replace('.', '_')}country"]]
+    level = above.replace(".", "_")
+    cities = [row[f"{level}shop_city"] for row in rows(run(made)) if row[f"{level}country"]]
     assert sorted(cities) == ["", "Bern", "Bonn", "Chur", "Kiel", "Ulm"]
 
 
@@ -337,7 +338,7 @@ def test_arrays_side_by_side_and_below_each_other_are_tables(tmp_path: Path) -> 
     assert {name: len(some) for name, some in found.items()} == {
         "shop": 5, "items": 10, "items_taxes_more": 20, "payments": 5,
     }  # fmt: skip
-    assert {row["product_title"] for row in found["items"]} == {"Apple"}
+    assert {row["items_product_title"] for row in found["items"]} == {"Apple"}
 
 
 @pytest.mark.parametrize(

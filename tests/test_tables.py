@@ -457,6 +457,28 @@ def test_parts_may_have_other_names_in_the_reference(make_feed: MakeFeed) -> Non
     assert feed.read().splitlines() == ["id,where_land,customer_name", "12,CH,Cyd"]
 
 
+@pytest.mark.parametrize(("explode", "level"), [("items", "items"), ("orders.items", "orders.items")])
+def test_what_is_joined_to_elements_is_named_as_a_field_of_theirs(
+    make_feed: MakeFeed, explode: str, level: str
+) -> None:
+    """The columns of a reference whose key lies in an exploded array begin with the path of that array."""
+    items: Any = [{"sku": "a"}, {"sku": "b"}]
+    for key in reversed(level.split(".")):
+        items = {key: items} if key == "items" else {key: [items]}
+    merge = {"reference": "products.csv", "key": {"record": f"{level}.sku", "reference": "sku"}, "into": "product"}
+    outer = explode.rpartition(".")[0]
+    feed = make_feed(
+        {"a.json": [{"id": 1, **items}]},
+        subdirs=1,
+        merge=[merge],
+        denormalize={"explode": [*([outer] if outer else []), explode]},
+    )
+    (feed.data_dir / "products.csv").write_text("sku,name\na,Apple\n", encoding="utf-8")
+    feed.run()
+    name = level.replace(".", "_")
+    assert feed.read().splitlines() == [f"id,{name}_sku,{name}_product_name", "1,a,Apple", "1,b,"]
+
+
 def test_two_lines_of_one_key_are_named_by_all_parts(make_feed: MakeFeed) -> None:
     """A key that a reference has twice is an error that shows its parts and lines."""
     with pytest.raises(DataError, match=r"country, id 'CH', '1' in lines 2, 4, expected every key once"):

@@ -19,7 +19,7 @@ def check_columns(rows: Rows, order: Order | None, spec: Spec, found: Audit) -> 
     """
     chosen, names = rows.chosen.columns, [column.name for column in rows.columns]
     for column in rows.table.columns:
-        above = [] if column.source == "record" else [column.source]
+        above = [] if column.source == "record" else [*rows.levels.get(column.source, ()), column.source]
         if column.path and column.name != spec.denormalize.separator.join([*above, *column.path]):
             found.add("changed", (column.name, 0), f"the column of {written(column.path)!r} has another name")
     keys = [way_of(path) for path in rows.chosen.keys]

@@ -63,6 +63,7 @@ class Rows:
                 for key in outer:
                     fields = fields.setdefault(key, {})
                 fields[last] = place
+        self.levels = {merge.into: references.level(way_of(merge.record_keys[0])) for merge in spec.merge}
         self._joins = [[into for into, level in references.levels.items() if level == way] for way in self._arrays]
         self._slots = {
             source: [(slot, column) for slot, column in enumerate(self.columns) if column.source == source]

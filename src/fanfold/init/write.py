@@ -218,12 +218,17 @@ def _merge(name: str, proposal: Proposal) -> Iterator[str]:
     for best in proposal.matches[name][:1]:
         into = singular(name).replace(" ", "_")
         taken = [way for one in (proposal.records, *proposal.arrays) for way in one.values]
+        level = next((one.way for one in reversed(proposal.around(best.ways[0]))), ())
+        begin = "_".join((*level, into))
         # A column of the records may have the name already.
-        if any(way[0] == into or ("_".join(way).startswith(f"{into}_") and way not in best.ways) for way in taken):
-            into += "_ref"
+        if any(
+            way[: len(level) + 1] == (*level, into) or ("_".join(way).startswith(f"{begin}_") and way not in best.ways)
+            for way in taken
+        ):
+            into, begin = f"{into}_ref", f"{begin}_ref"
         yield f"  - reference: {quoted(name)}"
         yield _line(f"    key: {_key(best)}", _share(best, proposal))
-        yield _line(f"    into: {quoted(into)}", f"its columns become {into}_…")
+        yield _line(f"    into: {quoted(into)}", f"its columns become {begin}_…")
         yield from _dialect(proposal.dialects[name], "    ")
         # A key that the reference has twice needs a decision, which nobody has to take where another is at hand.
         others = [one for one in proposal.matches[name][1:] if best.twice or not one.twice]

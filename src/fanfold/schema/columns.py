@@ -10,7 +10,8 @@ from fanfold.manifest import Column
 from fanfold.native.fields import Seen
 from fanfold.schema.rivals import Conflict, named
 from fanfold.spec.model import Spec
-from fanfold.spec.paths import Way, written
+from fanfold.spec.paths import Way, way_of, written
+from fanfold.spec.tables import level_of
 from fanfold.spec.texts import CsvOutput
 from fanfold.working_files import Node
 
@@ -50,7 +51,9 @@ def leaves(nodes: list[Node], seen: Seen, above: Way = ()) -> Iterator[Leaf]:
             yield Leaf(way, inner, field, node.kind == "list")
 
 
-def flat_columns(record: list[Node], seen: Seen, taken: list[list[Column]], spec: Spec) -> list[Column]:
+def flat_columns(
+    record: list[Node], seen: Seen, taken: list[list[Column]], spec: Spec, chain: list[list[str]]
+) -> list[Column]:
     """Return the columns of all tables: those of the record, of its references, and those that Fanfold adds.
 
     Args:
@@ -58,8 +61,9 @@ def flat_columns(record: list[Node], seen: Seen, taken: list[list[Column]], spec
         seen: what was seen of them, in all good records.
         taken: of each reference, the columns that are taken from it.
         spec: how names are joined, and what Fanfold adds.
+        chain: the paths of all arrays that explode: what is joined to their elements is named as a field of these.
     """
-    separator = spec.denormalize.separator
+    separator, arrays = spec.denormalize.separator, {(*path,) for path in chain}
     flat = [
         Column(separator.join(way), types.in_table(node.type), RECORD, [*way], field.first_file or None)
         for way, node, field, is_element in leaves(record, seen)
@@ -67,7 +71,8 @@ def flat_columns(record: list[Node], seen: Seen, taken: list[list[Column]], spec
         if field.kinds or node.declared or not is_element
     ]
     for merge, columns in zip(spec.merge, taken, strict=True):
-        flat += [Column(separator.join([merge.into, *one.path]), one.type, merge.into, one.path) for one in columns]
+        place = [*level_of(way_of(merge.record_keys[0]), arrays), merge.into]
+        flat += [Column(separator.join([*place, *one.path]), one.type, merge.into, one.path) for one in columns]
     if spec.input.schema_mode == "declared":
         flat.append(Column(RESCUED_COLUMN, "VARCHAR", FANFOLD, []))
     return flat + lineage() if spec.output.lineage else flat

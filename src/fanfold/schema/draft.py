@@ -50,6 +50,6 @@ def draft(spec: Spec, root: Seen, taken: list[list[Column]]) -> Draft:
     record = builder.nodes(root, declared)
     if builder.conflicts:
         return Draft(record, [], {}, builder.conflicts)
-    columns = flat_columns(record, root, taken, spec)
+    columns = flat_columns(record, root, taken, spec, chain)
     tables = draft_tables(spec, chain, columns, root)
     return Draft(record, chain, tables, [one for table in tables.values() for one in same_names(table.flat, spec)])
