@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from fanfold import api, audit, mirrors
+from fanfold.bucket.store import BucketStore
 from fanfold.errors import DataError, EmptySubdir, FanfoldError
 from fanfold.feed import failures, runs
 from fanfold.steps.release import release
@@ -339,6 +340,24 @@ def test_a_process_that_is_killed_is_followed_by_one_that_ends_its_run(
     buckets.proxy.succeed()
     go(feed)
     same(feed, folder.spec_path)
+
+
+def test_what_was_decided_to_be_published_is_published_by_a_release(
+    buckets: Buckets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A group whose process ended right after it decided to publish is finished; the others go back into landing."""
+    feed, _ = small(buckets, tmp_path)
+
+    def ends(_store: BucketStore, _places: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(BucketStore, "keep", ends)
+        with pytest.raises((KeyboardInterrupt, BaseExceptionGroup)):
+            go(feed)
+    give_up(feed)
+    go(feed, LATER)
+    everything_once(feed, {"a.json", "b.json.gz", "c.zip"})
 
 
 @pytest.mark.parametrize("seed", [1, 2])

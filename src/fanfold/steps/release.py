@@ -7,6 +7,7 @@ from fanfold.layout import Feed, Group, Run
 from fanfold.steps.archive_files import archive
 from fanfold.steps.denormalize_data import publish
 from fanfold.steps.leased import on_run
+from fanfold.steps.merge_data import is_kept, merge
 from fanfold.steps.verify_run import commit
 from fanfold.working_files import Files, Progress
 
@@ -61,8 +62,13 @@ def _give_up(run: Run) -> list[str]:
 
 
 def _finish(group: Group) -> None:
-    """Archive the originals of a group whose table is published, also where its progress does not say so yet."""
-    progress = documents.read(group.progress_path, Progress)
+    """Archive the originals of a group whose table is published, also where its progress does not say so yet.
+
+    In a bucket, what was merged may be gone with the process that has decided to publish it.
+    """
+    progress = documents.read_if_there(group.progress_path, Progress)
+    if progress is None or not (progress.outputs or is_kept(group, progress)):
+        progress = merge(group)
     if not progress.outputs:
         publish(group, progress)
     archive(group, progress)
