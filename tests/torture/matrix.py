@@ -1,6 +1,7 @@
 """Every change that a command makes: killed there, or failing there, a second call ends in the undisturbed tree."""
 
 import contextlib
+import csv
 import errno
 import queue
 import random
@@ -258,10 +259,15 @@ class Matrix:
 
 
 def held_in(data_dir: Path) -> Counter[str]:
-    """Count all rows that are published, whatever the run, and the contents of all originals, wherever they lie."""
+    """Count all rows that are published, whatever the run, and the contents of all originals, wherever they lie.
+
+    Rows are told by the names of their columns: a run has these in the order in which its own files bring them.
+    """
     found: Counter[str] = Counter()
     for path in data_dir.glob("denormalized/*/**/[0-9]*.csv"):
-        found.update(path.read_text(encoding="utf-8").splitlines()[1:])
+        with path.open(encoding="utf-8", newline="") as lines:
+            for row in csv.DictReader(lines):
+                found[str(sorted((name, value) for name, value in row.items() if value))] += 1
     for name, content in tree(data_dir).items():
         if name.startswith(("transactions/", "staging/", "processed/")) and content:
             found[f"an original: {content}"] += 1
