@@ -218,6 +218,25 @@ def test_what_the_system_refuses_at_the_claim_itself_is_not_in_the_run(make_feed
     assert list(feed.landing_dir.iterdir()) == []
 
 
+def test_what_its_producer_closes_after_the_claim_stops_its_own_run(make_feed: MakeFeed) -> None:
+    """A claimed file that may not be read any more is named, later files are taken, and a release gives it back."""
+    feed = given(make_feed)
+    columns = {"denormalize": {"columns": ["nosuch"]}}
+    feed.write_spec(subdirs=2, merge=[], **columns)
+    owned(feed.land("a.json", [{"id": 1}]), PRODUCER, PRODUCER, 0o644)
+    owned(feed.landing_dir, PRODUCER, PRODUCER, 0o777)
+    assert fanfold(feed, "run").returncode == 1
+    (staged,) = feed.data_dir.glob("staging/*/1/a.json")
+    staged.chmod(0)
+    feed.write_spec(subdirs=2, merge=[], denormalize={})
+    owned(feed.land("b.json", [{"id": 2}]), PRODUCER, PRODUCER, 0o644)
+    done = fanfold(feed, "run", "--json")
+    assert (done.returncode, json.loads(done.stdout)["files_in"]) == (1, 1), done.stderr
+    assert f"'a.json' in 'staging/{staged.parents[1].name}/1': user {FANFOLD} may not read it any more" in done.stderr
+    assert fanfold(feed, "release", staged.parents[1].name).returncode == 0
+    assert [path.name for path in feed.landing_dir.iterdir()] == ["a.json"]
+
+
 @pytest.mark.parametrize("folder", ["staging", "processed", "quarantine", "denormalized", ".fanfold", "processed/sub"])
 def test_a_folder_that_is_not_writable_is_named_before_anything_is_claimed(make_feed: MakeFeed, folder: str) -> None:
     """A folder that a run needs and may not write into ends it with 2, names folder and user, and claims nothing."""

@@ -85,9 +85,19 @@ def rewrite(path: Path, content: bytes) -> None:
 def writing(path: Path) -> Iterator[BinaryIO]:
     """Open a file to be written: durable under its name when the block ends well, not there when it does not."""
     make_dirs(path.parent)
-    with fresh(path).open("x+b") as file:
+    with whole(path), fresh(path).open("x+b") as file:
         yield file
     publish(path)
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[None]:
+    """Remove what a block has written under the temporary name of a file, if it fails: it may have filled the disk."""
+    try:
+        yield
+    except OSError:
+        discard_temporary(path)
+        raise
 
 
 def copy(source: Path, path: Path) -> None:

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fanfold import mirrors, scratch
-from fanfold.errors import AccessError
+from fanfold.errors import AccessError, MissingError
 from fanfold.mirrors import Mirror
 from fanfold.spec.model import Spec
 
@@ -53,7 +53,8 @@ def opened(uri: str, spec: Spec, ts: str | None = None, n: int | None = None) ->
     """
     if known := mirrors.at(uri):
         return known
-    from fanfold.bucket.mirror import BucketMirror
+    with _installed():
+        from fanfold.bucket.mirror import BucketMirror
 
     with contextlib.ExitStack() as stack:
         stack.enter_context(_without_connection(spec))
@@ -71,7 +72,8 @@ def tried(uri: str, spec: Spec) -> "Fitness":
     Raises:
         MissingError, SpecError, AccessError, StoreError: as `opened`.
     """
-    from fanfold.bucket import probe
+    with _installed():
+        from fanfold.bucket import probe
 
     with _without_connection(spec):
         return probe.probe(_objects(uri, spec, patience_seconds=probe.PATIENCE_SECONDS))
@@ -90,6 +92,15 @@ def _objects(uri: str, spec: Spec, **patience: float) -> Any:
         credentials=known.credentials,
         **patience,
     )
+
+
+@contextlib.contextmanager
+def _installed() -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        msg = f"{error.name} is not installed, expected it for a feed in a bucket: pip install 'fanfold[cloud]'"
+        raise MissingError(msg) from error
 
 
 @contextlib.contextmanager

@@ -9,19 +9,15 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
+import obstore
+from obstore import exceptions
+from obstore.store import AzureStore, GCSStore, S3Store
+from urllib3.exceptions import HTTPError
+
 from fanfold.bucket import keys
 from fanfold.bucket.connections import check, send
 from fanfold.bucket.patience import told
-from fanfold.errors import DataError, MissingError, SpecError, StoreError
-
-try:
-    import obstore
-    from obstore import exceptions
-    from obstore.store import AzureStore, GCSStore, S3Store
-    from urllib3.exceptions import HTTPError
-except ModuleNotFoundError as error:
-    NOT_INSTALLED = "obstore is not installed, expected it for a feed in a bucket: pip install 'fanfold[cloud]'"
-    raise MissingError(NOT_INSTALLED) from error
+from fanfold.errors import DataError, SpecError, StoreError
 
 REPEATED = (exceptions.BaseError, StoreError, HTTPError, ConnectionError, TimeoutError)
 VersionError = exceptions.PreconditionError

@@ -6,6 +6,7 @@ import stat
 
 from fanfold import mirrors
 from fanfold.errors import DataError
+from fanfold.feed.access import who_am_i
 from fanfold.layout import Group
 
 
@@ -13,12 +14,16 @@ def claimed_file(group: Group, name: str) -> os.stat_result:
     """Return the state of a claimed original that is still staged.
 
     Raises:
-        DataError: it is gone, or is not a regular file any more.
+        DataError: it is gone, is not a regular file any more, or may not be read any more.
     """
+    path = group.staged_path(name)
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        info = mirrors.lstat(group.staged_path(name))
+        info = mirrors.lstat(path)
         if stat.S_ISREG(info.st_mode):
-            return info
+            if os.access(path, os.R_OK, effective_ids=True):
+                return info
+            msg = f"{name!r} in {group.subdir!r}: {who_am_i()} may not read it any more: allow it, and run again"
+            raise DataError(msg)
     msg = f"{name!r} is not a file in {group.subdir!r} any more, expected the one that was claimed: put it back"
     raise DataError(msg)
 

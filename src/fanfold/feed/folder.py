@@ -159,7 +159,8 @@ class Folder:
         """
         left = archive.not_archived(places)
         make_all_dirs({Path(place).parent for place in left.values()})
-        sync_files(left)
+        # What its producer has closed since cannot be opened: it goes back as it is.
+        sync_files([source for source in left if os.access(source, os.R_OK, effective_ids=True)])
         self.archive(
             {
                 source: place

@@ -61,7 +61,8 @@ def publish(group: Group, progress: Progress) -> dict[str, Published]:
         durable.make_dirs(target.parent)
         temporary = durable.fresh(target)
         merged = table.Merged(group, schema, progress.records, joined)
-        written = table.write(merged, schema.each_table[name], temporary)
+        with durable.whole(target):
+            written = table.write(merged, schema.each_table[name], temporary)
         sums = totals.of_merged(group, schema, schema.each_table[name])
         outputs[name] = Published(path, written.rows, temporary.stat().st_size, written.sha256, sums)
     quarantined = None
