@@ -1,6 +1,7 @@
 """What `plan` says of a run, and that the run ends so."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -74,3 +75,22 @@ def test_what_the_spec_declares_and_does_not_name_is_an_error_of_the_spec(make_f
         feed = make_feed({"a.json": [{"id": 1}]}, folder=str(wanted), input=declared, **keys)
         with pytest.raises(MissingError, match="did you mean 'id'"):
             plan(feed.open())
+
+
+@pytest.mark.parametrize("found", ["a link", "a file"])
+def test_what_is_in_the_way_of_the_archive_stops_plan_and_run_alike(
+    make_feed: MakeFeed, tmp_path: Path, found: str
+) -> None:
+    """A folder of the archive that leads elsewhere, or is a file, ends both with exit code 2, and its name."""
+    feed = make_feed({"sub/a.json": [GOOD]}, customers=CUSTOMERS, **BASE)
+    place = feed.data_dir / "processed"
+    if found == "a file":
+        place.touch()
+    else:
+        place.mkdir()
+        place = place / "sub"
+        place.symlink_to(tmp_path)
+    for command in ("plan", "run"):
+        done = fanfold(command, feed.spec_path)
+        assert (done.returncode, repr(str(place)) in done.stderr) == (2, True), done.stderr
+    assert (feed.landing_dir / "sub/a.json").exists()

@@ -188,8 +188,8 @@ class BucketMatrix:
     def _is_tree(self, feed: Feed, by: str) -> None:
         if self._scene.killed and self._scene.command == RELEASE:
             # Groups run at the same time in a bucket: which of them is given up is by chance, what comes of all is not.
-            found = self._held(feed)
-            assert found == self._rows, f"lost: {self._rows - found}, too many: {found - self._rows}"
+            held = self._held(feed)
+            assert held == self._rows, f"lost: {self._rows - held}, too many: {held - self._rows}"
             return
         found = {name: hashlib.sha256(content).hexdigest() for name, content in feed.tree().items()}
         expected = {name: digest for name, digest in self._expected[by].items() if digest}

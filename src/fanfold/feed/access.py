@@ -39,14 +39,17 @@ def check_writable(directories: Iterable[AnyPath]) -> None:
     """Check that this process may write into directories, or make them where they are missing.
 
     Raises:
-        PathError: it may not.
+        PathError: it may not, or something else has the name of one.
     """
     for directory in directories:
         there = wanted = os.fspath(directory)
         while not os.path.lexists(there):
             there = os.path.split(there)[0]
-        if Path(there).is_dir() and not is_writable(there):
-            needed = "" if there == wanted else f", where {wanted!r} is to be made"
+        needed = "" if there == wanted else f", where {wanted!r} is to be made"
+        if not Path(there).is_dir():
+            msg = f"{there!r} is not a folder{needed}: move it away, and run again"
+            raise PathError(msg)
+        if not is_writable(there):
             msg = f"{there!r}: {who_am_i()} may not write into this folder{needed}: change its owner, group or mode"
             raise PathError(msg)
 

@@ -9,7 +9,7 @@ import msgspec
 
 from fanfold import documents, durable
 from fanfold.errors import DataError
-from fanfold.feed import runs, unfinished
+from fanfold.feed import access, runs, unfinished
 from fanfold.feed.balance import balance
 from fanfold.feed.claimed import claimed_file
 from fanfold.feed.landing import LandedFile
@@ -53,13 +53,15 @@ def new_run(feed: Feed, ready: Iterable[LandedFile]) -> PlannedRun:
     """Return a run that begins with files of landing.
 
     Raises:
-        DataError, MissingError: what would stop it before any group starts.
+        DataError, MissingError, PathError: what would stop it before any group starts.
     """
     sizes = {file.name: file.size_bytes for file in ready}
     parts = balance(sizes.items(), feed.spec.subdirs)
     files = [StagedFile(name, sizes[name], n) for n in parts for name in parts[n]]
     places = {name: Place(f"{feed.landing_dir}/{name}", size) for name, size in sizes.items()}
-    return _prepared(Run(feed, "landing"), Files(claimed=False, files=files), places)
+    run, intent = Run(feed, "landing"), Files(claimed=False, files=files)
+    access.check_places(run, intent.places)
+    return _prepared(run, intent, places)
 
 
 def begun_run(feed: Feed, ts: str) -> PlannedRun | None:
