@@ -168,6 +168,27 @@ def test_int96_keeps_nanoseconds(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+KEYS: dict[str, tuple[Any, list[Any], str]] = {
+    "objects": (
+        pa.struct([("a", pa.int32()), ('"é', pa.float64()), ("n", pa.null())]),
+        [{"a": 1, '"é': 1e22, "n": None}, {"a": 2, '"é': math.nan, "n": None}],
+        '{"a":1,"\\"é":1e+22,"n":null}',
+    ),
+    "arrays": (pa.list_(pa.string()), [["x", None, '"'], []], '["x",null,"\\""]'),
+    "maps": (pa.map_(pa.decimal128(4, 2), pa.bool_()), [[(Decimal("1.50"), True)], []], '{"1.50":true}'),
+    "zeros, which are not one key": (pa.float64(), [0.0, -0.0], "0.0"),
+}
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_the_auditor_reads_maps_whatever_their_keys_are(tmp_path: Path, kind: str) -> None:
+    """A key that is an object, an array or a map is its JSON as a text, for the run and for the auditor."""
+    of, keys, first = KEYS[kind]
+    table = column(pa.map_(of, pa.int8()), [(key, 5) for key in keys], None, [])
+    assert json.loads(agreed(tmp_path, table)[0])["v"].popitem()[1] == 5
+    assert first in json.loads(lines(tmp_path, table)[0])["v"]
+
+
 @pytest.mark.parametrize(("kind", "size"), [(BYTE_ARRAY, None), (FIXED, 5)])
 def test_decimals_in_bytes_are_exact(tmp_path: Path, kind: int, size: int | None) -> None:
     """A decimal whose digits are stored as bytes, of any or of one size, is what these bytes say."""

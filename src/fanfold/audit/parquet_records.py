@@ -1,6 +1,7 @@
 """The rows of a file of Parquet, as pyarrow reads them, with values as JSON has them."""
 
 import contextlib
+import json
 import re
 from collections.abc import Iterator
 from datetime import date, time
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from fanfold.audit.values import UNKNOWN, Num, iso, text_of
+from fanfold.audit.values import UNKNOWN, Num, Unknown, iso
 from fanfold.errors import MissingError
 
 BATCH_ROWS = 1000
@@ -49,21 +50,55 @@ def _values_of(column: Any) -> Iterator[Any]:
     if str(column.type) in FINE:
         # Python has no nanoseconds.
         return map(_of_nanoseconds, column.cast("string").to_pylist())
-    with contextlib.suppress(ValueError, KeyError, OverflowError):
-        return map(_of_json, column.to_pylist(maps_as_pydicts="strict"))
+    if "map<" not in str(column.type):
+        with contextlib.suppress(ValueError, OverflowError):
+            return map(_of_json, column.to_pylist())
     return map(_value_of, column)
 
 
 def _value_of(value: Any) -> Any:
     try:
-        return _of_json(value.as_py(maps_as_pydicts="strict"))
+        return _of_scalar(value)
     except (UnicodeDecodeError, KeyError):
         return ...
+
+
+def _of_scalar(value: Any) -> Any:
+    """Return a value of pyarrow as one of JSON: where Python does not hold it, what stands beside it is known."""
+    if not value.is_valid:
+        return None
+    if str(value.type).startswith("map<"):
+        return _of_entries([[*map(_of_scalar, entry.values())] for entry in value.values])
+    if hasattr(value, "items"):
+        return {name: _of_scalar(inner) for name, inner in value.items()}
+    if hasattr(value, "values"):
+        return [*map(_of_scalar, value.values)]
+    try:
+        return _of_json(value.as_py())
+    except UnicodeDecodeError:
+        raise
     except (ValueError, OverflowError):
-        # Python has no days after the year 9999. What stands beside one is known.
-        if hasattr(value, "items"):
-            return {name: _value_of(inner) for name, inner in value.items()}
-        return [*map(_value_of, value.values)] if hasattr(value, "values") else UNKNOWN
+        # Python has no days after the year 9999.
+        return UNKNOWN
+
+
+def _of_entries(entries: list[list[Any]]) -> Any:
+    """Return a map as an object: a key that is no text is one as JSON."""
+    if Unknown.MARK in repr([key for key, _ in entries]):
+        return UNKNOWN
+    made = {str(key) if isinstance(key, str) else _json(key): value for key, value in entries}
+    if len(made) < len(entries):
+        raise KeyError
+    return made
+
+
+def _json(value: Any) -> str:
+    """Return a value as JSON without blanks, with numbers as they are written."""
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{_json(key)}:{_json(inner)}' for key, inner in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{','.join(map(_json, value))}]"
+    return value if type(value) is Num else json.dumps(value, ensure_ascii=False)
 
 
 def _of_json(value: Any) -> Any:
@@ -72,7 +107,7 @@ def _of_json(value: Any) -> Any:
     if value is None or isinstance(value, (bool, str)):
         found = value
     elif isinstance(value, dict):
-        found = {text_of(_of_json(key)): _of_json(inner) for key, inner in value.items()}
+        found = {key: _of_json(inner) for key, inner in value.items()}
     elif isinstance(value, list):
         found = [_of_json(inner) for inner in value]
     elif isinstance(value, (int, Decimal)):
