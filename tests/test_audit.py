@@ -732,6 +732,26 @@ def test_what_python_does_not_hold_is_not_audited(make_feed: MakeFeed, kind: str
     assert [(one.what, one.record, one.pointer) for one in audited(feed).findings] == [("changed", 1, "/n")]
 
 
+def test_moments_of_twelve_bytes_are_audited_in_all_years(make_feed: MakeFeed) -> None:
+    """INT96 is compared up to 9999, also in years that 64 bits of nanoseconds do not hold, wherever it stands."""
+    days = [f"{year}-02-28T00:00:00" for year in ("0001", "1600", "1677", "2262", "2300", "9999")]
+    held = pa.array([*days, "2026-01-02T03:04:05.678901", None], pa.string()).cast(pa.timestamp("us"))
+    moments, held = (pa.concat_arrays([held, pa.array([v], held.type)]) for v in (253_402_300_800_000_000, None))
+    ends = pa.array(range(len(moments) + 1), pa.int32())
+    names, texts = ["t", "d", "s", "l", "m"], pa.array(["k"] * len(moments))
+    lists, maps = pa.ListArray.from_arrays(ends, moments), pa.MapArray.from_arrays(ends, texts, moments)
+    table = pa.table([moments, held, pa.StructArray.from_arrays([moments], ["x"]), lists, maps], names)
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, use_deprecated_int96_timestamps=True)
+    keys: dict[str, Any] = {"denormalize": {"explode": ["l"]}, "input": {"fields": {"d": "TIMESTAMP"}}}
+    feed = make_feed({"a.parquet": buffer.getvalue()}, merge=[], subdirs=1, **keys)
+    feed.run()
+    found = audited(feed)
+    assert (found.findings, found.rows, found.not_audited.total()) == ([], 9, 4)
+    forge(feed, "1", lambda rows, _records: rows[2].__setitem__(rows[0].index("l"), "2184-09-18T23:34:33.709551"))
+    assert [(one.what, one.record, one.pointer) for one in audited(feed).findings] == [("changed", 2, "/l")]
+
+
 def test_a_file_that_pyarrow_cannot_read_is_not_audited(make_feed: MakeFeed) -> None:
     """Rows of a file of Parquet that pyarrow cannot read are passed over and counted; those around are compared."""
     unread = written(

@@ -132,16 +132,13 @@ def test_values_are_exact_and_the_auditor_reads_the_same(tmp_path: Path, form: s
     }
     values, expected = wrapped[inside]()
     table = pa.table({"v": values})
-    nanoseconds = pa.types.is_timestamp(kind) and kind.unit == "ns" and inside != "alone"
-    # Python has no nanoseconds: there the auditor's reader has nothing to say.
-    read = (lines if nanoseconds else agreed)(tmp_path, table)
-    assert read[0] == f'{{"v":{expected}}}'
+    assert agreed(tmp_path, table)[0] == f'{{"v":{expected}}}'
 
 
 def test_times_of_nanoseconds_keep_them(tmp_path: Path) -> None:
     """A time of day has nine digits of a second where six are too few, and six else."""
-    assert values(tmp_path, column(pa.time64("ns"), 1, 1000, 3_600_000_000_000)) == [
-        "00:00:00.000000001", "00:00:00.000001", "01:00:00",
+    assert agreed(tmp_path, column(pa.list_(pa.time64("ns")), [1, 1000, 3_600_000_000_000])) == [
+        '{"v":["00:00:00.000000001","00:00:00.000001","01:00:00"]}',
     ]  # fmt: skip
 
 
@@ -165,6 +162,17 @@ def test_int96_keeps_nanoseconds(tmp_path: Path) -> None:
     assert agreed(tmp_path, table, use_deprecated_int96_timestamps=True) == [
         '{"v":"2026-01-02T03:04:05.123456789"}', '{"v":null}', '{"v":"1969-12-31T23:59:59.999999999"}',
         '{"v":"1970-01-01T00:00:00.000001"}',
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("nanoseconds", [0, 1, 1000, 123_456_789, 86_399_999_999_999])
+def test_int96_has_all_digits_in_all_years(tmp_path: Path, nanoseconds: int) -> None:
+    """The auditor's reader has the nanoseconds of INT96 also where 64 bits are too few for those since 1970."""
+    julian_days = [1_721_426, 2_305_507, 2_440_588, 2_561_118, 5_373_484]
+    stored = [nanoseconds.to_bytes(8, "little") + day.to_bytes(4, "little") for day in julian_days]
+    content = by_hand.written([Element("v", by_hand.INT_96)], [Column(by_hand.INT_96, stored)], len(stored))
+    assert [line[6:16] for line in agreed(tmp_path, content)] == [
+        "0001-01-01", "1600-02-29", "1970-01-01", "2300-01-01", "9999-12-31",
     ]  # fmt: skip
 
 
