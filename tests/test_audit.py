@@ -372,6 +372,25 @@ def test_records_around_which_a_document_stands_are_audited(make_feed: MakeFeed)
     assert (one.what, one.file, one.record, one.pointer) == ("changed", "b.json", 1, "/id")
 
 
+@pytest.mark.parametrize(("envelope", "scalars", "around"), [([], 5, 10), (["page", "shop.m"], 11, 7)])
+def test_what_stands_around_records_is_audited_or_counted(
+    make_feed: MakeFeed, envelope: list[str], scalars: int, around: int
+) -> None:
+    """What no record takes along is counted as not audited: fields that are not named, or around no record."""
+    text = """{"page":1, "shop":{"n":"x", "m":[1, {"z":2}]}, "data":{"orders":[{"id":1}, {"id":2}], "next":"u"}}
+        {"data":{"orders":[], "next":null}, "page":2, "more":[{"a":3}, [4, null]]}
+        {"data":{"orders":[{"id":3, "n":4}]}, "shop":{"n":"y"}} {"page":5, "data":{"orders":[{"id":5,}]}}"""
+    settings = {"records_at": "/data/orders", "envelope": envelope}
+    lenient = {"quarantine": {"max_bad_records_percent": 50}}
+    feed = make_feed({"a.json": text}, input=settings, merge=[], denormalize={}, subdirs=1, **lenient)
+    assert feed.run().records_quarantined == 1
+    found = audited(feed)
+    assert (found.findings, found.rows) == ([], 3)
+    assert (found.scalars, found.not_audited) == (
+        scalars, {"values around the records, in no table (see input.envelope)": around},
+    )  # fmt: skip
+
+
 def test_large_files_are_audited_in_parts(make_feed: MakeFeed) -> None:
     """Records that lie across the parts in which a file is read, compressed or not, are whole."""
     records = [{"id": n, "note": "ü" * (n % 1000), "more": [n, "\n"]} for n in range(4000)]
