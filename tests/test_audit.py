@@ -372,6 +372,25 @@ def test_records_around_which_a_document_stands_are_audited(make_feed: MakeFeed)
     assert (one.what, one.file, one.record, one.pointer) == ("changed", "b.json", 1, "/id")
 
 
+@pytest.mark.parametrize(("envelope", "scalars", "around"), [([], 5, 10), (["page", "shop.m"], 11, 7)])
+def test_what_stands_around_records_is_audited_or_counted(
+    make_feed: MakeFeed, envelope: list[str], scalars: int, around: int
+) -> None:
+    """What no record takes along is counted as not audited: fields that are not named, or around no record."""
+    text = """{"page":1, "shop":{"n":"x", "m":[1, {"z":2}]}, "data":{"orders":[{"id":1}, {"id":2}], "next":"u"}}
+        {"data":{"orders":[], "next":null}, "page":2, "more":[{"a":3}, [4, null]]}
+        {"data":{"orders":[{"id":3, "n":4}]}, "shop":{"n":"y"}} {"page":5, "data":{"orders":[{"id":5,}]}}"""
+    settings = {"records_at": "/data/orders", "envelope": envelope}
+    lenient = {"quarantine": {"max_bad_records_percent": 50}}
+    feed = make_feed({"a.json": text}, input=settings, merge=[], denormalize={}, subdirs=1, **lenient)
+    assert feed.run().records_quarantined == 1
+    found = audited(feed)
+    assert (found.findings, found.rows) == ([], 3)
+    assert (found.scalars, found.not_audited) == (
+        scalars, {"values around the records, in no table (see input.envelope)": around},
+    )  # fmt: skip
+
+
 def test_large_files_are_audited_in_parts(make_feed: MakeFeed) -> None:
     """Records that lie across the parts in which a file is read, compressed or not, are whole."""
     records = [{"id": n, "note": "ü" * (n % 1000), "more": [n, "\n"]} for n in range(4000)]
@@ -730,6 +749,26 @@ def test_what_python_does_not_hold_is_not_audited(make_feed: MakeFeed, kind: str
     assert (found.findings, found.not_audited.total()) == ([], 1)
     forge(feed, "1", lambda rows, _records: rows[1].__setitem__(rows[0].index("n"), "7"))
     assert [(one.what, one.record, one.pointer) for one in audited(feed).findings] == [("changed", 1, "/n")]
+
+
+def test_moments_of_twelve_bytes_are_audited_in_all_years(make_feed: MakeFeed) -> None:
+    """INT96 is compared up to 9999, also in years that 64 bits of nanoseconds do not hold, wherever it stands."""
+    days = [f"{year}-02-28T00:00:00" for year in ("0001", "1600", "1677", "2262", "2300", "9999")]
+    held = pa.array([*days, "2026-01-02T03:04:05.678901", None], pa.string()).cast(pa.timestamp("us"))
+    moments, held = (pa.concat_arrays([held, pa.array([v], held.type)]) for v in (253_402_300_800_000_000, None))
+    ends = pa.array(range(len(moments) + 1), pa.int32())
+    names, texts = ["t", "d", "s", "l", "m"], pa.array(["k"] * len(moments))
+    lists, maps = pa.ListArray.from_arrays(ends, moments), pa.MapArray.from_arrays(ends, texts, moments)
+    table = pa.table([moments, held, pa.StructArray.from_arrays([moments], ["x"]), lists, maps], names)
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, use_deprecated_int96_timestamps=True)
+    keys: dict[str, Any] = {"denormalize": {"explode": ["l"]}, "input": {"fields": {"d": "TIMESTAMP"}}}
+    feed = make_feed({"a.parquet": buffer.getvalue()}, merge=[], subdirs=1, **keys)
+    feed.run()
+    found = audited(feed)
+    assert (found.findings, found.rows, found.not_audited.total()) == ([], 9, 4)
+    forge(feed, "1", lambda rows, _records: rows[2].__setitem__(rows[0].index("l"), "2184-09-18T23:34:33.709551"))
+    assert [(one.what, one.record, one.pointer) for one in audited(feed).findings] == [("changed", 2, "/l")]
 
 
 def test_a_file_that_pyarrow_cannot_read_is_not_audited(make_feed: MakeFeed) -> None:

@@ -132,16 +132,13 @@ def test_values_are_exact_and_the_auditor_reads_the_same(tmp_path: Path, form: s
     }
     values, expected = wrapped[inside]()
     table = pa.table({"v": values})
-    nanoseconds = pa.types.is_timestamp(kind) and kind.unit == "ns" and inside != "alone"
-    # Python has no nanoseconds: there the auditor's reader has nothing to say.
-    read = (lines if nanoseconds else agreed)(tmp_path, table)
-    assert read[0] == f'{{"v":{expected}}}'
+    assert agreed(tmp_path, table)[0] == f'{{"v":{expected}}}'
 
 
 def test_times_of_nanoseconds_keep_them(tmp_path: Path) -> None:
     """A time of day has nine digits of a second where six are too few, and six else."""
-    assert values(tmp_path, column(pa.time64("ns"), 1, 1000, 3_600_000_000_000)) == [
-        "00:00:00.000000001", "00:00:00.000001", "01:00:00",
+    assert agreed(tmp_path, column(pa.list_(pa.time64("ns")), [1, 1000, 3_600_000_000_000])) == [
+        '{"v":["00:00:00.000000001","00:00:00.000001","01:00:00"]}',
     ]  # fmt: skip
 
 
@@ -166,6 +163,38 @@ def test_int96_keeps_nanoseconds(tmp_path: Path) -> None:
         '{"v":"2026-01-02T03:04:05.123456789"}', '{"v":null}', '{"v":"1969-12-31T23:59:59.999999999"}',
         '{"v":"1970-01-01T00:00:00.000001"}',
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("nanoseconds", [0, 1, 1000, 123_456_789, 86_399_999_999_999])
+def test_int96_has_all_digits_in_all_years(tmp_path: Path, nanoseconds: int) -> None:
+    """The auditor's reader has the nanoseconds of INT96 also where 64 bits are too few for those since 1970."""
+    julian_days = [1_721_426, 2_305_507, 2_440_588, 2_561_118, 5_373_484]
+    stored = [nanoseconds.to_bytes(8, "little") + day.to_bytes(4, "little") for day in julian_days]
+    content = by_hand.written([Element("v", by_hand.INT_96)], [Column(by_hand.INT_96, stored)], len(stored))
+    assert [line[6:16] for line in agreed(tmp_path, content)] == [
+        "0001-01-01", "1600-02-29", "1970-01-01", "2300-01-01", "9999-12-31",
+    ]  # fmt: skip
+
+
+KEYS: dict[str, tuple[Any, list[Any], str]] = {
+    "objects": (
+        pa.struct([("a", pa.int32()), ('"é', pa.float64()), ("n", pa.null())]),
+        [{"a": 1, '"é': 1e22, "n": None}, {"a": 2, '"é': math.nan, "n": None}],
+        '{"a":1,"\\"é":1e+22,"n":null}',
+    ),
+    "arrays": (pa.list_(pa.string()), [["x", None, '"'], []], '["x",null,"\\""]'),
+    "maps": (pa.map_(pa.decimal128(4, 2), pa.bool_()), [[(Decimal("1.50"), True)], []], '{"1.50":true}'),
+    "zeros, which are not one key": (pa.float64(), [0.0, -0.0], "0.0"),
+}
+
+
+@pytest.mark.parametrize("kind", KEYS)
+def test_the_auditor_reads_maps_whatever_their_keys_are(tmp_path: Path, kind: str) -> None:
+    """A key that is an object, an array or a map is its JSON as a text, for the run and for the auditor."""
+    of, keys, first = KEYS[kind]
+    table = column(pa.map_(of, pa.int8()), [(key, 5) for key in keys], None, [])
+    assert json.loads(agreed(tmp_path, table)[0])["v"].popitem()[1] == 5
+    assert first in json.loads(lines(tmp_path, table)[0])["v"]
 
 
 @pytest.mark.parametrize(("kind", "size"), [(BYTE_ARRAY, None), (FIXED, 5)])

@@ -119,7 +119,9 @@ class BucketMatrix:
         try:
             feed = store.copy(self._scene.spec)
             if self._scene.killed:
-                store.kill_at_name(self._scene.killed.replace("/.", "/").removesuffix(".tmp"))
+                # What was merged stays with the process that does all steps.
+                name = self._scene.killed.replace("merged.records", "schema.json").replace("/.", "/")
+                store.kill_at_name(name.removesuffix(".tmp"))
                 assert store.run(feed)[0] == SIGKILLED
                 store.proxy.succeed()
             yield store, feed

@@ -134,7 +134,7 @@ class _Auditor:
     def _sources(self, file: ArchivedFile, path: Path, bad: Ahead[BadRecord]) -> Iterator[tuple[str, Iterable[Found]]]:
         """Yield the name of a file, or of each member of an archive, with its records; 0 is one that is bad as such."""
         if not is_archive(file.name):
-            yield file.name, records_of(path, file.name, self._spec.input, bad)
+            yield file.name, records_of(path, file.name, self._spec.input, bad, self.found.not_audited)
             return
         ignored, is_taken = 0, taken_inside(file.name, self._spec.input.patterns)
         as_such: Callable[[], Iterator[bytes]] = partial(repeat, b"", 0)
@@ -155,7 +155,7 @@ class _Auditor:
                     if of:
                         quarantine.check_unreadable(of.code, place, source, self._spec, self.found)
                     else:
-                        yield source, records_of(place, source, self._spec.input, bad)
+                        yield source, records_of(place, source, self._spec.input, bad, self.found.not_audited)
         counts = ignored, file.ignored.members if file.ignored else 0
         self.found.check(file.name, *(f"{count(number, 'member')} not read" for number in counts))
 

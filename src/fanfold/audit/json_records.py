@@ -8,7 +8,7 @@ from typing import Any
 
 from fanfold.audit.findings import refuse
 from fanfold.audit.originals import BAD, Found, Text
-from fanfold.audit.values import DECODER, json_value, steps_of
+from fanfold.audit.values import DECODER, json_value, leaves, steps_of
 from fanfold.spec.model import Input
 from fanfold.spec.paths import Way, way_of
 
@@ -24,7 +24,7 @@ def json_records(text: Text, settings: Input) -> Iterator[Found]:
     while text.char():
         around: dict[Way, Any] = dict.fromkeys(envelope, ...)
         found = _in_document(text, way, around)
-        yield from _with_fields_around(found, around) if envelope else found
+        yield from _with_fields_around(text, found, around) if envelope else found
 
 
 def _in_document(text: Text, way: list[str], around: dict[Way, Any]) -> Iterator[Found]:
@@ -32,20 +32,24 @@ def _in_document(text: Text, way: list[str], around: dict[Way, Any]) -> Iterator
         yield from _in_value(text, way, around, ())
 
 
-def _with_fields_around(records: Iterator[Found], around: dict[Way, Any]) -> Iterator[Found]:
+def _with_fields_around(text: Text, records: Iterator[Found], around: dict[Way, Any]) -> Iterator[Found]:
     """Hold the records of a document up to its end, where the fields around them are known; yield them with these."""
     with tempfile.TemporaryFile() as held:
         for one in records:
             pickle.dump(one, held)
         end = held.tell()
         held.seek(0)
+        left_out = {way: value for way, value in around.items() if value is not ...}
         while held.tell() < end:
             # They were written here a moment ago.
             bad, record = pickle.load(held)  # noqa: S301
             for way, value in around.items() if isinstance(record, dict) else ():
-                if value is not ... and not _taken_along(record, way, value) and not bad:
+                if value is not ... and _taken_along(record, way, value):
+                    left_out.pop(way, None)
+                elif value is not ... and not bad:
                     refuse(way, "no field of this name in a record of its own")
             yield bad, record
+        text.left_out += leaves([*left_out.values()])
 
 
 def _taken_along(record: dict[str, Any], way: Way, value: Any) -> bool:
@@ -63,7 +67,7 @@ def _taken_along(record: dict[str, Any], way: Way, value: Any) -> bool:
 def _in_value(text: Text, way: list[str] | None, around: dict[Way, Any], place: Way) -> Iterator[Found]:
     """Yield the records at the end of `way` in the value that begins here, at a place; None: they are elsewhere.
 
-    What stands around them goes to `around`.
+    What stands around them goes to `around`, or is counted.
     """
     opening = text.char()
     if opening == BAD:
@@ -76,6 +80,7 @@ def _in_value(text: Text, way: list[str] | None, around: dict[Way, Any], place: 
         value = _value(text)
         if way == [] and value is not None:
             yield None, value
+        text.left_out += leaves(value) if way != [] else 0
 
 
 def _in_members(text: Text, way: list[str] | None, around: dict[Way, Any], place: Way) -> Iterator[Found]:
@@ -102,21 +107,22 @@ def _in_members(text: Text, way: list[str] | None, around: dict[Way, Any], place
             inner = way[1:] if way and key == way[0] else None
             is_around = inner is None and any(one[: len(here)] == here for one in around) and closing == "}"
             if is_around and text.char() != BAD:
-                _note(around, here, _value(text))
+                text.left_out += _note(around, here, _value(text))
             else:
                 yield from _in_value(text, inner, around, here)
         before = char if char in {BAD, ","} else "value"
     text.at += 1
 
 
-def _note(around: dict[Way, Any], place: Way, value: Any) -> None:
-    """Note what a value has of the fields around records, in the order of the document."""
+def _note(around: dict[Way, Any], place: Way, value: Any) -> int:
+    """Note what a value has of the fields around records, in the order of the document; count its other scalars."""
     if place in around:
         del around[place]
         around[place] = value
-    elif isinstance(value, dict):
-        for key, inner in value.items():
-            _note(around, (*place, key), inner)
+        return 0
+    if isinstance(value, dict):
+        return sum([_note(around, (*place, key), inner) for key, inner in value.items()])
+    return leaves(value)
 
 
 def _check_goes_on(text: Text, *others: str) -> None:

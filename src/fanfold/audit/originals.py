@@ -131,6 +131,8 @@ class Text:
     def __init__(self, file: Any, most: int, name: str = "", bad: Ahead[BadRecord] | None = None) -> None:
         """Begin with a file whose records are not larger than `most`. The next ones of `bad` may be of its `name`."""
         self.text, self.at, self._file, self._most, self._name = "", 0, file, most, name
+        # The number of scalars that are in no record.
+        self.left_out = 0
         self._bad, self._decoder = Ahead() if bad is None else bad, codecs.getincrementaldecoder("utf-8-sig")()
 
     def _distance(self) -> int:

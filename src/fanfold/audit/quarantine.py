@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections import Counter
 from collections.abc import Collection, Iterator
 from itertools import islice
 from pathlib import Path
@@ -97,5 +98,5 @@ def check_unreadable(code: str | None, path: Path, name: str, spec: Spec, found:
     """See whether a file, or a member, that is bad as a whole can be read after all."""
     if code in UNREADABLE[input_format(name)]:
         with contextlib.suppress(ValueError, UnreadableError):
-            if len([*islice(records_of(path, name, spec.input, Ahead()), 2)]) > 1:
+            if len([*islice(records_of(path, name, spec.input, Ahead(), Counter()), 2)]) > 1:
                 found.add("extra", (name, 1), f"it can be read, but is in quarantine as {code}")

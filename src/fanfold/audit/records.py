@@ -1,6 +1,7 @@
 """The same reader for all formats: the records of an original or a reference, in their order."""
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,12 @@ from fanfold.manifest import BadRecord
 from fanfold.spec.model import Input
 from fanfold.spec.paths import Way, way_of
 
+AROUND = "values around the records, in no table (see input.envelope)"
 
-def records_of(path: Path, name: str, settings: Input, bad: Ahead[BadRecord]) -> Iterator[Found]:
+
+def records_of(
+    path: Path, name: str, settings: Input, bad: Ahead[BadRecord], left_out: Counter[str]
+) -> Iterator[Found]:
     """Yield the fields that a file of CSV or Parquet has, as a record of nulls, then its records in their order.
 
     Args:
@@ -26,13 +31,14 @@ def records_of(path: Path, name: str, settings: Input, bad: Ahead[BadRecord]) ->
         name: as it landed; the next ones of `bad` may be its own.
         settings: where its records are, and how large.
         bad: the records in quarantine; those of the file are passed over, by place and size.
+        left_out: counts what is in no record, by the reason.
 
     Raises:
         ValueError: something is neither a good record nor one in quarantine: the file cannot be followed.
         UnreadableError: pyarrow cannot read it.
     """
     given, ways = given_by_path(settings, name), {way_of(path) for path in settings.parse}
-    for number, (of, value) in enumerate(_found(path, name, settings, bad)):
+    for number, (of, value) in enumerate(_found(path, name, settings, bad, left_out)):
         # What is bad may be so by such a text.
         record = parsed(value, ways) if ways and not of else value
         if of.record != number if of else not isinstance(record, dict):
@@ -44,7 +50,7 @@ def records_of(path: Path, name: str, settings: Input, bad: Ahead[BadRecord]) ->
         yield of, given | own | given if isinstance(record, dict) else None
 
 
-def _found(path: Path, name: str, settings: Input, bad: Ahead[BadRecord]) -> Iterator[Found]:
+def _found(path: Path, name: str, settings: Input, bad: Ahead[BadRecord], left_out: Counter[str]) -> Iterator[Found]:
     """Yield what a file has by itself."""
     if input_format(name) == "parquet":
         lines = ((None, row) for row in parquet_rows(path))
@@ -56,6 +62,7 @@ def _found(path: Path, name: str, settings: Input, bad: Ahead[BadRecord]) -> Ite
         text = Text(file, 2 * settings.max_record_bytes, name, bad)
         if input_format(name) == "json":
             yield from json_records(text, settings)
+            left_out[AROUND] += text.left_out
         else:
             csv = settings.csv
             # An empty field means null, too.

@@ -3,6 +3,7 @@
 import json
 import pickle
 import sqlite3
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
@@ -32,7 +33,7 @@ class References:
             settings = run.feed.spec.input.model_copy(update=read_by)
             is_intact = path.is_file() and content_of(path)[1] == frozen.sha256
             try:
-                self._read(merge, records_of(path, path.name, settings, Ahead()) if is_intact else ())
+                self._read(merge, records_of(path, path.name, settings, Ahead(), Counter()) if is_intact else ())
             except UnreadableError:
                 self.unread.add(merge.into)
             if not is_intact:
