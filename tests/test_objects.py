@@ -1,4 +1,4 @@
-"""The door to an object store: against two servers of S3, with every request failed in every way."""
+"""The door to an object store: two servers of S3 and one in place of Google's, each request failed in each way."""
 
 import contextlib
 import itertools
@@ -48,7 +48,7 @@ def contents(bucket: Bucket) -> dict[str, bytes | None]:
 
 def put_by_others(bucket: Bucket, name: str, content: bytes) -> None:
     """Put an object as any program may: by a plain request."""
-    path = urllib.parse.quote(f"{bucket.uri.removeprefix('s3://')}/{name}")
+    path = urllib.parse.quote(f"{bucket.uri.partition('://')[2]}/{name}")
     headers = {"Content-Type": "application/octet-stream"}
     request = urllib.request.Request(f"{bucket.endpoint_url}/{path}", content, headers, method="PUT")
     urllib.request.urlopen(request).close()

@@ -42,6 +42,13 @@ def azurite() -> Iterator[Bucket]:
         yield bucket
 
 
+@pytest.fixture(scope="session")
+def gcs() -> Iterator[Bucket]:
+    """Start the stand-in for Google Cloud Storage."""
+    with servers.gcs() as bucket:
+        yield bucket
+
+
 @pytest.fixture
 def azure_bucket(azurite: Bucket) -> Bucket:
     """Give an empty place in Azure Blob Storage."""
@@ -66,9 +73,15 @@ def lying_bucket(nanio: Bucket) -> Bucket:
     return nanio.below(f"place-{next(PLACES)}")
 
 
-@pytest.fixture(params=["moto", "localbucket"])
+@pytest.fixture
+def gcs_bucket(gcs: Bucket) -> Bucket:
+    """Give an empty place in the stand-in for Google Cloud Storage."""
+    return gcs.below(f"place-{next(PLACES)}")
+
+
+@pytest.fixture(params=["moto", "localbucket", "gcs"])
 def bucket(request: pytest.FixtureRequest) -> Bucket:
-    """Give an empty place in each S3 that Fanfold can work on, one after the other."""
+    """Give an empty place in each store that Fanfold can work on, one after the other."""
     place: Bucket = request.getfixturevalue(request.param)
     return place.below(f"place-{next(PLACES)}")
 

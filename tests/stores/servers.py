@@ -1,7 +1,7 @@
 """Servers of object stores, each a process on a free port of 127.0.0.1.
 
 They come from an environment of their own, `.venv/stores`, which `make setup` makes; Azurite, which needs Node.js, from
-`.venv/azurite`, which `make azurite` makes.
+`.venv/azurite`, which `make azurite` makes. Google Cloud Storage has only a stand-in, `gcs.py`.
 """
 
 import base64
@@ -10,6 +10,7 @@ import dataclasses
 import email.utils
 import hashlib
 import hmac
+import json
 import os
 import socket
 import subprocess
@@ -20,10 +21,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
 from fanfold import documents
 from fanfold.bucket.objects import Objects
 from fanfold.bucket.probe import RESULT
 from fanfold.fitness import judged
+from tests.stores import gcs as stand_in
 
 BIN = Path(sys.prefix) / "stores/bin"
 AZURITE = Path(sys.prefix) / "azurite/node_modules/.bin/azurite-blob"
@@ -52,6 +57,12 @@ class Bucket:
     def endpoint_url(self) -> str:
         """Where the store is."""
         return str(self.settings["endpoint_url"])
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The credentials, as the environment has them."""
+        maker = {"s3": "AWS", "gs": "GOOGLE"}[self.uri.partition(":")[0]]
+        return {f"{maker}_{name.upper()}": value for name, value in self.settings["credentials"].items()}
 
     def objects(self, **settings: Any) -> Objects:
         """Open it, with other settings where they are given."""
@@ -115,6 +126,23 @@ def _make_container(endpoint_url: str) -> None:
     headers["Authorization"] = f"SharedKey {AZURE_ACCOUNT}:{base64.b64encode(digest).decode()}"
     url = f"{endpoint_url}/{BUCKET}?restype=container"
     urllib.request.urlopen(urllib.request.Request(url, headers=headers, method="PUT")).close()
+
+
+@contextlib.contextmanager
+def gcs() -> Iterator[Bucket]:
+    """Give the stand-in for Google Cloud Storage, in memory."""
+    port = free_port()
+    with _process([sys.executable, stand_in.__file__, str(port), BUCKET], port):
+        settings = {"endpoint_url": f"http://127.0.0.1:{port}", "credentials": {"service_account_key": google_key()}}
+        yield Bucket(f"gs://{BUCKET}", settings)
+
+
+def google_key() -> str:
+    """Make the key of a service account of Google, as its console gives it: JSON, with an RSA key."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    account = {"type": "service_account", "project_id": "fanfold", "private_key_id": "1", "private_key": pem}
+    return json.dumps({**account, "client_email": "me@fanfold.example", "token_uri": "http://127.0.0.1:9/token"})
 
 
 def free_port() -> int:
