@@ -11,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,9 +22,11 @@ from fanfold.feed import failures, runs
 from fanfold.steps.release import release
 from tests.conftest import PATIENCE_SECONDS, TS, FeedDir
 from tests.stores.proxy import Proxy
-from tests.stores.servers import S3_SETTINGS, Bucket
 from tests.torture.buckets import Buckets, Feed, tree
 from tests.torture.feeds import SHOP, make_feed, make_shop, make_small_shop
+
+if TYPE_CHECKING:
+    from tests.stores.servers import Bucket
 
 LATER, LAST = "20260102T040506Z", "20260102T050607Z"
 # So many, or more, a run of the small shop makes.
@@ -33,12 +35,16 @@ MORE = [{"id": 70, "customer_id": "2", "items": [{"sku": "b", "qty": 3}], "payme
 
 
 @pytest.fixture
-def buckets(tmp_path: Path, moto: Bucket, monkeypatch: pytest.MonkeyPatch) -> Iterator[Buckets]:
-    """Give a store behind a proxy, and the credentials for it."""
-    for name, value in S3_SETTINGS["credentials"].items():
-        monkeypatch.setenv(f"AWS_{name.upper()}", value)
-    with Proxy(moto.endpoint_url) as proxy:
-        yield Buckets(tmp_path / "specs", moto, proxy)
+def buckets(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Buckets]:
+    """Give a store behind a proxy, and the credentials for it: S3, or what a test names by `on_each_store`."""
+    store: Bucket = request.getfixturevalue(getattr(request, "param", "moto"))
+    for name, value in store.environment.items():
+        monkeypatch.setenv(name, value)
+    with Proxy(store.endpoint_url) as proxy:
+        yield Buckets(tmp_path / "specs", store, proxy)
+
+
+on_each_store = pytest.mark.parametrize("buckets", ["moto", "gcs"], indirect=True)
 
 
 def step(feed: Feed, name: str, ts: str = TS, n: int = 0) -> None:
@@ -106,6 +112,7 @@ FEEDS: dict[str, Callable[[Path], Path]] = {
 }
 
 
+@on_each_store
 @pytest.mark.parametrize("name", FEEDS)
 def test_two_runs_with_a_machine_for_each_step(name: str, buckets: Buckets, tmp_path: Path) -> None:
     """Two runs, the second with duplicates of the first, each step on another machine, give the tree of a folder."""
@@ -327,6 +334,7 @@ def test_a_key_that_cannot_be_the_name_of_a_file_is_held(
         assert any(repr(name) in line and reason in line for line in caplog.messages), (name, caplog.messages)
 
 
+@on_each_store
 @pytest.mark.parametrize("carried_out", [False, True])
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
 def test_a_process_that_is_killed_is_followed_by_one_that_ends_its_run(
@@ -360,6 +368,7 @@ def test_what_was_decided_to_be_published_is_published_by_a_release(
     everything_once(feed, {"a.json", "b.json.gz", "c.zip"})
 
 
+@on_each_store
 @pytest.mark.parametrize("seed", [1, 2])
 def test_requests_that_fail_change_nothing(seed: int, buckets: Buckets, tmp_path: Path) -> None:
     """A fifth of all requests fails, in all ways that there are: the tree is the same."""
@@ -397,6 +406,7 @@ def rows(found: Mapping[str, bytes]) -> Counter[bytes]:
     return Counter(row for table in tables for row in table)
 
 
+@on_each_store
 def test_a_feed_moves_from_a_folder_to_a_bucket_and_back(buckets: Buckets, tmp_path: Path) -> None:
     """Copied with all its files, it goes on; with a run that is not complete it is refused, and nothing is done."""
     feed, folder = small(buckets, tmp_path)

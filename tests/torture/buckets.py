@@ -63,7 +63,7 @@ def tree(data_dir: Path) -> dict[str, bytes]:
 
 
 def _ask(url: str, method: str = "GET", content: bytes | None = None) -> bytes:
-    # The store of these tests checks no signature, and what is compared must not come through what is tested.
+    # The stores of these tests check no signature, and what is compared must not come through what is tested.
     credential = f"{S3_SETTINGS['credentials']['access_key_id']}/20260101/us-east-1/s3/aws4_request"
     signed = f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0"
     headers = {"Content-Type": "application/octet-stream", "Authorization": signed}
@@ -99,16 +99,17 @@ class Buckets:
 
     def write_spec(self, feed: Feed, spec: Path, **keys: Any) -> None:
         """Write the spec of a feed in a folder anew, for the bucket; `keys` replace its keys."""
-        prefix = feed.url.rpartition("/")[2]
-        store = {"endpoint_url": self.proxy.endpoint_url, "region": S3_SETTINGS["region"]}
-        document = {**yaml.safe_load(spec.read_text()), **keys, "data_dir": f"s3://{BUCKET}/{prefix}", "store": store}
+        data_dir = f"{self._store.uri}/{feed.url.rpartition('/')[2]}"
+        store = {"endpoint_url": self.proxy.endpoint_url, "region": self._store.settings.get("region")}
+        document = {**yaml.safe_load(spec.read_text()), **keys, "data_dir": data_dir, "store": store}
         feed.spec.write_text(yaml.safe_dump(document, sort_keys=False))
 
     def start(self, feed: Feed, command: Command = STEPS, log: str = "log") -> multiprocessing.process.BaseProcess:
         """Begin a command in a process of its own; what it writes goes into a file beside the spec."""
         if command[:1] == STEPS:
             command = ("run", "SPEC", "--ts", *(command[1:] or (TS,)))
-        process = FORKS.Process(target=_main, args=(arguments(feed.spec, command), str(feed.spec.with_name(log))))
+        given = (arguments(feed.spec, command), str(feed.spec.with_name(log)), self._store.environment)
+        process = FORKS.Process(target=_main, args=given)
         process.start()
         return process
 
@@ -143,12 +144,11 @@ class Buckets:
         self.proxy.fail_by(way)
 
 
-def _main(words: list[str], log: str) -> None:
+def _main(words: list[str], log: str, environment: dict[str, str]) -> None:
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
-    for name, value in S3_SETTINGS["credentials"].items():
-        os.environ[f"AWS_{name.upper()}"] = value
+    os.environ.update(environment)
     sys.argv = ["fanfold", *words]
     from fanfold import interrupt
     from fanfold.cli.exits import main
