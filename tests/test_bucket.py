@@ -44,7 +44,7 @@ def buckets(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.
         yield Buckets(tmp_path / "specs", store, proxy)
 
 
-on_each_store = pytest.mark.parametrize("buckets", ["moto", "gcs"], indirect=True)
+on_each_store = pytest.mark.parametrize("buckets", ["moto", pytest.param("gcs", marks=pytest.mark.slow)], indirect=True)
 
 
 def step(feed: Feed, name: str, ts: str = TS, n: int = 0) -> None:

@@ -57,7 +57,9 @@ class Patience:
 
 def told(error: Exception, secrets: Sequence[str]) -> str:
     """Return what a store said, in one line, and no secret: a query may be signed, a body may repeat it."""
-    text, _, debug = str(error).partition("\n\nDebug source")
+    # A name may have control characters: they are told as Python writes them.
+    escaped = re.sub(r"[\x00-\x09\x0b-\x1f\x7f]", lambda found: repr(found[0])[1:-1], str(error))
+    text, _, debug = escaped.partition("\n\nDebug source")
     begin, *rest = re.sub(r"\?\S*", "", text).split("<", 1)
     said = re.findall("<(?:Code|Message)>([^<]*)", "".join(("<", *rest)))
     # Why there is no connection is only told to developers.

@@ -5,6 +5,7 @@ the bucket is missing). Whether the request was carried out, nobody knows then.
 """
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -22,6 +23,8 @@ from fanfold.errors import DataError, SpecError, StoreError
 REPEATED = (exceptions.BaseError, StoreError, HTTPError, ConnectionError, TimeoutError)
 VersionError = exceptions.PreconditionError
 
+# What Google does to an object that has a Content-Encoding: it comes decompressed, and nothing is said of its version.
+DECOMPRESSED = re.compile("(ETag|Content-Length) Header missing")
 SCHEMES: Mapping[str, Any] = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}
 LISTED_AT_ONCE = 1000
 CHUNK_BYTES = 1024**2
@@ -101,17 +104,24 @@ class Store:
                 yield Object(key, int(size), e_tag.strip('"'), changed)
 
     def head(self, name: str) -> Object:
-        """Return what has a name."""
-        return _object(obstore.head(self._store, name))
+        """Return what has a name.
+
+        Raises:
+            DataError: as `get`.
+        """
+        with self._as_it_is_kept(name):
+            return _object(obstore.head(self._store, name))
 
     def get(self, name: str, e_tag: str | None, begin: int) -> tuple[Object, Iterator[Any]]:
         """Return an object, in a version if one is named, and what it holds from a byte on.
 
         Raises:
             VersionError: the store says that it is not there in that version.
+            DataError: Google does not give it as it is kept.
         """
         options: Any = {"if_match": f'"{e_tag}"'} if e_tag else {}
-        answer = obstore.get(self._store, name, options=options | ({"range": {"offset": begin}} if begin else {}))
+        with self._as_it_is_kept(name):
+            answer = obstore.get(self._store, name, options=options | ({"range": {"offset": begin}} if begin else {}))
         return _object(answer.meta), iter(answer.stream(min_chunk_size=CHUNK_BYTES))
 
     def put(self, name: str, content: Any) -> None:
@@ -152,6 +162,19 @@ class Store:
             return False
         check(answer)
         return True
+
+    @contextlib.contextmanager
+    def _as_it_is_kept(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except exceptions.GenericError as error:
+            if isinstance(self._store, GCSStore) and DECOMPRESSED.search(str(error)):
+                msg = (
+                    f"{self.uri}/{name} is decompressed by the store on its way, expected an object without a "
+                    "Content-Encoding: put it again without one"
+                )
+                raise DataError(msg) from None
+            raise
 
 
 def _object(found: Any) -> Object:
