@@ -44,6 +44,7 @@ def buckets(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.
         yield Buckets(tmp_path / "specs", store, proxy)
 
 
+GCS_HALFWAY = pytest.param("gcs", 0.5, marks=pytest.mark.slow)
 on_each_store = pytest.mark.parametrize("buckets", ["moto", pytest.param("gcs", marks=pytest.mark.slow)], indirect=True)
 
 
@@ -334,9 +335,10 @@ def test_a_key_that_cannot_be_the_name_of_a_file_is_held(
         assert any(repr(name) in line and reason in line for line in caplog.messages), (name, caplog.messages)
 
 
-@on_each_store
 @pytest.mark.parametrize("carried_out", [False, True])
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+@pytest.mark.parametrize(
+    ("buckets", "share"), [("moto", 0.1), ("moto", 0.5), ("moto", 0.9), GCS_HALFWAY], indirect=["buckets"]
+)
 def test_a_process_that_is_killed_is_followed_by_one_that_ends_its_run(
     share: float, *, carried_out: bool, buckets: Buckets, tmp_path: Path
 ) -> None:
