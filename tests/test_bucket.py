@@ -19,7 +19,9 @@ from fanfold import api, audit, mirrors
 from fanfold.bucket.store import BucketStore
 from fanfold.errors import DataError, EmptySubdir, FanfoldError
 from fanfold.feed import failures, runs
+from fanfold.steps.create_dynamic_taskgroups import create_dynamic_taskgroups
 from fanfold.steps.release import release
+from fanfold.steps.stage_files import stage_files
 from tests.conftest import PATIENCE_SECONDS, TS, FeedDir
 from tests.stores.proxy import Proxy
 from tests.torture.buckets import Buckets, Feed, tree
@@ -371,6 +373,24 @@ def test_what_was_decided_to_be_published_is_published_by_a_release(
 
 
 @on_each_store
+def test_a_file_that_another_run_archives_meanwhile_is_known_to_this_one(buckets: Buckets, tmp_path: Path) -> None:
+    """A run that compares its file with one of a run that ends in this moment finds it in the archive."""
+    feed, folder = small(buckets, tmp_path, input={"duplicates": "archive"})
+    prepare(feed)
+    again = feed.tree()["transactions/a.json"]
+    feed.put("transactions/again.json", again)
+    with mirrors.working():
+        opened = runs.open_feed(feed.spec)
+        stage_files(opened, LATER)
+        assert buckets.run(feed)[0] == 0
+        create_dynamic_taskgroups(opened.spec.data_dir, LATER, opened.spec.subdirs)
+    go(feed, LATER)
+    folder.run(TS)
+    folder.land("again.json", again)
+    folder.run(LATER)
+    same(feed, folder.spec_path)
+
+
 @pytest.mark.parametrize("seed", [1, 2])
 def test_requests_that_fail_change_nothing(seed: int, buckets: Buckets, tmp_path: Path) -> None:
     """A fifth of all requests fails, in all ways that there are: the tree is the same."""

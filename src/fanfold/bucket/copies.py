@@ -1,5 +1,6 @@
 """Files that stand for objects: of the right size, without content until somebody reads them."""
 
+import errno
 import hashlib
 import itertools
 import math
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from fanfold.bucket.connections import CONNECTIONS
 from fanfold.bucket.objects import Object, Objects
-from fanfold.errors import DataError, StillWrittenError
+from fanfold.errors import ChangedError, StillWrittenError
 
 # How many files, and how much, are fetched ahead of one who reads.
 AHEAD_FILES, AHEAD_BYTES = 2 * CONNECTIONS, 64 * 1024**2
@@ -169,9 +170,12 @@ class Copies:
     def changed(self, name: str, wanted: Object) -> Exception:
         """Return the error of an object that is not what a file stands for any more."""
         where = f"{self.objects.uri}/{wanted.name}"
+        if wanted.name.startswith("staging/"):
+            # A working file goes with its run, as in a folder.
+            return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), where)
         if name == wanted.name:
             return StillWrittenError(f"{where!r} was overwritten or removed while it was read: try again")
-        return DataError(
+        return ChangedError(
             f"{where!r} was overwritten or removed after it was claimed, expected it to stay in landing until it is "
             "archived: give the run up (fanfold release), and the next one takes what is there now"
         )

@@ -6,10 +6,11 @@ from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from fanfold import documents, durable
+from fanfold import documents, durable, mirrors
+from fanfold.errors import ChangedError
 from fanfold.feed import groups, quarantine, runs
 from fanfold.feed.index import Index
-from fanfold.layout import Feed, Group, Place
+from fanfold.layout import Feed, Group, Place, Run
 from fanfold.originals import original_sha256
 from fanfold.path_columns import told_apart_by
 from fanfold.working_files import Input, Inputs, Progress
@@ -51,20 +52,24 @@ class Ledger:
         # By their size: who they are, and where each may lie.
         self._staged: dict[int, list[tuple[str, list[Path]]]] = defaultdict(list)
         # The unfinished ones first: one that is completed meanwhile is then among the complete ones.
-        for run in filter(None, (runs.open_run(feed.data_dir, other) for other in runs.unfinished(feed))):
-            is_merging, released = merging is not None and run.ts == ts, runs.released_groups(run)
-            for group in run.groups:
-                progress = documents.read_if_there(group.progress_path, Progress)
-                if group.n in released:
-                    continue
-                if progress and (group.n != merging if is_merging else progress.outputs):
-                    self._add(run.ts, [file for file in progress.files if not file.fault])
-                elif run.ts != ts or is_merging:
-                    listed = documents.read_if_there(group.inputs_path, Inputs) or Inputs([])
-                    self._add_staged(
-                        group, [f for f in listed.files if not is_merging or groups.is_as_decided(group, f)]
-                    )
+        unfinished = [*filter(None, (runs.open_run(feed.data_dir, other) for other in runs.unfinished(feed)))]
+        for run in unfinished:
+            self._add_run(run, merging)
+        # In a bucket, one may have ended since it was seen: then its manifest says what it has.
+        mirrors.look_at(str(run.commit_path) for run in unfinished if run.ts != ts)
         self._index = Index(feed)
+
+    def _add_run(self, run: Run, merging: int | None) -> None:
+        is_merging, released = merging is not None and run.ts == self._ts, runs.released_groups(run)
+        for group in run.groups:
+            progress = documents.read_if_there(group.progress_path, Progress)
+            if group.n in released:
+                continue
+            if progress and (group.n != merging if is_merging else progress.outputs):
+                self._add(run.ts, [file for file in progress.files if not file.fault])
+            elif run.ts != self._ts or is_merging:
+                listed = documents.read_if_there(group.inputs_path, Inputs) or Inputs([])
+                self._add_staged(group, [f for f in listed.files if not is_merging or groups.is_as_decided(group, f)])
 
     def _add(self, ts: str, published: list[Input]) -> None:
         self._names |= {file.name for file in published}
@@ -87,13 +92,14 @@ class Ledger:
         for label, places in self._staged.pop(size, ()):
             for place in places:
                 # Its group may archive it in this moment; one that is in neither place is lost to its own run.
-                with contextlib.suppress(FileNotFoundError):
+                with contextlib.suppress(FileNotFoundError, ChangedError):
                     name = label.partition("/")[2]
                     self._first.setdefault(
                         self._key(size, original_sha256(place, PurePosixPath(name).name), name), label
                     )
                     self._sizes.add(size)
                     break
+                mirrors.look_at(map(str, places))
 
     def decide(
         self, found: Mapping[str, Place], unreadable: Collection[str] = (), hashes: Mapping[str, str] = {}
