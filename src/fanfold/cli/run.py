@@ -100,7 +100,7 @@ def run(spec: Path, data_dir: str | None, ts: str | None, from_archive: str | No
 
     Until a run publishes something, it uses the spec as it is now. After that it keeps the spec that it began with.
 
-    If too many files are bad (quarantine.max_bad_files_percent), or nothing could be read, the run completes, prints
+    If too many files are bad (quarantine.max_bad_files_percent), or no record is good, the run completes, prints
     its result, and is reported as failed: exit code 1. With the --ts of a complete run, Fanfold only checks that
     everything is in place, and reports the same.
 

@@ -21,7 +21,7 @@ def status(feed: "Feed", *, as_json: bool) -> None:
     """List the runs, how far each has got, and why it failed.
 
     Unfinished runs come first, with the state of each group. At the end is what has landed. A complete run is shown as
-    failed if too many of its files were bad, or nothing could be read (quarantine.max_bad_files_percent).
+    failed if too many of its files were bad, or no record is good (quarantine.max_bad_files_percent).
     """
     from fanfold.cli import display
     from fanfold.feed import not_taken
