@@ -45,6 +45,17 @@ def _keeps(feed: Feed, ts: str) -> str | None:
     )
 
 
+def go_on(feed: Feed, ts: str) -> str:
+    """Say with which command a run that has failed goes on, or is given up where it cannot."""
+    run = feed.run(ts)
+    if not runs.is_complete(run):
+        if run.release_path.exists():
+            return f"run {ts} is being given up; to go on with that: fanfold release SPEC {ts}"
+        if keeps := kept(feed, ts):
+            return keeps
+    return f"to try run {ts} again, once the cause is corrected: fanfold run SPEC --ts {ts}"
+
+
 def what_next(feed: Feed, ts: str, n: int | None = None) -> list[str]:
     """Say what helps where a task of a run has failed, in the words of Airflow; `n` is the number of its group."""
     run, clear = runs.open_run(feed.data_dir, ts), "with its downstream tasks"
