@@ -174,24 +174,27 @@ def verify(feed: "Feed", ts: str | None, *, deep: bool, as_json: bool, **checks:
 
     from fanfold import api
     from fanfold.feed import runs
+    from fanfold.records.totals import counted_once_per
 
     sample, audited = checks["sample"], checks["audited"]
     if sample is not None and not audited:
         msg = "--sample needs --audit"
         raise click.UsageError(msg)
     percent = (sample or 100) if audited else 0
-    found, report = api.verified(*runs.open_complete(feed, ts), deep=deep, audit_percent=percent)
+    opened, committed = runs.open_complete(feed, ts)
+    found, report = api.verified(opened, committed, deep=deep, audit_percent=percent)
     if as_json:
         print_json({**msgspec.to_builtins(found), **({"audit": report} if report else {})})
     else:
-        _print_recount(found, report)
+        _print_recount(found, report, counted_once_per(opened.feed.spec, committed))
     sys.exit(1 if found.gaps else 0)
 
 
-def _print_recount(found: "Recount", report: "Audit | None") -> None:
+def _print_recount(found: "Recount", report: "Audit | None", once_per: dict[str, str]) -> None:
     for gap in found.gaps:
         click.echo(gap)
-    sums = "".join(f", sum of {name} {total}" for name, total in found.totals.items())
+    notes = {name: f" (once per {what})" for name, what in once_per.items()}
+    sums = "".join(f", sum of {name} {total}{notes.get(name, '')}" for name, total in found.totals.items())
     click.echo(
         f"run {found.ts}: recounted {count(found.files, 'original')}, {count(found.bytes, 'byte')}, "
         f"{count(found.records, 'record')}, {rows_in_words(found.rows)}{sums}: "
