@@ -13,7 +13,7 @@ from fanfold.errors import SpecError
 from fanfold.feed import not_taken, runs
 from fanfold.input_formats import PATTERNS
 from fanfold.steps.check_for_files import check_for_files
-from fanfold.steps.list_files import list_files, list_run
+from fanfold.steps.list_files import list_files, list_ready, list_run
 from fanfold.steps.plan import plan
 from fanfold.steps.recount import recount
 from fanfold.steps.stage_files import stage_files
@@ -95,6 +95,22 @@ def test_what_stays_in_landing_is_said_with_its_reason(make_feed: MakeFeed) -> N
     )
     planned = plan(feed.open())
     assert (planned.ignored, planned.unmarked, planned.settling, planned.held, planned.files) == (4, 1, 2, 1, 0)
+
+
+def test_a_run_that_waits_for_files_to_settle_says_so(
+    make_feed: MakeFeed, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that sleeps longer than a few seconds says before it how many files settle, and how long it waits."""
+    feed = make_feed({"a.json": "{}", "b.json": "{}"}, **FLAT | {"input": {"settle_seconds": 3600}})
+    slept: list[float] = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    assert list_ready(feed.open(), TS, wait=True) == []
+    assert [3590 < seconds < 3601 for seconds in slept] == [True]
+    assert "until 2 files have settled (input.settle_seconds)" in caplog.text
+    caplog.clear()
+    feed.write_spec(**FLAT | {"input": {"settle_seconds": 2}})
+    list_ready(feed.open(), TS, wait=True)
+    assert (len(slept), "settled" in caplog.text) == (2, False)
 
 
 def test_a_run_without_a_ready_file_says_why(make_feed: MakeFeed) -> None:
