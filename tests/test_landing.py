@@ -97,6 +97,16 @@ def test_what_stays_in_landing_is_said_with_its_reason(make_feed: MakeFeed) -> N
     assert (planned.ignored, planned.unmarked, planned.settling, planned.held, planned.files) == (4, 1, 2, 1, 0)
 
 
+def test_a_marker_that_cannot_be_taken_is_named_itself(make_feed: MakeFeed) -> None:
+    """Where a marker cannot be taken, the reason is told of it, and not of its file."""
+    feed = make_feed({"a.json": "{}", "b.json": "{}"}, **FLAT | {"input": {"done_suffix": ".ok"}})
+    (feed.landing_dir / "a.json.ok").symlink_to("a.json")
+    (feed.landing_dir / "b.json.ok").touch()
+    found = list_files(feed.open())
+    assert [*found.held.values()] == [["a.json.ok"]]
+    assert ([file.name for file in found.ready], found.ignored, found.unmarked) == (["b.json"], [], [])
+
+
 def test_a_run_that_waits_for_files_to_settle_says_so(
     make_feed: MakeFeed, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
