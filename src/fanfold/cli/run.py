@@ -111,7 +111,7 @@ def run(spec: Path, data_dir: str | None, ts: str | None, from_archive: str | No
 
     from fanfold import api
     from fanfold.cli import display
-    from fanfold.feed import not_taken
+    from fanfold.feed import not_taken, runs
     from fanfold.steps.check_for_files import nothing_ready
     from fanfold.steps.list_files import list_files
     from fanfold.steps.start import start
@@ -119,6 +119,7 @@ def run(spec: Path, data_dir: str | None, ts: str | None, from_archive: str | No
     if from_archive is not None:
         ts = _stage_again(spec, data_dir, ts, from_archive)
     feed = start(spec, data_dir)
+    begun = {*runs.unfinished(feed), *runs.complete(feed)}
     with display.Board(feed.spec.subdirs) as board:
         done, failed = api.completed(feed, ts, board.begin)
     found = list_files(feed, done.summary.ts)
@@ -132,7 +133,8 @@ def run(spec: Path, data_dir: str | None, ts: str | None, from_archive: str | No
         display.print_summary(summary, done.subdir_seconds, feed.data_dir, feed.spec.output.csv)
     if not summary.files_in:
         click.echo(mirrors.named(nothing_ready(feed, found)), err=True)
-    elif told := not_taken.told(found, [file.name for file in found.ready]):
+    # A run that has just begun has warned of what it cannot take.
+    elif told := not_taken.told(found, [file.name for file in found.ready], held=done.summary.ts in begun):
         click.echo(f"in landing {told}", err=True)
     if done.ignored.members:
         click.echo(f"in archives {done.ignored}", err=True)

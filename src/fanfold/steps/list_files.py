@@ -82,7 +82,7 @@ def list_ready(feed: Feed, ts: str, *, wait: bool = False) -> list[LandedFile]:
         found = list_files(feed, ts)
     landing.warn(found.held)
     taken = take(feed.run(ts), found.ready)
-    if stay := not_taken.told(found, taken.later):
+    if stay := not_taken.told(found, taken.later, held=False):
         log.info("in landing %s", stay)
     return taken.files
 
