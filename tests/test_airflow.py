@@ -455,7 +455,7 @@ def test_a_run_of_nothing_but_bad_files_is_red_and_complete(airflow: Airflow, fe
     before = tree(feed.data_dir)
     for _ in range(2):
         assert (states(outcome)["verify_run"], states(outcome)["end"]) == ("failed", "upstream_failed")
-        assert "nothing could be read: 3 of 3 files" in outcome.errors["verify_run"]
+        assert "no record is good: 3 of 3 files" in outcome.errors["verify_run"]
         assert {state for task, state in states(outcome).items() if "archive_files" in task} == {"success", "skipped"}
         assert not list(feed.data_dir.glob("staging/*"))
         clear(airflow, outcome.run_id, ["verify_run"], downstream=True)

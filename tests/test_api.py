@@ -86,7 +86,7 @@ def test_groups_that_fail_raise_one_error(make_feed: MakeFeed) -> None:
 
 
 def test_a_run_of_garbage_is_complete_and_raises(make_feed: MakeFeed) -> None:
-    """A run in which nothing could be read raises, as the command fails; `status` has its counts and the reason."""
+    """A run in which no record is good raises, as the command fails; `status` has its counts and the reason."""
     feed = make_feed({"a.json": "Internal Server Error"})
     with pytest.raises(DataError):
         fanfold.run(feed.spec_path, ts=TS)

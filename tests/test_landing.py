@@ -13,7 +13,7 @@ from fanfold.errors import SpecError
 from fanfold.feed import not_taken, runs
 from fanfold.input_formats import PATTERNS
 from fanfold.steps.check_for_files import check_for_files
-from fanfold.steps.list_files import list_files, list_run
+from fanfold.steps.list_files import list_files, list_ready, list_run
 from fanfold.steps.plan import plan
 from fanfold.steps.recount import recount
 from fanfold.steps.stage_files import stage_files
@@ -97,6 +97,45 @@ def test_what_stays_in_landing_is_said_with_its_reason(make_feed: MakeFeed) -> N
     assert (planned.ignored, planned.unmarked, planned.settling, planned.held, planned.files) == (4, 1, 2, 1, 0)
 
 
+def test_what_cannot_be_taken_is_said_once(make_feed: MakeFeed) -> None:
+    """run and plan name a file that cannot be taken once, whether another one is taken, none is, or a run goes on."""
+    feed = make_feed({"a.json": '{"i":1}', "b.json": '{"i":2}'}, **FLAT)
+    (feed.landing_dir / "l.json").symlink_to("a.json")
+    assert stage_files(feed.open(), TS) == 2
+    (feed.landing_dir / "c.json").write_text('{"i":3}')
+    for command in (["run", "--ts", TS], ["plan"], ["run"], ["run"]):
+        done = cli(*command, str(feed.spec_path))
+        told = done.stdout + done.stderr
+        assert (done.returncode, told.count("'l.json'"), told.count("not a regular file")) == (0, 1, 1)
+    assert done.stderr.endswith(": 1 file cannot be taken\n")
+
+
+def test_a_marker_that_cannot_be_taken_is_named_itself(make_feed: MakeFeed) -> None:
+    """Where a marker cannot be taken, the reason is told of it, and not of its file."""
+    feed = make_feed({"a.json": "{}", "b.json": "{}"}, **FLAT | {"input": {"done_suffix": ".ok"}})
+    (feed.landing_dir / "a.json.ok").symlink_to("a.json")
+    (feed.landing_dir / "b.json.ok").touch()
+    found = list_files(feed.open())
+    assert [*found.held.values()] == [["a.json.ok"]]
+    assert ([file.name for file in found.ready], found.ignored, found.unmarked) == (["b.json"], [], [])
+
+
+def test_a_run_that_waits_for_files_to_settle_says_so(
+    make_feed: MakeFeed, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that sleeps longer than a few seconds says before it how many files settle, and how long it waits."""
+    feed = make_feed({"a.json": "{}", "b.json": "{}"}, **FLAT | {"input": {"settle_seconds": 3600}})
+    slept: list[float] = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    assert list_ready(feed.open(), TS, wait=True) == []
+    assert [3590 < seconds < 3601 for seconds in slept] == [True]
+    assert "until 2 files have settled (input.settle_seconds)" in caplog.text
+    caplog.clear()
+    feed.write_spec(**FLAT | {"input": {"settle_seconds": 2}})
+    list_ready(feed.open(), TS, wait=True)
+    assert (len(slept), "settled" in caplog.text) == (2, False)
+
+
 def test_a_run_without_a_ready_file_says_why(make_feed: MakeFeed) -> None:
     """`run` exits with 0 and says on stderr why no file was ready; `--json` counts the files that no pattern takes."""
     feed = make_feed({"orders.txt": "x"}, **FLAT)
@@ -153,7 +192,8 @@ def test_a_name_that_is_too_long_takes_no_place_of_a_run(make_feed: MakeFeed) ->
     assert (planned.files, planned.waiting, planned.held) == (1, 0, 1)
     done = cli("run", str(feed.spec_path), "--ts", TS, "--json")
     assert (json.loads(done.stdout)["files_in"], json.loads(done.stdout)["files_waiting"]) == (1, 1)
-    assert f"in landing 1 file cannot be taken ({name!r}: its name is too long" in done.stderr
+    (told,) = [line for line in done.stderr.splitlines() if name in line]
+    assert told.startswith(f"WARNING: {name!r} stays in landing: its name is too long")
     assert tree(feed.data_dir).keys() >= {f"processed/b_{TS}.json"}
     assert "landing: 0 files ready, 1 file cannot be taken" in cli("status", str(feed.spec_path)).stdout
     assert not check_for_files(feed.open(), "20260103T030405Z")

@@ -320,13 +320,13 @@ def test_with_nobody_to_tell_the_branch_skips(
 
 
 def test_a_red_run_that_is_complete_is_told_with_its_reason(airflow: Airflow, feed: FeedDir, slack: Slack) -> None:
-    """Where nothing could be read, Slack has the reason once, and the command in the log lists what it is."""
+    """Where no record is good, Slack has the reason once, and the command in the log lists what it is."""
     parsed(airflow, feed)
     feed.land("a.json", "Internal Server Error")
     outcome = run(airflow, feed.data_dir)
     assert outcome.state == "failed"
     (post,) = told(slack, "failed")
-    assert "nothing could be read: 1 of 1 file" in post
+    assert "no record is good: 1 of 1 file" in post
     assert str(verdict_of(feed.data_dir, ts_of(outcome))) in post
     listing = errors(airflow, outcome, "verify_run")[-1].strip()
     assert "Internal" not in listing

@@ -19,7 +19,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
     "a few bad records": ({"a.json": [GOOD] * 20 + [7]}, {}, None),
     "too many bad records": ({"a.json": [GOOD, 7]}, {}, "found 1 bad record of 2, expected at most 10 %"),
     "a bad file of three": ({"a.json": [GOOD], "b.json": [GOOD], "c.json": "no JSON"}, {}, None),
-    "nothing to read": ({"a.json": "no JSON"}, {}, "nothing could be read: 1 of 1 file"),
+    "nothing to read": ({"a.json": "no JSON"}, {}, "no record is good: 1 of 1 file"),
     "a declared type": (
         {"a.json": [{"id": 1, "at": "yesterday"}]},
         {"merge": [], "input": {"fields": {"at": "TIMESTAMP"}}},

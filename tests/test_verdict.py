@@ -34,8 +34,8 @@ def run(feed: FeedDir, *args: str) -> subprocess.CompletedProcess[str]:
         (9, 1, {"max_bad_files_percent": 10}, None),
         (9, 1, {"max_bad_files_percent": 9.9}, "1 of 10 files and 0 records are bad, expected at most 9.9 %"),
         (1, 9, {"max_bad_files_percent": 100}, None),
-        (0, 1, {"max_bad_files_percent": 100, "max_bad_records_percent": 100}, "nothing could be read: 1 of 1 file"),
-        (0, 3, {"max_bad_records_percent": 0}, "nothing could be read: 3 of 3 files"),
+        (0, 1, {"max_bad_files_percent": 100, "max_bad_records_percent": 100}, "no record is good: 1 of 1 file"),
+        (0, 3, {"max_bad_records_percent": 0}, "no record is good: 3 of 3 files"),
         (9, 1, {"max_bad_records_percent": 0}, "1 of 10 files and 0 records are bad, expected none"),
         (9, 0, {"max_bad_records_percent": 0, "max_bad_files_percent": 0}, None),
     ],
@@ -77,13 +77,13 @@ def test_no_bad_record_allowed_means_none(make_feed: MakeFeed, lines: int) -> No
     assert run(feed).returncode == 1
 
 
-def test_records_that_are_all_bad_by_a_value_are_nothing_to_read(make_feed: MakeFeed) -> None:
-    """Where all records are bad by a declared type, and all may be bad, the run still says that nothing was read."""
+def test_a_run_whose_records_are_all_bad_by_a_value_has_no_good_one(make_feed: MakeFeed) -> None:
+    """Where all records are bad by a declared type, and all may be bad, the run still says that no record is good."""
     limits = {"max_bad_records_percent": 100}
     feed = make_feed({"a.json": '{"id": "x"}'}, **FLAT, quarantine=limits, input={"fields": {"id": "BIGINT"}})
     done = run(feed)
     assert (done.returncode, json.loads(done.stdout)["records_quarantined"]) == (1, 1)
-    assert "nothing could be read: 0 of 1 file and 1 record are bad" in done.stderr
+    assert "no record is good: 0 of 1 file and 1 record are bad" in done.stderr
 
 
 @pytest.mark.parametrize("way", ["archive", "quarantine"])
@@ -99,7 +99,7 @@ def test_duplicates_are_no_bad_files(make_feed: MakeFeed, way: str) -> None:
 
 
 def test_the_first_of_two_outcomes_does_not_hide_the_second(make_feed: MakeFeed) -> None:
-    """A run that fails again, and the new one of which nothing could be read, are each said in a line."""
+    """A run that fails again, and the new one of which no record is good, are each said in a line."""
     feed = make_feed({"a.json": [{"id": 1}, 7]}, **FLAT)
     assert run(feed).returncode == 1
     feed.land("b.json", "no JSON")

@@ -236,6 +236,21 @@ def test_a_sum_that_the_tables_do_not_have_is_a_gap(make_feed: MakeFeed) -> None
     assert gap.startswith(f"the sum of 'items.price' is {total + Decimal('0.0001')}, expected {total} by the archive")
 
 
+def test_a_sum_says_what_its_field_counts_once_for(make_feed: MakeFeed) -> None:
+    """verify says of a total that stands in several rows of a record, or of an element, that it counts once for it."""
+    record = {"fee": 1.5, "a": [{"n": 2, "b": [{"m": 3}, {"m": 4}]}]}
+    keys: dict[str, Any] = {"merge": [], "verify": {"totals": ["fee", "a.n", "a.b.m"]}}
+    feed = make_feed({"a.json": [record]}, **keys, denormalize={"explode": ["a", "a.b"]})
+    feed.run()
+    sums = "sum of fee 1.5 (once per record), sum of a.n 2 (once per element of a), sum of a.b.m 7:"
+    assert sums in fanfold("verify", feed.spec_path).stdout
+    tables = {"all": {"explode": ["a", "a.b"]}, "records": {}}
+    feed = make_feed({"a.json": [record]}, "tables", **keys, tables=tables, denormalize={})
+    feed.run()
+    sums = "sum of all.a.n 2 (once per element of a), sum of all.a.b.m 7, sum of records.fee 1.5:"
+    assert sums in fanfold("verify", feed.spec_path).stdout
+
+
 @pytest.mark.parametrize(
     ("total", "message"),
     [

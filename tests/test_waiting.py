@@ -40,6 +40,20 @@ def test_status_says_where_the_files_of_an_unfinished_run_wait(make_feed: MakeFe
     assert any(line.startswith(f"run {TS} failed: merge_data of subdirectory 1: ") for line in shown)
 
 
+def test_what_is_archived_does_not_wait(make_feed: MakeFeed) -> None:
+    """status and list count the files that lie in staging, and status has the command that a failed run goes on by."""
+    feed = make_feed({"a.json": [GOOD] * 9, "b.json": [GOOD, 7]}, subdirs=2, denormalize={})
+    fanfold("run", feed.spec_path, "--ts", TS)
+    shown = fanfold("status", feed.spec_path).stdout.splitlines()
+    assert f"run {TS}: 1 file waiting in {feed.data_dir / 'staging' / TS}" in shown
+    assert f"to try run {TS} again, once the cause is corrected: fanfold run SPEC --ts {TS}" in shown
+    assert "is unfinished, with 1 file waiting: " in fanfold("quarantine", "list", feed.spec_path).stdout
+    feed.write_spec(subdirs=2, denormalize={}, quarantine={"max_bad_records_percent": 60})
+    (way,) = [line for line in fanfold("status", feed.spec_path).stdout.splitlines() if "SPEC" in line]
+    assert way.startswith(f"run {TS} has published, so it keeps the spec")
+    assert way.endswith(f"give the run up: fanfold release SPEC {TS}")
+
+
 def in_parquet(feed: FeedDir) -> None:
     table = pl.DataFrame({"id": [1, 2, 3], "customer_id": ["1", "9", "1"]})
     table.write_parquet(feed.landing_dir / "a.parquet")

@@ -200,7 +200,7 @@ class FeedTasks:
         """Account for every file, record and row, and commit the run; its output is an Asset event.
 
         The proof, the counts, the paths and what is in quarantine are logged and returned. If too much is bad, or
-        nothing could be read, this fails after the run is committed, and again when it is cleared.
+        no record is good, this fails after the run is committed, and again when it is cleared.
         """
         from fanfold.steps.verify_run import verdict_of, verify_run
 

@@ -54,7 +54,8 @@ def list_quarantine(feed: "Feed", codes: tuple[str, ...], *, decided: bool, as_j
     waiting = [run for run in status.status(feed) if run.state == "unfinished"]
     for run in waiting:
         reasons = "; ".join(told(run.failed)) or "it has not failed; fanfold run SPEC resumes it"
-        click.echo(f"run {run.ts} is unfinished, with {count(run.files, 'file')} waiting: {reasons}")
+        files = count(status.waiting(feed, run.ts), "file")
+        click.echo(f"run {run.ts} is unfinished, with {files} waiting: {reasons}")
     if not found and not waiting:
         click.echo("nothing is in quarantine" if decided else "nothing is open in quarantine")
 

@@ -100,7 +100,7 @@ def run(spec: Path, data_dir: str | None, ts: str | None, from_archive: str | No
 
     Until a run publishes something, it uses the spec as it is now. After that it keeps the spec that it began with.
 
-    If too many files are bad (quarantine.max_bad_files_percent), or nothing could be read, the run completes, prints
+    If too many files are bad (quarantine.max_bad_files_percent), or no record is good, the run completes, prints
     its result, and is reported as failed: exit code 1. With the --ts of a complete run, Fanfold only checks that
     everything is in place, and reports the same.
 
@@ -111,7 +111,7 @@ def run(spec: Path, data_dir: str | None, ts: str | None, from_archive: str | No
 
     from fanfold import api
     from fanfold.cli import display
-    from fanfold.feed import not_taken
+    from fanfold.feed import not_taken, runs
     from fanfold.steps.check_for_files import nothing_ready
     from fanfold.steps.list_files import list_files
     from fanfold.steps.start import start
@@ -119,6 +119,7 @@ def run(spec: Path, data_dir: str | None, ts: str | None, from_archive: str | No
     if from_archive is not None:
         ts = _stage_again(spec, data_dir, ts, from_archive)
     feed = start(spec, data_dir)
+    begun = {*runs.unfinished(feed), *runs.complete(feed)}
     with display.Board(feed.spec.subdirs) as board:
         done, failed = api.completed(feed, ts, board.begin)
     found = list_files(feed, done.summary.ts)
@@ -132,7 +133,8 @@ def run(spec: Path, data_dir: str | None, ts: str | None, from_archive: str | No
         display.print_summary(summary, done.subdir_seconds, feed.data_dir, feed.spec.output.csv)
     if not summary.files_in:
         click.echo(mirrors.named(nothing_ready(feed, found)), err=True)
-    elif told := not_taken.told(found, [file.name for file in found.ready]):
+    # A run that has just begun has warned of what it cannot take.
+    elif told := not_taken.told(found, [file.name for file in found.ready], held=done.summary.ts in begun):
         click.echo(f"in landing {told}", err=True)
     if done.ignored.members:
         click.echo(f"in archives {done.ignored}", err=True)
@@ -174,24 +176,27 @@ def verify(feed: "Feed", ts: str | None, *, deep: bool, as_json: bool, **checks:
 
     from fanfold import api
     from fanfold.feed import runs
+    from fanfold.records.totals import counted_once_per
 
     sample, audited = checks["sample"], checks["audited"]
     if sample is not None and not audited:
         msg = "--sample needs --audit"
         raise click.UsageError(msg)
     percent = (sample or 100) if audited else 0
-    found, report = api.verified(*runs.open_complete(feed, ts), deep=deep, audit_percent=percent)
+    opened, committed = runs.open_complete(feed, ts)
+    found, report = api.verified(opened, committed, deep=deep, audit_percent=percent)
     if as_json:
         print_json({**msgspec.to_builtins(found), **({"audit": report} if report else {})})
     else:
-        _print_recount(found, report)
+        _print_recount(found, report, counted_once_per(opened.feed.spec, committed))
     sys.exit(1 if found.gaps else 0)
 
 
-def _print_recount(found: "Recount", report: "Audit | None") -> None:
+def _print_recount(found: "Recount", report: "Audit | None", once_per: dict[str, str]) -> None:
     for gap in found.gaps:
         click.echo(gap)
-    sums = "".join(f", sum of {name} {total}" for name, total in found.totals.items())
+    notes = {name: f" (once per {what})" for name, what in once_per.items()}
+    sums = "".join(f", sum of {name} {total}{notes.get(name, '')}" for name, total in found.totals.items())
     click.echo(
         f"run {found.ts}: recounted {count(found.files, 'original')}, {count(found.bytes, 'byte')}, "
         f"{count(found.records, 'record')}, {rows_in_words(found.rows)}{sums}: "

@@ -21,10 +21,10 @@ def status(feed: "Feed", *, as_json: bool) -> None:
     """List the runs, how far each has got, and why it failed.
 
     Unfinished runs come first, with the state of each group. At the end is what has landed. A complete run is shown as
-    failed if too many of its files were bad, or nothing could be read (quarantine.max_bad_files_percent).
+    failed if too many of its files were bad, or no record is good (quarantine.max_bad_files_percent).
     """
     from fanfold.cli import display
-    from fanfold.feed import not_taken
+    from fanfold.feed import not_taken, unfinished
     from fanfold.feed import status as statuses
     from fanfold.steps.list_files import list_files
     from fanfold.working_files import told
@@ -40,9 +40,11 @@ def status(feed: "Feed", *, as_json: bool) -> None:
     for one in found:
         for reason in told(one.failed):
             to.print(mirrors.named(f"run {one.ts} failed: {reason}"))
-        if one.state == "unfinished":
+        if one.state == "unfinished" and (waiting := statuses.waiting(feed, one.ts)):
             where = mirrors.named(str(feed.run(one.ts).staging_dir))
-            to.print(f"run {one.ts}: {count(one.files, 'file')} waiting in {where}")
+            to.print(f"run {one.ts}: {count(waiting, 'file')} waiting in {where}")
+        if one.state == "unfinished" and one.failed:
+            to.print(unfinished.go_on(feed, one.ts))
     if feed.landing_dir.is_dir():
         landing = list_files(feed)
         to.print(

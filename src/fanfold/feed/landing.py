@@ -85,8 +85,10 @@ def scan_landing(feed: Feed) -> Landing:
             continue
         with contextlib.suppress(FileNotFoundError):
             file, *marker = [entries[part]() for part in parts]
-            if reason := next(filter(None, (one.held for one in (file, *marker))), None):
-                held.setdefault(reason, []).append(name)
+            # A marker that cannot be taken is named itself.
+            if wrong := [(one.held, part) for one, part in zip((file, *marker), parts, strict=True) if one.held]:
+                reason, part = wrong[0]
+                held.setdefault(reason, []).append(part)
                 continue
             now = time.time()
             # A writer may give its file any mtime, but not its ctime. A time to come says nothing of the last change.

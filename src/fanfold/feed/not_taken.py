@@ -2,17 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 
+from fanfold.errors import count
 from fanfold.feed.landing import SHOWN_NAMES, SHOWN_REASONS, Landing
 
 
-def told(found: Landing, later: Sequence[str] = ()) -> str:
+def told(found: Landing, later: Sequence[str] = (), *, held: bool = True) -> str:
     """Say which files stay in landing, and why: clauses separated by commas; nothing if none stays.
 
     Args:
         found: what lies in landing.
         later: the names of the ready files that are left to the next run.
+        held: whether to name those that cannot be taken: not where `landing.warn` has named them.
     """
-    return ", ".join(_clauses(found, later))
+    return ", ".join(_clauses(found if held else found._replace(held={}), later))
 
 
 def _clauses(found: Landing, later: Sequence[str]) -> Iterator[str]:
@@ -27,6 +29,8 @@ def _clauses(found: Landing, later: Sequence[str]) -> Iterator[str]:
         yield _clause(found.unmarked, "waits for its marker", "wait for their markers")
     for reason, names in [*found.held.items()][:SHOWN_REASONS]:
         yield _clause(names, "cannot be taken", "cannot be taken", f": {reason}")
+    if more := sum(map(len, [*found.held.values()][SHOWN_REASONS:])):
+        yield f"{count(more, 'more file')} cannot be taken"
 
 
 def _clause(names: Sequence[str], one: str, many: str, why: str = "") -> str:

@@ -1,5 +1,6 @@
 """What `fanfold status` prints: every run, how far it has got, and why it has failed."""
 
+import os.path
 from typing import Literal
 
 import msgspec
@@ -43,6 +44,13 @@ def status_of(feed: Feed, ts: str) -> RunStatus:
     run = feed.run(ts)
     is_left = run.staging_dir.is_dir() or not runs.is_complete(run)
     return _unfinished(feed, ts) if is_left else _complete(feed, ts)
+
+
+def waiting(feed: Feed, ts: str) -> int:
+    """Return how many files of an unfinished run lie in staging: the others are archived, or were never claimed."""
+    run = runs.open_run(feed.data_dir, ts) or feed.run(ts)
+    names = runs.staged_names(run)
+    return sum(os.path.lexists(run.group(n).staged_path(name)) for n in names for name in names[n])
 
 
 def _unfinished(feed: Feed, ts: str) -> RunStatus:

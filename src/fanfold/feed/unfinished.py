@@ -20,23 +20,40 @@ def warn(feed: Feed, but: str) -> None:
     stuck = [ts for ts in others if failures.is_stuck(feed, ts)]
     for ts in stuck:
         reasons = "; ".join(told(failures.of_run(runs.open_run(feed.data_dir, ts) or feed.run(ts))))
-        help_text = f"to try it again: fanfold run SPEC --ts {ts}; to give it up: fanfold release SPEC {ts}"
-        log.warning("run %s is passed over: %s (%s)", ts, reasons, help_text)
+        ways = f"to try it again: fanfold run SPEC --ts {ts}; to give it up: fanfold release SPEC {ts}"
+        keeps = _keeps(feed, ts)
+        log.warning("run %s is passed over: %s%s", ts, reasons, f". It {keeps}" if keeps else f" ({ways})")
     if going := [ts for ts in others if ts not in stuck]:
         log.warning("unfinished runs: %s (fanfold run resumes the oldest, fanfold release gives one up)", going)
 
 
 def kept(feed: Feed, ts: str) -> str | None:
     """Say, of a run that has published, how its spec differs from what it is now; None where it does not."""
+    keeps = _keeps(feed, ts)
+    return f"run {ts} {keeps}" if keeps else None
+
+
+def _keeps(feed: Feed, ts: str) -> str | None:
     run = runs.open_run(feed.data_dir, ts)
     changed = changes(run.feed.spec, feed.spec) if run and runs.has_published(run) else {}
     if not changed:
         return None
     return (
-        f"run {ts} has published, so it keeps the spec that it began with; changed since: "
+        "has published, so it keeps the spec that it began with; changed since: "
         f"{'; '.join(changed.values())}. To use the changed spec for what is not published, give the run up: "
         f"fanfold release SPEC {ts}"
     )
+
+
+def go_on(feed: Feed, ts: str) -> str:
+    """Say with which command a run that has failed goes on, or is given up where it cannot."""
+    run = feed.run(ts)
+    if not runs.is_complete(run):
+        if run.release_path.exists():
+            return f"run {ts} is being given up; to go on with that: fanfold release SPEC {ts}"
+        if keeps := kept(feed, ts):
+            return keeps
+    return f"to try run {ts} again, once the cause is corrected: fanfold run SPEC --ts {ts}"
 
 
 def what_next(feed: Feed, ts: str, n: int | None = None) -> list[str]:

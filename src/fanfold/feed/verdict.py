@@ -42,7 +42,7 @@ def too_bad(limits: Quarantine, counts: Counts) -> str | None:
     found = f"{bad:,} of {count(counts.files, 'file')} and {count(counts.bad_records, 'record')} are bad"
     # What is in a duplicate was read before.
     if bad + counts.bad_records and counts.records == counts.bad_records and not counts.duplicates:
-        return f"nothing could be read: {found}"
+        return f"no record is good: {found}"
     if bad * 100 > limits.max_bad_files_percent * counts.files:
         share = f"{limits.max_bad_files_percent:g} % of the files (quarantine.max_bad_files_percent)"
         return f"{found}, expected at most {share}"

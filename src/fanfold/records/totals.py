@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from fanfold import types
 from fanfold.layout import Group
-from fanfold.manifest import TableOfRun
+from fanfold.manifest import Manifest, TableOfRun
 from fanfold.native import Beside, Rows
 from fanfold.records import places, references, table
 from fanfold.records.places import Places, Source
@@ -48,6 +48,18 @@ def totalled(spec: Spec, table: TableSchema | TableOfRun) -> list[Total]:
             depth = sum(1 for array in table.explode if column.path[: len(array)] == array)
             found.append(Total(path, column.name, depth))
     return found
+
+
+def counted_once_per(spec: Spec, committed: Manifest) -> dict[str, str]:
+    """Return, by the names of totals, what such a field counts once for, where it may be in several rows of that."""
+    return {
+        f"{name}.{total.path}" if name else total.path: (
+            f"element of {written(table.explode[total.depth - 1])}" if total.depth else "record"
+        )
+        for name, table in committed.each_table.items()
+        for total in totalled(spec, table)
+        if total.depth < len(table.explode)
+    }
 
 
 # Which file and record a row is from, and which element of each array that explodes.

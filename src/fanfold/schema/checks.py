@@ -1,7 +1,7 @@
 """Pure: whether the records of a run have what the spec names."""
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 
 from fanfold import types
 from fanfold.errors import DataError, FanfoldError, MissingError, nearest
@@ -42,7 +42,6 @@ def check(root: Seen, excluded: Iterable[Excluded], spec: Spec, files: Collectio
         files: the names of the files.
 
     Raises:
-        MissingError: a declared field is in no record, and one of nearly its name is, undeclared.
         DataError: no record has the key of a reference, or an array that explodes, and the spec does not declare it;
             such a key is an object or an array in every record; what explodes is an array in none.
     """
@@ -59,19 +58,29 @@ def check(root: Seen, excluded: Iterable[Excluded], spec: Spec, files: Collectio
         for path in merge.record_keys:
             if way_of(path) not in lost and path not in {*spec.input.fields, *spec.exploded}:
                 _check_field(f"merge.{index}.key {path!r}", path, "scalar", root, files)
+
+
+def misspelled(root: Seen, spec: Spec) -> Iterator[tuple[str, str]]:
+    """Yield the declared paths that no good record has, each with an undeclared one that is nearly the same.
+
+    The field may have another name in the files, or be absent today: a declared field may be.
+    """
+    known = known_ways(spec)
     # What is around a declared field is known by it, also where it is empty or null in each record.
     undeclared = [path for path in root.paths() if way_of(path) not in known]
     for path in spec.input.fields:
-        if root.find(way_of(path)) is None and (near := _misspelled(path, undeclared)):
-            hint = f"did you mean {near[0]!r}? (declare that one too, if both are meant)"
-            msg = f"input.fields {path!r} is in no record, {hint}"
-            raise MissingError(msg)
+        if root.find(way_of(path)) is None and (near := _nearest(path, undeclared)):
+            yield path, near
 
 
-def _misspelled(path: str, others: list[str]) -> list[str]:
-    """Return the paths that a path is nearly the same as, the nearest first: what is around both says nothing."""
+def _nearest(path: str, others: list[str]) -> str | None:
+    """Return the path that a path is nearly the same as: what is around both says nothing."""
+    plain = ".".join(way_of(path))
+    if quoted := next((one for one in others if ".".join(way_of(one)) == plain), None):
+        # A key with dots is written like the keys of a path, but for its quotes.
+        return quoted
     found = difflib.get_close_matches(path, others, n=max(1, len(others)), cutoff=0.8)
-    return [one for one in found if difflib.get_close_matches(*_apart(path, one), cutoff=0.8)]
+    return next((one for one in found if difflib.get_close_matches(*_apart(path, one), cutoff=0.8)), None)
 
 
 def _apart(path: str, other: str) -> tuple[str, list[str]]:

@@ -168,8 +168,8 @@ class Quarantine(Section):
     """If more than this share of a subdirectory's records is bad, its group fails before it publishes."""
     max_bad_files_percent: values.Percent = 50.0
     """If more than this share of a run's files is bad as a whole (a duplicate is not bad), the run completes and is
-    then reported as failed: exit code 1, verify_run red. It does not block later runs. The same happens if nothing
-    could be read, or if max_bad_records_percent is 0 and a file is bad."""
+    then reported as failed: exit code 1, verify_run red. It does not block later runs. The same happens if no
+    record is good, or if max_bad_records_percent is 0 and a file is bad."""
     raw: bool = True
     """Whether the text of a bad record is kept beside the reason."""
 

@@ -2,6 +2,7 @@
 
 import logging
 
+from fanfold.errors import count
 from fanfold.feed import landing, not_taken
 from fanfold.layout import Feed
 from fanfold.steps.list_files import is_ready, list_files
@@ -36,5 +37,7 @@ def seconds_to_next_look(feed: Feed, waited_seconds: float | None) -> float | No
 
 
 def nothing_ready(feed: Feed, found: landing.Landing) -> str:
-    """Say that no file is ready, and why, by what lies in landing."""
-    return f"no file is ready in {str(feed.landing_dir)!r}: {not_taken.told(found) or 'it is empty'}"
+    """Say that no file is ready, and why, by what lies in landing; what cannot be taken `landing.warn` has named."""
+    held = sum(map(len, found.held.values()))
+    why = [not_taken.told(found, held=False), f"{count(held, 'file')} cannot be taken" if held else ""]
+    return f"no file is ready in {str(feed.landing_dir)!r}: {', '.join(filter(None, why)) or 'it is empty'}"

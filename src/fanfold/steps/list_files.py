@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from fanfold import documents, durable
+from fanfold.errors import count
 from fanfold.feed import landing, not_taken
 from fanfold.feed.landing import LandedFile, Landing
 from fanfold.layout import Feed, Run, format_ts
@@ -20,6 +21,8 @@ log = logging.getLogger(__name__)
 
 # A file is surely ready when it is looked at this much later.
 LATER_SECONDS = 0.01
+# Who waits longer is told so.
+SILENT_SECONDS = 3
 # A file is written under a hidden name first; this is also more than the name of a reason is longer than that in the
 # archive.
 ADDED_BYTES = len("..tmp")
@@ -72,11 +75,14 @@ def list_ready(feed: Feed, ts: str, *, wait: bool = False) -> list[LandedFile]:
     found = list_files(feed, ts)
     soon = [seconds for seconds in found.settling.values() if seconds <= feed.spec.input.settle_seconds]
     if wait and soon:
+        if max(soon) > SILENT_SECONDS:
+            settling = f"{count(len(soon), 'file')} {'has' if len(soon) == 1 else 'have'} settled"
+            log.warning("the run waits %.0f seconds, until %s (input.settle_seconds)", max(soon), settling)
         time.sleep(max(soon) + LATER_SECONDS)
         found = list_files(feed, ts)
     landing.warn(found.held)
     taken = take(feed.run(ts), found.ready)
-    if stay := not_taken.told(found, taken.later):
+    if stay := not_taken.told(found, taken.later, held=False):
         log.info("in landing %s", stay)
     return taken.files
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from fanfold import documents
 from fanfold.errors import BusyError, EmptySubdir, FanfoldError, alike, count
-from fanfold.feed import failures, lease, runs, store, unfinished
+from fanfold.feed import failures, lease, runs, store
 from fanfold.feed.verdict import verdict
 from fanfold.layout import Feed, Run, format_ts
 from fanfold.manifest import Drift, Ignored, Manifest, Summary, all_ignored
@@ -86,19 +86,14 @@ def run(feed: Feed, ts: str, on_step: OnStep) -> LocalRun:
         ExceptionGroup: groups failed; the others have published and archived.
     """
     wanted, began, seconds = feed.run(ts), time.monotonic(), dict[str, float]()
-    try:
-        with _alone(wanted):
-            staged = stage_files(feed, wanted.ts, wait=True)
-            store.of(feed).work_alone()
-            with _driver(wanted):
-                if staged:
-                    groups = create_dynamic_taskgroups(feed.data_dir, wanted.ts, feed.spec.subdirs)
-                    seconds = _run_groups(wanted, groups, on_step)
-                summary = verify_run(feed.data_dir, wanted.ts, feed.spec.subdirs, feed.spec.tables)
-    except (FanfoldError, ExceptionGroup) as error:
-        if kept := unfinished.kept(feed, wanted.ts):
-            error.add_note(kept)
-        raise
+    with _alone(wanted):
+        staged = stage_files(feed, wanted.ts, wait=True)
+        store.of(feed).work_alone()
+        with _driver(wanted):
+            if staged:
+                groups = create_dynamic_taskgroups(feed.data_dir, wanted.ts, feed.spec.subdirs)
+                seconds = _run_groups(wanted, groups, on_step)
+            summary = verify_run(feed.data_dir, wanted.ts, feed.spec.subdirs, feed.spec.tables)
     return LocalRun(summary, time.monotonic() - began, seconds, *_told(wanted))
 
 

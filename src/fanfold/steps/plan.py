@@ -75,7 +75,6 @@ def plan(feed: Feed) -> Plan:
             for it yet.
     """
     landing = list_files(feed)
-    warn(landing.held)
     ready = take(feed.run(format_ts(datetime.now(UTC))), landing.ready).files
     resumed, failed = failures.to_resume(feed), list[str]()
     for ts in [*resumed, *([None] if ready or not resumed else [])]:
@@ -90,6 +89,8 @@ def plan(feed: Feed) -> Plan:
             break
         failed += [f"run {ts}: {reason}" if ts else reason for reason in reasons]
     if stopped:
+        # Otherwise the plan names them.
+        warn(landing.held)
         for reason in failed[:-1]:
             stopped.add_note(reason)
         raise stopped

@@ -14,6 +14,7 @@ from fanfold.manifest import BadFile, Column
 from fanfold.native.fields import Seen
 from fanfold.records.read import FileRead
 from fanfold.records.scan import Known, scan
+from fanfold.schema.checks import misspelled
 from fanfold.schema.declared import known_fields
 from fanfold.schema.draft import Draft, draft
 from fanfold.schema.record import check_covers, misfits
@@ -23,6 +24,11 @@ from fanfold.spec.paths import way_of
 from fanfold.working_files import Excluded, Files, Input, Inputs, RunSchema, StagedFile
 
 log = logging.getLogger(__name__)
+
+MISSPELLED = (
+    "no good record has %r (input.fields): its column is empty, and %r, which is not declared, has nearly its name; "
+    "if that is the field, correct its path in input.fields, else declare %r too"
+)
 
 
 class Found(NamedTuple):
@@ -82,6 +88,8 @@ def scan_files(feed: Feed, ts: str, places: Mapping[str, Place], taken: list[lis
                     log.warning("%r: %s", name, one.hint)
             for key, path in _not_seen(spec.input, scanned.seen):
                 log.warning("no record has %r (%s): is that its name in the files?", path, key)
+            for path, near in misspelled(scanned.seen, spec):
+                log.warning(MISSPELLED, path, near, near)
             return Found(files, scanned.seen, excluded, made)
         if lost and len(counted) == len(places):
             decisions = decide(feed, ts, places, files)
