@@ -81,6 +81,6 @@ def test_a_connection_that_is_of_no_use_is_refused(monkeypatch: pytest.MonkeyPat
     with pytest.raises(SpecError, match=r"is of the type 'http', expected aws, google_cloud_platform, wasb") as told:
         look_up("store")
     given(monkeypatch, "aws", {"role_arn": "arn:aws:iam::1:role/a"}, password="hidden-one")
-    with pytest.raises(SpecError, match=r"assumes a role .* leave store.conn_id out") as role:
+    with pytest.raises(SpecError, match=r"assumes a role .* leave out store.conn_id") as role:
         look_up("store")
     assert "hidden-one" not in f"{told.value}{role.value}"

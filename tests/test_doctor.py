@@ -90,7 +90,7 @@ def test_a_store_that_lies_is_refused(lying_bucket: Bucket, feed: FeedDir, monke
     assert not json.loads(told.stdout)["fit"]
     assert isinstance(told.exception, DataError)
     assert told.exception.exit_code == 1
-    with pytest.raises(DataError, match="does not keep: create_if_absent"):
+    with pytest.raises(DataError, match="it fails: create_if_absent"):
         probe.check_fit(lying_bucket.objects())
 
 
