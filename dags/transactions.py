@@ -38,7 +38,7 @@ def transactions() -> None:
 
     @task.sensor(mode="reschedule")
     def check_for_files(data_dir: str, execution_ts: str) -> bool:
-        """Wait until a file is ready, holding no worker slot between two looks. If none comes, the run is skipped."""
+        """Wait until a file is ready, without a worker slot between two looks. If no file comes, the run is skipped."""
         return feed.check_for_files(data_dir, execution_ts)
 
     @task
@@ -48,7 +48,7 @@ def transactions() -> None:
 
     @task.branch
     def multiple_files_check(found: dict[str, int]) -> str:
-        """Choose the notification if there are more files than `notify.above_files`, and somebody to tell."""
+        """Choose to notify if there are more files than `notify.above_files`, and there is somebody to tell."""
         return feed.multiple_files_check(found)
 
     @task
@@ -58,7 +58,7 @@ def transactions() -> None:
 
     @task
     def skip_notification() -> None:
-        """Tell nobody: there are too few files, or there is nobody to tell."""
+        """Send nothing: there are too few files, or there is nobody to tell."""
 
     @task(trigger_rule="none_failed_min_one_success")
     def stage_files(data_dir: str, execution_ts: str) -> None:

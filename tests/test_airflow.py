@@ -284,7 +284,7 @@ def test_slack_in_trouble_costs_seconds_and_fails_nothing(
     assert len(slack.received) == 3
     logs = list((root / "home" / "logs").rglob("*send_slack_notification*/*"))
     text = "".join(log.read_text(encoding="utf-8") for log in logs if log.is_file())
-    assert "the run goes on" in text
+    assert "the run continues" in text
     assert "B000" not in text
 
 

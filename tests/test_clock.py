@@ -97,5 +97,5 @@ def test_what_answers_otherwise_at_another_time_is_refused(tmp_path: Path) -> No
     # The clock is another: else nothing would be proved.
     assert any("age" in sql for sql in differ)
     for sql in differ:
-        with pytest.raises(DataError, match="answer"):
+        with pytest.raises(DataError, match="depend"):
             expressions.column("c", sql, [Column("id", "BIGINT", "record", ["id"])])

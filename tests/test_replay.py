@@ -15,7 +15,8 @@ import pytest
 
 from fanfold import documents, durable
 from fanfold.errors import DataError, MissingError
-from fanfold.feed import archive, quarantine, replay, runs
+from fanfold.feed import quarantine, replay, runs
+from fanfold.feed.folder import Folder
 from fanfold.manifest import BadFile
 from fanfold.steps.recount import recount
 from fanfold.steps.release import release
@@ -151,7 +152,7 @@ def test_a_replay_that_was_cut_short_is_completed_by_a_second_one(
         if where == "before the decision":
             patched.setattr(durable, "write_all", lambda files: kill() if is_decision(files) else write(files))
         else:
-            patched.setattr(archive, "land", kill)
+            patched.setattr(Folder, "land", kill)
         with pytest.raises(Killed):
             replay.replay(feed.open(), item(feed, name), b'{"id": 1}')
     if where == "with both names":

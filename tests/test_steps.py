@@ -16,6 +16,7 @@ import pytest
 
 from fanfold import documents
 from fanfold.errors import DataError, EmptySubdir, MissingError
+from fanfold.feed.folder import Folder
 from fanfold.manifest import Manifest
 from fanfold.steps.archive_files import archive_files
 from fanfold.steps.create_dynamic_taskgroups import create_dynamic_taskgroups
@@ -423,15 +424,19 @@ def test_vanished_files_are_told(feed: FeedDir, caplog: pytest.LogCaptureFixture
     assert feed.run().files_in == 2
 
 
-def test_the_intent_is_written_before_the_first_move(feed: FeedDir, undisturbed: dict[str, str]) -> None:
-    """A stage_files that cannot move anything has left its intent: the next one claims these files and no other."""
-    run = feed.at()
-    run.staging_dir.mkdir(parents=True)
-    run.group(1).subdir_dir.write_text("in the way")
-    with pytest.raises(FileExistsError):
-        stage_files(feed.open(), TS)
-    assert sorted(file.name for file in documents.read(run.files_path, Files).files) == sorted(FILES)
-    run.group(1).subdir_dir.unlink()
+def test_the_intent_is_written_before_the_first_move(
+    feed: FeedDir, undisturbed: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stage_files that ends before it moves anything has left its intent: the next one claims these files alone."""
+
+    def ends(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Folder, "claim", ends)
+        with pytest.raises(KeyboardInterrupt):
+            stage_files(feed.open(), TS)
+    assert sorted(file.name for file in documents.read(feed.at().files_path, Files).files) == sorted(FILES)
     feed.land("z.json", "[]")
     feed.run()
     (feed.landing_dir / "z.json").unlink()
