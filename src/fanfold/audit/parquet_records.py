@@ -94,7 +94,7 @@ def _of_scalar(value: Any, coarse: Any) -> Any:
 
 
 def _of_entries(entries: list[list[Any]]) -> Any:
-    """Return a map as an object: a key that is no text is one as JSON."""
+    """Return a map as an object; a key that is not text becomes text, as JSON."""
     if Unknown.MARK in repr([key for key, _ in entries]):
         return UNKNOWN
     made = {str(key) if isinstance(key, str) else _json(key): value for key, value in entries}
