@@ -135,7 +135,7 @@ class View:
                 plain = rest.removesuffix(MERGED).removesuffix(PUBLISHED)
                 self.copies.stand_in(prefix + plain + ("" if plain == rest else PROGRESS), found)
                 if rest.endswith(MERGED):
-                    # Where there is no record, they were not put into the bucket.
+                    # An empty file of records is not put into the bucket.
                     (self.copies.root / prefix / plain / RECORDS[0]).touch()
         if published := [file for file in shown if file.subdir in claimed.sealed]:
             self._list(f"{run.output_name}/")
