@@ -151,6 +151,16 @@ def test_the_share_of_matches_is_true(tmp_path: Path) -> None:
     assert "record: cust.id, reference: id" in text
 
 
+def test_a_key_in_an_object_is_found_by_both_names(tmp_path: Path) -> None:
+    """Small numbers of `customer.id` are keys of `customer_id`; what matches by chance, in few values, is not named."""
+    records = [{"id": n, "customer": {"id": n % 9}, "total": [12.25, 80.5][n > 0]} for n in range(12)]
+    write(tmp_path / "in/a.json", records)
+    write(tmp_path / "people.csv", "customer_id,weight\n" + "".join(f"{n},{n + 12.25}\n" for n in range(8)))
+    spec_path = init(tmp_path, "in", references=["people.csv"]).paths[0]
+    assert "record: customer.id, reference: customer_id" in spec_path.read_text(encoding="utf-8")
+    assert "weight" not in spec_path.read_text(encoding="utf-8")
+
+
 def test_a_reference_with_a_key_twice_is_only_proposed(tmp_path: Path) -> None:
     """A reference that a run would refuse stands in comments, with its key; so does one outside of data_dir."""
     write(tmp_path / "a/b/c/in/a.json", [{"customer_id": "c01"}, {"customer_id": "c02"}])

@@ -203,11 +203,14 @@ def _matches(name: str, reference: Array, scopes: list[Array]) -> list[Match]:
     for column, texts in columns.items():
         keys = Counter(filter(None, texts))
         for way, counted in values.items():
-            alike = max(_alike(way[-1], column), _alike(way[-1], f"{stem}_{column}"))
+            names = way[-1], "_".join(way[-2:])
+            alike = max(_alike(*pair) for pair in itertools.product(names, (column, f"{stem}_{column}")))
+            match = _match((way,), (column,), keys, counted, alike)
             # Small numbers are in every column of small numbers: of those the name counts.
-            if alike > 0.6 or max(map(len, keys.keys() & counted.keys()), default=0) > 3:  # noqa: PLR2004
-                found.append(_match((way,), (column,), keys, counted, alike))
-    found = sorted((match for match in found if match.share), key=lambda match: -match.score)
+            is_telling = max(map(len, keys.keys() & counted.keys()), default=0) > 3  # noqa: PLR2004
+            if match.share and (alike > 0.6 or (is_telling and match.share > 0.5)):  # noqa: PLR2004
+                found.append(match)
+    found.sort(key=lambda match: -match.score)
     is_ambiguous = bool(found and found[0].twice)
     return [*(_of_two(columns, scopes) if is_ambiguous else []), *found]
 
