@@ -84,7 +84,7 @@ def log_of(airflow: Airflow, outcome: RunOutcome, task: str) -> list[tuple[str, 
 
 
 def errors(airflow: Airflow, outcome: RunOutcome, task: str) -> list[str]:
-    return [text for level, text in log_of(airflow, outcome, task) if level == "error" and "Task failed" not in text]
+    return [text for level, text in log_of(airflow, outcome, task) if level == "error" and text != "Task exited"]
 
 
 def command(line: str) -> str:

@@ -16,14 +16,8 @@ from typing import Any
 from airflow.sdk import Asset, AssetAlias, get_current_context
 
 from fanfold import bucket, mirrors
-from fanfold.airflow import report, slack, stores
-from fanfold.airflow.compat import (
-    BACKOFF,
-    AirflowFailException,
-    AirflowRescheduleException,
-    AirflowSkipException,
-    conf,
-)
+from fanfold.airflow import ends, report, slack, stores
+from fanfold.airflow.compat import BACKOFF, AirflowRescheduleException, AirflowSkipException, conf
 from fanfold.errors import DataError, EmptySubdir, FanfoldError, PathError, count
 from fanfold.feed import runs, status, unfinished
 from fanfold.layout import Feed, format_ts, parse_subdir, parse_ts
@@ -46,6 +40,7 @@ TASK_DEFAULTS = {
     "weight_rule": "upstream",
     # Airflow would say it in one long line.
     "show_return_value_in_logs": False,
+    **ends.RETRY_POLICY,
 }
 
 
@@ -59,8 +54,8 @@ def _working() -> Iterator[None]:
 class FeedTasks:
     """The tasks of one feed: `start` … `end`, and the outlet of `verify_run`.
 
-    A `FanfoldError` becomes a failure that is not retried, an empty subdirectory a skip. Everything else travels
-    untouched and is retried.
+    A `FanfoldError` becomes a failure that is not retried, an empty subdirectory a skip. An `OSError` is explained and
+    retried. Everything else travels untouched and is retried.
     """
 
     def __init__(self, spec_path: str | os.PathLike[str]) -> None:
@@ -209,7 +204,7 @@ class FeedTasks:
             found = self._tell(feed, verify_run(data_dir, execution_ts, feed.spec.subdirs, feed.spec.tables))
             if failed := verdict_of(data_dir, execution_ts):
                 report.say_errors([failed])
-                raise AirflowFailException(failed)
+                ends.fail(failed)
         return found
 
     def end(self) -> None:
@@ -267,7 +262,7 @@ class FeedTasks:
             except OSError as error:
                 task = get_current_context()["ti"]
                 report.say_errors([report.of_trouble(error, data_dir, task.try_number, task.max_tries + 1)])
-                raise
+                ends.fail_for_now(error)
             except FanfoldError as error:
                 lines = [str(error), *getattr(error, "__notes__", ())]
                 # Where the spec cannot be read, only the failure is told.
@@ -275,5 +270,4 @@ class FeedTasks:
                     ways = unfinished.what_next(self._open(data_dir), format_ts(parse_ts(execution_ts)), n)
                     lines += ["What to do:", *(f"- {way}" for way in ways)]
                 report.say_errors(lines)
-                # Airflow adds a traceback, which is the shortest without a cause.
-                raise AirflowFailException(str(error)) from None
+                ends.fail(str(error), error)
