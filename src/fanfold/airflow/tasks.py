@@ -21,7 +21,7 @@ from fanfold.airflow.compat import BACKOFF, AirflowRescheduleException, AirflowS
 from fanfold.errors import DataError, EmptySubdir, FanfoldError, PathError, count
 from fanfold.feed import runs, status, unfinished
 from fanfold.layout import Feed, format_ts, parse_subdir, parse_ts
-from fanfold.manifest import Summary
+from fanfold.manifest import Summary, of_table
 from fanfold.spec.model import load_spec
 from fanfold.working_files import told
 
@@ -66,7 +66,7 @@ class FeedTasks:
         """
         self.path = Path(spec_path).absolute()
         self.spec = load_spec(self.path)
-        # The Asset behind it is named when there is an output: a run without one has no event.
+        # The Asset behind it is named when there are rows: a run without any has no event.
         self.output = AssetAlias(f"{self.spec.name}_{self.spec.output.path}")
         # A DAG without a callback is not asked for one.
         self.on_failure = self.send_slack_failure if "failed" in self.spec.notify.on else None
@@ -224,7 +224,7 @@ class FeedTasks:
             log.info("%s", step(subdir, data_dir))
 
     def _tell(self, feed: Feed, summary: Summary) -> dict[str, Any]:
-        """Log the result of a run. A success is also reported to Slack, if the spec says so, and by an Asset event."""
+        """Log the result of a run. Slack hears of a success, if the spec says so; an event of the Asset tells its rows."""
         from fanfold.steps.verify_run import without_rows
 
         empty = without_rows(feed.data_dir, summary.ts)
@@ -240,10 +240,12 @@ class FeedTasks:
             return found
         if bad and "quarantined" in self.spec.notify.on:
             self._notify(summary.ts, f"complete; {bad}")
-        if "output" in found:
-            uri = found["output"] if mirrors.is_uri(found["output"]) else Path(found["output"]).as_uri()
-            event = get_current_context()["outlet_events"][self.output]
-            event.add(Asset(uri=uri.rpartition("/")[0]), extra={"uri": uri, **found})
+        if not any(of_table(summary.rows_out).values()):
+            log.info("no Asset event: the run has no rows")
+            return found
+        uri = found["output"] if mirrors.is_uri(found["output"]) else Path(found["output"]).as_uri()
+        event = get_current_context()["outlet_events"][self.output]
+        event.add(Asset(uri=uri.rpartition("/")[0]), extra={"uri": uri, **found})
         return found
 
     def _notify(self, ts: str, text: str) -> None:
