@@ -84,7 +84,7 @@ def log_of(airflow: Airflow, outcome: RunOutcome, task: str) -> list[tuple[str, 
 
 
 def errors(airflow: Airflow, outcome: RunOutcome, task: str) -> list[str]:
-    return [text for level, text in log_of(airflow, outcome, task) if level == "error" and "Task failed" not in text]
+    return [text for level, text in log_of(airflow, outcome, task) if level == "error" and text != "Task exited"]
 
 
 def command(line: str) -> str:
@@ -275,6 +275,20 @@ def test_a_green_run_with_quarantine_says_so(airflow: Airflow, feed: FeedDir, sl
     (event,) = asset_events(airflow, outcome)
     assert event["extra"] == {"uri": Path(returned["output"]).as_uri(), **returned}
     assert told(slack, ts) == [f"Fanfold: feed feed, run {ts}: complete; {said.rstrip(';')}"]
+
+
+def test_a_run_without_rows_has_no_asset_event(airflow: Airflow, feed: FeedDir) -> None:
+    """Where all files are duplicates or have no records, the run is green, and nobody is told of an output."""
+    feed.write_spec(**SPEC | {"input": {**SPEC["input"], "duplicates": "archive"}})
+    feed.land("a.json", [GOOD])
+    assert len(asset_events(airflow, run(airflow, feed.data_dir))) == 1
+    feed.land("b.json", [GOOD])
+    feed.land("c.json", "[]")
+    outcome = run(airflow, feed.data_dir)
+    assert outcome.state == "success", outcome.errors
+    assert in_data(feed, ts_of(outcome))["summary"]["rows_out"] == 0
+    assert asset_events(airflow, outcome) == []
+    assert ("info", "no Asset event: the run has no rows") in log_of(airflow, outcome, "verify_run")
 
 
 def test_drift_is_in_the_log_and_the_event_and_fails_where_asked(airflow: Airflow, feed: FeedDir) -> None:

@@ -61,7 +61,7 @@ def page() -> str:
             "## The Asset",
             (
                 "`verify_run` emits an event of an Airflow Asset, whose URI is the output folder, as in "
-                "`file:///data/transactions/denormalized`. A run without output has no event. The event's `extra` "
+                "`file:///data/transactions/denormalized`. A run without a row has no event. The event's `extra` "
                 "has the `uri` of the run's own folder, and its counts: "
                 + ", ".join(f"`{name}`" for name in counts)
                 + ". It also has the `proof` in a sentence, and the absolute paths `output` and `manifest`. If "

@@ -16,18 +16,12 @@ from typing import Any
 from airflow.sdk import Asset, AssetAlias, get_current_context
 
 from fanfold import bucket, mirrors
-from fanfold.airflow import report, slack, stores
-from fanfold.airflow.compat import (
-    BACKOFF,
-    AirflowFailException,
-    AirflowRescheduleException,
-    AirflowSkipException,
-    conf,
-)
+from fanfold.airflow import ends, report, slack, stores
+from fanfold.airflow.compat import BACKOFF, AirflowRescheduleException, AirflowSkipException, conf
 from fanfold.errors import DataError, EmptySubdir, FanfoldError, PathError, count
 from fanfold.feed import runs, status, unfinished
 from fanfold.layout import Feed, format_ts, parse_subdir, parse_ts
-from fanfold.manifest import Summary
+from fanfold.manifest import Summary, of_table
 from fanfold.spec.model import load_spec
 from fanfold.working_files import told
 
@@ -46,6 +40,7 @@ TASK_DEFAULTS = {
     "weight_rule": "upstream",
     # Airflow would say it in one long line.
     "show_return_value_in_logs": False,
+    **ends.RETRY_POLICY,
 }
 
 
@@ -59,8 +54,8 @@ def _working() -> Iterator[None]:
 class FeedTasks:
     """The tasks of one feed: `start` … `end`, and the outlet of `verify_run`.
 
-    A `FanfoldError` becomes a failure that is not retried, an empty subdirectory a skip. Everything else travels
-    untouched and is retried.
+    A `FanfoldError` becomes a failure that is not retried, an empty subdirectory a skip. An `OSError` is explained and
+    retried. Everything else travels untouched and is retried.
     """
 
     def __init__(self, spec_path: str | os.PathLike[str]) -> None:
@@ -71,7 +66,7 @@ class FeedTasks:
         """
         self.path = Path(spec_path).absolute()
         self.spec = load_spec(self.path)
-        # The Asset behind it is named when there is an output: a run without one has no event.
+        # The Asset behind it is named when there are rows: a run without any has no event.
         self.output = AssetAlias(f"{self.spec.name}_{self.spec.output.path}")
         # A DAG without a callback is not asked for one.
         self.on_failure = self.send_slack_failure if "failed" in self.spec.notify.on else None
@@ -209,7 +204,7 @@ class FeedTasks:
             found = self._tell(feed, verify_run(data_dir, execution_ts, feed.spec.subdirs, feed.spec.tables))
             if failed := verdict_of(data_dir, execution_ts):
                 report.say_errors([failed])
-                raise AirflowFailException(failed)
+                ends.fail(failed)
         return found
 
     def end(self) -> None:
@@ -229,7 +224,7 @@ class FeedTasks:
             log.info("%s", step(subdir, data_dir))
 
     def _tell(self, feed: Feed, summary: Summary) -> dict[str, Any]:
-        """Log the result of a run. A success is also reported to Slack, if the spec says so, and by an Asset event."""
+        """Log the result of a run. Slack hears of a success, if the spec says so; an event of the Asset tells its rows."""
         from fanfold.steps.verify_run import without_rows
 
         empty = without_rows(feed.data_dir, summary.ts)
@@ -245,10 +240,12 @@ class FeedTasks:
             return found
         if bad and "quarantined" in self.spec.notify.on:
             self._notify(summary.ts, f"complete; {bad}")
-        if "output" in found:
-            uri = found["output"] if mirrors.is_uri(found["output"]) else Path(found["output"]).as_uri()
-            event = get_current_context()["outlet_events"][self.output]
-            event.add(Asset(uri=uri.rpartition("/")[0]), extra={"uri": uri, **found})
+        if not any(of_table(summary.rows_out).values()):
+            log.info("no Asset event: the run has no rows")
+            return found
+        uri = found["output"] if mirrors.is_uri(found["output"]) else Path(found["output"]).as_uri()
+        event = get_current_context()["outlet_events"][self.output]
+        event.add(Asset(uri=uri.rpartition("/")[0]), extra={"uri": uri, **found})
         return found
 
     def _notify(self, ts: str, text: str) -> None:
@@ -267,7 +264,7 @@ class FeedTasks:
             except OSError as error:
                 task = get_current_context()["ti"]
                 report.say_errors([report.of_trouble(error, data_dir, task.try_number, task.max_tries + 1)])
-                raise
+                ends.fail_for_now(error)
             except FanfoldError as error:
                 lines = [str(error), *getattr(error, "__notes__", ())]
                 # Where the spec cannot be read, only the failure is told.
@@ -275,5 +272,4 @@ class FeedTasks:
                     ways = unfinished.what_next(self._open(data_dir), format_ts(parse_ts(execution_ts)), n)
                     lines += ["What to do:", *(f"- {way}" for way in ways)]
                 report.say_errors(lines)
-                # Airflow adds a traceback, which is the shortest without a cause.
-                raise AirflowFailException(str(error)) from None
+                ends.fail(str(error), error)

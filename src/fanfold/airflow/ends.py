@@ -1,0 +1,70 @@
+"""How a task ends that has failed, once its log says why: without a traceback, where Airflow can do so.
+
+Airflow logs the traceback of whatever a task raises, unless it is a `SystemExit`. That one is retried, unless the
+task's retry policy says otherwise. Airflow 3.1 and 3.2 have no such policy, and a DAG may have its own: a task then
+raises what Airflow knows.
+"""
+
+from typing import Any, NoReturn
+
+from airflow.sdk import get_current_context
+
+from fanfold.airflow.compat import AirflowFailException
+
+
+class ToldTrouble(SystemExit):
+    """The end of a task whose log says what is wrong. Airflow may try it again; `__cause__` is the error."""
+
+    def __init__(self, message: str) -> None:  # noqa: D107 - the class says it
+        super().__init__(message)
+        # Airflow logs this as the exit code, and would log the message again.
+        self.code = 1
+
+
+class ToldFailure(ToldTrouble):
+    """The end of a task whose log says what is wrong, and that a retry cannot help."""
+
+
+try:
+    from airflow.sdk import ExceptionRetryPolicy, RetryAction, RetryRule
+except ImportError:
+    RULES: Any = None
+    # What every task of a feed has in its default_args.
+    RETRY_POLICY = dict[str, Any]()
+else:
+    RULES = [RetryRule(ToldFailure, RetryAction.FAIL, reason="a retry cannot help")]
+    RETRY_POLICY = {"retry_policy": ExceptionRetryPolicy(RULES)}
+
+
+def fail(message: str, cause: Exception | None = None) -> NoReturn:
+    """End the task for good: a retry cannot help.
+
+    Raises:
+        ToldFailure: the task has our retry policy.
+        AirflowFailException: it has none, or another one.
+    """
+    if _has_our_policy():
+        raise ToldFailure(message) from cause
+    # The traceback is the shortest without a cause.
+    raise AirflowFailException(message) from None
+
+
+def fail_for_now(error: OSError) -> NoReturn:
+    """End the task for now: Airflow may try it again.
+
+    Raises:
+        ToldTrouble: the task has our retry policy.
+        OSError: it has none, or another one, which may know this error.
+    """
+    if _has_our_policy():
+        raise ToldTrouble(str(error)) from error
+    raise error
+
+
+def _has_our_policy() -> bool:
+    try:
+        task = get_current_context()["ti"].task
+    except RuntimeError:
+        # Called by other code than Airflow, which a SystemExit would end.
+        return False
+    return RULES is not None and getattr(getattr(task, "retry_policy", None), "rules", None) == RULES

@@ -1,0 +1,203 @@
+"""What the log of a red task has below the reason, and what becomes of the task."""
+
+import ast
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from fanfold.airflow.embedded.client import Airflow, RunOutcome
+from fanfold.airflow.embedded.server import embedded_airflow
+from fanfold.feed import lease, runs
+from fanfold.steps.create_dynamic_taskgroups import create_dynamic_taskgroups
+from fanfold.steps.stage_files import stage_files
+from tests.conftest import PATIENCE_SECONDS, TS, FeedDir
+from tests.test_airflow import RUNS, ended
+
+pytestmark = pytest.mark.slow
+
+SPEC: dict[str, Any] = {
+    "subdirs": 1,
+    "merge": [],
+    "denormalize": {"explode": []},
+    "input": {"wait_seconds": 1, "poll_seconds": 1},
+}
+DAGS = """
+from datetime import timedelta
+from airflow.sdk import dag, task
+from fanfold.airflow import feed_dag
+from fanfold.airflow.tasks import TASK_DEFAULTS, FeedTasks
+
+def tell(context):
+    print("told:", context["exception"])
+
+soon = {{"retry_delay": timedelta(seconds=1)}}
+feed = feed_dag({spec!r}, default_args=soon | {{"on_failure_callback": tell}})
+feed_dag({spec!r}, dag_id="own_policy", default_args=soon | {{"retry_policy": None}})
+
+@dag(default_args=TASK_DEFAULTS | soon | {{"retries": 1}})
+def broken():
+    @task
+    def list_files():
+        FeedTasks({spec!r}).list_files(7, "2026-01-02")
+    list_files()
+
+broken()
+
+if __name__ == "__main__":
+    run = feed.test(run_conf={{"data_dir": {data_dir!r}}})
+    tasks = {{one.task_id: (str(one.state), one.try_number) for one in run.get_task_instances()}}
+    print((str(run.state), tasks["subdir_1.merge_data"], tasks["verify_run"]))
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Name the folder that all feeds of this module lie in."""
+    folder = tmp_path_factory.mktemp("red_task")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("FANFOLD_ALLOWED_ROOTS", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def dag_file(root: Path) -> Path:
+    """Write a DAG file with the DAG of a feed, one with another retry policy, and one that fails by itself."""
+    feed = FeedDir(root / "feed.yaml", root / "data")
+    feed.write_spec(**SPEC)
+    feed.landing_dir.mkdir(parents=True)
+    path = root / "dags" / "feed.py"
+    path.parent.mkdir()
+    path.write_text(DAGS.format(spec=str(feed.spec_path), data_dir=str(feed.data_dir)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def airflow(root: Path, dag_file: Path) -> Iterator[Airflow]:
+    """Start one Airflow for all tests of this module."""
+    with embedded_airflow(root / "home", [dag_file]) as server:
+        yield server
+
+
+@pytest.fixture
+def feed(root: Path, request: pytest.FixtureRequest) -> FeedDir:
+    """Make an empty feed under the common spec."""
+    made = FeedDir(root / "feed.yaml", root / request.node.name / "data")
+    made.landing_dir.mkdir(parents=True)
+    return made
+
+
+def run(airflow: Airflow, feed: FeedDir, dag_id: str = "feed") -> RunOutcome:
+    return airflow.run_once(dag_id, {"data_dir": str(feed.data_dir)}, lambda _: None)
+
+
+def log_of(airflow: Airflow, run_id: str, task: str, attempt: int, dag_id: str = "feed") -> list[dict[str, Any]]:
+    """Return the log of one try of a task, as its page in the browser asks for it."""
+    path = f"/dags/{dag_id}/dagRuns/{quote(run_id, safe='')}/taskInstances/{task}/logs/{attempt}"
+    content: list[dict[str, Any]] = airflow.call("GET", f"{path}?full_content=true")["content"]
+    return content
+
+
+def errors(log: list[dict[str, Any]]) -> list[str]:
+    """Return the lines of a log that say what is wrong; a traceback is none of them."""
+    assert not any("error_detail" in line or "Traceback" in line["event"] for line in log)
+    *told, last = [line["event"] for line in log if line.get("level") == "error"]
+    assert last == "Task exited"
+    return told
+
+
+def test_bad_data_ends_in_the_reason_without_a_traceback(airflow: Airflow, feed: FeedDir) -> None:
+    """merge_data fails after one try; its log has what, where and what next, no traceback; callbacks get the reason."""
+    feed.land("a.json", '[{"id": 1}, 7]')
+    outcome = run(airflow, feed)
+    failed = outcome.tasks["subdir_1.merge_data"]
+    assert (outcome.state, failed.state, failed.try_number) == ("failed", "failed", 1)
+    log = log_of(airflow, outcome.run_id, "subdir_1.merge_data", 1)
+    told = errors(log)
+    assert any(line["event"].startswith("told: staging/") for line in log)
+    assert "found 1 bad record of 2" in told[0]
+    assert told[-1].startswith("    fanfold release ")
+    assert outcome.errors["subdir_1.merge_data"] == " ".join(" ".join(told).split())
+
+
+def test_a_verdict_ends_in_the_reason_without_a_traceback(airflow: Airflow, feed: FeedDir) -> None:
+    """verify_run of a run in which no record is good fails after one try, and its log has no traceback."""
+    feed.land("a.json", "Internal Server Error")
+    outcome = run(airflow, feed)
+    failed = outcome.tasks["verify_run"]
+    assert (failed.state, failed.try_number) == ("failed", 1)
+    told = errors(log_of(airflow, outcome.run_id, "verify_run", 1))
+    assert "no record is good" in " ".join(told)
+    assert told[-1].startswith("    fanfold quarantine list ")
+
+
+def test_trouble_that_may_go_away_is_told_without_a_traceback_and_retried(airflow: Airflow, feed: FeedDir) -> None:
+    """A group that another process works on fails for now: its log says so in short lines; the next try ends well."""
+    feed.land("a.json", [{"id": 1}])
+    opened = runs.open_feed(feed.spec_path, feed.data_dir)
+    assert stage_files(opened, TS) == 1
+    create_dynamic_taskgroups(feed.data_dir, TS, 1)
+    conf = {"data_dir": str(feed.data_dir)}
+    with lease.hold(opened.run(TS).group(1).lease_path, does="a test"):
+        airflow.call("PATCH", "/dags/feed", {"is_paused": False})
+        made = airflow.call("POST", RUNS, {"logical_date": "2026-01-02T03:04:05Z", "conf": conf})["dag_run_id"]
+        path, until = f"{RUNS}/{quote(made, safe='')}/taskInstances/subdir_1.merge_data", time.monotonic()
+        while airflow.call("GET", path)["state"] != "up_for_retry":
+            assert time.monotonic() < until + PATIENCE_SECONDS
+            time.sleep(0.1)
+    outcome = ended(airflow, made)
+    assert outcome.state == "success", outcome.errors
+    assert outcome.tasks["subdir_1.merge_data"].try_number == 2
+    told = errors(log_of(airflow, made, "subdir_1.merge_data", 1))
+    assert "is locked by a test in process" in " ".join(told)
+    assert told[-2:] == ["What to do:", "- correct the cause: Airflow tries this task again by itself"]
+
+
+def test_where_a_dag_has_another_retry_policy_bad_data_still_fails_at_once(airflow: Airflow, feed: FeedDir) -> None:
+    """With the retry policy replaced, Airflow adds its traceback, and the task is not retried either."""
+    feed.land("a.json", '[{"id": 1}, 7]')
+    outcome = run(airflow, feed, "own_policy")
+    failed = outcome.tasks["subdir_1.merge_data"]
+    assert (failed.state, failed.try_number) == ("failed", 1)
+    log = log_of(airflow, outcome.run_id, "subdir_1.merge_data", 1, "own_policy")
+    assert [one["exc_type"] for line in log for one in line.get("error_detail", ())] == ["AirflowFailException"]
+    assert outcome.errors["subdir_1.merge_data"].startswith("staging/")
+
+
+def test_an_error_that_nobody_explained_keeps_its_traceback(airflow: Airflow) -> None:
+    """What is neither of the data nor of the system travels untouched: Airflow shows its traceback, and retries."""
+    outcome = airflow.run_once("broken", {}, lambda _: None)
+    assert outcome.tasks["list_files"].try_number == 2
+    log = log_of(airflow, outcome.run_id, "list_files", 1, "broken")
+    (detail,) = [line["error_detail"][0] for line in log if line.get("error_detail")]
+    assert detail["exc_type"] in {"TypeError", "AttributeError"}
+    assert any("fanfold" in frame["filename"] for frame in detail["frames"])
+
+
+def test_dag_test_returns_a_failed_dag_run(root: Path, dag_file: Path) -> None:
+    """dag.test() is not ended by a task that fails: it returns a failed DAG run, whose log has the reason."""
+    FeedDir(root / "feed.yaml", root / "data").land("a.json", '[{"id": 1}, 7]')
+    environ = os.environ | {
+        "AIRFLOW_HOME": str(root / "dag_test"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dag_file.parent),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    }
+
+    def python(*args: str) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, *args]
+        return subprocess.run(
+            command, env=environ, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
+        )
+
+    assert python("-m", "airflow", "db", "migrate").returncode == 0
+    done = python(str(dag_file))
+    assert done.returncode == 0, done.stderr
+    *log, last = done.stdout.splitlines()
+    assert ast.literal_eval(last) == ("failed", ("failed", 1), ("upstream_failed", 0))
+    assert "found 1 bad record of 2" in "".join(log) + done.stderr
