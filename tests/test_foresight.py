@@ -55,7 +55,10 @@ class _Chance:
             "verify": {"totals": ["total"] if self(20) else []},
         }
         if self(20):
-            spec["denormalize"]["columns"] = ["id", {"twice": "id || id"}, *(["nothing"] if self(20) else [])]
+            sql = self.of(
+                "id || id", "id || id", "9 % (id::BIGINT - 2)", "who_name || left('x', id::BIGINT)", "n::BIGINT"
+            )
+            spec["denormalize"]["columns"] = ["id", {"made": sql}, *(["nothing"] if self(20) else [])]
         if self(25):
             spec |= {"tables": tables, "denormalize": {"single": self(30)}}
         return spec

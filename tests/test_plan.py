@@ -36,6 +36,28 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
         {"merge": [MERGE | {"on_missing": "quarantine"}]},
         "found 1 bad record of 2",
     ),
+    "SQL that fails for a value": (
+        {"a.json": [GOOD | {"id": "x"}, GOOD | {"id": "7"}]},
+        {"merge": [], "denormalize": {"columns": [{"n": "id::BIGINT"}]}},
+        "'id::BIGINT' fails for record 1 of 'a.json' (id 'x'): Could not convert string 'x' to INT64, expected",
+    ),
+    "SQL that fails for no good record": (
+        {"a.json": [GOOD | {"id": "7"}, {"id": "x", "customer_id": []}, GOOD], "b.json": "{]"},
+        {"merge": [], "denormalize": {"columns": [{"n": "id::BIGINT"}]}, "quarantine": {"max_bad_records_percent": 50}}
+        | {"input": {"fields": {"customer_id": "VARCHAR"}}},
+        None,
+    ),
+    "SQL that fails for a value of a reference, in one of several tables": (
+        {"a.json": [GOOD | {"items": [{"sku": "a"}, {"sku": "b"}]}], "b.json": [UNMATCHED]},
+        {
+            "merge": [MERGE],
+            "tables": {
+                "orders": {"columns": ["id"]},
+                "items": {"explode": ["items"], "columns": ["customer_name", {"n": "1 % (items_sku = 'a')::BIGINT"}]},
+            },
+        },
+        "fails for record 1, element 2 of 'a.json' (items_sku 'b'): Division by zero",
+    ),
     "no match, refused": (
         {"a.json": [GOOD, UNMATCHED]},
         {"merge": [MERGE | {"on_missing": "fail"}]},

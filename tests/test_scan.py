@@ -21,8 +21,10 @@ from fanfold.native.fields import Seen
 from fanfold.records import scan as scanning
 from fanfold.records.scan import Known, Scan, scan
 from fanfold.spec.model import Spec
-from tests.conftest import new_feed
+from fanfold.steps.plan import plan
+from tests.conftest import TS, MakeFeed, new_feed
 from tests.core import read_with
+from tests.test_cli import fanfold
 
 SPEC = Spec.model_validate({"version": 1, "name": "a"})
 
@@ -234,6 +236,26 @@ def test_records_that_bring_too_many_fields_are_bad(
     assert len(found.seen.fields) == 10_000
     assert [(one.records, one.bad) for one in found.files.values()] == [(3000, 0)] * 3 + [(3000, 2001)]
     assert not any(one.is_bad for one in found.files.values())
+
+
+def test_files_together_have_as_many_fields_as_a_run_may(make_feed: MakeFeed) -> None:
+    """A file whose columns are too many beside those before it is bad, CSV as a file, Parquet by its records."""
+    names = {letter: [f"{letter}{i}" for i in range(6000)] for letter in "abc"}
+    feed = make_feed({"a.csv": f"{','.join(names['a'])}\n{'1,' * 5999}1\n"}, merge=[], denormalize={}, subdirs=1)
+    feed.land("b.csv", f"{','.join(names['b'])}\n{'1,' * 5999}1\n".encode())
+    pq.write_table(pa.Table.from_pylist([dict.fromkeys(names["c"], 1)]), feed.landing_dir / "c.parquet")
+    feed.write_spec(merge=[], denormalize={}, subdirs=1, quarantine={"max_bad_records_percent": 90})
+    planned, done = plan(feed.open()), fanfold("run", feed.spec_path, "--ts", TS, "--json")
+    told = json.loads(done.stdout)
+    assert (planned.records, told["records_in"], told["records_quarantined"]) == (2, 2, 1)
+    listed = fanfold("quarantine", "list", feed.spec_path).stdout
+    limit = "expected at most 10,000 fields in a run, over all its files"
+    fewer = "declare those that you need (input.fields, input.schema: declared), and one column takes the others"
+    assert f"'b.csv' line 1: found a header that brings too many, {limit}: {fewer} (too_many_fields)" in listed
+    assert f"'c.parquet' record 1: found \"c0\", {limit}: {fewer} (too_many_fields)" in listed
+    (table,) = feed.data_dir.glob("denormalized/*/1.csv")
+    header = table.read_text().split("\n")[0].split(",")
+    assert (header[:6000], len(header)) == (names["a"], 6000)
 
 
 FIELDS = {

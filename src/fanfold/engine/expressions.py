@@ -76,6 +76,12 @@ def column(
     return Column(name, kind, "spec", [], expression=expression)
 
 
+def columns_in(connection: duckdb.DuckDBPyConnection, expression: str) -> set[str]:
+    """Return the names in an expression, without regard to case: those of columns, and of the arguments of lambdas."""
+    nodes = _parsed(connection, expression)
+    return {name.casefold() for node in nodes for name in node.get("column_names", ())}
+
+
 def _parsed(connection: duckdb.DuckDBPyConnection, expression: str) -> list[dict[str, Any]]:
     """Return an expression that stands alone, and each one inside of it."""
     if not expression.strip():

@@ -47,17 +47,22 @@ def with_maps(known: Field | None, footer: Seen, name: str = "") -> Field | None
     return Field(name, "list", inside=(whole._replace(name=""),)) if footer.arrays else whole
 
 
-def add_footer(seen: Seen, footer: Seen) -> None:
-    """Add what a file says to what was seen in it: the types of its fields, and their order."""
+def add_footer(seen: Seen, footer: Seen, *, whole: bool = True) -> None:
+    """Add what a file says to what was seen in it: the types of its fields, and their order.
+
+    Without `whole`, it adds no field.
+    """
     fields = {}
     for key, field in footer.fields.items():
         found, said = seen.fields.get(key, Seen()), field.through_arrays
+        if not whole and not found.kinds and (key not in seen.fields or said.fields):
+            continue
         if not found.kinds:
             # What is nothing but null has the type that the file gives it, if no other file has a value there.
             fields[key] = Seen(first_file=field.first_file, said=field)
             continue
         fields[key], at = found, found.through_arrays
-        add_footer(at, said)
+        add_footer(at, said, whole=whole)
         if said.is_float:
             # What is not finite is a text.
             at.numbers, at.texts = at.numbers + at.texts, 0

@@ -26,6 +26,9 @@ from fanfold.spec.paths import way_of, written
 from fanfold.working_files import Excluded
 
 MAX_FIELDS = 10_000
+# What the core expects of a header that has more of them by itself.
+TOO_MANY_COLUMNS = "no more columns than a run has fields"
+FEWER_FIELDS = "declare those that you need (input.fields, input.schema: declared), and one column takes the others"
 # More of a header is not looked at for other delimiters.
 MOST_HEAD_BYTES = 4096
 
@@ -225,14 +228,23 @@ class Door:
             wanted = f"a key of {merge.reference!r} (merge.{index}.on_missing)"
             message = f"found {key} in {', '.join(map(repr, merge.record_keys))}, expected {wanted}"
         elif wrong.code == "too_many_fields":
-            message = f"found {found}, expected at most {MAX_FIELDS:,} fields in a run"
-            if names[:-1]:
-                message += f": if the keys there are data, declare input.fields {{{written(names[:-1])}: JSON}}"
+            message = self._crowded(wrong, names)
         elif wrong.code == "bad_json_text":
             message += f" in the JSON of the text at {wrong.pointer!r} (input.parse)"
         elif declared := self._spec.input.fields.get(written(names)):
             message = message.replace("(DECIMAL)", f"({declared})")
         return shortened(message)
+
+    def _crowded(self, wrong: Wrong, names: list[str]) -> str:
+        """Say that a header, or the fields of a record, make too many fields of a run, and what to do about it."""
+        found, way = f"found {wrong.found.decode(errors='replace')}", FEWER_FIELDS
+        if not wrong.record and wrong.expected == TOO_MANY_COLUMNS:
+            return f"found a header of more than {MAX_FIELDS:,} names, expected at most as many: split the columns"
+        if not wrong.record:
+            found = "found a header that brings too many"
+        elif names[:-1]:
+            way = f"if the keys there are data, declare input.fields {{{written(names[:-1])}: JSON}}"
+        return f"{found}, expected at most {MAX_FIELDS:,} fields in a run, over all its files: {way}"
 
     def reference_of(self, wrong: Wrong) -> tuple[int, Merge]:
         """Return the reference that a record has no match in: the first one by which it is bad."""

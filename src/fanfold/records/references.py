@@ -92,16 +92,18 @@ class Reference:
         table = self._freeze(target, self.node)
         return len(table) - table.repeated
 
-    def keys(self) -> Table:
+    def keys(self, *, whole: bool = False) -> Table:
         """Check what `freeze` checks, and return only the keys: records can be joined to them. No file is left behind.
+
+        Args:
+            whole: whether all columns are there too, so that rows can be made.
 
         Raises:
             DataError, OSError: as `freeze`.
         """
         with tempfile.NamedTemporaryFile() as file:
-            return self._freeze(
-                Path(file.name), self.node._replace(inside=self.node.inside[: len(self._merge.reference_keys)])
-            )
+            only = self.node._replace(inside=self.node.inside[: len(self._merge.reference_keys)])
+            return self._freeze(Path(file.name), self.node if whole else only)
 
     def _freeze(self, target: Path, row: Field) -> Table:
         door = Door(self._source.parent, self._spec, Rules(row, Others.FREEZE))

@@ -153,7 +153,9 @@ class _Scanner:
             first = {key: seen.fields.pop(key) for key in given if key in seen.fields}
             for key in given:
                 footer.fields.pop(key, None)
-            add_footer(seen, footer)
+            # Where the run has as many fields as it may, a field that no good record has is not one of them.
+            whole = len(merged([*([before] if before else []), seen, footer])) <= MAX_FIELDS
+            add_footer(seen, footer, whole=whole)
             seen.fields = first | seen.fields
         return Scan(files, seen)
 

@@ -1,26 +1,48 @@
 """Merged records as the rows of a table: arrays explode, objects flatten."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from fanfold.engine.query import Source as OfEngine
 
 from fanfold.layout import Group, Run
 from fanfold.native import Beside, Csv, Rows, Table
 from fanfold.records.content import WINDOW_BYTES
 from fanfold.records.places import Source, columns, joins, places
 from fanfold.schema.checks import place_of
-from fanfold.schema.columns import header
+from fanfold.schema.columns import ABSENT, header
+from fanfold.spec.model import Spec
 from fanfold.working_files import RunSchema, TableSchema
+
+_MakeRows = Callable[..., Rows]
 
 
 class Merged(NamedTuple):
-    """The merged records of a group: their schema, how many they are, and the references in the order of the spec."""
+    """Merged records: by which spec and schema, with which references in the order of the spec.
 
-    group: Group
+    `windows` begins to read them, each time from the start; with what is joined, one has `record_bytes` on average.
+    """
+
+    spec: Spec
     schema: RunSchema
-    records: int
     tables: list[Table]
+    windows: Callable[[], Iterable[bytes]]
+    record_bytes: int
+
+    def rows(self, wanted: TableSchema) -> tuple[list[Source], _MakeRows]:
+        """Return where the flat columns of a table are, and what makes the rows of chosen places."""
+        found, spec = places(self.schema, self.spec), self.spec
+        flat = columns(found, self.schema.joined, wanted.flat, spec)
+        joined, chain, said = joins(found, self.tables, spec.merge), found.chain(wanted), spec.output.csv
+        csv = Csv(said.delimiter, said.null, said.escape_formulas)
+
+        def rows(sources: Sequence[Source], form: Csv | Sequence[tuple[str, str]] = csv) -> Rows:
+            return Rows(found.record, sources, chain, beside=Beside(joined, self.schema.rescued), form=form)
+
+        return [place for _, place in flat], rows
 
 
 class Written(NamedTuple):
@@ -30,7 +52,7 @@ class Written(NamedTuple):
     sha256: str
 
 
-def write(merged: Merged, wanted: TableSchema, target: Path) -> Written:
+def write(merged: Merged, wanted: TableSchema, target: Path, spill_dir: Path | None = None) -> Written:
     r"""Write merged records as flat rows, in their order.
 
     As CSV by RFC 4180 (UTF-8, `\n`, null and missing as nothing, an empty text as `""`), or as Parquet. One row for
@@ -41,6 +63,7 @@ def write(merged: Merged, wanted: TableSchema, target: Path) -> Written:
         merged: the records.
         wanted: the table.
         target: where to write.
+        spill_dir: where DuckDB puts what does not fit in its memory.
 
     Raises:
         DataError: an expression fails for a value.
@@ -49,32 +72,51 @@ def write(merged: Merged, wanted: TableSchema, target: Path) -> Written:
         # There is no good record: nothing has a name.
         target.write_bytes(b"")
         return Written(0, hashlib.sha256().hexdigest())
-    (group, schema, records, tables), path = merged, merged.group.merged_path
-    spec = group.run.feed.spec
-    found = places(schema, spec)
-    flat = list(columns(found, schema.joined, wanted.flat, spec))
-    joined, chain = joins(found, tables, spec.merge), found.chain(wanted)
-
-    said = spec.output.csv
-    csv = Csv(said.delimiter, said.null, said.escape_formulas)
-
-    def rows(sources: Sequence[Source], form: Csv | Sequence[tuple[str, str]] = csv) -> Rows:
-        return Rows(found.record, sources, chain, beside=Beside(joined, schema.rescued), form=form)
-
+    spec, names = merged.spec, [column.name for column in wanted.columns]
     if spec.output.format == "csv" and not any(column.expression for column in wanted.columns):
-        by_name = {column.name: place for column, place in flat}
-        head = header((column.name for column in wanted.columns), said)
-        return _write_csv(rows([by_name[column.name] for column in wanted.columns]), head, windows(path), target)
+        of, rows = merged.rows(wanted)
+        by_name = dict(zip((column.name for column in wanted.flat), of, strict=True))
+        head = header(names, spec.output.csv)
+        return _write_csv(rows([by_name[name] for name in names]), head, merged.windows(), target)
     from fanfold.engine import output
 
-    # What is joined to a record is not in it.
-    size = path.stat().st_size // max(1, records) + _joined_bytes(group.run, schema)
-    known, of = [column for column, _ in flat], [place for _, place in flat]
-    key = next(place_of(name) for name, one in schema.each_table.items() if one == wanted)
-    source = output.Source(rows, lambda: windows(path), known, of, size, f"{key}.columns")
-    made = output.write(target, spec.output, wanted.columns, source, group.spill_dir)
+    made = output.write(target, spec.output, wanted.columns, _source(merged, wanted), spill_dir)
     with target.open("rb") as file:
         return Written(made, hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def check_sql(merged: Merged) -> None:
+    """Check that each expression of the spec has an answer for every row that merged records make.
+
+    Raises:
+        DataError: one has none.
+    """
+    for wanted in merged.schema.each_table.values():
+        if has_sql(wanted):
+            from fanfold.engine import answers
+
+            answers.check(wanted.columns, _source(merged, wanted))
+
+
+def has_sql(table: TableSchema) -> bool:
+    """Say whether a table has columns by SQL; one that is absent from all records is not."""
+    return any(column.expression not in {None, ABSENT} for column in table.columns)
+
+
+def _source(merged: Merged, wanted: TableSchema) -> "OfEngine":
+    from fanfold.engine.query import Source as OfEngine
+
+    of, rows = merged.rows(wanted)
+    key = next(place_of(name) for name, one in merged.schema.each_table.items() if one == wanted)
+    return OfEngine(rows, merged.windows, wanted.flat, of, merged.record_bytes, f"{key}.columns")
+
+
+def of_group(group: Group, schema: RunSchema, records: int, tables: list[Table]) -> Merged:
+    """Return the merged records of a group: how many there are, and the references that they are joined to."""
+    path = group.merged_path
+    # What is joined to a record is not in it.
+    size = path.stat().st_size // max(1, records) + _joined_bytes(group.run, schema)
+    return Merged(group.run.feed.spec, schema, tables, lambda: windows(path), size)
 
 
 def _joined_bytes(run: Run, schema: RunSchema) -> int:
@@ -83,7 +125,7 @@ def _joined_bytes(run: Run, schema: RunSchema) -> int:
     return sum(size // max(1, one.rows) for size, one in zip(sizes, schema.references, strict=True))
 
 
-def _write_csv(rows: Rows, head: bytes, merged: Iterator[bytes], target: Path) -> Written:
+def _write_csv(rows: Rows, head: bytes, merged: Iterable[bytes], target: Path) -> Written:
     digest = hashlib.sha256(head)
     with target.open("wb", buffering=0) as file:
         file.write(head)

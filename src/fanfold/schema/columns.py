@@ -18,6 +18,8 @@ from fanfold.working_files import Node
 RECORD = "record"
 FANFOLD = "fanfold"
 RESCUED_COLUMN = "_rescued"
+# The expression of a column that no record has.
+ABSENT = "NULL"
 # A column of a key without a character, where it must have a name: in SQL and in Parquet.
 NAMELESS = "_"
 LINEAGE = {"_source_file": "VARCHAR", "_source_record": "BIGINT", "_source_item": "VARCHAR"}

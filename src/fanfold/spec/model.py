@@ -223,6 +223,11 @@ class Spec(Section):
         return self.tables or {"": FlatTable(explode=plain.explode, columns=plain.columns)}
 
     @property
+    def has_sql(self) -> bool:
+        """Whether a table has columns by SQL."""
+        return any(isinstance(one, dict) for table in self.flat_tables.values() for one in table.columns or ())
+
+    @property
     def exploded(self) -> list[str]:
         """The paths of all arrays that a table explodes."""
         return [*dict.fromkeys(path for table in self.flat_tables.values() for path in table.explode)]

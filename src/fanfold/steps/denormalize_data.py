@@ -60,9 +60,9 @@ def publish(group: Group, progress: Progress) -> dict[str, Published]:
         target = group.run.feed.data_dir / path
         durable.make_dirs(target.parent)
         temporary = durable.fresh(target)
-        merged = table.Merged(group, schema, progress.records, joined)
+        merged = table.of_group(group, schema, progress.records, joined)
         with durable.whole(target):
-            written = table.write(merged, schema.each_table[name], temporary)
+            written = table.write(merged, schema.each_table[name], temporary, group.spill_dir)
         sums = totals.of_merged(group, schema, schema.each_table[name])
         outputs[name] = Published(path, written.rows, temporary.stat().st_size, written.sha256, sums)
     quarantined = None

@@ -8,7 +8,7 @@ from fanfold.manifest import Column
 from fanfold.records import places
 from fanfold.records.read import FileRead
 from fanfold.schema.checks import check, lacking, place_of
-from fanfold.schema.columns import FANFOLD, RECORD, check_apart
+from fanfold.schema.columns import ABSENT, FANFOLD, RECORD, check_apart
 from fanfold.schema.tables import DraftTable
 from fanfold.spec.model import Spec
 from fanfold.spec.paths import Way, way_of, written
@@ -94,7 +94,7 @@ def _table(spec: Spec, name: str, draft: DraftTable, found: Found) -> TableSchem
 
 def _absent(name: str, way: Way = ()) -> Column:
     """Return a column of nulls, for a delivery that has no field: perhaps of the field at `way`."""
-    return Column(name, "VARCHAR", RECORD if way else "spec", [*way], expression="NULL")
+    return Column(name, "VARCHAR", RECORD if way else "spec", [*way], expression=ABSENT)
 
 
 def _column(place: str, wanted: str | dict[str, str], flat: list[Column], files: Collection[str]) -> Column:

@@ -17,6 +17,7 @@ from fanfold.feed.ledger import NEW, Decision
 from fanfold.layout import Feed, Group, Place, Run
 from fanfold.manifest import Drift, FrozenReference
 from fanfold.native import Table
+from fanfold.records import table
 from fanfold.records.read import Door, FileRead
 from fanfold.records.references import Reference, opened_all
 from fanfold.steps.drift import drift_of
@@ -96,7 +97,7 @@ def _prepared(run: Run, staged: Files, places: Mapping[str, Place]) -> PlannedRu
     for merge in feed.spec.merge:
         source = source_of(feed, merge)
         opened = Reference(source, merge, feed.spec.input.max_record_bytes)
-        keys = opened.keys()
+        keys = opened.keys(whole=feed.spec.has_sql)
         frozen = FrozenReference(merge.reference, durable.sha256(source.resolve()), len(keys) - keys.repeated)
         references.append(Frozen(frozen, opened.columns, opened.slots))
         tables.append(keys)
@@ -118,13 +119,17 @@ def _prepared(run: Run, staged: Files, places: Mapping[str, Place]) -> PlannedRu
             if not decisions.get(name, NEW).duplicate_of:
                 yield name, found.files[name] if is_known else _read(door, name, places[name].path)
 
-    return PlannedRun(feed, staged.files, fixed, drift, decisions, *_read_groups(run, staged.files, read))
+    def check_sql(names: list[str]) -> None:
+        _check_sql(feed, fixed, door, tables, [(name, places[name].path) for name in names])
+
+    return PlannedRun(feed, staged.files, fixed, drift, decisions, *_read_groups(run, staged.files, read, check_sql))
 
 
 def _as_prepared(run: Run, staged: Files) -> PlannedRun:
     """Return a run that goes on with its schema: what is published stays, all else is read by it."""
     schema, decisions = runs.schema_of(run), dict[str, Decision]()
-    door = door_of(run.feed.data_dir, run.feed.spec, schema, opened_all(run))
+    opened, staged_at = opened_all(run), dict[str, str]()
+    door = door_of(run.feed.data_dir, run.feed.spec, schema, opened)
 
     def read(group: Group, names: list[str]) -> Iterator[tuple[str, FileRead]]:
         progress = documents.read_if_there(group.progress_path, Progress)
@@ -141,28 +146,52 @@ def _as_prepared(run: Run, staged: Files) -> PlannedRun:
                 known = FileRead(file.records or 0, file.records_quarantined, file.fault, file.fault is not None)
                 yield file.name, known
             else:
-                yield file.name, _read(door, file.name, group.staged_path(file.name))
+                staged_at[file.name] = group.staged_path(file.name)
+                yield file.name, _read(door, file.name, staged_at[file.name])
 
-    reads, failed = _read_groups(run, staged.files, read)
+    def check_sql(names: list[str]) -> None:
+        _check_sql(run.feed, schema, door, opened, [(name, staged_at[name]) for name in names if name in staged_at])
+
+    reads, failed = _read_groups(run, staged.files, read, check_sql)
     return PlannedRun(run.feed, staged.files, schema, schema.drift, decisions, reads, failed)
 
 
 def _read_groups(
-    run: Run, files: Iterable[StagedFile], read: Callable[[Group, list[str]], Iterable[tuple[str, FileRead]]]
+    run: Run,
+    files: Iterable[StagedFile],
+    read: Callable[[Group, list[str]], Iterable[tuple[str, FileRead]]],
+    check_sql: Callable[[list[str]], None],
 ) -> tuple[dict[str, FileRead], list[str]]:
-    """Read the files of each group; return what they hold, and why groups fail."""
+    """Read the files of each group, and evaluate SQL over what is good; return what they hold, and why groups fail."""
     names, reads, failed = defaultdict[int, list[str]](list), dict[str, FileRead](), list[str]()
+    limits = run.feed.spec.quarantine
     for file in files:
         names[file.subdir].append(file.name)
     for n in sorted(names):
         try:
             found = dict(read(run.group(n), names[n]))
+            good = {name: one for name, one in found.items() if not one.is_bad}
+            # A file that is bad as a whole has no records.
+            found |= {name: one._replace(records=0, bad=0) for name, one in found.items() if one.is_bad}
+            reads |= found
+            if limits.allows(sum(one.bad for one in good.values()), sum(one.records for one in good.values())):
+                check_sql(sorted(good))
         except DataError as error:
             failed.append(str(error))
-        else:
-            # A file that is bad as a whole has no records.
-            reads |= {name: one._replace(records=0, bad=0) if one.is_bad else one for name, one in found.items()}
     return dict(sorted(reads.items())), failed
+
+
+def _check_sql(feed: Feed, schema: RunSchema, door: Door, tables: list[Table], files: list[tuple[str, str]]) -> None:
+    """Evaluate the expressions of the spec over all good records of a group, as denormalize_data does.
+
+    Raises:
+        DataError: one has no answer for a value.
+    """
+
+    def windows() -> Iterator[bytes]:
+        return (piece.merged for name, path in files for piece in door.read(name, path))
+
+    table.check_sql(table.Merged(feed.spec, schema, tables, windows, feed.spec.input.max_record_bytes))
 
 
 def _read(door: Door, name: str, path: str) -> FileRead:
