@@ -47,7 +47,8 @@ def buckets(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.
 
 
 GCS_HALFWAY = pytest.param("gcs", 0.5, marks=pytest.mark.slow)
-on_each_store = pytest.mark.parametrize("buckets", ["moto", pytest.param("gcs", marks=pytest.mark.slow)], indirect=True)
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("gcs", "azurite")]
+on_each_store = pytest.mark.parametrize("buckets", ["moto", *SLOW], indirect=True)
 
 
 def step(feed: Feed, name: str, ts: str = TS, n: int = 0) -> None:
