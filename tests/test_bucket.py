@@ -17,7 +17,7 @@ import pytest
 
 from fanfold import api, audit, mirrors
 from fanfold.bucket.store import BucketStore
-from fanfold.errors import DataError, EmptySubdir, FanfoldError
+from fanfold.errors import BusyError, DataError, EmptySubdir, FanfoldError
 from fanfold.feed import failures, runs
 from fanfold.steps.create_dynamic_taskgroups import create_dynamic_taskgroups
 from fanfold.steps.release import release
@@ -47,7 +47,8 @@ def buckets(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.
 
 
 GCS_HALFWAY = pytest.param("gcs", 0.5, marks=pytest.mark.slow)
-on_each_store = pytest.mark.parametrize("buckets", ["moto", pytest.param("gcs", marks=pytest.mark.slow)], indirect=True)
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("gcs", "azurite")]
+on_each_store = pytest.mark.parametrize("buckets", ["moto", *SLOW], indirect=True)
 
 
 def step(feed: Feed, name: str, ts: str = TS, n: int = 0) -> None:
@@ -388,6 +389,33 @@ def test_a_file_that_another_run_archives_meanwhile_is_known_to_this_one(buckets
     folder.run(TS)
     folder.land("again.json", again)
     folder.run(LATER)
+    same(feed, folder.spec_path)
+
+
+STEPS = ("merge_data", "denormalize_data", "archive_files", "verify_run")
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_step_of_a_run_that_another_process_ends_is_to_be_tried_again(
+    name: str, buckets: Buckets, tmp_path: Path
+) -> None:
+    """What is gone with the run is not the fault of its data: the step says so, and writes nothing down."""
+    feed, folder = small(buckets, tmp_path)
+    prepare(feed)
+    if name != "merge_data":
+        step(feed, "merge_data", TS, 1)
+    with mirrors.working():
+        opened = runs.open_feed(feed.spec)
+        assert buckets.run(feed)[0] == 0
+        do = getattr(importlib.import_module(f"fanfold.steps.{name}"), name)
+        of = (opened.data_dir, TS, 2) if name == "verify_run" else (f"staging/{TS}/1", opened.data_dir)
+        with pytest.raises(BusyError, match="another process has ended run"):
+            do(*of)
+        # Another group of it, which had begun before, meets the same.
+        told = DataError("its original is gone")
+        with pytest.raises(BusyError, match="another process has ended run"), failures.recorded(opened.run(TS), name):
+            raise told
+    folder.run(TS)
     same(feed, folder.spec_path)
 
 

@@ -4,12 +4,8 @@ They come from an environment of their own, `.venv/stores`, which `make setup` m
 `.venv/azurite`, which `make azurite` makes. Google Cloud Storage has only a stand-in, `gcs.py`.
 """
 
-import base64
 import contextlib
 import dataclasses
-import email.utils
-import hashlib
-import hmac
 import json
 import os
 import socket
@@ -29,17 +25,15 @@ from fanfold.bucket.objects import Objects
 from fanfold.bucket.probe import RESULT
 from fanfold.fitness import judged
 from tests.stores import gcs as stand_in
+from tests.stores import plain
 
 BIN = Path(sys.prefix) / "stores/bin"
 AZURITE = Path(sys.prefix) / "azurite/node_modules/.bin/azurite-blob"
-# The only account of Azurite, and its key: it is in Azurite's documentation.
-AZURE_ACCOUNT = "devstoreaccount1"
-AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 STARTS_WITHIN_SECONDS = 60
 BUCKET = "feeds"
 S3_SETTINGS: dict[str, Any] = {
     "region": "us-east-1",
-    "credentials": {"access_key_id": "fanfold", "secret_access_key": "fanfold-secret"},
+    "credentials": {"access_key_id": plain.S3_KEY_ID, "secret_access_key": "fanfold-secret"},
 }
 # What `fanfold doctor` leaves in a store that is fit, as these are: its own tests say so.
 VERDICT = RESULT, documents.encode(judged([]))
@@ -61,7 +55,7 @@ class Bucket:
     @property
     def environment(self) -> dict[str, str]:
         """The credentials, as the environment has them."""
-        maker = {"s3": "AWS", "gs": "GOOGLE"}[self.uri.partition(":")[0]]
+        maker = {"s3": "AWS", "gs": "GOOGLE", "az": "AZURE_STORAGE"}[self.uri.partition(":")[0]]
         return {f"{maker}_{name.upper()}": value for name, value in self.settings["credentials"].items()}
 
     def objects(self, **settings: Any) -> Objects:
@@ -112,20 +106,10 @@ def azurite() -> Iterator[Bucket]:
     port = free_port()
     command = [AZURITE, "--blobHost", "127.0.0.1", "--blobPort", str(port), "--inMemoryPersistence"]
     with _process([*command, "--silent", "--disableTelemetry"], port):
-        endpoint_url = f"http://127.0.0.1:{port}/{AZURE_ACCOUNT}"
-        _make_container(endpoint_url)
-        credentials = {"account_name": AZURE_ACCOUNT, "account_key": AZURE_KEY}
+        endpoint_url = f"http://127.0.0.1:{port}/{plain.AZURE_ACCOUNT}"
+        plain.ask(f"{endpoint_url}/{BUCKET}?restype=container", "PUT")
+        credentials = {"account_name": plain.AZURE_ACCOUNT, "account_key": plain.AZURE_KEY}
         yield Bucket(f"az://{BUCKET}", {"endpoint_url": endpoint_url, "credentials": credentials})
-
-
-def _make_container(endpoint_url: str) -> None:
-    headers = {"x-ms-date": email.utils.formatdate(usegmt=True), "x-ms-version": "2021-08-06"}
-    told = "".join(f"{name}:{value}\n" for name, value in headers.items())
-    signed = "PUT" + "\n" * 12 + f"{told}/{AZURE_ACCOUNT}/{AZURE_ACCOUNT}/{BUCKET}\nrestype:container"
-    digest = hmac.digest(base64.b64decode(AZURE_KEY), signed.encode(), hashlib.sha256)
-    headers["Authorization"] = f"SharedKey {AZURE_ACCOUNT}:{base64.b64encode(digest).decode()}"
-    url = f"{endpoint_url}/{BUCKET}?restype=container"
-    urllib.request.urlopen(urllib.request.Request(url, headers=headers, method="PUT")).close()
 
 
 @contextlib.contextmanager

@@ -10,19 +10,17 @@ import os
 import shutil
 import signal
 import sys
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import quote, urlencode
-from xml.etree import ElementTree as ET
+from urllib.parse import quote
 
 import yaml
 
 from tests.conftest import PATIENCE_SECONDS, TS
-from tests.stores import servers
+from tests.stores import plain, servers
 from tests.stores.proxy import Proxy
-from tests.stores.servers import BUCKET, S3_SETTINGS, VERDICT, Bucket
+from tests.stores.servers import BUCKET, VERDICT, Bucket
 from tests.torture.runs import STEPS, Command, arguments
 
 FORKS = multiprocessing.get_context("forkserver")
@@ -40,42 +38,20 @@ class Feed(NamedTuple):
 
     def tree(self, *, own: bool = False) -> dict[str, bytes]:
         """Return all objects but those that only a bucket has, or those too."""
-        bucket, _, prefix = self.url.rpartition("/")
-        names, after = list[str](), ""
-        while found := _names(bucket, f"{prefix}/", after):
-            names += found
-            after = found[-1]
-        plain = [name.removeprefix(f"{prefix}/") for name in names]
-        return {name: _ask(f"{self.url}/{quote(name)}") for name in plain if own or not name.startswith(OWN)}
+        return plain.tree(self.url, () if own else OWN)
 
     def put(self, name: str, content: bytes) -> None:
         """Put an object into the bucket, as a producer does."""
-        _ask(f"{self.url}/{quote(name)}", "PUT", content)
+        plain.put(self.url, {name: content})
 
     def delete(self, name: str) -> None:
         """Delete an object."""
-        _ask(f"{self.url}/{quote(name)}", "DELETE")
+        plain.ask(f"{self.url}/{quote(name)}", "DELETE")
 
 
 def tree(data_dir: Path) -> dict[str, bytes]:
     """Return all files below a folder."""
     return {str(path.relative_to(data_dir)): path.read_bytes() for path in data_dir.rglob("*") if path.is_file()}
-
-
-def _ask(url: str, method: str = "GET", content: bytes | None = None) -> bytes:
-    # The stores of these tests check no signature, and what is compared must not come through what is tested.
-    credential = f"{S3_SETTINGS['credentials']['access_key_id']}/20260101/us-east-1/s3/aws4_request"
-    signed = f"AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0"
-    headers = {"Content-Type": "application/octet-stream", "Authorization": signed}
-    request = urllib.request.Request(url, content, headers, method=method)
-    with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
-        return bytes(answer.read())
-
-
-def _names(bucket: str, prefix: str, after: str) -> list[str]:
-    query = urlencode({"list-type": 2, "prefix": prefix, "start-after": after})
-    found = ET.fromstring(_ask(f"{bucket}?{query}"))
-    return [key.text or "" for key in found.iterfind("{*}Contents/{*}Key")]
 
 
 class Buckets:
@@ -91,9 +67,7 @@ class Buckets:
         prefix = f"feed-{next(NUMBERS)}"
         copied = Path(shutil.copytree(spec.parent, self._root / prefix, ignore=shutil.ignore_patterns("data")))
         feed = Feed(copied / spec.name, f"{self._store.endpoint_url}/{BUCKET}/{prefix}")
-        feed.put(*VERDICT)
-        for name, content in tree(spec.with_name("data")).items():
-            feed.put(name, content)
+        plain.put(feed.url, dict([VERDICT]) | tree(spec.with_name("data")))
         self.write_spec(feed, spec)
         return feed
 

@@ -105,6 +105,25 @@ class BucketStore:
             raise BusyError(msg)
         return False
 
+    def holds(self, run: Run) -> bool:
+        """Say whether nobody else has completed a run, prepared it anew, or given it up, since it was looked at."""
+        if run.ts in self._view.lost:
+            return False
+        known, commit = self._view.state.runs.get(run.ts), self._view.copies.name(run.commit_path)
+        if known is None or self._view.copies.known(commit):
+            return True
+        now = self._claims.state().runs.get(run.ts)
+        # Who completes a run writes its manifest before the log says so.
+        self._view.look_at([commit])
+        if (
+            now is None
+            or self._view.copies.known(commit)
+            or (now.number, now.released) != (known.number, known.released)
+            or now.attempt not in {known.attempt, self._view.attempts.get(run.ts)}
+        ):
+            self._view.lost.add(run.ts)
+        return run.ts not in self._view.lost
+
     def seal(self, group: Group) -> None:
         """Decide, before a group publishes, that its run keeps what was derived of it.
 
@@ -161,7 +180,9 @@ class BucketStore:
         lost = [n for n, files in members.items() if any(self._is_gone(run, file) for file in files)]
         for file in (file for n in lost for file in members[n]):
             originals.discard(self._view.copies, in_landing(run.feed.spec, file), last_places(run, file))
-        return self._claims.released(claimed, lost) or []
+        released = self._claims.released(claimed, lost) or []
+        self._view.state = self._claims.state()
+        return released
 
     def _is_gone(self, run: Run, file: Claimed) -> bool:
         landed = in_landing(run.feed.spec, file)

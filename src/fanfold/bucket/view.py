@@ -29,6 +29,7 @@ class View:
         state: the log of claims when it was read last.
         attempts: whose working files are shown, by run.
         held: the runs of which these are known to hold.
+        lost: the runs that others have ended, or prepared anew, since they were shown.
         alone: whether this process does all steps of a run.
     """
 
@@ -38,6 +39,7 @@ class View:
         self.state = State()
         self.attempts: dict[str, str] = {}
         self.held: set[str] = set()
+        self.lost: set[str] = set()
         self.alone = False
         self._seen: set[str] = set()
 
@@ -47,6 +49,9 @@ class View:
         With a `ts`, show what concerns that run; with an `n`, what concerns that group of it.
         """
         self.state = self._claims.state()
+        self.lost.clear()
+        # Before the manifests: who ends a run writes its manifest, and removes its working files then.
+        working = [*self.copies.objects.list(f"staging/{ts}" if ts else "staging")]
         names = [merge.reference for merge in self._feed.spec.merge]
         if ts:
             run = self._feed.run(ts)
@@ -58,7 +63,6 @@ class View:
         self.look_at(names)
         for folder in (self._feed.landing_dir, self._feed.staging_dir):
             folder.mkdir(parents=True, exist_ok=True)
-        working = [*self.copies.objects.list(f"staging/{ts}" if ts else "staging")]
         for one in self.state.runs.values():
             # What this process prepares is not what holds.
             if ts in {None, one.ts} and (one.ts in self.held or one.ts not in self.attempts):

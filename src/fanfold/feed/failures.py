@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from fanfold import documents, durable, mirrors
-from fanfold.errors import EmptySubdir, FanfoldError, SpecError
-from fanfold.feed import groups, runs
+from fanfold.errors import BusyError, EmptySubdir, FanfoldError, SpecError
+from fanfold.feed import groups, runs, store
 from fanfold.feed.claimed import version
 from fanfold.layout import Feed, Group, Run
 from fanfold.spec.changes import changes, with_kept
@@ -28,6 +28,9 @@ def recorded(place: Run | Group, step: str) -> Iterator[None]:
     Args:
         place: the run, or the group where the step works on one.
         step: name of the step.
+
+    Raises:
+        BusyError: in a bucket, another process has ended the run, or prepared it anew: that is why the step failed.
     """
     began = time.time_ns()
     try:
@@ -35,6 +38,10 @@ def recorded(place: Run | Group, step: str) -> Iterator[None]:
     except EmptySubdir:
         raise
     except FanfoldError as error:
+        run = place.run if isinstance(place, Group) else place
+        if not store.of(run.feed).holds(run):
+            msg = f"another process has ended run {run.ts}, or prepared it anew: try again"
+            raise BusyError(msg) from error
         n = place.n if isinstance(place, Group) else None
         # On a full disk, the error is still raised.
         with contextlib.suppress(OSError):

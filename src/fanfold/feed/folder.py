@@ -110,6 +110,10 @@ class Folder:
         """Say that what was derived holds: the lease of the run keeps all others out."""
         return True
 
+    def holds(self, run: Run) -> bool:  # noqa: ARG002 - as above
+        """Say that a run is what this process knows of it: its lease keeps all others out."""
+        return True
+
     def seal(self, group: Group) -> None:
         """Change nothing: the lease of the group keeps all others out."""
 

@@ -34,6 +34,9 @@ class Store(Protocol):
     def prepared(self, run: Run) -> bool:
         """Make what was derived of a run hold for its groups; False where another run has decided meanwhile."""
 
+    def holds(self, run: Run) -> bool:
+        """Say whether a run still is what this process knows of it; False where another one has ended or changed it."""
+
     def seal(self, group: Group) -> None:
         """Decide, before a group publishes, that its run keeps what was derived of it."""
 
