@@ -43,6 +43,30 @@ def test_a_dialect_is_read(dialect: dict[str, Any], content: str, table: str, ma
     assert feed.read() == table
 
 
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_column_without_a_name_is_one_like_any_other(form: str, make_feed: MakeFeed) -> None:
+    """A column that has no name in its header is chosen, declared, joined by, used in SQL, replayed and audited."""
+    keys: dict[str, Any] = {
+        "subdirs": 1,
+        "input": {"fields": {'""': "BIGINT"}},
+        "merge": [{"reference": "customers.csv", "key": '""', "into": "r", "columns": ["", "name"]}],
+        "denormalize": {"columns": ["", "id", "r_", "r_name", {"next": "_ + 1"}]},
+        "quarantine": ALL_BAD,
+        "output": {"format": form},
+    }
+    files = {"a.csv": ",id,x\n0,a,1\n1,b,2\nx,c,3\n", "b.csv": 'id,"",x\nd,02,4\n'}
+    feed = make_feed(files, customers=',name\n1,Ann\n02,"Bob"\n', **keys)
+    feed.run()
+    if form == "csv":
+        assert feed.read() == '"",id,r_,r_name,next\n0,a,,,1\n1,b,1,Ann,2\n2,d,02,Bob,3\n'
+    found = feed.audit()
+    assert (found.findings, found.records) == ([], 4)
+    (item,) = quarantine.items(feed.open())
+    assert (item.bad.code, item.bad.pointer) == ("wrong_type", "/")
+    landed = replay.replay(feed.open(), item).landed_as
+    assert (feed.landing_dir / str(landed)).read_bytes() == b",id,x\nx,c,3\n"
+
+
 def test_without_a_header_a_bad_first_line_costs_no_other(make_feed: MakeFeed) -> None:
     """Where there is no header, the first line that can be read says how many columns there are."""
     content = '"1,2\n3,4\n5\n\xff6,7\n8,9\n'.encode("latin-1")

@@ -161,6 +161,14 @@ def test_a_key_in_an_object_is_found_by_both_names(tmp_path: Path) -> None:
     assert "weight" not in spec_path.read_text(encoding="utf-8")
 
 
+def test_a_column_without_a_name_is_not_proposed_as_a_key(tmp_path: Path) -> None:
+    """The row numbers that pandas writes before the columns match those of each other file, and join nothing."""
+    write(tmp_path / "in/a.csv", ",customer_id,n\n0,c01,1\n1,c02,2\n")
+    write(tmp_path / "customers.csv", ",customer_id,name\n0,c02,Bob\n1,c01,Ann\n2,c03,Cid\n")
+    made = init(tmp_path, "in", references=["customers.csv"])
+    assert [one.key for one in load_spec(made.paths[0]).merge] == ["customer_id"]
+
+
 def test_a_reference_with_a_key_twice_is_only_proposed(tmp_path: Path) -> None:
     """A reference that a run would refuse stands in comments, with its key; so does one outside of data_dir."""
     write(tmp_path / "a/b/c/in/a.json", [{"customer_id": "c01"}, {"customer_id": "c02"}])

@@ -102,7 +102,7 @@ def test_bad_csv_is_quarantined(make_feed: MakeFeed) -> None:
         "b.csv": 'a,b\n1,"x"y\n2,"x""\n3,4\n',
         "c.csv": b"a,b\n1,\xe9\n2,\xc3\xa9\n",
         "d.csv": "a,a\n1,2\n",
-        "e.csv": "a,\n1,2\n",
+        "e.csv": "a,,\n1,2,3\n",
         "f.csv": "",
     }
     feed = make_feed(files, **LENIENT)

@@ -602,8 +602,8 @@ def test_a_line_of_csv_is_judged_alike_in_any_company(line: bytes, company: byte
     [
         (b"", "empty_file"),
         (b"\n\r\n", "empty_file"),
-        (b"a,,b\n", "bad_header"),
-        (b'a,""\n', "bad_header"),
+        (b"a,,b,\n", "bad_header"),
+        (b'a,"",\n', "bad_header"),
         (b"a,a\n", "bad_header"),
         (b'"a,b\n1,2\n', "bad_header"),
         (b"a,\xff\n", "bad_utf8"),
@@ -614,6 +614,35 @@ def test_a_header_names_each_column_once(content: bytes, code: str) -> None:
     found = read_csv(content)
     assert [(one.code, one.record) for one in found.wrong] == [(code, 0)]
     assert not list(entries(found.merged))
+
+
+@pytest.mark.parametrize(
+    ("content", "message", "place"),
+    [
+        (b'\nid,n,"id"\n1,2,3\n', 'found "id", expected each name once in the header (an empty one, too)', (2, 6)),
+        (b"id,,n,,x\n", "found ',', expected each name once in the header (an empty one, too)", (1, 6)),
+        (b'id,"n"x,y\n1\n', 'found "n", expected quotes around the whole field, or none in it', (1, 3)),
+        (b'id,"n\n1,2\n', 'found "n…", expected quotes around the whole field, or none in it', (1, 3)),
+        (b"id,n\xff\n", r"found '\\xff', expected UTF-8", (1, 4)),
+        (b"id," + b"n" * 98, "found 'id', expected a header line of at most input.max_record_bytes", (1, 0)),
+    ],
+)
+@pytest.mark.parametrize("step", [1, 7, 1000])
+def test_a_bad_header_says_which_name_is_bad(content: bytes, message: str, place: tuple[int, int], step: int) -> None:
+    """What is said of a header quotes the first name that is wrong, and says where it stands."""
+    (wrong,) = read_csv(content, *range(step, len(content), step), cap=100).wrong
+    assert (wrong.message, (wrong.line, wrong.offset)) == (message, place)
+
+
+@pytest.mark.parametrize(
+    ("header", "names"),
+    [(b",a,b", ("", "a", "b")), (b"a,,b", ("a", "", "b")), (b'a,b,""', ("a", "b", "")), (b"a,b,", ("a", "b", ""))],
+)
+def test_one_column_may_have_no_name(header: bytes, names: tuple[str, ...]) -> None:
+    """A header may lack one name: its column has the empty name, as a key of JSON may be empty."""
+    found = read_csv(header + b"\n1,2,3\n4,,6\n", names=names)
+    assert not found.wrong
+    assert [slots(body, 3)[0] for _, body in entries(found.merged)] == [["1", "2", "3"], ["4", None, "6"]]
 
 
 @settings(max_examples=500)
@@ -931,7 +960,7 @@ def test_the_header_of_a_csv_names_its_fields(tmp_path: Path) -> None:
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b'b,"a,""x"""\n1\n'))
     assert fields_of_csv(str(tmp_path / "a.csv.gz"), Input()) == ["b", 'a,"x"']
     (tmp_path / "b.csv").write_bytes(b"a,a\n1,2\n")
-    with pytest.raises(UnreadableError, match="expected a name for each column"):
+    with pytest.raises(UnreadableError, match="expected each name once in the header"):
         fields_of_csv(str(tmp_path / "b.csv"), Input())
 
 

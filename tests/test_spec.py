@@ -152,7 +152,7 @@ ACCEPTED: list[dict[str, Any]] = [
     {"input": {"path": "./a//b/.c/...d", "fields": {"a.b": "decimal( 38 , 4 )", "c": " Json "}}},
     {"input": {"records_at": "/a~1b//c~0", "schema": "declared", "done_suffix": ".done"}},
     {"merge": [{"reference": "c.csv", "key": "a.b", "into": "c", "columns": ["x"]}]},
-    {"denormalize": {"explode": ["a", "a.b"], "columns": ["a", {"b": "a + 1"}]}, "subdirs": 1000},
+    {"denormalize": {"explode": ["a", "a.b"], "columns": ["a", "", {"b": "a + 1"}]}, "subdirs": 1000},
     *(
         {"input": {"patterns": patterns, "csv": {"delimiter": ";"}, "encoding": "latin-1"}}
         for patterns in (["*.CSV"], ["*.json", "o*"], ["*.csv.gz"], ["*.zip"], ["*.tar.zst"], ["*.gz"], ["*.[ct]sv"])
@@ -182,7 +182,7 @@ REFUSED: list[dict[str, Any]] = [
     {"merge": [{"reference": "c.csv", "key": "a", "into": "b.c"}]},
     {"merge": [{"reference": "c.csv", "key": {"record": "a.", "reference": "b"}, "into": "b"}]},
     {"denormalize": {"columns": []}},
-    *({"denormalize": {"columns": [column]}} for column in ("", 5, {}, {"a": ""}, {"a": "1", "b": "2"})),
+    *({"denormalize": {"columns": [column]}} for column in (5, {}, {"": "1"}, {"a": ""}, {"a": "1", "b": "2"})),
     {"quarantine": {"max_bad_records_percent": 101}},
     *(
         {"input": {"patterns": patterns, "csv": {}}}

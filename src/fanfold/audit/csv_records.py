@@ -27,8 +27,8 @@ class Csv:
         self._cells = re.compile(rf"(?:^|{d})(?:({q})({text}){q}|([^{plain}]*+))")
 
     def cells(self, line: str, *, is_header: bool = False) -> Line:
-        """Return the cells of a line. A text that means null as a value may still be the name of a column."""
-        nulls = {""} if is_header else self._nulls
+        """Return the cells of a line. What means null as a value is a name in the header, an empty one too."""
+        nulls = set[str]() if is_header else self._nulls
         if not self._quote or self._quote not in line:
             return [None if cell in nulls else cell for cell in line.split(self._delimiter)]
         found, twice = self._cells.findall(line), self._quote * 2
@@ -52,7 +52,10 @@ class Csv:
             if not line:
                 refuse(text.text[text.at :])
             text.at = line.end()
-            yield None, self.cells(line[1], is_header=has_header)
+            cells = self.cells(line[1], is_header=has_header)
+            if has_header and len({*cells}) < len(cells):
+                refuse(line[1], "a header with each name once")
+            yield None, cells
             has_header = False
 
 

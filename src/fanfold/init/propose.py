@@ -236,7 +236,8 @@ def _match(
 
 
 def _alike(name: str, other: str) -> float:
-    return difflib.SequenceMatcher(None, name.lower(), other.lower()).ratio()
+    """Say how alike two names are, from 0 to 1; an empty one is like no other."""
+    return difflib.SequenceMatcher(None, name.lower(), other.lower()).ratio() if name and other else 0
 
 
 def singular(path: str) -> str:

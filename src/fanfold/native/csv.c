@@ -6,6 +6,7 @@
 
 static const char size_expected[] = "at most input.max_record_bytes";
 static const char crowd_expected[] = "no more columns than a run has fields";
+static const char quote_expected[] = "quotes around the whole field, or none in it";
 
 static const uint8_t *line_break(const uint8_t *p, const uint8_t *end) { return memchr(p, '\n', (size_t)(end - p)); }
 
@@ -35,12 +36,12 @@ static int take_name(fanfold_reader *reader, const Token *cell) {
     if (!node && reader->mode == WALK_LEARN) node = shape_add(&reader->shape, RECORD, &name, &code);
     keys_add(&reader->keys, 0, name.at, name.size);
     ADD(reader->columns, (CsvColumn){name, node});
-    if (!name.size || !is_new) return FANFOLD_BAD_HEADER;
+    if (!is_new) return FANFOLD_BAD_HEADER;
     return utf8_count(name.at, name.size) > MAX_KEY_CHARACTERS ? FANFOLD_KEY_TOO_LONG : code;
 }
 
 /* Names the columns by the cells of a line, or where that is a record by their numbers; returns the code of what is
- * wrong, or 0. */
+ * wrong with the last one that is named, or 0. */
 static int name_columns(fanfold_reader *reader, size_t count, int is_record) {
     int code = count > reader->options.max_fields ? FANFOLD_TOO_MANY_FIELDS : 0;
     keys_cut(&reader->keys, 0);
@@ -53,8 +54,16 @@ static int name_columns(fanfold_reader *reader, size_t count, int is_record) {
     }
     if (!code) shape_keep(&reader->shape);
     shape_forget(&reader->shape);
-    if (code) reader->columns.count = 0;
     return code;
+}
+
+/* Says that a name in the header is wrong. */
+static void blame_name(Bad *bad, int code, const uint8_t *begin, const Token *name) {
+    blame(bad, code,
+          code == FANFOLD_BAD_HEADER     ? "each name once in the header (an empty one, too)"
+          : code == FANFOLD_KEY_TOO_LONG ? "a name of at most 4,096 characters"
+                                         : crowd_expected);
+    bad->offset = (uint64_t)(name->at - begin) - (name->marks & IN_QUOTES ? 1 : 0);
 }
 
 static int step_header(fanfold_reader *reader) {
@@ -63,23 +72,28 @@ static int step_header(fanfold_reader *reader) {
     size_t most = (size_t)reader->options.max_record_bytes, left = (size_t)(input_stop(input) - begin);
     Line line = read_line(reader, begin, (size_t)reader->options.max_fields + 1);
     if (line.outcome == VALUE_INCOMPLETE && left <= most + 2) return input_hungry(input, input->at, most + 3);
-    Bad bad = {.size = (uint64_t)(line.end - begin), .expected = "a name for each column, each once", .of_file = 1};
-    if (line.outcome != VALUE_GOOD || bad.size > most) {
-        bad.code = FANFOLD_BAD_HEADER;
-        bad.size = 0;
+    const uint8_t *stop = line.outcome == VALUE_GOOD ? line.end : line.stop;
+    int code, is_large = line.outcome == VALUE_INCOMPLETE || (size_t)(stop - begin) > most;
+    Bad bad = {.size = is_large ? most : (size_t)(stop - begin), .of_file = 1};
+    if (is_large) {
+        blame(&bad, FANFOLD_BAD_HEADER, "a header line of at most input.max_record_bytes");
+    } else if (line.outcome == VALUE_BAD) {
+        blame(&bad, FANFOLD_BAD_HEADER, quote_expected);
+        bad.offset = (uint64_t)(line.at - begin);
     } else if (line.cells > reader->options.max_fields) {
-        blame(&bad, FANFOLD_TOO_MANY_FIELDS, crowd_expected);
+        blame_name(&bad, FANFOLD_TOO_MANY_FIELDS, begin, &reader->cells.items[reader->options.max_fields]);
     } else if (line.flaw) {
         blame(&bad, FANFOLD_BAD_UTF8, "UTF-8");
-    } else {
-        bad.code = name_columns(reader, line.cells, 0);
+        bad.offset = (uint64_t)(line.flaw - begin);
+    } else if ((code = name_columns(reader, line.cells, 0))) {
+        blame_name(&bad, code, begin, &reader->cells.items[reader->columns.count - 1]);
     }
     reader->file.state = bad.code ? AT_END : AT_LINE;
     if (!bad.code) {
         input->at += bad.size;
         return FANFOLD_FULL;
     }
-    if (bad.size > MAX_KEY_CHARACTERS) bad.size = MAX_KEY_CHARACTERS;
+    if (bad.size > bad.offset + MAX_KEY_CHARACTERS) bad.size = bad.offset + MAX_KEY_CHARACTERS;
     return refuse(reader, bad, SIZE_MAX);
 }
 
@@ -169,7 +183,7 @@ static int end_bad_line(fanfold_reader *reader, const uint8_t *begin, const Line
     /* Where it is seen only behind so many bytes, it is not said which field it is. */
     int is_seen = line->outcome == VALUE_BAD && (uint64_t)(line->stop - begin) <= 2 * most;
     Bad bad = {.code = p ? FANFOLD_BAD_QUOTE : FANFOLD_TRUNCATED, .size = size - (size && end[-1] == '\r')};
-    bad.expected = "quotes around the whole field, or none in it";
+    bad.expected = quote_expected;
     bad.offset = is_seen ? (uint64_t)(line->at - begin) : 0;
     refuse(reader, bad, is_seen ? line->cells : SIZE_MAX);
     input->at += size;
@@ -195,6 +209,7 @@ static int step_line(fanfold_reader *reader) {
     else if (line.flaw)
         blame(&bad, FANFOLD_BAD_UTF8, "UTF-8");
     int is_flaw = bad.code == FANFOLD_BAD_UTF8;
+    if (is_first && bad.code) reader->columns.count = 0;
     if (is_flaw) bad.offset = (uint64_t)(line.flaw - begin);
     if (bad.code)
         refuse(reader, bad, is_flaw ? line.flawed : SIZE_MAX);

@@ -179,7 +179,7 @@ def check_header(source: Path, merge: Merge) -> None:
 
     Raises:
         MissingError: the key, or one of `columns`, is not in the header.
-        DataError: there is no header, or a name is empty or used twice.
+        DataError: there is no header, or it has a name twice.
     """
     if is_archive(merge.reference):
         msg = f"{merge.reference} is an archive, expected a file of CSV, Parquet or JSON: unpack it (merge.reference)"

@@ -110,7 +110,7 @@ Pointer = Annotated[
 FieldType = Annotated[str, Form(pattern=rf"^\s*({_TYPE})\s*$", words=_TYPE_WORDS), AfterValidator(_field_type)]
 _Name = Annotated[str, Field(min_length=1)]
 OutputColumn = Annotated[
-    _Name | Annotated[dict[_Name, _Name], Field(min_length=1, max_length=1)],
+    str | Annotated[dict[_Name, _Name], Field(min_length=1, max_length=1)],
     expected("a column name, or one {name: SQL expression}"),
 ]
 Seconds = Annotated[float, Field(ge=0, le=31_536_000)]
