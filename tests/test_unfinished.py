@@ -16,9 +16,10 @@ from fanfold import documents
 from fanfold.errors import DataError, EmptySubdir
 from fanfold.feed import runs, status, unfinished
 from fanfold.manifest import Manifest
+from fanfold.steps.denormalize_data import denormalize_data
 from fanfold.steps.merge_data import merge_data
 from fanfold.working_files import Failure
-from tests.conftest import GROUP_STEPS, TS, FeedDir, MakeFeed, tree
+from tests.conftest import GROUP_STEPS, TS, FeedDir, MakeFeed, small_files, tree
 from tests.test_cli import fanfold
 from tests.test_crash import HOOK
 
@@ -192,6 +193,21 @@ def test_a_reason_is_written_down_without_a_clock(make_feed: MakeFeed) -> None:
     mend_file(feed)
     merge_data(groups["1"], feed.data_dir)
     assert not feed.at().group(1).failure_path.exists()
+
+
+LARGE = [{"id": n, "customer_id": "1", "items": [{"sku": "x" * 80, "qty": 2}]} for n in range(1_000)]
+
+
+def test_a_table_that_does_not_fit_is_not_published(make_feed: MakeFeed) -> None:
+    """A disk that takes a part of a table and no more is an error: no part of it gets the table's name."""
+    feed = make_feed({"a.json": LARGE}, **ONE)
+    group = feed.stage()["1"]
+    merge_data(group, feed.data_dir)
+    with small_files(50_000), pytest.raises(OSError, match="File too large"):
+        denormalize_data(group, feed.data_dir)
+    assert rows(feed) == []
+    feed.group(1)
+    assert feed.verify().rows_out == 1_000
 
 
 def test_a_group_that_can_go_on_is_not_passed_over(make_feed: MakeFeed) -> None:
