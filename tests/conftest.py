@@ -15,6 +15,7 @@ import gzip
 import hashlib
 import json
 import os
+import resource
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,17 @@ settings.load_profile("fanfold")
 
 # In CI nothing is skipped: where a file system cannot be mounted there, the test fails.
 needs_root = pytest.mark.skipif(os.geteuid() != 0 and not os.environ.get("CI"), reason="only root mounts a file system")
+
+
+@contextlib.contextmanager
+def small_files(size_bytes: int) -> Iterator[None]:
+    """Have the system refuse to make a file larger, as a full disk does."""
+    before, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, most))
 
 
 def tree(data_dir: Path) -> dict[str, str]:

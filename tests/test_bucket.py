@@ -18,11 +18,11 @@ import pytest
 from fanfold import api, audit, mirrors
 from fanfold.bucket.store import BucketStore
 from fanfold.errors import BusyError, DataError, EmptySubdir, FanfoldError
-from fanfold.feed import failures, runs
+from fanfold.feed import failures, runs, status
 from fanfold.steps.create_dynamic_taskgroups import create_dynamic_taskgroups
 from fanfold.steps.release import release
 from fanfold.steps.stage_files import stage_files
-from tests.conftest import PATIENCE_SECONDS, TS, FeedDir
+from tests.conftest import PATIENCE_SECONDS, TS, FeedDir, small_files
 from tests.stores.proxy import Proxy
 from tests.torture.buckets import Buckets, Feed, tree
 from tests.torture.feeds import SHOP, make_feed, make_shop, make_small_shop
@@ -270,6 +270,27 @@ def test_a_run_that_fails_goes_on_when_its_cause_is_gone(buckets: Buckets, tmp_p
     with mirrors.working():
         assert failures.is_stuck(runs.open_feed(feed.spec), TS)
     feed.put("customers.csv", good)
+    go(feed)
+    folder.run(TS)
+    same(feed, folder.spec_path)
+
+
+def test_what_may_go_away_by_itself_is_a_reason_in_a_bucket_too(buckets: Buckets, tmp_path: Path) -> None:
+    """Where a machine's disk is full, every machine can say why the run has not ended; a retry clears the reason."""
+    feed, folder = small(buckets, tmp_path)
+    records = [{"id": n, "customer_id": "2", "note": "x" * 80} for n in range(1_000)]
+    feed.put("transactions/d.json.gz", folder.land("d.json.gz", records).read_bytes())
+
+    def reasons() -> list[tuple[str, int | None]]:
+        with mirrors.working():
+            return [(one.step, one.subdir) for one in status.status_of(runs.open_feed(feed.spec), TS).failed]
+
+    prepare(feed)
+    with small_files(20_000), pytest.raises(OSError, match="File too large"):
+        groups(feed)
+    assert [name for name, _ in reasons()] == ["merge_data"]
+    groups(feed)
+    assert reasons() == []
     go(feed)
     folder.run(TS)
     same(feed, folder.spec_path)

@@ -14,10 +14,10 @@ import pytest
 
 from fanfold.airflow.embedded.client import Airflow, RunOutcome
 from fanfold.airflow.embedded.server import embedded_airflow
-from fanfold.feed import lease, runs
+from fanfold.feed import lease, runs, status
 from fanfold.steps.create_dynamic_taskgroups import create_dynamic_taskgroups
 from fanfold.steps.stage_files import stage_files
-from tests.conftest import PATIENCE_SECONDS, TS, FeedDir
+from tests.conftest import PATIENCE_SECONDS, TS, FeedDir, needs_root
 from tests.test_airflow import RUNS, ended
 
 pytestmark = pytest.mark.slow
@@ -137,26 +137,58 @@ def test_a_verdict_ends_in_the_reason_without_a_traceback(airflow: Airflow, feed
     assert told[-1].startswith("    fanfold quarantine list ")
 
 
+def tried_again(airflow: Airflow, feed: FeedDir, task: str) -> str:
+    """Trigger a run, and wait until a task is to be tried again; return the id of the DAG run."""
+    airflow.call("PATCH", "/dags/feed", {"is_paused": False})
+    conf = {"data_dir": str(feed.data_dir)}
+    made: str = airflow.call("POST", RUNS, {"logical_date": "2026-01-02T03:04:05Z", "conf": conf})["dag_run_id"]
+    path, until = f"{RUNS}/{quote(made, safe='')}/taskInstances/{task}", time.monotonic() + PATIENCE_SECONDS
+    while airflow.call("GET", path)["state"] != "up_for_retry":
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    return made
+
+
+def ends_well(airflow: Airflow, run_id: str, task: str) -> None:
+    """Check that a run ends well, by as many retries of a task as it takes, and forget it."""
+    outcome = ended(airflow, run_id)
+    assert outcome.state == "success", outcome.errors
+    assert outcome.tasks[task].try_number > 1
+    airflow.call("DELETE", f"{RUNS}/{quote(run_id, safe='')}")
+
+
 def test_trouble_that_may_go_away_is_told_without_a_traceback_and_retried(airflow: Airflow, feed: FeedDir) -> None:
     """A group that another process works on fails for now: its log says so in short lines; the next try ends well."""
     feed.land("a.json", [{"id": 1}])
     opened = runs.open_feed(feed.spec_path, feed.data_dir)
     assert stage_files(opened, TS) == 1
     create_dynamic_taskgroups(feed.data_dir, TS, 1)
-    conf = {"data_dir": str(feed.data_dir)}
     with lease.hold(opened.run(TS).group(1).lease_path, does="a test"):
-        airflow.call("PATCH", "/dags/feed", {"is_paused": False})
-        made = airflow.call("POST", RUNS, {"logical_date": "2026-01-02T03:04:05Z", "conf": conf})["dag_run_id"]
-        path, until = f"{RUNS}/{quote(made, safe='')}/taskInstances/subdir_1.merge_data", time.monotonic()
-        while airflow.call("GET", path)["state"] != "up_for_retry":
-            assert time.monotonic() < until + PATIENCE_SECONDS
-            time.sleep(0.1)
-    outcome = ended(airflow, made)
-    assert outcome.state == "success", outcome.errors
-    assert outcome.tasks["subdir_1.merge_data"].try_number == 2
+        made = tried_again(airflow, feed, "subdir_1.merge_data")
     told = errors(log_of(airflow, made, "subdir_1.merge_data", 1))
     assert "is locked by a test in process" in " ".join(told)
     assert told[-2:] == ["What to do:", "- correct the cause: Airflow tries this task again by itself"]
+    ends_well(airflow, made, "subdir_1.merge_data")
+
+
+@needs_root
+def test_on_a_full_disk_status_says_why_until_a_retry_ends_well(airflow: Airflow, feed: FeedDir) -> None:
+    """The log of the task and `fanfold status` say that the disk is full; with room, a retry clears the reason."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", feed.data_dir], check=True)
+    try:
+        feed.land("a.json", [{"id": n, "text": "x" * 50} for n in range(2_600)])
+        made = tried_again(airflow, feed, "subdir_1.denormalize_data")
+        told = errors(log_of(airflow, made, "subdir_1.denormalize_data", 1))
+        assert told[0].startswith("No space left on device (attempt 1 of 4)")
+        opened = runs.open_feed(feed.spec_path, feed.data_dir)
+        assert [(one.step, one.message) for one in status.status_of(opened, TS).failed] == [
+            ("denormalize_data", "No space left on device")
+        ]
+        subprocess.run(["mount", "-o", "remount,size=64m", feed.data_dir], check=True)
+        ends_well(airflow, made, "subdir_1.denormalize_data")
+        assert [(one.ts, one.state, one.failed) for one in status.status(opened)] == [(TS, "complete", [])]
+    finally:
+        subprocess.run(["umount", feed.data_dir], check=True)
 
 
 def test_where_a_dag_has_another_retry_policy_bad_data_still_fails_at_once(airflow: Airflow, feed: FeedDir) -> None:

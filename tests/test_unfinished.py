@@ -14,11 +14,13 @@ import pytest
 
 from fanfold import documents
 from fanfold.errors import DataError, EmptySubdir
-from fanfold.feed import runs, status, unfinished
+from fanfold.feed import failures, runs, status, unfinished
 from fanfold.manifest import Manifest
+from fanfold.steps.denormalize_data import denormalize_data
 from fanfold.steps.merge_data import merge_data
+from fanfold.steps.stage_files import stage_files
 from fanfold.working_files import Failure
-from tests.conftest import GROUP_STEPS, TS, FeedDir, MakeFeed, tree
+from tests.conftest import GROUP_STEPS, TS, FeedDir, MakeFeed, small_files, tree
 from tests.test_cli import fanfold
 from tests.test_crash import HOOK
 
@@ -192,6 +194,63 @@ def test_a_reason_is_written_down_without_a_clock(make_feed: MakeFeed) -> None:
     mend_file(feed)
     merge_data(groups["1"], feed.data_dir)
     assert not feed.at().group(1).failure_path.exists()
+
+
+LARGE = [{"id": n, "customer_id": "1", "items": [{"sku": "x" * 80, "qty": 2}]} for n in range(1_000)]
+
+
+def test_what_may_go_away_by_itself_is_a_reason_too(make_feed: MakeFeed) -> None:
+    """Where the system refuses to write, `status` says in which step and why, until a run that goes well clears it."""
+    feed = make_feed({"a.json": LARGE, "b.json": GOOD}, subdirs=2)
+    with small_files(50_000):
+        code, _, errors = summary(feed)
+    (ts,) = runs.unfinished(feed.open())
+    assert (code, "File too large" in errors[0]) == (3, True)
+    assert states(feed) == [(ts, "unfinished", [("merge_data", 1)])]
+    shown = fanfold("status", feed.spec_path).stdout
+    assert f"run {ts} failed: merge_data of subdirectory 1: File too large" in shown
+    assert "Errno" not in shown
+    assert summary(feed)[0] == 0
+    assert states(feed) == [(ts, "complete", [])]
+    assert not list(feed.data_dir.glob("staging/*"))
+
+
+def test_trouble_costs_nothing_that_is_done(make_feed: MakeFeed) -> None:
+    """A run that the system has refused something goes on as it was prepared, and each step clears its own reason."""
+    feed = make_feed({"a.json": LARGE}, **ONE)
+    group, prepared = feed.stage()["1"], feed.at().schema_path.stat()
+    with small_files(50_000), pytest.raises(OSError, match="File too large"):
+        merge_data(group, feed.data_dir)
+    noted = documents.read(feed.at().group(1).failure_path, Failure)
+    assert (noted.step, noted.subdir, noted.passing) == ("merge_data", 1, True)
+    assert not failures.is_stuck(feed.open(), TS)
+    feed.stage()
+    assert feed.at().schema_path.stat() == prepared
+    merge_data(group, feed.data_dir)
+    assert not feed.at().group(1).failure_path.exists()
+
+
+def test_a_table_that_does_not_fit_is_not_published(make_feed: MakeFeed) -> None:
+    """A disk that takes a part of a table and no more is an error: no part of it gets the table's name."""
+    feed = make_feed({"a.json": LARGE}, **ONE)
+    group = feed.stage()["1"]
+    merge_data(group, feed.data_dir)
+    with small_files(50_000), pytest.raises(OSError, match="File too large"):
+        denormalize_data(group, feed.data_dir)
+    assert rows(feed) == []
+    feed.group(1)
+    assert feed.verify().rows_out == 1_000
+
+
+def test_a_claim_that_the_system_refuses_has_a_reason_too(make_feed: MakeFeed) -> None:
+    """Where files cannot be claimed, `status` says why; once they are, there is no reason any more."""
+    feed = make_feed({f"{n}.json": GOOD for n in range(400)}, **ONE)
+    with small_files(10_000), pytest.raises(OSError, match="File too large"):
+        stage_files(feed.open(), TS)
+    (failed,) = status.status_of(feed.open(), TS).failed
+    assert (failed.step, failed.subdir, failed.message) == ("stage_files", None, "File too large")
+    assert stage_files(feed.open(), TS) == 400
+    assert status.status_of(feed.open(), TS).failed == []
 
 
 def test_a_group_that_can_go_on_is_not_passed_over(make_feed: MakeFeed) -> None:

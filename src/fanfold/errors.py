@@ -72,6 +72,12 @@ class BusyError(OSError):
     """Another process is working on the same part of a run. Trying again helps once it has ended."""
 
 
+def trouble(error: OSError) -> str:
+    """Return what the system said, without its number: `No space left on device: '/data/x'`."""
+    where = f": {error.filename!r}" if error.filename else ""
+    return f"{error.strerror or error}{where}"
+
+
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.5) -> str:
     """Return the end of a message: the valid name closest to `name`, or else all valid names.
 

@@ -215,13 +215,15 @@ def told(reasons: Iterable[Reason]) -> list[str]:
 
 
 class Failure(Reason, frozen=True):
-    """failure.json: why a step cannot continue, because of data or spec.
+    """failure.json: why a step did not end well.
 
-    `files` and `references` are hashes of what it depended on: whether that has changed is known without trying again.
+    Because of data or spec, it cannot continue: `files` and `references` are hashes of what it depended on, so whether
+    that has changed is known without trying again. What is `passing` may go away by itself, as a full disk does.
     """
 
     files: str = ""
     references: str = ""
+    passing: bool = False
 
 
 class Release(msgspec.Struct, frozen=True):

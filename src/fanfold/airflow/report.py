@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from fanfold import documents, manifest, mirrors, proof
+from fanfold.errors import trouble
 from fanfold.feed import quarantine, runs
 from fanfold.layout import Feed
 from fanfold.manifest import Manifest, Summary
@@ -74,8 +75,7 @@ def say_errors(messages: Iterable[str]) -> None:
 
 def of_trouble(error: OSError, data_dir: str, attempt: int, attempts: int) -> str:
     """Return what Airflow's page says about an error that may go away by itself: a full disk, a busy part of a run."""
-    where = f": {error.filename!r}" if error.filename else ""
-    told = f"{error.strerror or error}{where} (attempt {attempt} of {attempts}); the feed is in {data_dir!r}"
+    told = f"{trouble(error)} (attempt {attempt} of {attempts}); the feed is in {data_dir!r}"
     if attempt < attempts:
         return f"{told}\nWhat to do:\n- correct the cause: Airflow tries this task again by itself"
     return (

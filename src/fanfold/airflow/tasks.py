@@ -224,7 +224,7 @@ class FeedTasks:
             log.info("%s", step(subdir, data_dir))
 
     def _tell(self, feed: Feed, summary: Summary) -> dict[str, Any]:
-        """Log the result of a run. Slack hears of a success, if the spec says so; an event of the Asset tells its rows."""
+        """Log the result of a run. Slack hears of a success, if the spec says so; rows are told by an Asset event."""
         from fanfold.steps.verify_run import without_rows
 
         empty = without_rows(feed.data_dir, summary.ts)

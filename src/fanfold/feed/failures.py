@@ -1,4 +1,4 @@
-"""Why a run cannot go on, on disk: what a step that failed said, and whether what it depended on has changed since."""
+"""Why a run has not ended, on disk: what a step that failed said, and whether what it depended on has changed since."""
 
 import contextlib
 import hashlib
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from fanfold import documents, durable, mirrors
-from fanfold.errors import BusyError, EmptySubdir, FanfoldError, SpecError
+from fanfold.errors import BusyError, EmptySubdir, FanfoldError, SpecError, StoreError, trouble
 from fanfold.feed import groups, runs, store
 from fanfold.feed.claimed import version
 from fanfold.layout import Feed, Group, Run
@@ -23,7 +23,7 @@ States = list[tuple[str, tuple[int, int, int, int] | None]]
 
 @contextlib.contextmanager
 def recorded(place: Run | Group, step: str) -> Iterator[None]:
-    """Write down why a step cannot go on, for a reason of data or spec; a step that ends well removes it again.
+    """Write down why a step did not end well; one that ends well removes it again.
 
     Args:
         place: the run, or the group where the step works on one.
@@ -34,7 +34,8 @@ def recorded(place: Run | Group, step: str) -> Iterator[None]:
     """
     began = time.time_ns()
     try:
-        yield
+        with trouble_recorded(place, step):
+            yield
     except EmptySubdir:
         raise
     except FanfoldError as error:
@@ -42,19 +43,47 @@ def recorded(place: Run | Group, step: str) -> Iterator[None]:
         if not store.of(run.feed).holds(run):
             msg = f"another process has ended run {run.ts}, or prepared it anew: try again"
             raise BusyError(msg) from error
-        n = place.n if isinstance(place, Group) else None
-        # On a full disk, the error is still raised.
-        with contextlib.suppress(OSError):
-            # Without a folder there is no run to go on with.
-            if place.failure_path.parent.is_dir():
-                failure = Failure(step, n, mirrors.named(str(error)), *_causes(place, began))
-                durable.write(place.failure_path, documents.encode(failure))
+        _write_down(place, step, error, began)
         raise
     durable.remove(place.failure_path)
 
 
+@contextlib.contextmanager
+def trouble_recorded(place: Run | Group, step: str) -> Iterator[None]:
+    """Write down which trouble, that may go away by itself, a step had; one that ends well removes it again.
+
+    Args:
+        place: as for `recorded`.
+        step: as for `recorded`.
+    """
+    try:
+        yield
+    # Who has the run says how it ends, a store that does not answer takes no reason, and a run may just be gone.
+    except (BusyError, StoreError, FileNotFoundError):
+        raise
+    except OSError as error:
+        _write_down(place, step, error)
+        raise
+    failed = documents.read_if_there(place.failure_path, Failure)
+    if failed and failed.passing:
+        durable.remove(place.failure_path)
+
+
+def _write_down(place: Run | Group, step: str, error: FanfoldError | OSError, began: float = math.inf) -> None:
+    n = place.n if isinstance(place, Group) else None
+    # On a full disk, the error is still raised.
+    with contextlib.suppress(OSError):
+        # Without a folder there is no run to go on with.
+        if place.failure_path.parent.is_dir():
+            if isinstance(error, OSError):
+                failure = Failure(step, n, mirrors.named(trouble(error)), passing=True)
+            else:
+                failure = Failure(step, n, mirrors.named(str(error)), *_causes(place, began))
+            durable.write(place.failure_path, documents.encode(failure))
+
+
 def of_run(run: Run) -> list[Failure]:
-    """Return why an unfinished run cannot continue: first the whole run, then each group."""
+    """Return why an unfinished run has not ended: first the whole run, then each group."""
     paths = [run.failure_path, *(group.failure_path for group in run.groups)]
     return [failure for path in paths if (failure := documents.read_if_there(path, Failure))]
 
@@ -87,6 +116,8 @@ def unchanged(feed: Feed, run: Run) -> set[int | None]:
         return set()
     same = set()
     for failure in of_run(run):
+        if failure.passing:
+            continue
         files, references = _causes(run.group(failure.subdir) if failure.subdir else run)
         if files == failure.files and (is_frozen or references == failure.references):
             same.add(failure.subdir)

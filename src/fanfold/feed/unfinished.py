@@ -126,7 +126,7 @@ def renewed(feed: Feed, run: Run) -> Spec | None:
     if changes(run.feed.spec, feed.spec).keys() - {*KEPT_KEYS}:
         return with_kept(run.feed.spec, feed.spec)
     is_older = documents.read(run.files_path, Files).format < documents.FORMAT
-    has_failed = {failure.subdir for failure in failures.of_run(run)}
+    has_failed = {failure.subdir for failure in failures.of_run(run) if not failure.passing}
     return run.feed.spec if is_older or has_failed != failures.unchanged(feed, run) else None
 
 

@@ -127,7 +127,8 @@ def _joined_bytes(run: Run, schema: RunSchema) -> int:
 
 def _write_csv(rows: Rows, head: bytes, merged: Iterable[bytes], target: Path) -> Written:
     digest = hashlib.sha256(head)
-    with target.open("wb", buffering=0) as file:
+    # Without a buffer, a disk that gets full would take a part of what is written, and say so by a number only.
+    with target.open("wb") as file:
         file.write(head)
         for piece in rows.write(merged):
             digest.update(piece)

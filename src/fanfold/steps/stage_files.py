@@ -5,7 +5,7 @@ import logging
 import msgspec
 
 from fanfold import documents, durable, links
-from fanfold.feed import access, landing, lease, runs, staging, store, unfinished
+from fanfold.feed import access, failures, landing, lease, runs, staging, store, unfinished
 from fanfold.feed.balance import balance
 from fanfold.feed.landing import LandedFile
 from fanfold.layout import Feed, Run
@@ -52,7 +52,7 @@ def stage_files(feed: Feed, ts: str, *, wait: bool = False) -> int:
     if ready or run.staging_dir.is_dir():
         runs.claim_data_dir(feed)
         durable.make_dirs(run.work_dir)
-        with lease.hold(run.lease_path, does="stage_files"):
+        with lease.hold(run.lease_path, does="stage_files"), failures.trouble_recorded(run, "stage_files"):
             return _stage(run, ready)
     committed = documents.read_if_there(run.commit_path, Manifest)
     return committed.summary.files_in if committed else 0
