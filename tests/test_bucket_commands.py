@@ -266,7 +266,8 @@ def test_a_bucket_that_was_not_tried_is_refused(both: Both, fanfold: Fanfold) ->
     _, copied, _ = both
     uri, before = yaml.safe_load(copied.spec.read_text())["data_dir"], copied.tree()
     copied.delete(RESULT)
-    never = f"error: '{uri}' was never tried, expected one that keeps what a feed rests on: run fanfold doctor SPEC\n"
+    told = f"'{uri}' was never tried, expected one that keeps what a feed rests on"
+    never = f"error: {told}: run fanfold doctor {copied.spec}\n"
     for command in ("run", "plan"):
         assert fanfold(command, copied.spec) == (1, never)
     assert fanfold("status", copied.spec)[0] == 0

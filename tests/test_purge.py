@@ -323,7 +323,7 @@ def test_the_command_line_shows_first(feed: FeedDir) -> None:
     shown = fanfold("purge", feed.spec_path, "--older-than", "2025-03-01")
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "nothing is removed yet: add --yes to remove this for good" in shown.stdout
-    assert f"run {OLD} stays: 2 items open: fanfold quarantine list SPEC" in shown.stdout
+    assert f"run {OLD} stays: 2 items open: fanfold quarantine list {feed.spec_path}" in shown.stdout
     assert of(feed, OLDER)
     listed = fanfold("purge", feed.spec_path, "--older-than", "90d", "--what", "output", "--json")
     assert {one["ts"]: one["what"] for one in json.loads(listed.stdout)} == {

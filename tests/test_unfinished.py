@@ -144,8 +144,8 @@ def test_a_run_that_cannot_go_on_is_passed_over(make_feed: MakeFeed) -> None:
     assert (code, done["files_in"], done["rows_out"]) == (0, 1, 1)
     assert len(errors) == 1
     assert errors[0].startswith(f"WARNING: run {stuck} is passed over: create_dynamic_taskgroups: denormalize.explode ")
-    assert f"fanfold run SPEC --ts {stuck}" in errors[0]
-    assert f"fanfold release SPEC {stuck}" in errors[0]
+    assert f"fanfold run {feed.spec_path} --ts {stuck}" in errors[0]
+    assert f"fanfold release {feed.spec_path} {stuck}" in errors[0]
     assert tree(feed.data_dir / "staging") == before
     code, done, errors = summary(feed)
     assert (code, done["files_in"], len(errors)) == (0, 0, 2)
@@ -280,7 +280,7 @@ def test_a_run_that_has_published_keeps_its_spec(make_feed: MakeFeed) -> None:
         (kept,) = [line for line in lines if "keeps the spec" in line]
         assert f"{subject} published, so it keeps the spec that it began with; changed since: " in kept
         assert "quarantine.max_bad_records_percent 10.0 > 60.0" in kept
-        assert kept.endswith(f"fanfold release SPEC {stuck}")
+        assert kept.endswith(f"fanfold release {feed.spec_path} {stuck}")
         assert "--ts" not in kept
     assert fanfold("release", feed.spec_path, stuck).returncode == 0
     assert summary(feed)[0] == 0

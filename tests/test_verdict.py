@@ -58,7 +58,12 @@ def test_a_run_of_too_many_bad_files_is_complete_and_reported(
     assert tree(feed.data_dir) == before
     verified = fanfold("verify", feed.spec_path, TS)
     assert verified.returncode == 0
-    assert (said or "nothing lost") in verified.stdout
+    assert "nothing lost, nothing twice\n" in verified.stdout
+    failed = (
+        f"run {TS} is complete, but {said}",
+        f"; they are in quarantine: fanfold quarantine list {feed.spec_path}\n",
+    )
+    assert [part in verified.stdout for part in failed] == [bool(said)] * 2
     assert recount(*runs.open_complete(feed.open(), TS)).gaps == []
     (status,) = json.loads(fanfold("status", feed.spec_path, "--json").stdout)
     assert status["state"] == "complete"

@@ -1,6 +1,9 @@
 """What waits in an unfinished run is named where somebody looks for it; a fault of Parquet is named by its record."""
 
 import json
+import shlex
+import shutil
+import subprocess
 from typing import Any
 
 import polars as pl
@@ -8,7 +11,7 @@ import pytest
 
 from fanfold.errors import DataError
 from tests.conftest import TS, FeedDir, MakeFeed
-from tests.test_cli import fanfold
+from tests.test_cli import FANFOLD, fanfold
 
 ONE: dict[str, Any] = {"subdirs": 1, "denormalize": {}}
 GOOD = {"id": 1, "customer_id": "1"}
@@ -33,7 +36,10 @@ def test_status_says_where_the_files_of_an_unfinished_run_wait(make_feed: MakeFe
     waits = f"run {TS}: 1 file waiting in {feed.data_dir / 'staging' / TS}"
     assert waits in fanfold("status", feed.spec_path).stdout.splitlines()
     listed = fanfold("quarantine", "list", feed.spec_path).stdout
-    assert listed == f"run {TS} is unfinished, with 1 file waiting: it has not failed; fanfold run SPEC resumes it\n"
+    assert (
+        listed
+        == f"run {TS} is unfinished, with 1 file waiting: it has not failed; fanfold run {feed.spec_path} resumes it\n"
+    )
     fanfold("run", feed.spec_path)
     shown = fanfold("status", feed.spec_path).stdout.splitlines()
     assert waits in shown
@@ -46,12 +52,24 @@ def test_what_is_archived_does_not_wait(make_feed: MakeFeed) -> None:
     fanfold("run", feed.spec_path, "--ts", TS)
     shown = fanfold("status", feed.spec_path).stdout.splitlines()
     assert f"run {TS}: 1 file waiting in {feed.data_dir / 'staging' / TS}" in shown
-    assert f"to try run {TS} again, once the cause is corrected: fanfold run SPEC --ts {TS}" in shown
+    assert f"to try run {TS} again, once the cause is corrected: fanfold run {feed.spec_path} --ts {TS}" in shown
     assert "is unfinished, with 1 file waiting: " in fanfold("quarantine", "list", feed.spec_path).stdout
     feed.write_spec(subdirs=2, denormalize={}, quarantine={"max_bad_records_percent": 60})
-    (way,) = [line for line in fanfold("status", feed.spec_path).stdout.splitlines() if "SPEC" in line]
+    (way,) = [line for line in fanfold("status", feed.spec_path).stdout.splitlines() if "fanfold " in line]
     assert way.startswith(f"run {TS} has published, so it keeps the spec")
-    assert way.endswith(f"give the run up: fanfold release SPEC {TS}")
+    assert way.endswith(f"give the run up: fanfold release {feed.spec_path} {TS}")
+
+
+def test_commands_in_messages_are_ready_to_copy(make_feed: MakeFeed) -> None:
+    """A command that a message names has the spec and the --data-dir that were typed, quoted for a shell."""
+    feed = make_feed({"a.json": [7]}, folder="my feeds", subdirs=1, denormalize={})
+    elsewhere = feed.spec_path.parent / "it's"
+    shutil.move(feed.data_dir, elsewhere)
+    failed = fanfold("run", feed.spec_path, "--data-dir", elsewhere, "--ts", TS)
+    told = [line.split(": fanfold ")[1] for line in failed.stderr.splitlines() if ": fanfold " in line]
+    assert told == [f"quarantine list {shlex.join([str(feed.spec_path), '--data-dir', str(elsewhere)])}"]
+    listed = subprocess.run(f"{FANFOLD} {told[0]}", shell=True, capture_output=True, text=True, check=True)
+    assert listed.stdout.startswith(f"{TS}/1/a.json open: ")
 
 
 def in_parquet(feed: FeedDir) -> None:

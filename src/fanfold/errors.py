@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 Number = TypeVar("Number", int, int | None)
+# What a command in a message is about: the message knows no path.
+PLACEHOLDER = re.compile(r"\b(fanfold [a-z-]+(?: [a-z-]+)? )SPEC\b")
 
 
 class FanfoldError(Exception):
@@ -99,6 +101,11 @@ def alike(messages: Mapping[Number, str]) -> list[list[Number]]:
     for n, message in messages.items():
         same.setdefault(re.sub(rf"/{n}\b", "/", message), []).append(n)
     return list(same.values())
+
+
+def with_spec(message: str, spec: str) -> str:
+    """Return a message with the commands in it ready to copy: `spec` stands where they say SPEC."""
+    return PLACEHOLDER.sub(lambda match: match[1] + spec, message)
 
 
 def count(number: int, noun: str) -> str:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import click
 
-from fanfold.cli.options import SPEC
+from fanfold.cli.options import SPEC, as_typed
 from fanfold.errors import MissingError
 
 if TYPE_CHECKING:
@@ -88,9 +88,9 @@ def run_once(server: "Airflow", spec_path: Path, conf: Mapping[str, Any]) -> int
         outcome = server.run_once(spec.name, conf, show)
     ts = format_ts(parse_ts(outcome.execution_time))
     for task_id, reason in outcome.errors.items():
-        click.secho(f"error: {task_id}: {reason}", err=True, fg="red")
+        click.secho(as_typed(f"error: {task_id}: {reason}"), err=True, fg="red")
     if outcome.state != "success":
-        click.secho(f"run {ts} failed; `fanfold status` shows how far it got", err=True, fg="red")
+        click.secho(as_typed(f"run {ts} failed; fanfold status SPEC shows how far it got"), err=True, fg="red")
         return 1
     if spec.store.conn_id:
         # Airflow alone knows the credentials.

@@ -11,6 +11,7 @@ import click
 
 from fanfold import interrupt, mirrors
 from fanfold.cli.commands import cli
+from fanfold.cli.options import as_typed
 from fanfold.errors import FanfoldError, SpecError
 
 TRY_AGAIN = 3
@@ -33,10 +34,10 @@ def main() -> NoReturn:
 
 
 class _Named(logging.Formatter):
-    """Names the bucket, and not the folder that stands for it."""
+    """Names the bucket, and not the folder that stands for it; and the spec in commands."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return mirrors.named(super().format(record))
+        return as_typed(super().format(record))
 
 
 def _run(arguments: list[str]) -> int:
@@ -58,7 +59,7 @@ def _run(arguments: list[str]) -> int:
             traceback.print_exc()
         ends = list(_ends(error))
         for line, _ in ends:
-            click.echo(line, err=True)
+            click.echo(as_typed(line), err=True)
         return min(code for _, code in ends)
 
 

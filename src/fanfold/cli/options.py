@@ -1,6 +1,7 @@
 """What commands share: common arguments, opening the feed, and printing JSON."""
 
 import functools
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,13 +9,30 @@ from typing import Any
 import click
 
 from fanfold import mirrors
+from fanfold.errors import with_spec
+
+# What stands for SPEC in the commands that messages name: the process has one command line.
+_typed: dict[str, str] = {}
+
+
+def _spec(_context: click.Context, _argument: click.Parameter, path: Path) -> Path:
+    _typed["spec"] = str(path)
+    return path
 
 
 def _absolute(_context: click.Context, _option: click.Parameter, path: str | None) -> str | None:
+    _typed["data_dir"] = path or ""
     return None if path is None else str(mirrors.absolute(path))
 
 
-SPEC = click.argument("spec", type=click.Path(path_type=Path))
+def as_typed(message: str) -> str:
+    """Return a message as people read it: buckets by their names, commands with the spec and --data-dir of this one."""
+    options = ["--data-dir", _typed["data_dir"]] if _typed.get("data_dir") else []
+    named = mirrors.named(message)
+    return with_spec(named, shlex.join([_typed["spec"], *options])) if "spec" in _typed else named
+
+
+SPEC = click.argument("spec", type=click.Path(path_type=Path), callback=_spec)
 TS = click.argument("ts")
 DATA_DIR = click.option(
     "--data-dir", metavar="PATH", callback=_absolute, help="Root of the feed, instead of the spec's data_dir."

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from fanfold.feed.quarantine import Item
     from fanfold.layout import Feed
 
-from fanfold.cli.options import JSON, print_json, with_feed
+from fanfold.cli.options import JSON, as_typed, print_json, with_feed
 from fanfold.errors import count
 
 ITEMS = click.argument("items", metavar="[ITEM]...", nargs=-1)
@@ -55,7 +55,7 @@ def list_quarantine(feed: "Feed", codes: tuple[str, ...], *, decided: bool, as_j
     for run in waiting:
         reasons = "; ".join(told(run.failed)) or "it has not failed; fanfold run SPEC resumes it"
         files = count(status.waiting(feed, run.ts), "file")
-        click.echo(f"run {run.ts} is unfinished, with {files} waiting: {reasons}")
+        click.echo(as_typed(f"run {run.ts} is unfinished, with {files} waiting: {reasons}"))
     if not found and not waiting:
         click.echo("nothing is in quarantine" if decided else "nothing is open in quarantine")
 

@@ -12,8 +12,7 @@ if TYPE_CHECKING:
     from fanfold.steps.plan import Plan
     from fanfold.steps.recount import Recount
 
-from fanfold import mirrors
-from fanfold.cli.options import DATA_DIR, JSON, SPEC, print_json, with_feed
+from fanfold.cli.options import DATA_DIR, JSON, SPEC, as_typed, print_json, with_feed
 from fanfold.errors import count, count_of
 from fanfold.proof import rows_in_words
 from fanfold.spec.paths import written
@@ -70,7 +69,7 @@ def _print_plan(planned: "Plan") -> None:
         shown = display.SHOWN_COLUMNS if to.is_terminal else len(columns)
         display.print_table(to, ("column", "type", "from", "first file"), columns[:shown], title=name)
         if more := len(columns[shown:]):
-            to.print(f"and {count(more, 'more column')} (fanfold plan --json has all)")
+            to.print(as_typed(f"and {count(more, 'more column')} (fanfold plan SPEC --json has all)"))
     for reference in planned.references:
         to.print(f"reference {reference.path}: {count(reference.rows, 'row')}, sha256 {reference.sha256}")
     if drift := planned.drift:
@@ -81,7 +80,7 @@ def _print_plan(planned: "Plan") -> None:
         place = f"{fault.file!r}{place_in(fault.file, fault.line)}"
         to.print(f"WARNING: {place}: {fault.message} ({fault.code})", style="yellow")
     for reason in planned.failed:
-        to.print(f"the run would fail: {reason}", style="red")
+        to.print(as_typed(f"the run would fail: {reason}"), style="red")
 
 
 @click.command()
@@ -132,7 +131,7 @@ def run(spec: Path, data_dir: str | None, ts: str | None, from_archive: str | No
     elif summary.files_in or not failed:
         display.print_summary(summary, done.subdir_seconds, feed.data_dir, feed.spec.output.csv)
     if not summary.files_in:
-        click.echo(mirrors.named(nothing_ready(feed, found)), err=True)
+        click.echo(as_typed(nothing_ready(feed, found)), err=True)
     # A run that has just begun has warned of what it cannot take.
     elif told := not_taken.told(found, [file.name for file in found.ready], held=done.summary.ts in begun):
         click.echo(f"in landing {told}", err=True)
@@ -169,6 +168,9 @@ def _stage_again(spec: Path, data_dir: str | None, ts: str | None, from_archive:
 def verify(feed: "Feed", ts: str | None, *, deep: bool, as_json: bool, **checks: Any) -> None:
     """Recount a complete run from archive and output.
 
+    The exit code says whether something is lost, doubled or changed. A run that is complete, but was reported as failed
+    because too much of it is bad, has lost nothing: exit code 0, and the reason is printed.
+
     Without TS, the newest complete run is recounted. --deep needs room for the run in the directory for temporary files
     (TMPDIR). --audit reads Parquet with pyarrow (pip install 'fanfold[audit]').
     """
@@ -203,7 +205,7 @@ def _print_recount(found: "Recount", report: "Audit | None", once_per: dict[str,
         + (f"gaps: {len(found.gaps)}" if found.gaps else found.lost or "nothing lost, nothing twice")
     )
     if found.failed:
-        click.echo(found.failed)
+        click.echo(as_typed(found.failed))
     if report:
         left_out = "".join(f"; not audited: {count_of(number, what)}" for what, number in report.not_audited.items())
         click.echo(

@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from fanfold.feed.purged import Kind
     from fanfold.layout import Feed
 
-from fanfold import mirrors
-from fanfold.cli.options import JSON, TS, print_json, with_feed
+from fanfold.cli.options import JSON, TS, as_typed, print_json, with_feed
 from fanfold.errors import FanfoldError, count, nearest
 
 HOURS = {"h": 1, "d": 24, "w": 168}
@@ -44,7 +43,7 @@ def restore(feed: "Feed", ts: str, target: Path | None) -> None:
     from fanfold.steps import restore as restoring
 
     names = restoring.restore(*runs.open_complete(feed, ts), target.absolute() if target else feed.landing_dir)
-    click.echo(mirrors.named(f"restored: {len(names):,} in {target or feed.landing_dir}"))
+    click.echo(as_typed(f"restored: {len(names):,} in {target or feed.landing_dir}"))
 
 
 def _moment(_context: click.Context, _option: click.Parameter, text: str) -> datetime:
@@ -96,7 +95,7 @@ def purge(feed: "Feed", before: datetime, what: "list[Kind]", *, yes: bool, as_j
     display.print_table(display.wide_console(), ("run", "what", "files", "bytes"), rows, total if going else ())
     for one in found:
         if one.stays:
-            click.echo(f"run {one.ts} stays{' in part' if one.what else ''}: {one.stays}")
+            click.echo(as_typed(f"run {one.ts} stays{' in part' if one.what else ''}: {one.stays}"))
     if not going:
         click.echo(f"nothing to purge from before {before:%Y-%m-%dT%H:%M:%SZ}")
     elif yes:

@@ -9,8 +9,7 @@ if TYPE_CHECKING:
     from fanfold.feed.status import RunStatus
     from fanfold.layout import Feed
 
-from fanfold import mirrors
-from fanfold.cli.options import JSON, print_json, with_feed
+from fanfold.cli.options import JSON, as_typed, print_json, with_feed
 from fanfold.errors import count
 
 
@@ -39,12 +38,12 @@ def status(feed: "Feed", *, as_json: bool) -> None:
         to.print("no runs yet")
     for one in found:
         for reason in told(one.failed):
-            to.print(mirrors.named(f"run {one.ts} failed: {reason}"))
+            to.print(as_typed(f"run {one.ts} failed: {reason}"))
         if one.state == "unfinished" and (waiting := statuses.waiting(feed, one.ts)):
-            where = mirrors.named(str(feed.run(one.ts).staging_dir))
+            where = as_typed(str(feed.run(one.ts).staging_dir))
             to.print(f"run {one.ts}: {count(waiting, 'file')} waiting in {where}")
         if one.state == "unfinished" and one.failed:
-            to.print(unfinished.go_on(feed, one.ts))
+            to.print(as_typed(unfinished.go_on(feed, one.ts)))
     if feed.landing_dir.is_dir():
         landing = list_files(feed)
         to.print(
