@@ -20,6 +20,7 @@ from fanfold.bucket.store import BucketStore
 from fanfold.errors import BusyError, DataError, EmptySubdir, FanfoldError
 from fanfold.feed import failures, runs
 from fanfold.steps.create_dynamic_taskgroups import create_dynamic_taskgroups
+from fanfold.steps.merge_data import merge_data
 from fanfold.steps.release import release
 from fanfold.steps.stage_files import stage_files
 from tests.conftest import PATIENCE_SECONDS, TS, FeedDir
@@ -415,6 +416,24 @@ def test_a_step_of_a_run_that_another_process_ends_is_to_be_tried_again(
         told = DataError("its original is gone")
         with pytest.raises(BusyError, match="another process has ended run"), failures.recorded(opened.run(TS), name):
             raise told
+    folder.run(TS)
+    same(feed, folder.spec_path)
+
+
+def test_a_step_whose_originals_another_process_archives_is_to_be_tried_again(buckets: Buckets, tmp_path: Path) -> None:
+    """An original that is in the archive was not overwritten: the step says so, and writes nothing down."""
+    feed, folder = small(buckets, tmp_path)
+    prepare(feed)
+    with mirrors.working():
+        opened = runs.open_feed(feed.spec)
+        # The other process stops before the run is complete.
+        buckets.kill_at_name("denormalized/" + TS + "/_manifest.json")
+        assert buckets.run(feed)[0] == -signal.SIGKILL
+        buckets.proxy.succeed()
+        with pytest.raises(BusyError, match="another process has"):
+            merge_data(f"staging/{TS}/1", opened.data_dir)
+    assert not [name for name in feed.tree() if name.endswith("failure.json")]
+    go(feed)
     folder.run(TS)
     same(feed, folder.spec_path)
 
