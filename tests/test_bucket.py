@@ -17,7 +17,7 @@ import pytest
 
 from fanfold import api, audit, mirrors
 from fanfold.bucket.store import BucketStore
-from fanfold.errors import BusyError, DataError, EmptySubdir, FanfoldError
+from fanfold.errors import BusyError, DataError, EmptySubdir, FanfoldError, SpecError
 from fanfold.feed import failures, runs
 from fanfold.steps.create_dynamic_taskgroups import create_dynamic_taskgroups
 from fanfold.steps.merge_data import merge_data
@@ -436,6 +436,23 @@ def test_a_step_whose_originals_another_process_archives_is_to_be_tried_again(bu
     go(feed)
     folder.run(TS)
     same(feed, folder.spec_path)
+
+
+def test_of_two_feeds_that_begin_in_one_place_at_once_one_has_it(buckets: Buckets, tmp_path: Path) -> None:
+    """The one that is later has claimed nothing, is to be tried again, and is told then whose place it is."""
+    feed, _ = small(buckets, tmp_path)
+    other = feed.spec.with_name("other.yaml")
+    other.write_text(feed.spec.read_text().replace("name: feed", "name: other"))
+    with mirrors.working():
+        opened = runs.open_feed(other)
+        assert buckets.run(feed)[0] == 0
+        feed.put("transactions/d.json", json.dumps(MORE).encode())
+        with pytest.raises(BusyError, match=r"another process has begun to work at .*: try again"):
+            stage_files(opened, LATER)
+    with pytest.raises(SpecError, match="found 'other', expected 'feed'"):
+        api.run(other)
+    go(feed, LATER)
+    everything_once(feed, {"a.json", "b.json.gz", "c.zip", "d.json"})
 
 
 @pytest.mark.parametrize("seed", [1, 2])
