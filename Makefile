@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 STORES_VENV := $(VENV)/stores
 CORE := compiler.py hatch_build.py ziglang.lock $(wildcard src/fanfold/native/*.c src/fanfold/native/*.h)
 
-.PHONY: setup azurite check quick test coverage fuzz torture demo cluster cluster-setup docs bench growth lock clean
+.PHONY: setup azurite check quick test coverage fuzz torture stores demo cluster cluster-setup docs bench growth lock clean
 
 setup: $(STAMP)
 
@@ -54,6 +54,10 @@ fuzz: setup
 # Options: make torture TORTURE="--kills 50 --seed 2".
 torture: setup
 	$(BIN)/python -m tests.torture $(TORTURE)
+
+# Options: make stores STORES="--files 40 --rounds 5".
+stores: setup
+	$(BIN)/python -m tests.stores $(STORES)
 
 demo: setup
 	$(BIN)/python demo/baskets.py data

@@ -173,9 +173,9 @@ class Process:
         self.log.ended(run)
         self.door.says(shown(lambda state: state.number > run.number and gone(state, run)))
 
-    def whole(self) -> None:
+    def whole(self, *, takes: Callable[[list[Object]], Chosen] | None = None) -> None:
         """Do all that a run does, from the claim to the end."""
-        run = self.claim()
+        run = self.claim(takes=takes)
         while run and run.released is None:
             attempt = self.prepare()
             if attempt and all(self.publish(attempt, n) for n in sorted({file.subdir for file in run.files})):
@@ -264,6 +264,11 @@ def takes_first(process: Process) -> None:
     process.claim(takes=first)
 
 
+def does_one(process: Process) -> None:
+    """Do a whole run with one file."""
+    process.whole(takes=first)
+
+
 def publishes(process: Process) -> None:
     run = process.log.state().runs.get(process.ts)
     if run and run.attempt:
@@ -274,12 +279,12 @@ def renews(process: Process) -> None:
     process.renew(OTHER)
 
 
-def everything_once(world: World) -> None:
+def everything_once(world: World, names: str = "ab") -> None:
     """Check the end of runs: each file is published and archived, or neither."""
     assert not newest(world).runs
     rows = [row[0] for one in world.objects if one.name.startswith("out/") for row in json.loads(one.content)]
     landing = [one.name for one in world.objects if one.name.startswith("landing/")]
-    assert sorted(rows + landing) == ["landing/a", "landing/b"]
+    assert sorted(rows + landing) == [f"landing/{name}" for name in names]
 
 
 def prepares_again(process: Process) -> None:

@@ -17,9 +17,10 @@ import pytest
 
 from fanfold import api, audit, mirrors
 from fanfold.bucket.store import BucketStore
-from fanfold.errors import BusyError, DataError, EmptySubdir, FanfoldError
+from fanfold.errors import BusyError, DataError, EmptySubdir, FanfoldError, SpecError
 from fanfold.feed import failures, runs, status
 from fanfold.steps.create_dynamic_taskgroups import create_dynamic_taskgroups
+from fanfold.steps.merge_data import merge_data
 from fanfold.steps.release import release
 from fanfold.steps.stage_files import stage_files
 from tests.conftest import PATIENCE_SECONDS, TS, FeedDir, small_files
@@ -438,6 +439,41 @@ def test_a_step_of_a_run_that_another_process_ends_is_to_be_tried_again(
             raise told
     folder.run(TS)
     same(feed, folder.spec_path)
+
+
+def test_a_step_whose_originals_another_process_archives_is_to_be_tried_again(buckets: Buckets, tmp_path: Path) -> None:
+    """An original that is in the archive was not overwritten: the step says so, and writes nothing down."""
+    feed, folder = small(buckets, tmp_path)
+    prepare(feed)
+    with mirrors.working():
+        opened = runs.open_feed(feed.spec)
+        # The other process stops before the run is complete.
+        buckets.kill_at_name("denormalized/" + TS + "/_manifest.json")
+        assert buckets.run(feed)[0] == -signal.SIGKILL
+        buckets.proxy.succeed()
+        with pytest.raises(BusyError, match="another process has"):
+            merge_data(f"staging/{TS}/1", opened.data_dir)
+    assert not [name for name in feed.tree() if name.endswith("failure.json")]
+    go(feed)
+    folder.run(TS)
+    same(feed, folder.spec_path)
+
+
+def test_of_two_feeds_that_begin_in_one_place_at_once_one_has_it(buckets: Buckets, tmp_path: Path) -> None:
+    """The one that is later has claimed nothing, is to be tried again, and is told then whose place it is."""
+    feed, _ = small(buckets, tmp_path)
+    other = feed.spec.with_name("other.yaml")
+    other.write_text(feed.spec.read_text().replace("name: feed", "name: other"))
+    with mirrors.working():
+        opened = runs.open_feed(other)
+        assert buckets.run(feed)[0] == 0
+        feed.put("transactions/d.json", json.dumps(MORE).encode())
+        with pytest.raises(BusyError, match=r"another process has begun to work at .*: try again"):
+            stage_files(opened, LATER)
+    with pytest.raises(SpecError, match="found 'other', expected 'feed'"):
+        api.run(other)
+    go(feed, LATER)
+    everything_once(feed, {"a.json", "b.json.gz", "c.zip", "d.json"})
 
 
 @pytest.mark.parametrize("seed", [1, 2])

@@ -1,5 +1,6 @@
 """The log of claims: all orders of the requests of several processes, and what it does on a store that is wrong."""
 
+import functools
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -33,6 +34,7 @@ from tests.claiming import (
     Live,
     Process,
     check_work,
+    does_one,
     done,
     everything_once,
     in_log,
@@ -140,6 +142,14 @@ def test_two_runs_one_of_them_twice() -> None:
     assert Explorer(scripts, judge, everything_once, switches=2).explore(landed("a", "b")) > 50_000
 
 
+@pytest.mark.slow
+def test_three_runs() -> None:
+    """Three whole runs, interrupted twice anywhere, publish and archive each file once."""
+    scripts = [script(name, ts, does_one) for name, ts in (("p", A), ("q", B), ("r", C))]
+    ended = functools.partial(everything_once, names="abc")
+    assert Explorer(scripts, judge, ended, switches=2).explore(landed("a", "b", "c")) > 10_000
+
+
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("pages", [False, True])
 def test_orders_by_chance(seed: int, *, pages: bool) -> None:
@@ -206,6 +216,19 @@ def test_two_processes_that_decide_the_same_write_the_same() -> None:
     """An entry holds nothing of the process that wrote it."""
     steps = Process.claim, lambda process: process.log.prepared(A, "x", process.log.state()), publishes
     assert log_of(*steps).world == log_of(*steps).world
+
+
+def test_a_run_that_is_claimed_again_is_another_one() -> None:
+    """Who knows only a run that has ended does not end, and does not give up, what was claimed under its name since."""
+    store = log_of(Process.claim)
+    log = Claims(store)
+    first = log.state().runs[A]
+    log.ended(first)
+    Process(store, "q", A).claim()
+    assert log.released(first) is None
+    log.ended(first)
+    again = log.state().runs[A]
+    assert (again.number > first.number, again.released) == (True, None)
 
 
 def test_what_is_no_entry_is_not_read() -> None:

@@ -19,7 +19,7 @@ from fanfold.bucket.copies import Copies
 from fanfold.bucket.objects import Objects, is_copy
 from fanfold.bucket.store import BucketStore
 from fanfold.bucket.view import FAILURE, MERGED, PROGRESS, PUBLISHED, RECORDS, View
-from fanfold.errors import BusyError
+from fanfold.errors import BusyError, TakenError
 from fanfold.layout import Feed, Run
 from fanfold.manifest import Manifest
 from fanfold.spec.model import Spec
@@ -36,7 +36,8 @@ class BucketMirror:
         """Begin with an empty folder; `refresh` shows what is there."""
         self.uri, self.root = objects.uri, root
         self._objects, self._copies, self._claims = objects, Copies(objects, root), Claims(objects)
-        self._view = View(Feed(root, spec), self._copies, self._claims)
+        feed = Feed(root, spec)
+        self._view, self._identity = View(feed, self._copies, self._claims), self._copies.name(feed.identity_path)
 
     def close(self) -> None:
         """Let go of the threads."""
@@ -73,7 +74,8 @@ class BucketMirror:
 
         Raises:
             TakenError: other bytes have its name.
-            BusyError: another process has begun to publish the run, whose spec this one changes.
+            BusyError: another process has begun to publish the run, whose spec this one changes; or another one has
+                just begun with a feed here.
         """
         name = self._copies.name(path)
         ts, rest = _working(name)
@@ -81,6 +83,9 @@ class BucketMirror:
             self._renew(ts, content)
         key = self._key(name)
         if key is None:
+            return
+        if name == self._identity and not self._copies.known(name):
+            self._begin(name, content)
             return
         if _may_change(name):
             self._objects.replace(key, content.read_bytes())
@@ -98,6 +103,14 @@ class BucketMirror:
                 return
             key = key.removesuffix(PROGRESS) + (PUBLISHED if done.outputs else MERGED)
         self._copies.has_content(name, self._objects.create(key, content))
+
+    def _begin(self, name: str, content: Path) -> None:
+        """Say which feed begins here: of two that do so at once, one has the place."""
+        try:
+            self._copies.has_content(name, self._objects.create(name, content))
+        except TakenError:
+            msg = f"another process has begun to work at {self.uri!r} in this moment: try again"
+            raise BusyError(msg) from None
 
     def _renew(self, ts: str, content: Path) -> None:
         run, spec = self._view.state.runs.get(ts), msgspec.json.decode(content.read_bytes())

@@ -133,7 +133,11 @@ class Objects:
         """
         with _buffer(content) as buffer:
             if len(buffer) > LARGEST_BYTES:
-                msg = f"{self.uri}/{name} has {len(buffer):,} bytes, expected at most {LARGEST_BYTES:,}"
+                msg = (
+                    f"{self.uri}/{name} has {len(buffer):,} bytes, expected at most {LARGEST_BYTES:,}, which is what a "
+                    "store takes in one request: raise subdirs, so that each output is smaller, or have a run take "
+                    "less (input.max_bytes)"
+                )
                 raise DataError(msg)
 
             def put() -> str | Object:

@@ -106,23 +106,8 @@ class BucketStore:
         return False
 
     def holds(self, run: Run) -> bool:
-        """Say whether nobody else has completed a run, prepared it anew, or given it up, since it was looked at."""
-        if run.ts in self._view.lost:
-            return False
-        known, commit = self._view.state.runs.get(run.ts), self._view.copies.name(run.commit_path)
-        if known is None or self._view.copies.known(commit):
-            return True
-        now = self._claims.state().runs.get(run.ts)
-        # Who completes a run writes its manifest before the log says so.
-        self._view.look_at([commit])
-        if (
-            now is None
-            or self._view.copies.known(commit)
-            or (now.number, now.released) != (known.number, known.released)
-            or now.attempt not in {known.attempt, self._view.attempts.get(run.ts)}
-        ):
-            self._view.lost.add(run.ts)
-        return run.ts not in self._view.lost
+        """Say whether nobody else has ended a run, prepared it anew, or archived its files, since it was looked at."""
+        return self._view.holds(run)
 
     def seal(self, group: Group) -> None:
         """Decide, before a group publishes, that its run keeps what was derived of it.

@@ -29,7 +29,6 @@ class View:
         state: the log of claims when it was read last.
         attempts: whose working files are shown, by run.
         held: the runs of which these are known to hold.
-        lost: the runs that others have ended, or prepared anew, since they were shown.
         alone: whether this process does all steps of a run.
     """
 
@@ -39,9 +38,10 @@ class View:
         self.state = State()
         self.attempts: dict[str, str] = {}
         self.held: set[str] = set()
-        self.lost: set[str] = set()
         self.alone = False
         self._seen: set[str] = set()
+        # The runs that others have gone on with since they were shown.
+        self._lost: set[str] = set()
 
     def refresh(self, ts: str | None = None, n: int | None = None) -> None:
         """Show what is in the bucket by now: of complete runs their manifests, of the others all that they have.
@@ -49,7 +49,7 @@ class View:
         With a `ts`, show what concerns that run; with an `n`, what concerns that group of it.
         """
         self.state = self._claims.state()
-        self.lost.clear()
+        self._lost.clear()
         # Before the manifests: who ends a run writes its manifest, and removes its working files then.
         working = [*self.copies.objects.list(f"staging/{ts}" if ts else "staging")]
         names = [merge.reference for merge in self._feed.spec.merge]
@@ -166,6 +166,33 @@ class View:
         claimed = in_landing(run.feed.spec, file)
         if self.copies.objects.head(claimed.name) != claimed:
             self.copies.drop(_staged(run, file))
+
+    def holds(self, run: Run) -> bool:
+        """Say whether nobody else has ended a run, prepared it anew, or archived its files, since it was shown."""
+        known, commit = self.state.runs.get(run.ts), self.copies.name(run.commit_path)
+        if run.ts in self._lost or known is None or self.copies.known(commit):
+            return run.ts not in self._lost
+        now = self._claims.state().runs.get(run.ts)
+        # Who completes a run writes its manifest before the log says so.
+        self.look_at([commit])
+        if (
+            now is None
+            or self.copies.known(commit)
+            or (now.number, now.released) != (known.number, known.released)
+            or now.attempt not in {known.attempt, self.attempts.get(run.ts)}
+            or self._are_archived(run, [file for file in now.files if file.subdir in now.sealed])
+        ):
+            self._lost.add(run.ts)
+        return run.ts not in self._lost
+
+    def _are_archived(self, run: Run, files: Iterable[Claimed]) -> bool:
+        """Say whether one of some files that lie here in their subdirectories is at its last place by now."""
+        shown = [file for file in files if self.copies.known(_staged(run, file))]
+        if shown:
+            self._list(self.copies.name(run.feed.quarantine_dir / run.ts) + "/")
+        for _ in at_once(partial(self._find, run), shown):
+            pass
+        return not all(self.copies.known(_staged(run, file)) for file in shown)
 
     def see(self, run: Run, committed: Manifest) -> None:
         """Show the tables and the originals of a complete run."""

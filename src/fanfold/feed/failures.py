@@ -30,7 +30,7 @@ def recorded(place: Run | Group, step: str) -> Iterator[None]:
         step: name of the step.
 
     Raises:
-        BusyError: in a bucket, another process has ended the run, or prepared it anew: that is why the step failed.
+        BusyError: in a bucket, another process has ended the run, or gone on with it: that is why the step failed.
     """
     began = time.time_ns()
     try:
@@ -41,7 +41,7 @@ def recorded(place: Run | Group, step: str) -> Iterator[None]:
     except FanfoldError as error:
         run = place.run if isinstance(place, Group) else place
         if not store.of(run.feed).holds(run):
-            msg = f"another process has ended run {run.ts}, or prepared it anew: try again"
+            msg = f"another process has ended run {run.ts}, or gone on with it: try again"
             raise BusyError(msg) from error
         _write_down(place, step, error, began)
         raise
