@@ -649,6 +649,43 @@ def test_commas_that_do_not_belong_between_records_are_named(make_feed: MakeFeed
     assert found[0].record > 0
 
 
+MIXED = """{"id":1}
+[{"id":2},{"id":3}] xyz {"id":4}
+{"id":5}garbage
+[1,2]
+{"id":1}},"x":{}}
+[{"id":6} xyz {"id":7},{"id":0} "x":1},{"id":8},
+{"id":9}
+{"id":10}
+{"id":11}
+[{"id":12}
+[{"id":13}]
+"""
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.json.gz"])
+def test_objects_arrays_and_what_is_wrong_between_them_are_audited(name: str, make_feed: MakeFeed) -> None:
+    """The auditor, which has no rules of its own for bad records, finds the same records around them."""
+    spec: dict[str, Any] = {"merge": [], "denormalize": {}, "subdirs": 1}
+    feed = make_feed({name: MIXED}, **spec, quarantine={"max_bad_records_percent": 100})
+    feed.run()
+    assert feed.read() == "id\n" + "".join(f"{n}\n" for n in range(1, 14))
+    found = feed.audit()
+    assert (found.findings, found.rows) == ([], 13)
+
+
+def test_two_records_without_a_comma_that_nothing_is_said_of_are_named(make_feed: MakeFeed) -> None:
+    """A missing comma is said of in quarantine once, and then only another one ends the array."""
+    spec: dict[str, Any] = {"merge": [], "denormalize": {}, "subdirs": 1}
+    feed = make_feed(
+        {"a.json": '[{"id":1}\n{"id":2},{"id":3},{"id":4}]'}, **spec, quarantine={"max_bad_records_percent": 100}
+    )
+    feed.run()
+    original = feed.data_dir / f"processed/a_{TS}.json"
+    original.write_text(original.read_text().replace("3},", "3} "))
+    assert any("the rest is not audited" in one.message for one in audited(feed).findings)
+
+
 def test_columns_in_another_order_than_the_fields_are_named(make_feed: MakeFeed) -> None:
     """Columns that were swapped in table and manifest are named: they stand as their fields first appeared."""
     feed = make_feed(

@@ -476,7 +476,47 @@ def test_a_required_match_that_is_not_there_makes_a_record_bad() -> None:
     reader = Reader(ORDER, Others.REFUSE, joins=[Joined(products, scope=1, required=True)])
     found = read_with(reader, [b'{"id":1,"items":[{"sku":"a"}]}\n{"id":2,"items":[{"sku":"a"},{"sku":"b"}]}'])
     assert found.codes == [None, "no_match"]
-    assert (found.wrong[0].pointer, found.wrong[0].message) == ("/items/sku", "found 'b', expected a match")
+    assert (found.wrong[0].pointer, found.wrong[0].message) == ("/items/1/sku", "found 'b', expected a match")
+
+
+ORDERS = Field(
+    kind="object",
+    inside=(
+        Field(
+            "o",
+            "list",
+            inside=(
+                Field(
+                    kind="object",
+                    inside=(Field("l", "list", inside=(Field(kind="object", inside=(Field("s", key=1),)),)),),
+                ),
+            ),
+        ),
+        Field("t", "list", inside=(Field(key=1),)),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("content", "scope", "pointer"),
+    [
+        (
+            b'{"o":[{"l":[]},{"l":[{"s":"a"}]},{"l":[{"s":"a"},{"s":"a"},{"s":"b"}]},{"l":[{"s":"c"}]}]}',
+            2,
+            "/o/2/l/2/s",
+        ),
+        (b'{"o":[{"l":[{"s":"a"}]},null,{"l":[{}]}]}', 2, "/o/2/l/0/s"),
+        (b'{"o":[{"l":{"s":"a"}},{"l":{"s":"b"}}]}', 2, "/o/1/l/s"),
+        (b'{"t":["a","a","b"]}', 3, "/t/2"),
+    ],
+)
+def test_a_pointer_to_what_has_no_match_leads_to_its_element(content: bytes, scope: int, pointer: str) -> None:
+    """The pointer to a key without a match has the number of each element on the way, as the file has it."""
+    table = reference(b"sku,name\na,x\n", "sku", "name")
+    form = Form(single=[("o", "l")])
+    reader = Reader(ORDERS, Others.REFUSE, form, joins=[Joined(table, scope=scope, required=True)])
+    (wrong,) = read_with(reader, [content]).wrong
+    assert (wrong.code, wrong.pointer) == ("no_match", pointer)
 
 
 def test_keys_may_have_several_parts(tmp_path: Path) -> None:

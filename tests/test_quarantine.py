@@ -84,7 +84,7 @@ BAD_RECORDS: dict[str, tuple[bytes, dict[str, Any], int, str]] = {
     "syntax": (b'{"i":2,"o":{"id":x}}', {}, 17, "/o/id"),
     "nan": (b'{"i":NaN}', {}, 5, "/i"),
     "trailing_comma": (b'{"i":[2,]}', {}, 7, "/i/0"),
-    "trailing_garbage": (b'{"i":2} x', {}, 8, ""),
+    "trailing_garbage": (b'{"i":2}} x', {}, 7, ""),
     "duplicate_key": (b'{"o":{"id":1,"s":2,"id":1}}', {}, 19, "/o/id"),
     "lone_surrogate": (rb'{"s":"x\ud800"}', {}, 7, "/s"),
     "bad_utf8": (b'{"s":"\xc3\xa9\xff"}', {}, 8, "/s"),

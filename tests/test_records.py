@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import json
 import random
+import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -328,10 +329,10 @@ BROKEN = {
     "a brace too many": ('{"i":2}}', {"trailing_garbage"}),
     "a missing value": ('{"i":2,"s":}', {"syntax"}),
     "a comma inside": ('{"i":2,}', {"trailing_comma"}),
-    "garbage behind": ('{"i":2} garbage', {"trailing_garbage"}),
+    "a brace too many, and more": ('{"i":2}} more', {"trailing_garbage"}),
     "garbage": ("garbage", {"syntax"}),
     "a number": ("7", {"not_an_object"}),
-    "an array": ('[{"i":2}]', {"not_an_object"}),
+    "an array": ("[2]", {"not_an_object"}),
     "NaN": ('{"i":NaN}', {"nan"}),
     "a key twice": ('{"i":2,"i":2}', {"duplicate_key"}),
     "half a pair": (r'{"i":"\ud83d"}', {"lone_surrogate"}),
@@ -385,7 +386,19 @@ def test_reading_goes_on_behind_a_bad_record(name: str, form: str) -> None:
         ('{"i":1}\n{"i":3}\n{"i":', [None, None, "truncated"]),
         ('{\n "i": 1\n}\n{\n "i": \n}\n{\n "i": 3\n}\n', [None, "syntax", None]),
         ('{\n "i": 1\n}\n{\n "i": "x\n}\n{\n "i": 3\n}\n', [None, "control_character", None]),
-        ('{"i":1}\n[{"i":2}\n{"i":3}\n', [None, "truncated", None]),
+        ('{"i":1}\n["i",2\n{"i":3}\n', [None, "truncated", None]),
+        ('{"i":1} xyz {"i":3}', [None, "trailing_garbage", None]),
+        ('{"i":1}garbage\n{"i":3}', [None, "trailing_garbage", None]),
+        ('{"i":1} 5" tall\n{"i":3}', [None, "trailing_garbage", None]),
+        ('{"i":1} "{ \\"}" {"i":3}', [None, "trailing_garbage", "syntax", None]),
+        ('{"i":1},"x"\n{"i":3}', [None, "trailing_garbage", None]),
+        ('{"i":1}},"x":{"i":2}}\n{"i":1}\n{"i":3}', ["trailing_garbage", None, None]),
+        ('[{"i":1} xyz, {"i":3}]', [None, "trailing_garbage", None]),
+        ('[{"i":1} xyz {"i":3}]', [None, "trailing_garbage", None]),
+        ('[{"i":1}\nx\ny\n,{"i":3}]', [None, "trailing_garbage", "trailing_garbage", None]),
+        ('[{"i":2} "x":2},{"i":1},{"i":3}]', ["trailing_garbage", None, None]),
+        ('[{"i":1},x {"i":2},{"i":3}]', [None, "syntax", None]),
+        ('{"i":1} x' + "y" * 5000 + '}{"i":3}', [None, "trailing_garbage", None]),
         ('{"i":1}{"i":{"t":2}{"i":3}', [None, "truncated", None]),
     ],
 )
@@ -397,10 +410,45 @@ def test_what_is_wrong_between_records_costs_none(content: str, faults: list[str
 
 
 @pytest.mark.parametrize(
+    "content",
+    [
+        '{"i":1}\n[{"i":2},{"i":3}]\n{"i":4}\n[\n]\n[ {"i":5} ]',
+        '[{"i":1}]\n{"i":2}\n[{"i":3},{"i":4}] {"i":5}',
+        '{"i":1}[{"i":2}]{"i":3}[{"i":4},{"i":5}][]',
+    ],
+)
+@pytest.mark.parametrize("step", [1, 3, 1000])
+def test_objects_and_arrays_come_in_any_order(content: str, step: int) -> None:
+    """A file may have objects and arrays of objects one after the other: all of these are records."""
+    found = read_json(content.encode(), *range(step, len(content), step))
+    assert ([record["i"] for record in found.values], found.wrong) == ([*"12345"], [])
+
+
+@pytest.mark.parametrize("line", ["[2]", '["a",{"i":9}]', "[INFO] x", "[[]]"])
+def test_an_array_of_something_else_is_one_bad_line(line: str) -> None:
+    """Behind an object, an array that does not begin with an object is one bad record, as any other value is."""
+    found = read_json(f'{{"i":1}}\n{line}\n{{"i":2}}\n'.encode())
+    assert [one.raw.decode() for one in found.wrong] == [line]
+    assert found.codes[::2] == [None, None]
+
+
+@pytest.mark.parametrize("content", [b"{}x" * 100_000, b"{}x{" * 50_000, b'{}"' * 100_000, b"[" + b"{}x" * 100_000])
+def test_what_stands_between_records_is_looked_at_once(content: bytes) -> None:
+    """Garbage behind each of many records costs no more time than the records do."""
+    started = time.monotonic()
+    read_json(content)
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize(
     ("content", "faults"),
     [
         ('[{"i":1} {"i":2},{"i":3}]', [("syntax", 9, "")]),
-        ('[{"i":1}{"i":2}\n{"i":3}\n', [("syntax", 8, ""), ("syntax", 16, ""), ("truncated", 24, "")]),
+        ('[{"i":1}{"i":2}\n{"i":3}\n', [("syntax", 8, "")]),
+        ('{"i":1}\n[{"i":2}\n{"i":3}\n', [("syntax", 17, ""), ("truncated", 25, "")]),
+        ('[{"i":1}\n{"i":2},{"i":3}\n', [("syntax", 9, ""), ("truncated", 25, "")]),
+        ('[{"i":1}\n{"i":2}\n{"i":3}]', [("syntax", 9, ""), ("trailing_garbage", 24, "]")]),
+        ('{"i":1}\n[{"i":2},x\n{"i":3}\n', [("syntax", 17, "x"), ("truncated", 27, "")]),
         ('[{"i":1}\n[{"i":2},{"i":3}]', [("syntax", 9, "[")]),
         ('[{"i":1},{"i":2}[{"i":3}]\n', [("syntax", 16, "[")]),
         ('[{"i":1}\n[{"i":2}\n[{"i":3}]\n', [("syntax", 9, "["), ("syntax", 18, "[")]),

@@ -84,16 +84,22 @@ def _in_value(text: Text, way: list[str] | None, around: dict[Way, Any], place: 
 
 
 def _in_members(text: Text, way: list[str] | None, around: dict[Way, Any], place: Way) -> Iterator[Found]:
-    """Yield the records in an array or object. Its members have one comma between them, but around bad ones."""
-    before, position, closing = "", 0, "]" if text.text[text.at - 1] == "[" else "}"
+    """Yield the records in an array or object. Its members have one comma between them, but around bad ones.
+
+    Records that lack it twice, with none between them, are behind an array that has no end.
+    """
+    before, position, in_doubt, closing = "", 0, False, "]" if text.text[text.at - 1] == "[" else "}"
     while (char := text.char()) != closing or before == ",":
+        if way == [] and in_doubt and (before, char) == ("value", "{"):
+            return
         if char == BAD:
             bad, record = text.bad_record(json_value)
+            in_doubt |= before == "value" and not bad.size
             # Without a comma before it, it is bad for that.
             yield bad, None if before == "value" else record
             _check_goes_on(text, *("{" if way == [] else ""))
         elif char == "," and before in {"value", BAD}:
-            text.at, position = text.at + 1, position + 1
+            text.at, position, in_doubt = text.at + 1, position + 1, False
         elif char in {"", ",", "]", "}"} or before == "value":
             refuse(text.text[text.at :], f"',' or {closing!r} behind a value, or a value")
         elif way == []:

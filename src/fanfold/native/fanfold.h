@@ -10,21 +10,26 @@
  *
  * RECORDS OF JSON (RFC 8259, UTF-8, a byte order mark at the start is passed over)
  *
- * A file is a row of items, with blanks between them: records, or arrays of records where the first item begins with
- * `[`. So NDJSON, pretty-printed records, records right behind each other, one array, and arrays one after the other
- * are all read by one rule. With a pointer (`records_at`), each item is a document around an array of records.
+ * A file is a row of items in any order, with blanks between them: records, and arrays of records. So NDJSON,
+ * pretty-printed records, records right behind each other, one array, and arrays one after the other are all read by
+ * one rule. An array is one of records if the file begins with an array, or `{` or `]` is the first in it; else it is a
+ * bad record. With a pointer (`records_at`), each item is a document around an array of records.
  *
- * A record is good when it is one JSON object and what follows it belongs there: outside of an array a line break, the
- * next `{` or `[`, or the end, also behind commas and `]`; in an array `,`, `]`, `{`, `[` or the end. Where more than
- * 4,096 such bytes follow a record, what comes behind them is not asked for. Outside of an array, a good value that is
- * followed by something else on its line is bad up to the line's end.
- * What is wrong between records is a bad record of its own: outside of an array the commas and `]`; in an array a `[`
- * behind a record, and the place of a comma that is not there, which has no text.
+ * A record is good when it is one JSON object, and ended well. What follows it belongs there if it is, outside of an
+ * array, a line break, the next `{` or `[`, or the end, also behind commas and `]`; in an array `,`, `]`, `{`, `[` or
+ * the end. Where more than 4,096 such bytes follow a record, what comes behind them is not asked for. Behind something
+ * else a record ended well, unless a `}` closes what nothing opens, in the next 4,096 bytes, up to the line's end, or in
+ * an array to its comma: then a `}` may be too much in the record itself, which is bad, outside of an array up to the
+ * line's end.
+ * What is wrong between records is a bad record of its own: what does not belong there, outside of an array up to the
+ * line's end or the next `{` or `[`, in an array also up to the next `,` or `]`; in an array a `[` behind a record, and
+ * the place of a comma that is not there, which has no text. If it is not there again, and none was between, the array
+ * (but not one in a document) has ended before.
  *
  * Where a record is bad, reading goes on behind it. It ends at the first of these places:
  *
  *   1. where its brackets are closed: in an array before the next `,` or `]`, outside before the next line break or
- *      `{`, or `[` where the file has arrays;
+ *      `{`, or `[` where the file begins with an array;
  *   2. if nothing but blanks stands before it in its line: before the next line that begins with the same blanks and
  *      `{` or `[{` (an array's comma there belongs to neither record), where its brackets do not close: there is such a
  *      line inside of a text, another bracket closes in place of the right one, they are more than 1,024 deep, the

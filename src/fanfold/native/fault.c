@@ -76,18 +76,36 @@ const uint8_t *walk_unexpected(Walk *walk, const uint8_t *at, const char *expect
                      expected);
 }
 
+/* Adds the number of an element in its array to the pointer, if it stands in one. */
+static void fault_element(Fault *fault, const MergedScope *scope, size_t at) {
+    const Element *elements = scope->elements.items;
+    size_t before = 0;
+    while (before < at && elements[at - before - 1].parent == elements[at].parent) before++;
+    if (elements[at].is_alone) return;
+    bytes_byte(&fault->pointer, '/');
+    bytes_number(&fault->pointer, before);
+}
+
 void fault_no_match(Fault *fault, const Shape *shape, const Merged *merged) {
     const fanfold_join *join = &merged->missing->join;
     uint32_t key = join->parts[0] - merged->scopes[join->scope].slots + 1, way[MAX_DEPTH], node = RECORD;
     const Node *nodes = shape->nodes.items;
     while (nodes[node].scope != join->scope || nodes[node].key != key) node++;
-    size_t steps = 0;
-    for (; node > RECORD && steps < MAX_DEPTH; node = nodes[node].parent)
-        if (nodes[node].named) way[steps++] = node;
+    size_t steps = 0, at[MAX_DEPTH], element = merged->missing_at;
+    for (; node > RECORD && steps < MAX_DEPTH; node = nodes[node].parent) {
+        uint32_t scope = nodes[node].scope;
+        way[steps] = node;
+        at[steps++] = element;
+        if (!nodes[node].named) element = merged->scopes[scope].elements.items[element].parent;
+    }
     fault_begin(fault, "a match");
-    while (steps) {
-        Token name = shape_name(shape, way[--steps]);
-        fault_step(fault, &name);
+    while (steps--) {
+        const Node *step = &nodes[way[steps]];
+        Token name = shape_name(shape, way[steps]);
+        if (step->named)
+            fault_step(fault, &name);
+        else
+            fault_element(fault, &merged->scopes[step->scope], at[steps]);
     }
     bytes_put(&fault->found, merged->lost.data, merged->lost.size);
 }

@@ -57,21 +57,24 @@ static int step_record(fanfold_reader *reader) {
     State then = in_array ? BEHIND_ELEMENT : BEHIND_ITEM;
     Reading reading = reader_value(reader, start, reader->mode);
     uint64_t size = reading.end - start, wanted = 0;
-    int is_good = reading.outcome == VALUE_GOOD && size <= most;
+    int is_good = reading.outcome == VALUE_GOOD && size <= most, fits = 0;
     if (reading.outcome == VALUE_INCOMPLETE && input_end(input) - start <= most + PAD)
         wanted = most + 2 * PAD;
     else if (is_good && (follows = reader_following(reader, reading.end, in_array ? BLANKS : FRAME)) < 0)
         wanted = most + MAX_FOLLOWING;
+    if (follows >= 0) fits = strchr(in_array ? "\n{[,]" : "\n{[", follows) != NULL;
+    if (follows >= 0 && !fits && *input_byte(input, start) == '{')
+        fits = search_is_sound(reader, reading.end, in_array);
+    if (fits < 0) wanted = most + MAX_FOLLOWING;
     if (wanted) {
         shape_forget(&reader->shape);
         return input_hungry(input, start, wanted);
     }
-    if (follows < 0 || !strchr(in_array ? "\n{[,]" : "\n{[", follows)) {
+    if (!fits) {
         keep_first_key(reader, 1);
         shape_forget(&reader->shape);
         search_begin(reader, start, size <= most && (in_array || !is_good), in_array ? then : AT_ITEM);
-        reader->search.to_line = is_good && !in_array;
-        if (is_good && !in_array) reader->search.at = reading.end;
+        if (is_good && !in_array) search_line(reader, reading.end, "");
         return FANFOLD_FULL;
     }
     if (!reader->walk.own_code) {
@@ -84,7 +87,10 @@ static int step_record(fanfold_reader *reader) {
     else
         reader_good(reader, start, size);
     input->at = reading.end;
-    reader->file.state = in_array && (follows == '{' || follows == '[') ? AT_UNEXPECTED : then;
+    int is_open = in_array && (follows == '{' || follows == '[');
+    /* Twice without a comma: the array has ended before, without its bracket. */
+    int has_ended = is_open && follows == '{' && reader->file.in_doubt && !reader->step_count;
+    reader->file.state = has_ended ? AT_ITEM : is_open ? AT_UNEXPECTED : then;
     return FANFOLD_FULL;
 }
 
@@ -103,12 +109,14 @@ static int step_records(fanfold_reader *reader, uint8_t c) {
 }
 
 static int step_item(fanfold_reader *reader, uint8_t c) {
-    if (c != '[' || !reader->file.has_arrays) return step_record(reader);
-    return json_begin_array(reader);
+    int inside = c == '[' && !reader->file.has_arrays ? reader_following(reader, reader->input.at + 1, BLANKS) : '{';
+    if (inside < 0) return FANFOLD_HUNGRY;
+    return c == '[' && (inside == '{' || inside == ']') ? json_begin_array(reader) : step_record(reader);
 }
 
 int json_begin_array(fanfold_reader *reader) {
     reader->input.at++;
+    reader->file.in_doubt = 0;
     reader->file.comma = 0;
     reader->file.last_code = 0;
     reader->file.state = AT_ELEMENT;
@@ -134,12 +142,19 @@ static int step_unexpected(fanfold_reader *reader, uint8_t c) {
     reader_bad(reader, &(Bad){FANFOLD_SYNTAX, start, size, .expected = "',' or ']' before the next record"});
     reader->input.at += size;
     reader->file.comma = 0;
+    reader->file.in_doubt |= !size;
     reader->file.state = AT_ELEMENT;
     return FANFOLD_FULL;
 }
 
 static int step_behind_element(fanfold_reader *reader, uint8_t c) {
     if (c == '[') return step_unexpected(reader, c);
+    if (!strchr(",]{", c)) {
+        search_begin(reader, reader->input.at, 0, BEHIND_ELEMENT);
+        search_line(reader, reader->input.at, "{[,]");
+        return search_says(reader, FANFOLD_TRAILING_GARBAGE, "',' or ']' behind a record");
+    }
+    if (c == ',') reader->file.in_doubt = 0;
     reader->file.comma = c == ',' ? ++reader->input.at : 0;
     reader->file.comma_line = 0;
     reader->file.state = AT_ELEMENT;
@@ -150,7 +165,7 @@ static int step_behind_item(fanfold_reader *reader, uint8_t c) {
     reader->file.state = AT_ITEM;
     if (c == '\n' || c == '[' || c == '{') return FANFOLD_FULL;
     search_begin(reader, reader->input.at, 0, AT_ITEM);
-    reader->search.to_line = c != ',' && c != ']';
+    search_line(reader, reader->input.at, "{[");
     return search_says(reader, FANFOLD_TRAILING_GARBAGE, "a line break or the next record");
 }
 

@@ -44,7 +44,7 @@ void merged_clear(Merged *merged) {
 void merged_element(Merged *merged, uint32_t number) {
     MergedScope *scope = &merged->scopes[number];
     size_t around = merged->scopes[scope->parent].elements.count;
-    ADD(scope->elements, (Element){scope->values.count, scope->rest.size, (uint32_t)(around ? around - 1 : 0)});
+    ADD(scope->elements, (Element){scope->values.count, scope->rest.size, (uint32_t)(around ? around - 1 : 0), 0});
 }
 
 void merged_rest(Merged *merged, uint32_t node, const Token *key, const Token *value) {
@@ -130,6 +130,7 @@ static void put_joins(Merged *merged, uint32_t number, const Value *values, size
         merged->is_lacking |= !row;
         if (row || !join->join.required || merged->missing) continue;
         merged->missing = join;
+        merged->missing_at = merged->scopes[number].done - 1;
         bytes_set(&merged->lost, merged->key.data, whole ? merged->key.size : 0);
     }
 }
@@ -137,7 +138,7 @@ static void put_joins(Merged *merged, uint32_t number, const Value *values, size
 static void put_element(Merged *merged, uint32_t number, Bytes *to) {
     MergedScope *scope = &merged->scopes[number];
     uint32_t index = (uint32_t)scope->done++;
-    const Element *element = &scope->elements.items[index], behind = {scope->values.count, scope->rest.size, 0};
+    const Element *element = &scope->elements.items[index], behind = {scope->values.count, scope->rest.size, 0, 0};
     const Element *next = scope->done < scope->elements.count ? element + 1 : &behind;
     Value *values = scope->values.items + element->first;
     size_t count = next->first - element->first, rest_size = next->first_rest - element->first_rest;

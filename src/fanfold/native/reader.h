@@ -45,7 +45,7 @@ typedef struct {
     const char *expected;
     int in_array, own_line;
     const char *starts; /* what the next record begins with, where the bad one has no brackets open */
-    int to_line;      /* the record ends with its line */
+    int to_line;      /* the record ends with its line, or before one of `starts` */
     uint64_t line_at; /* the first line break that rule 2 may end it at; 0: none yet */
     int may_key;      /* rule 3 may be tried */
     int by_key;       /* rule 3 is tried: 1, up to `horizon`; 2, to the end */
@@ -77,7 +77,9 @@ typedef struct {
 typedef struct {
     State state;
     int last_code;           /* of the last record; 0: it was good */
-    int has_arrays;          /* it begins with an array of records */
+    int has_arrays;          /* it begins with an array */
+    int in_doubt;            /* in an array: a comma was not there, and since then none was */
+    uint64_t sound;          /* records that end before this offset may be followed by something else */
     int first_key_of;        /* 1: of the bad record that is searched; 2: of the first good one; 0: not known */
     uint64_t largest;        /* of the good records */
     uint64_t spent;          /* bytes that searches have looked at */
@@ -168,8 +170,13 @@ int json_begin_array(fanfold_reader *);
 /* Goes on behind an array of records, or a value of the document around them. */
 int json_behind_value(fanfold_reader *);
 
+/* Says whether a value ended well that is followed by what does not belong there: no `}` of the next 4,096 bytes of its
+ * line, or of an array up to its comma, closes what nothing there opens; -1 where more must be known. */
+int search_is_sound(fanfold_reader *, uint64_t end, int in_array);
 /* Begins the search for the end of a bad record, and what is said of it: 0, what its text says. */
 void search_begin(fanfold_reader *, uint64_t start, int may_key, State then);
+/* It ends with its line, or before one of some bytes behind `at`. */
+void search_line(fanfold_reader *, uint64_t at, const char *starts);
 int search_says(fanfold_reader *, int code, const char *expected);
 /* Goes on with it: FANFOLD_HUNGRY, or FANFOLD_END with `search.at` and `search.size`. */
 int search_end(fanfold_reader *);

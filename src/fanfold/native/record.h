@@ -91,6 +91,7 @@ typedef struct {
 typedef struct {
     size_t first, first_rest; /* of its values; of its other fields */
     uint32_t parent;          /* the element of the scope around that it lies in */
+    int is_alone;             /* it stands in place of its array */
 } Element;
 
 typedef struct {
@@ -114,6 +115,7 @@ typedef struct {
     uint64_t file_unmatched;   /* records of the file without a row in one join at least */
     int is_lacking;            /* an element of the record has no row in some join */
     const MergedJoin *missing; /* the first join that is required and has no row */
+    size_t missing_at;         /* the element of its scope */
     Arena texts;
     Bytes key, lost; /* lost: the key of the join that is missing */
 } Merged;
@@ -291,5 +293,5 @@ void fault_step(Fault *, const Token *key);
 /* Keeps the word at `at` as what was found: up to 20 bytes, to the next blank, comma, colon, bracket or quote; one at
  * least. Of a text, its quotes belong to it. */
 void fault_found(Fault *, const uint8_t *at, const uint8_t *end);
-/* Says of a good record which key has no match where one is required; the pointer has no indexes of arrays. */
+/* Says of a good record which key has no match where one is required; the pointer leads to its first part. */
 void fault_no_match(Fault *, const Shape *, const Merged *);

@@ -36,6 +36,33 @@ void search_begin(fanfold_reader *reader, uint64_t start, int may_key, State the
     reader->file.state = IN_SEARCH;
 }
 
+void search_line(fanfold_reader *reader, uint64_t at, const char *starts) {
+    reader->search.at = at;
+    reader->search.to_line = 1;
+    reader->search.starts = starts;
+}
+
+int search_is_sound(fanfold_reader *reader, uint64_t end, int in_array) {
+    const Input *input = &reader->input;
+    const uint8_t *p = input_byte(input, end);
+    size_t left = (size_t)(input_end(input) - end), size = 0, open = 0;
+    int in_text = 0;
+    if (end < reader->file.sound) return 1;
+    for (; size < left && size < MAX_FOLLOWING && p[size] != '\n'; size++) {
+        uint8_t c = p[size];
+        if (c == '"') in_text = !in_text;
+        if (in_text && c == '\\' && p[size + 1] != '\n') size++;
+        if (in_text) continue;
+        if (in_array && !open && (c == ',' || c == ']')) break;
+        if (c == '}' && !open) return 0;
+        open += c == '{';
+        open -= c == '}';
+    }
+    if (size >= left && size < MAX_FOLLOWING && !input->last) return -1;
+    reader->file.sound = end + size;
+    return 1;
+}
+
 int search_says(fanfold_reader *reader, int code, const char *expected) {
     reader->search.code = code;
     reader->search.expected = expected;
@@ -132,7 +159,7 @@ static int is_record(fanfold_reader *reader) {
     search->key_at = least(reading.end > start ? reading.end : start + 1, most);
     if (reading.end > most || reading.outcome == VALUE_BAD) return 0;
     int follows = reading.outcome == VALUE_GOOD ? reader_following(reader, reading.end, search->in_array ? BLANKS : LINE) : -1;
-    int fits = follows == '\n' || (search->in_array ? follows == ',' || follows == ']' : follows == '{');
+    int fits = follows == '\n' || follows == '{' || (search->in_array && (follows == ',' || follows == ']'));
     if (follows < 0 || fits) search->key_at = start;
     if (reading.outcome == VALUE_INCOMPLETE)
         input_hungry(&reader->input, start, reader->options.max_record_bytes + 2 * PAD);
@@ -190,7 +217,8 @@ static int search_by_brackets(fanfold_reader *reader) {
         }
         int is_long = search->at >= search->horizon;
         if (search->line_at && (search->broken || is_long)) return found(reader, search->line_at, 1);
-        if (search->to_line ? c == '\n' : !search->broken && pass(search, c)) return found(reader, search->at, 0);
+        int ends_line = c == '\n' || (c && search->at > search->start && strchr(search->starts, c));
+        if (search->to_line ? ends_line : !search->broken && pass(search, c)) return found(reader, search->at, 0);
         if (search->may_key && (search->broken || is_long)) {
             search->by_key = search->broken ? 2 : 1;
             search->at++;

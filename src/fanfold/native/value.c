@@ -146,7 +146,11 @@ uint32_t walk_only(Walk *walk, uint32_t number) {
     int is_list = node->kind == FANFOLD_LIST, scope = (int)node->scope;
     if (walk->captured || walk->rescue || (!is_list && node->kind != NODE_LEARNT)) return number;
     number = walk_enter(walk, number, 0, NULL);
-    if (is_list && walk->mode == WALK_READ && walk->values <= MAX_VALUES) merged_element(walk->merged, (uint32_t)scope);
+    if (is_list && walk->mode == WALK_READ && walk->values <= MAX_VALUES) {
+        MergedScope *elements = &walk->merged->scopes[scope];
+        merged_element(walk->merged, (uint32_t)scope);
+        elements->elements.items[elements->elements.count - 1].is_alone = 1;
+    }
     return number;
 }
 
