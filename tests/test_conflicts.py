@@ -335,6 +335,18 @@ def test_the_message_names_both_and_the_place(make_feed: MakeFeed) -> None:
     )
 
 
+def test_a_scalar_in_place_of_an_array_of_objects_is_named_by_the_form_that_won(make_feed: MakeFeed) -> None:
+    """With denormalize.single, a value that is an array of one is told the form of the other elements, and a way."""
+    records = [{"items": {"a": 1}}, {"items": [{"a": 2}]}, {"items": "q"}]
+    spec = {"denormalize": {"explode": ["items"], "single": True}, "quarantine": {"max_bad_records_percent": 90}}
+    feed = make_feed({"a.json": records}, merge=[], **spec)
+    fault, *_ = plan(feed.open()).faults
+    assert fault.message == (
+        "found values other than objects in 'items', expected objects, as in 2 of 3 records: declare items: JSON in "
+        "input.fields to keep both"
+    )
+
+
 def test_the_records_of_duplicates_do_not_count(make_feed: MakeFeed) -> None:
     """A file that is published already does not make its form the more frequent one."""
     feed = make_feed({"old.json": [{"ID": 1}, {"ID": 2}]}, **FLAT | {"input": {"duplicates": "archive"}})

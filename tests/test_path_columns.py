@@ -180,7 +180,7 @@ def test_a_path_that_its_type_does_not_hold_makes_records_bad(make_feed: MakeFee
     assert rows(feed) == [{"d": "2026-01-02", "n": "2"}]
     assert codes(feed) == [(f"d=soon/{name}", 1, "wrong_type", "/d")]
     (line,) = feed.at().group(1).quarantined_records_path.read_text().splitlines()
-    assert json.loads(line)["message"] == "found 'soon', expected a date as in 2026-01-02"
+    assert json.loads(line)["message"] == "found 'soon' in 'd', expected a date as in 2026-01-02"
 
 
 def test_a_declared_schema_keeps_what_it_does_not_declare(make_feed: MakeFeed) -> None:

@@ -106,14 +106,23 @@ def test_a_fault_has_its_code_and_place(name: str) -> None:
     assert wrong.message.isprintable()
 
 
+LEAP = "its seconds from 00 to 59: a leap second has no time here, only VARCHAR keeps it"
+OTHER_TYPE = "declare another type (input.fields)"
 SHOWN = [
-    ('"x"', "BIGINT", 'found "x", expected a number (BIGINT)'),
-    ('"a b"', "BIGINT", 'found "a…", expected a number (BIGINT)'),
-    ('"' + "y" * 40 + '"', "BIGINT", 'found "' + "y" * 19 + '…", expected a number (BIGINT)'),
-    ("12345678901234567890", "BIGINT", "found '12345678901234567890', expected a number (BIGINT)"),
-    ("123456789012345678901", "BIGINT", "found '12345678901234567890…', expected a number (BIGINT)"),
-    ("0.125", "DECIMAL(18,2)", "found '0.125', expected a number (DECIMAL(18,2))"),
-    ("[1]", "DECIMAL(18,2)", "found '[', expected a number (DECIMAL(18,2))"),
+    ('"x"', "BIGINT", "found \"x\" in 'o.v', expected a number (BIGINT)"),
+    (r'"a \" b"', "BIGINT", r"""found "a \" b" in 'o.v', expected a number (BIGINT)"""),
+    ('"' + "y" * 80 + '"', "BIGINT", 'found "' + "y" * 60 + "…\" in 'o.v', expected a number (BIGINT)"),
+    ("1" * 20, "BIGINT", f"found '{'1' * 20}' in 'o.v', expected a number that BIGINT holds exactly: {OTHER_TYPE}"),
+    ("1" * 70, "BIGINT", f"found '{'1' * 60}…' in 'o.v', expected a number that BIGINT holds exactly: {OTHER_TYPE}"),
+    ("2.5", "DECIMAL(9,0)", f"found '2.5' in 'o.v', expected a number that DECIMAL(9,0) holds exactly: {OTHER_TYPE}"),
+    ('"x"', "DECIMAL(9,2)", "found \"x\" in 'o.v', expected a number (DECIMAL(9,2))"),
+    ("[1]", "DECIMAL(9,2)", "found an array in 'o.v', expected a number (DECIMAL(9,2))"),
+    ("{}", "VARCHAR", "found an object in 'o.v', expected a scalar (VARCHAR)"),
+    (
+        '"2026-06-30T23:59:60Z"',
+        "TIMESTAMPTZ",
+        f"found \"2026-06-30T23:59:60Z\" in 'o.v', expected a time with a zone as in 2026-01-02T03:04:05.678Z, {LEAP}",
+    ),
 ]
 
 

@@ -10,25 +10,20 @@ from typing import NamedTuple
 
 from msgspec import UNSET, UnsetType
 
-from fanfold.faults import OF_SIZE, OF_VALUES, UnreadableError, shortened, steps
+from fanfold.faults import OF_SIZE, OF_VALUES, UnreadableError
 from fanfold.input_formats import compression, input_format, is_archive
 from fanfold.manifest import BadFile, BadRecord, Ignored, source_file
 from fanfold.native import Excluded as Unwanted
 from fanfold.native import Field, Form, Joined, Others, Piece, Reader, Wrong
-from fanfold.native.tables import key_parts
 from fanfold.path_columns import path_columns
 from fanfold.records.content import windows
 from fanfold.records.encodings import UTF_8, as_it_was
 from fanfold.records.header import dialect_of, other_delimiter
-from fanfold.spec.merge import Merge
+from fanfold.records.messages import MAX_FIELDS, in_words
 from fanfold.spec.model import Spec
-from fanfold.spec.paths import way_of, written
+from fanfold.spec.paths import way_of
 from fanfold.working_files import Excluded
 
-MAX_FIELDS = 10_000
-# What the core expects of a header that has more of them by itself.
-TOO_MANY_COLUMNS = "no more columns than a run has fields"
-FEWER_FIELDS = "declare those that you need (input.fields, input.schema: declared), and one column takes the others"
 # More of a header is not looked at for other delimiters.
 MOST_HEAD_BYTES = 4096
 
@@ -80,7 +75,7 @@ class Door:
 
     def __init__(self, data_dir: Path, spec: Spec, rules: Rules) -> None:
         """Begin; nothing outside of `data_dir` is read."""
-        self._data_dir, self._spec, self._rules = data_dir, spec, rules
+        self._data_dir, self.spec, self._rules = data_dir, spec, rules
         self._readers: dict[str, Reader] = {}
         self.found = FileRead()
         # Where the file is an archive: the member that the last piece is of, and why that cannot be read.
@@ -89,13 +84,13 @@ class Door:
 
     def reader(self, name: str) -> Reader:
         """Return a reader for files of a format."""
-        kind, settings, rules = input_format(name), self._spec.input, self._rules
+        kind, settings, rules = input_format(name), self.spec.input, self._rules
         if kind not in self._readers:
             at, around = (settings.records_at, settings.envelope) if kind == "json" else ("", [])
             form = Form(
                 *(kind == "csv", at, settings.max_record_bytes, MAX_FIELDS),
                 parsed=[*map(way_of, settings.parse)],
-                single=[*map(tuple, rules.arrays)] if self._spec.denormalize.single else [],
+                single=[*map(tuple, rules.arrays)] if self.spec.denormalize.single else [],
                 around=[*map(way_of, around)],
                 dialect=dialect_of(settings.csv),
             )
@@ -117,7 +112,7 @@ class Door:
         if is_archive(name):
             from fanfold.records import packed
 
-            yield from packed.read(self, packed.Packed(self._data_dir, self._spec, name, path, sha256))
+            yield from packed.read(self, packed.Packed(self._data_dir, self.spec, name, path, sha256))
         else:
             yield from self.read_file(name, path, sha256)
 
@@ -127,14 +122,14 @@ class Door:
         """Yield the records of a file that is not an archive, as `read` does; `cut` says that the file is cut short."""
         digest, damage, held, lines, head = hashlib.sha256(), list[BadFile](), bytearray(), 1, b""
         # What may end in half of what it is made of may have a last line that is not a record.
-        may_be_cut = cut or compression(name) or self._spec.input.encoding != UTF_8
+        may_be_cut = cut or compression(name) or self.spec.input.encoding != UTF_8
 
         def content() -> Iterator[bytes]:
             nonlocal lines, head
             try:
                 found = self._windows(name, path, digest.update if not sha256 else _ignore)
                 has_lines = may_be_cut and input_format(name) == "csv"
-                most = self._spec.input.max_record_bytes
+                most = self.spec.input.max_record_bytes
                 for window in _whole_lines(found, held, most, is_cut=bool(cut)) if has_lines else found:
                     lines += window.count(b"\n") if may_be_cut else 0
                     head = head or window[:MOST_HEAD_BYTES]
@@ -146,8 +141,8 @@ class Door:
                 damage.append(BadFile(name, error.code, str(error)))
 
         reader, first, last, readable = self.reader(name), None, "", False
-        given = path_columns(self._spec.input, name)
-        for piece in reader.read(name.encode(), content(), given, _ahead(path, self._spec.input.encoding)):
+        given = path_columns(self.spec.input, name)
+        for piece in reader.read(name.encode(), content(), given, _ahead(path, self.spec.input.encoding)):
             if piece.wrong:
                 piece.wrong[:] = [self._named(name, one) for one in piece.wrong]
                 first, last = first or piece.wrong[0], piece.wrong[-1].code
@@ -180,11 +175,11 @@ class Door:
             # A file without rows is not at fault: it is an array without elements.
             lines = parquet.windows(Path(path))
             return itertools.chain([next(lines, b"[]")], lines)
-        return windows(path, update, self._spec.input.encoding)
+        return windows(path, update, self.spec.input.encoding)
 
     def _named(self, name: str, wrong: Wrong) -> Wrong:
         """Return a fault with its name in the encoding of the file."""
-        encoding = self._spec.input.encoding
+        encoding = self.spec.input.encoding
         if wrong.code != "bad_utf8" or input_format(name) == "parquet":
             return wrong
         if encoding == UTF_8:
@@ -193,7 +188,7 @@ class Door:
 
     def _hint(self, name: str, head: bytes) -> str:
         """Say where the beginning of a file looks as if its delimiter were another one; else nothing."""
-        settings = self._spec.input.csv
+        settings = self.spec.input.csv
         if input_format(name) != "csv" or not settings.header:
             return ""
         lines = head.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n").splitlines() or [b""]
@@ -202,60 +197,22 @@ class Door:
     def bad_file(self, name: str, wrong: Wrong) -> BadFile:
         """Describe a bad file by the fault of one of its records."""
         line, offset, *_ = _place(name, wrong)
-        return BadFile(name, wrong.code, self._message(wrong), line, offset, wrong.pointer)
+        return BadFile(name, wrong.code, in_words(wrong, self.spec, self._rules.excluded), line, offset, wrong.pointer)
 
     def bad_record(self, name: str, wrong: Wrong) -> BadRecord:
         """Describe a bad record of the file that is read, or a member of it that is bad as a whole."""
         raw, packed, source = None, None, source_file(name, self.member)
-        if self._spec.quarantine.raw and wrong.raw:
+        if self.spec.quarantine.raw and wrong.raw:
             try:
                 raw = wrong.raw.decode()
             except UnicodeDecodeError:
                 packed = base64.b64encode(wrong.raw).decode()
         size = 0 if input_format(source) == "parquet" else wrong.size
-        place, message = _place(source, wrong), self.fault.message if self.fault else self._message(wrong)
+        place, message = (
+            _place(source, wrong),
+            self.fault.message if self.fault else in_words(wrong, self.spec, self._rules.excluded),
+        )
         return BadRecord(name, wrong.record, *place, wrong.pointer, wrong.code, message, size, raw, packed, self.member)
-
-    def _message(self, wrong: Wrong) -> str:
-        for one in self._rules.excluded:
-            if one.code == wrong.code and _leads_to(wrong.pointer, one.form.path, inside=one.form.inside):
-                return one.message
-        message, found = wrong.message, wrong.found.decode(errors="replace")
-        names = [step for step in steps(wrong.pointer) if not step.isdecimal()]
-        if wrong.code == "no_match":
-            index, merge = self.reference_of(wrong)
-            key = key_text(merge, wrong.found) if found else "nothing"
-            wanted = f"a key of {merge.reference!r} (merge.{index}.on_missing)"
-            message = f"found {key} in {', '.join(map(repr, merge.record_keys))}, expected {wanted}"
-        elif wrong.code == "too_many_fields":
-            message = self._crowded(wrong, names)
-        elif wrong.code == "bad_json_text":
-            message += f" in the JSON of the text at {wrong.pointer!r} (input.parse)"
-        elif declared := self._spec.input.fields.get(written(names)):
-            message = message.replace("(DECIMAL)", f"({declared})")
-        return shortened(message)
-
-    def _crowded(self, wrong: Wrong, names: list[str]) -> str:
-        """Say that a header, or the fields of a record, make too many fields of a run, and what to do about it."""
-        found, way = f"found {wrong.found.decode(errors='replace')}", FEWER_FIELDS
-        if not wrong.record and wrong.expected == TOO_MANY_COLUMNS:
-            return f"found a header of more than {MAX_FIELDS:,} names, expected at most as many: split the columns"
-        if not wrong.record:
-            found = "found a header that brings too many"
-        elif names[:-1]:
-            way = f"if the keys there are data, declare input.fields {{{written(names[:-1])}: JSON}}"
-        return f"{found}, expected at most {MAX_FIELDS:,} fields in a run, over all its files: {way}"
-
-    def reference_of(self, wrong: Wrong) -> tuple[int, Merge]:
-        """Return the reference that a record has no match in: the first one by which it is bad."""
-        required = [(index, one) for index, one in enumerate(self._spec.merge) if one.on_missing != "keep"]
-        return next((one for one in required if _leads_to(wrong.pointer, way_of(one[1].record_keys[0]))), required[0])
-
-
-def key_text(merge: Merge, key: bytes) -> str:
-    """Return the key of a reference as messages show it: the text of each part."""
-    parts = [key] if len(merge.record_keys) == 1 else key_parts(key)
-    return ", ".join(repr(part.decode(errors="replace")) for part in parts)
 
 
 def _ahead(path: str, encoding: str) -> Iterator[bytes]:
@@ -285,13 +242,3 @@ def _whole_lines(found: Iterator[bytes], held: bytearray, max_bytes: int, *, is_
             del held[:end]
     if held and not is_cut:
         yield bytes(held)
-
-
-def _leads_to(pointer: str, path: Sequence[str], *, inside: bool = False) -> bool:
-    """Say whether a JSON pointer leads to a path, or to an element there; other indexes stand in the pointer alone."""
-    names, is_element = list(path), False
-    for step in steps(pointer):
-        is_element = step.isdigit() and names[:1] != [step]
-        if not is_element and (not names or names.pop(0) != step):
-            return False
-    return not names and is_element == inside

@@ -15,8 +15,9 @@ from fanfold.layout import Place, Run
 from fanfold.manifest import BadFile, Column
 from fanfold.native import Field, Others, Seen, Table
 from fanfold.records.header import fields_of_csv, other_delimiter
+from fanfold.records.messages import key_text
 from fanfold.records.places import places_of
-from fanfold.records.read import Door, Rules, key_text
+from fanfold.records.read import Door, Rules
 from fanfold.records.scan import scan
 from fanfold.schema.columns import RECORD, leaves
 from fanfold.schema.declared import Declared

@@ -15,8 +15,9 @@ from fanfold.native import Field, Others, Seen
 from fanfold.native.fields import merged
 from fanfold.path_columns import path_columns
 from fanfold.records.footer import add_footer, footer_of, with_maps
+from fanfold.records.messages import MAX_FIELDS
 from fanfold.records.packed import Packed
-from fanfold.records.read import MAX_FIELDS, Door, FileRead, Rules
+from fanfold.records.read import Door, FileRead, Rules
 from fanfold.spec.model import Spec
 from fanfold.working_files import Excluded, Form
 

@@ -18,7 +18,8 @@ from fanfold.layout import Group
 from fanfold.manifest import BadRecord
 from fanfold.native import Others, Table, Wrong
 from fanfold.records import places, references
-from fanfold.records.read import Door, Rules, key_text
+from fanfold.records.messages import key_text, reference_of
+from fanfold.records.read import Door, Rules
 from fanfold.spec.model import Quarantine, Spec
 from fanfold.steps.leased import on_group
 from fanfold.steps.scan_files import scan_again
@@ -113,7 +114,7 @@ def check_match(door: Door, name: str, wrong: Wrong) -> None:
         DataError: it lacks one in a reference with `on_missing: fail`.
     """
     if wrong.code == "no_match":
-        index, merge = door.reference_of(wrong)
+        index, merge = reference_of(wrong, door.spec)
         if merge.on_missing == "fail":
             source = manifest.source_file(name, door.member)
             msg = (

@@ -1,0 +1,106 @@
+"""What is wrong with a record, in words: what was found, what was expected, and what to do about it."""
+
+import re
+from collections.abc import Sequence
+
+from fanfold.faults import shortened, steps
+from fanfold.native import Wrong
+from fanfold.native.tables import key_parts
+from fanfold.spec.merge import Merge
+from fanfold.spec.model import Spec
+from fanfold.spec.paths import way_of, written
+from fanfold.working_files import Excluded
+
+MAX_FIELDS = 10_000
+# What the core expects of a header that has more of them by itself.
+TOO_MANY_COLUMNS = "no more columns than a run has fields"
+FEWER_FIELDS = "declare those that you need (input.fields, input.schema: declared), and one column takes the others"
+# The core shows the beginning of a value; so much of it is enough to recognize it.
+VALUE = re.compile(rb'"(?:[^"\\\x00-\x1f]|\\[^\x00-\x1f]){0,60}"?|[^\s",:\[\]{}]{1,60}')
+LEAP_SECOND = re.compile(r"[T ]\d\d:\d\d:60")
+CONTAINERS = {b"{": "an object", b"[": "an array"}
+
+
+def in_words(wrong: Wrong, spec: Spec, excluded: Sequence[Excluded]) -> str:
+    """Return the message for a bad record.
+
+    Args:
+        wrong: what the core says of it.
+        spec: that of the run.
+        excluded: what no good record has.
+    """
+    forms = [one for one in excluded if one.code == wrong.code]
+    # A value where an array is expected may be an element by itself (denormalize.single).
+    for inside in (False, True):
+        for one in forms:
+            if leads_to(wrong.pointer, one.form.path, inside=one.form.inside and not inside):
+                return one.message
+    names = [step for step in steps(wrong.pointer) if not step.isdecimal()]
+    if wrong.code == "no_match":
+        index, merge = reference_of(wrong, spec)
+        key = key_text(merge, wrong.found) if wrong.found else "nothing"
+        wanted = f"a key of {merge.reference!r} (merge.{index}.on_missing)"
+        message = f"found {key} in {', '.join(map(repr, merge.record_keys))}, expected {wanted}"
+    elif wrong.code == "too_many_fields":
+        message = _crowded(wrong, names)
+    elif wrong.code in {"wrong_type", "inexact"}:
+        message = _of_type(wrong, written(names), spec)
+    else:
+        message = wrong.message
+        if wrong.code == "bad_json_text":
+            message += f" in the JSON of the text at {wrong.pointer!r} (input.parse)"
+    return shortened(message)
+
+
+def _of_type(wrong: Wrong, path: str, spec: Spec) -> str:
+    """Say that the value of a field is not of its type."""
+    declared = spec.input.fields.get(path)
+    start = wrong.offset - wrong.record_offset
+    whole = VALUE.match(wrong.raw, start) if wrong.raw[start:].startswith(wrong.found) else None
+    shown = wrong._replace(found=whole[0]) if whole and len(whole[0]) > len(wrong.found) else wrong
+    found = shown.message.removesuffix(f", expected {wrong.expected}")
+    if wrong.found in CONTAINERS:
+        found = f"found {CONTAINERS[wrong.found]}"
+    found += f" in {path!r}" if path else ""
+    if wrong.code == "inexact" and declared:
+        return f"{found}, expected a number that {declared} holds exactly: declare another type (input.fields)"
+    expected = wrong.expected
+    if declared:
+        expected = expected.replace("(DECIMAL)", f"({declared})").replace("a scalar", f"a scalar ({declared})")
+        if expected.startswith("a time ") and LEAP_SECOND.search(shown.found.decode(errors="replace")):
+            expected += ", its seconds from 00 to 59: a leap second has no time here, only VARCHAR keeps it"
+    return f"{found}, expected {expected}"
+
+
+def _crowded(wrong: Wrong, names: list[str]) -> str:
+    """Say that a header, or the fields of a record, make too many fields of a run, and what to do about it."""
+    found, way = f"found {wrong.found.decode(errors='replace')}", FEWER_FIELDS
+    if not wrong.record and wrong.expected == TOO_MANY_COLUMNS:
+        return f"found a header of more than {MAX_FIELDS:,} names, expected at most as many: split the columns"
+    if not wrong.record:
+        found = "found a header that brings too many"
+    elif names[:-1]:
+        way = f"if the keys there are data, declare input.fields {{{written(names[:-1])}: JSON}}"
+    return f"{found}, expected at most {MAX_FIELDS:,} fields in a run, over all its files: {way}"
+
+
+def reference_of(wrong: Wrong, spec: Spec) -> tuple[int, Merge]:
+    """Return the reference that a record has no match in: the first one by which it is bad."""
+    required = [(index, one) for index, one in enumerate(spec.merge) if one.on_missing != "keep"]
+    return next((one for one in required if leads_to(wrong.pointer, way_of(one[1].record_keys[0]))), required[0])
+
+
+def key_text(merge: Merge, key: bytes) -> str:
+    """Return the key of a reference as messages show it: the text of each part."""
+    parts = [key] if len(merge.record_keys) == 1 else key_parts(key)
+    return ", ".join(repr(part.decode(errors="replace")) for part in parts)
+
+
+def leads_to(pointer: str, path: Sequence[str], *, inside: bool = False) -> bool:
+    """Say whether a JSON pointer leads to a path, or to an element there; other indexes stand in the pointer alone."""
+    names, is_element = list(path), False
+    for step in steps(pointer):
+        is_element = step.isdigit() and names[:1] != [step]
+        if not is_element and (not names or names.pop(0) != step):
+            return False
+    return not names and is_element == inside
