@@ -24,6 +24,7 @@ TRY_AGAIN = 3
 TRIES = 30
 FILES = 7
 PAUSE_SECONDS = 0.2
+TOLD_EVERY = 10
 
 
 class AtOnce:
@@ -123,6 +124,8 @@ def at_once(store: str, root: Path, rounds: int, seed: int, say: Callable[[str],
         work = AtOnce(store, place, [Machine.fresh(root) for _ in range(MACHINES)], seed)
         for number in range(1, rounds + 1):
             work.round(number)
+            if number % TOLD_EVERY == 0:
+                say(f"{store}: {number} of {rounds} rounds, {len(work.differences)} differences")
         work.end()
     found = work.differences
     say(f"{store}: {rounds} rounds of {MACHINES} runs: {len(found)} differences, {time.monotonic() - began:.0f} s")
