@@ -106,14 +106,20 @@ def test_a_fault_has_its_code_and_place(name: str) -> None:
     assert wrong.message.isprintable()
 
 
+WHOLE_NUMBER = "a whole number from -9223372036854775808 to 9223372036854775807 (BIGINT)"
+TWO_DIGITS = "a number of at most 16 digits before the point and 2 behind it (DECIMAL(18,2))"
 SHOWN = [
-    ('"x"', "BIGINT", 'found "x", expected a number (BIGINT)'),
-    ('"a b"', "BIGINT", 'found "a…", expected a number (BIGINT)'),
-    ('"' + "y" * 40 + '"', "BIGINT", 'found "' + "y" * 19 + '…", expected a number (BIGINT)'),
-    ("12345678901234567890", "BIGINT", "found '12345678901234567890', expected a number (BIGINT)"),
-    ("123456789012345678901", "BIGINT", "found '12345678901234567890…', expected a number (BIGINT)"),
-    ("0.125", "DECIMAL(18,2)", "found '0.125', expected a number (DECIMAL(18,2))"),
-    ("[1]", "DECIMAL(18,2)", "found '[', expected a number (DECIMAL(18,2))"),
+    ('"x"', "BIGINT", f'found "x", expected {WHOLE_NUMBER}'),
+    ('"a b"', "BIGINT", f'found "a…", expected {WHOLE_NUMBER}'),
+    ('"' + "y" * 40 + '"', "BIGINT", 'found "' + "y" * 19 + f'…", expected {WHOLE_NUMBER}'),
+    ("1.5", "BIGINT", f"found '1.5', expected {WHOLE_NUMBER}"),
+    ("12345678901234567890", "BIGINT", f"found '12345678901234567890', expected {WHOLE_NUMBER}"),
+    ("123456789012345678901", "BIGINT", f"found '12345678901234567890…', expected {WHOLE_NUMBER}"),
+    ("0.125", "DECIMAL(18,2)", f"found '0.125', expected {TWO_DIGITS}"),
+    ("[1]", "DECIMAL(18,2)", f"found '[', expected {TWO_DIGITS}"),
+    ("1e309", "DOUBLE", "found '1e309', expected a number of at most 1.7976931348623157e308 (DOUBLE)"),
+    ("[1]", "VARCHAR", "found '[', expected a text, a number, true or false"),
+    ("1e12", "EPOCH_S", "found '1e12', expected seconds since 1970, to the microsecond, up to the year 9999 (EPOCH_S)"),
 ]
 
 

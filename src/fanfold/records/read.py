@@ -15,6 +15,7 @@ from fanfold.input_formats import compression, input_format, is_archive
 from fanfold.manifest import BadFile, BadRecord, Ignored, source_file
 from fanfold.native import Excluded as Unwanted
 from fanfold.native import Field, Form, Joined, Others, Piece, Reader, Wrong
+from fanfold.native.fields import type_of
 from fanfold.native.tables import key_parts
 from fanfold.path_columns import path_columns
 from fanfold.records.content import windows
@@ -231,7 +232,9 @@ class Door:
         elif wrong.code == "bad_json_text":
             message += f" in the JSON of the text at {wrong.pointer!r} (input.parse)"
         elif declared := self._spec.input.fields.get(written(names)):
-            message = message.replace("(DECIMAL)", f"({declared})")
+            _, precision, scale = type_of(declared)
+            digits = f"of at most {precision - scale} digits before the point and {scale} behind it ({declared})"
+            message = message.replace("(DECIMAL)", digits)
         return shortened(message)
 
     def reference_of(self, wrong: Wrong) -> tuple[int, Merge]:
