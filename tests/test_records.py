@@ -106,18 +106,37 @@ def test_a_fault_has_its_code_and_place(name: str) -> None:
     assert wrong.message.isprintable()
 
 
+WHOLE_NUMBER = "a whole number from -9223372036854775808 to 9223372036854775807 (BIGINT)"
+TWO_DIGITS = "a number of at most 16 digits before the point and 2 behind it (DECIMAL(18,2))"
+NO_DIGITS = "a number of at most 9 digits before the point and none behind it (DECIMAL(9,0))"
+SECONDS = "seconds since 1970, to the microsecond, up to the year 9999 (EPOCH_S)"
 LEAP = "its seconds from 00 to 59: a leap second has no time here, only VARCHAR keeps it"
 OTHER_TYPE = "declare another type (input.fields)"
 SHOWN = [
-    ('"x"', "BIGINT", "found \"x\" in 'o.v', expected a number (BIGINT)"),
-    (r'"a \" b"', "BIGINT", r"""found "a \" b" in 'o.v', expected a number (BIGINT)"""),
-    ('"' + "y" * 80 + '"', "BIGINT", 'found "' + "y" * 60 + "…\" in 'o.v', expected a number (BIGINT)"),
-    ("1" * 20, "BIGINT", f"found '{'1' * 20}' in 'o.v', expected a number that BIGINT holds exactly: {OTHER_TYPE}"),
-    ("1" * 70, "BIGINT", f"found '{'1' * 60}…' in 'o.v', expected a number that BIGINT holds exactly: {OTHER_TYPE}"),
-    ("2.5", "DECIMAL(9,0)", f"found '2.5' in 'o.v', expected a number that DECIMAL(9,0) holds exactly: {OTHER_TYPE}"),
-    ('"x"', "DECIMAL(9,2)", "found \"x\" in 'o.v', expected a number (DECIMAL(9,2))"),
-    ("[1]", "DECIMAL(9,2)", "found an array in 'o.v', expected a number (DECIMAL(9,2))"),
-    ("{}", "VARCHAR", "found an object in 'o.v', expected a scalar (VARCHAR)"),
+    ('"x"', "BIGINT", f"found \"x\" in 'o.v', expected {WHOLE_NUMBER}"),
+    (r'"a \" b"', "BIGINT", rf"""found "a \" b" in 'o.v', expected {WHOLE_NUMBER}"""),
+    ('"' + "y" * 80 + '"', "BIGINT", 'found "' + "y" * 60 + f"…\" in 'o.v', expected {WHOLE_NUMBER}"),
+    ("1.5", "BIGINT", f"found '1.5' in 'o.v', expected {WHOLE_NUMBER}: {OTHER_TYPE}"),
+    ("1" * 20, "BIGINT", f"found '{'1' * 20}' in 'o.v', expected {WHOLE_NUMBER}: {OTHER_TYPE}"),
+    ("1" * 70, "BIGINT", f"found '{'1' * 60}…' in 'o.v', expected {WHOLE_NUMBER}: {OTHER_TYPE}"),
+    (
+        "2.5",
+        "DECIMAL(9,0)",
+        f"found '2.5' in 'o.v', expected {NO_DIGITS}: {OTHER_TYPE}",
+    ),
+    ('"x"', "DECIMAL(18,2)", f"found \"x\" in 'o.v', expected {TWO_DIGITS}"),
+    ("[1]", "DECIMAL(18,2)", f"found an array in 'o.v', expected {TWO_DIGITS}"),
+    ("{}", "VARCHAR", "found an object in 'o.v', expected a text, a number, true or false"),
+    (
+        "1e309",
+        "DOUBLE",
+        f"found '1e309' in 'o.v', expected a number of at most 1.7976931348623157e308 (DOUBLE): {OTHER_TYPE}",
+    ),
+    (
+        "1e12",
+        "EPOCH_S",
+        f"found '1e12' in 'o.v', expected {SECONDS}: {OTHER_TYPE}",
+    ),
     (
         '"2026-06-30T23:59:60Z"',
         "TIMESTAMPTZ",

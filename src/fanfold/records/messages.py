@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from fanfold.faults import shortened, steps
 from fanfold.native import Wrong
+from fanfold.native.fields import type_of
 from fanfold.native.tables import key_parts
 from fanfold.spec.merge import Merge
 from fanfold.spec.model import Spec
@@ -62,13 +63,15 @@ def _of_type(wrong: Wrong, path: str, spec: Spec) -> str:
     if wrong.found in CONTAINERS:
         found = f"found {CONTAINERS[wrong.found]}"
     found += f" in {path!r}" if path else ""
-    if wrong.code == "inexact" and declared:
-        return f"{found}, expected a number that {declared} holds exactly: declare another type (input.fields)"
     expected = wrong.expected
     if declared:
-        expected = expected.replace("(DECIMAL)", f"({declared})").replace("a scalar", f"a scalar ({declared})")
+        _, precision, scale = type_of(declared)
+        digits = f"of at most {precision - scale} digits before the point and {scale or 'none'} behind it ({declared})"
+        expected = expected.replace("(DECIMAL)", digits)
         if expected.startswith("a time ") and LEAP_SECOND.search(shown.found.decode(errors="replace")):
             expected += ", its seconds from 00 to 59: a leap second has no time here, only VARCHAR keeps it"
+        if wrong.code == "inexact":
+            expected += ": declare another type (input.fields)"
     return f"{found}, expected {expected}"
 
 
