@@ -142,12 +142,11 @@ def test_two_runs_one_of_them_twice() -> None:
     assert Explorer(scripts, judge, everything_once, switches=2).explore(landed("a", "b")) > 50_000
 
 
-@pytest.mark.slow
 def test_three_runs() -> None:
-    """Three whole runs, interrupted twice anywhere, publish and archive each file once."""
+    """Three whole runs, one of them interrupted anywhere, publish and archive each file once."""
     scripts = [script(name, ts, does_one) for name, ts in (("p", A), ("q", B), ("r", C))]
     ended = functools.partial(everything_once, names="abc")
-    assert Explorer(scripts, judge, ended, switches=2).explore(landed("a", "b", "c")) > 10_000
+    assert Explorer(scripts, judge, ended, switches=1).explore(landed("a", "b", "c")) > 20_000
 
 
 @pytest.mark.parametrize("seed", range(4))
