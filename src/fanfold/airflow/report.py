@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from fanfold import documents, manifest, mirrors, proof
-from fanfold.errors import trouble
+from fanfold.errors import trouble, with_spec
 from fanfold.feed import quarantine, runs
 from fanfold.layout import Feed
 from fanfold.manifest import Manifest, Summary
@@ -56,7 +56,7 @@ def in_lines(spec: str) -> Iterator[None]:
 
 def lines_of(message: str, spec: str) -> list[str]:
     """Break a message where its parts end, and break long parts; a path or a command stays whole."""
-    named = re.sub(r"\bSPEC\b", lambda _: spec, mirrors.named(message))
+    named = with_spec(mirrors.named(message), spec)
     parts = [part for line in named.splitlines() for part in re.split(r"(?<=;) (?=\S)|(?<=: )(?=fanfold )", line)]
     return [line for part in parts for line in _wrapped(part.strip())]
 
