@@ -94,7 +94,7 @@ def _in_members(text: Text, way: list[str] | None, around: dict[Way, Any], place
             return
         if char == BAD:
             bad, record = text.bad_record(json_value)
-            in_doubt |= before == "value" and not bad.size
+            in_doubt |= before == "value" and bad is not None and not bad.size
             # Without a comma before it, it is bad for that.
             yield bad, None if before == "value" else record
             _check_goes_on(text, *("{" if way == [] else ""))

@@ -5,26 +5,21 @@
  * window ends and the next begins.
  *
  * Memory is bounded by the largest record, never by a length that the input states. Nothing recurses by the input. A
- * handle serves one thread at a time; different handles are independent. A table that is complete may be read by all of
- * them.
+ * handle serves one thread at a time; different handles are independent. A complete table may be read by all.
  *
  * RECORDS OF JSON (RFC 8259, UTF-8, a byte order mark at the start is passed over)
  *
- * A file is a row of items in any order, with blanks between them: records, and arrays of records. So NDJSON,
- * pretty-printed records, records right behind each other, one array, and arrays one after the other are all read by
- * one rule. An array is one of records if the file begins with an array, or `{` or `]` is the first in it; else it is a
- * bad record. With a pointer (`records_at`), each item is a document around an array of records.
+ * A file is a row of items in any order, with blanks between them: records, and arrays of records; with a pointer
+ * (`records_at`), documents around an array of records. An array is one of records if the file begins with an array,
+ * or `{` or `]` is the first in it; else it is a bad record.
  *
- * A record is good when it is one JSON object, and ended well. What follows it belongs there if it is, outside of an
- * array, a line break, the next `{` or `[`, or the end, also behind commas and `]`; in an array `,`, `]`, `{`, `[` or
- * the end. Where more than 4,096 such bytes follow a record, what comes behind them is not asked for. Behind something
- * else a record ended well, unless a `}` closes what nothing opens, in the next 4,096 bytes, up to the line's end, or in
- * an array to its comma: then a `}` may be too much in the record itself, which is bad, outside of an array up to the
- * line's end.
- * What is wrong between records is a bad record of its own: what does not belong there, outside of an array up to the
- * line's end or the next `{` or `[`, in an array also up to the next `,` or `]`; in an array a `[` behind a record, and
- * the place of a comma that is not there, which has no text. If it is not there again, and none was between, the array
- * (but not one in a document) has ended before.
+ * A record is good when it is one JSON object and ended well: what follows it belongs there, outside of an array a line
+ * break, the next `{` or `[`, or the end, also behind commas and `]`; in an array `,`, `]`, `{`, `[` or the end (of
+ * such bytes 4,096 are passed over at most); or no `}` in the next 4,096 bytes, up to the line's end, or in an array to
+ * its comma, closes what nothing opens. Else it is bad, outside of an array up to the line's end.
+ * What is wrong between records is a bad record of its own: what does not belong there, up to the line's end or the
+ * next `{` or `[`, in an array also `,` or `]`; in an array a `[` behind a record, and the place of a comma that is not
+ * there, which has no text. If none is there the next time, an array outside of documents has ended before.
  *
  * Where a record is bad, reading goes on behind it. It ends at the first of these places:
  *
