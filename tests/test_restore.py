@@ -181,7 +181,9 @@ def forge(feed: FeedDir, kind: str, old: str, new: str) -> str:
     return str(made["path"])
 
 
-@pytest.mark.parametrize(("kind", "old", "new"), [("outputs", "Ann", "Eve"), ("quarantined", '"syntax"', '"bad_utf8"')])
+@pytest.mark.parametrize(
+    ("kind", "old", "new"), [("outputs", "Ann", "Eve"), ("quarantined", "trailing_comma", "bad_number")]
+)
 def test_deep_finds_what_the_archive_does_not_give(feed: FeedDir, kind: str, old: str, new: str) -> None:
     """A table or a list of bad records that was changed together with its manifest is found by making the run again."""
     path = forge(feed, kind, old, new)
