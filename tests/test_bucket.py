@@ -431,11 +431,11 @@ def test_a_step_of_a_run_that_another_process_ends_is_to_be_tried_again(
         assert buckets.run(feed)[0] == 0
         do = getattr(importlib.import_module(f"fanfold.steps.{name}"), name)
         of = (opened.data_dir, TS, 2) if name == "verify_run" else (f"staging/{TS}/1", opened.data_dir)
-        with pytest.raises(BusyError, match="another process has ended run"):
+        with pytest.raises(BusyError, match="another process has ended or continued run"):
             do(*of)
         # Another group of it, which had begun before, meets the same.
         told = DataError("its original is gone")
-        with pytest.raises(BusyError, match="another process has ended run"), failures.recorded(opened.run(TS), name):
+        with pytest.raises(BusyError, match="another process has ended or continued run"), failures.recorded(opened.run(TS), name):
             raise told
     folder.run(TS)
     same(feed, folder.spec_path)
@@ -468,7 +468,7 @@ def test_of_two_feeds_that_begin_in_one_place_at_once_one_has_it(buckets: Bucket
         opened = runs.open_feed(other)
         assert buckets.run(feed)[0] == 0
         feed.put("transactions/d.json", json.dumps(MORE).encode())
-        with pytest.raises(BusyError, match=r"another process has begun to work at .*: try again"):
+        with pytest.raises(BusyError, match=r"another process has just begun a feed at .*: try again"):
             stage_files(opened, LATER)
     with pytest.raises(SpecError, match="found 'other', expected 'feed'"):
         api.run(other)
@@ -538,7 +538,7 @@ def test_a_feed_moves_from_a_folder_to_a_bucket_and_back(buckets: Buckets, tmp_p
     begun.stage(TS)
     moved = buckets.copy(begun.spec_path)
     before = moved.tree(own=True)
-    with pytest.raises(DataError, match=f"run {TS} was begun in a folder"):
+    with pytest.raises(DataError, match=f"if a folder was copied here, complete run {TS} there"):
         go(moved)
     assert moved.tree(own=True) == before
 

@@ -288,7 +288,7 @@ def test_a_run_without_rows_has_no_asset_event(airflow: Airflow, feed: FeedDir) 
     assert outcome.state == "success", outcome.errors
     assert in_data(feed, ts_of(outcome))["summary"]["rows_out"] == 0
     assert asset_events(airflow, outcome) == []
-    assert ("info", "no Asset event: the run has no rows") in log_of(airflow, outcome, "verify_run")
+    assert ("info", "no Asset event is emitted: the run has no rows") in log_of(airflow, outcome, "verify_run")
 
 
 def test_drift_is_in_the_log_and_the_event_and_fails_where_asked(airflow: Airflow, feed: FeedDir) -> None:

@@ -280,7 +280,7 @@ def test_a_table_is_written_twice_with_the_same_bytes(tmp_path: Path) -> None:
     ("expression", "told"),
     [
         ("a::BIGINT", " (a 'x'): Could not convert string 'x' to INT64"),
-        ("1 % a_length", " (a_length '0'): Division by zero in expression (1 % a_length), expected an answer"),
+        ("1 % a_length", " (a_length '0'): Division by zero in expression (1 % a_length), expected a result"),
         ("strptime(a, '%Y') ", " (a 'x'): Could not parse string"),
         # TRY lets these pass: the record is narrowed down.
         ("a LIKE 'x' ESCAPE left('zz', 2 - a_length)", " (a 'x', a_length '0'): Invalid escape"),

@@ -107,10 +107,11 @@ def test_a_fault_has_its_code_and_place(name: str) -> None:
 
 
 WHOLE_NUMBER = "a whole number from -9223372036854775808 to 9223372036854775807 (BIGINT)"
-TWO_DIGITS = "a number of at most 16 digits before the point and 2 behind it (DECIMAL(18,2))"
-NO_DIGITS = "a number of at most 9 digits before the point and none behind it (DECIMAL(9,0))"
-SECONDS = "seconds since 1970, to the microsecond, up to the year 9999 (EPOCH_S)"
-LEAP = "its seconds from 00 to 59: a leap second has no time here, only VARCHAR keeps it"
+TWO_DIGITS = "a number of at most 16 digits before the point and 2 after it (DECIMAL(18,2))"
+NO_DIGITS = "a number of at most 9 digits before the point and none after it (DECIMAL(9,0))"
+SECONDS = "a number of seconds since 1970, with at most 6 decimals, up to the year 9999 (EPOCH_S)"
+DOUBLES = "a number from -1.7976931348623157e308 to 1.7976931348623157e308 (DOUBLE)"
+LEAP = "with seconds from 00 to 59; no time type holds a leap second: declare VARCHAR to keep it"
 OTHER_TYPE = "declare another type (input.fields)"
 SHOWN = [
     ('"x"', "BIGINT", f"found \"x\" in 'o.v', expected {WHOLE_NUMBER}"),
@@ -130,7 +131,7 @@ SHOWN = [
     (
         "1e309",
         "DOUBLE",
-        f"found '1e309' in 'o.v', expected a number of at most 1.7976931348623157e308 (DOUBLE): {OTHER_TYPE}",
+        f"found '1e309' in 'o.v', expected {DOUBLES}: {OTHER_TYPE}",
     ),
     (
         "1e12",
@@ -695,8 +696,8 @@ def test_a_header_names_each_column_once(content: bytes, code: str) -> None:
 @pytest.mark.parametrize(
     ("content", "message", "place"),
     [
-        (b'\nid,n,"id"\n1,2,3\n', 'found "id", expected each name once in the header (an empty one, too)', (2, 6)),
-        (b"id,,n,,x\n", "found ',', expected each name once in the header (an empty one, too)", (1, 6)),
+        (b'\nid,n,"id"\n1,2,3\n', 'found "id", expected each name only once in the header, also an empty one', (2, 6)),
+        (b"id,,n,,x\n", "found ',', expected each name only once in the header, also an empty one", (1, 6)),
         (b'id,"n"x,y\n1\n', 'found "n", expected quotes around the whole field, or none in it', (1, 3)),
         (b'id,"n\n1,2\n', 'found "n…", expected quotes around the whole field, or none in it', (1, 3)),
         (b"id,n\xff\n", r"found '\\xff', expected UTF-8", (1, 4)),
@@ -1036,7 +1037,7 @@ def test_the_header_of_a_csv_names_its_fields(tmp_path: Path) -> None:
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b'b,"a,""x"""\n1\n'))
     assert fields_of_csv(str(tmp_path / "a.csv.gz"), Input()) == ["b", 'a,"x"']
     (tmp_path / "b.csv").write_bytes(b"a,a\n1,2\n")
-    with pytest.raises(UnreadableError, match="expected each name once in the header"):
+    with pytest.raises(UnreadableError, match="expected each name only once in the header"):
         fields_of_csv(str(tmp_path / "b.csv"), Input())
 
 

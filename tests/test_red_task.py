@@ -167,7 +167,7 @@ def test_trouble_that_may_go_away_is_told_without_a_traceback_and_retried(airflo
         made = tried_again(airflow, feed, "subdir_1.merge_data")
     told = errors(log_of(airflow, made, "subdir_1.merge_data", 1))
     assert "is locked by a test in process" in " ".join(told)
-    assert told[-2:] == ["What to do:", "- correct the cause: Airflow tries this task again by itself"]
+    assert told[-2:] == ["What to do:", "- correct the cause; Airflow tries this task again by itself"]
     ends_well(airflow, made, "subdir_1.merge_data")
 
 

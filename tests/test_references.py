@@ -163,8 +163,8 @@ def test_a_reference_may_have_no_rows(name: str, content: str, tmp_path: Path) -
     ("name", "content", "error", "message"),
     [
         ("c.csv", "", DataError, "c.csv:1: found nothing, expected a header line"),
-        ("c.csv", "id,n,n\n", DataError, "found 'n', expected each name once in the header"),
-        ("c.csv", "id,,\n", DataError, "found nothing, expected each name once in the header (an empty one, too)"),
+        ("c.csv", "id,n,n\n", DataError, "found 'n', expected each name only once in the header"),
+        ("c.csv", "id,,\n", DataError, "found nothing, expected each name only once in the header, also an empty one"),
         ("c.csv", b"id,n\xe9\n", DataError, "expected UTF-8"),
         ("c.csv", "ident,name\n", MissingError, "c.csv:1: column 'id' is not there, did you mean 'ident'?"),
         ("c.json", '{"name":1}', MissingError, "c.json:1: column 'id' is not there, expected one of 'name'"),

@@ -236,6 +236,15 @@ def test_a_sum_that_the_tables_do_not_have_is_a_gap(make_feed: MakeFeed) -> None
     assert gap.startswith(f"the sum of 'items.price' is {total + Decimal('0.0001')}, expected {total} by the archive")
 
 
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_sum_of_a_field_without_a_name_is_proved(make_feed: MakeFeed, form: str) -> None:
+    """A field whose name is empty has a total in every format: Parquet calls its column `_`."""
+    keys: dict[str, Any] = {"merge": [], "denormalize": {}, "verify": {"totals": ['""']}, "output": {"format": form}}
+    feed = make_feed({"a.json": [{"": 1, "id": 1}, {"": 2, "id": 2}]}, **keys)
+    feed.run()
+    assert (recounted(feed).totals, recounted(feed).gaps) == ({'""': "3"}, [])
+
+
 def test_a_sum_says_what_its_field_counts_once_for(make_feed: MakeFeed) -> None:
     """verify says of a total that stands in several rows of a record, or of an element, that it counts once for it."""
     record = {"fee": 1.5, "a": [{"n": 2, "b": [{"m": 3}, {"m": 4}]}]}

@@ -18,6 +18,7 @@ from fanfold import links, mirrors
 AnyPath = links.AnyPath
 # From this number on, one call for all of them is faster.
 MANY_FILES = 64
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def longest_name(directory: Path) -> int:
@@ -92,11 +93,17 @@ def writing(path: Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[None]:
-    """Remove what a block has written under the temporary name of a file, if it fails: it may have filled the disk."""
+    """Remove what a block has written under the temporary name of a file, if it fails: it may have filled the disk.
+
+    Raises:
+        OSError: that of the block; where the disk has no room, it names the file.
+    """
     try:
         yield
-    except OSError:
+    except OSError as error:
         discard_temporary(path)
+        if error.errno in NO_ROOM and error.filename is None:
+            error.filename = str(path)
         raise
 
 

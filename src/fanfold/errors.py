@@ -104,7 +104,7 @@ def alike(messages: Mapping[Number, str]) -> list[list[Number]]:
 
 
 def with_spec(message: str, spec: str) -> str:
-    """Return a message with the commands in it ready to copy: `spec` stands where they say SPEC."""
+    """Return a message whose commands are ready to copy: `spec` replaces SPEC."""
     return PLACEHOLDER.sub(lambda match: match[1] + spec, message)
 
 

@@ -37,7 +37,7 @@ _OF_FILES_AND_LINES = {
     "unreadable": "File: its compression is damaged or cut short, or it is not Parquet that can be read.",
     "bomb": "File: it has more than 64 MiB, or 4,194,304 Parquet values, and more than 250 for each byte on disk.",
     "too_large": "File: its content does not fit on the disk, or a piece of it does not fit into memory.",
-    "bad_header": "File: the header of the CSV has a name twice, an empty one too, or a bad quote, or is too long.",
+    "bad_header": "File: the header of the CSV has a name twice (or two empty names), has a bad quote, or is too long.",
     "too_many_members": "File: a zip or tar file with more than 100,000 members, or more than 16 MiB for their list.",
     "unknown_format": "File: a zip or tar file without a member that matches input.patterns.",
     "nested_archive": "Member of a zip or tar file: it is a zip or tar file itself.",

@@ -1,8 +1,8 @@
-"""How a task ends that has failed, once its log says why: without a traceback, where Airflow can do so.
+"""How a failed task ends, once its log says why: without a traceback, where Airflow allows it.
 
-Airflow logs the traceback of whatever a task raises, unless it is a `SystemExit`. That one is retried, unless the
-task's retry policy says otherwise. Airflow 3.1 and 3.2 have no such policy, and a DAG may have its own: a task then
-raises what Airflow knows.
+Airflow logs the traceback of every exception but `SystemExit`. It retries a `SystemExit`, unless the retry policy
+says otherwise. Airflow 3.1 and 3.2 have no retry policy, and a DAG may have its own: the task then raises an exception
+that Airflow knows.
 """
 
 from typing import Any, NoReturn
@@ -13,16 +13,16 @@ from fanfold.airflow.compat import AirflowFailException
 
 
 class ToldTrouble(SystemExit):
-    """The end of a task whose log says what is wrong. Airflow may try it again; `__cause__` is the error."""
+    """Ends a task whose log says what is wrong; Airflow may retry it. `__cause__` is the error."""
 
     def __init__(self, message: str) -> None:  # noqa: D107 - the class says it
         super().__init__(message)
-        # Airflow logs this as the exit code, and would log the message again.
+        # Airflow logs the code; without this it would log the message again.
         self.code = 1
 
 
 class ToldFailure(ToldTrouble):
-    """The end of a task whose log says what is wrong, and that a retry cannot help."""
+    """Ends a task whose log says what is wrong, if a retry cannot help."""
 
 
 try:
@@ -45,7 +45,7 @@ def fail(message: str, cause: Exception | None = None) -> NoReturn:
     """
     if _has_our_policy():
         raise ToldFailure(message) from cause
-    # The traceback is the shortest without a cause.
+    # Without a cause, the traceback is shortest.
     raise AirflowFailException(message) from None
 
 
@@ -65,6 +65,6 @@ def _has_our_policy() -> bool:
     try:
         task = get_current_context()["ti"].task
     except RuntimeError:
-        # Called by other code than Airflow, which a SystemExit would end.
+        # Called outside Airflow, where a SystemExit would end the process.
         return False
     return RULES is not None and getattr(getattr(task, "retry_policy", None), "rules", None) == RULES

@@ -241,7 +241,7 @@ class FeedTasks:
         if bad and "quarantined" in self.spec.notify.on:
             self._notify(summary.ts, f"complete; {bad}")
         if not any(of_table(summary.rows_out).values()):
-            log.info("no Asset event: the run has no rows")
+            log.info("no Asset event is emitted: the run has no rows")
             return found
         uri = found["output"] if mirrors.is_uri(found["output"]) else Path(found["output"]).as_uri()
         event = get_current_context()["outlet_events"][self.output]

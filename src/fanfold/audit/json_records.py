@@ -84,9 +84,9 @@ def _in_value(text: Text, way: list[str] | None, around: dict[Way, Any], place: 
 
 
 def _in_members(text: Text, way: list[str] | None, around: dict[Way, Any], place: Way) -> Iterator[Found]:
-    """Yield the records in an array or object. Its members have one comma between them, but around bad ones.
+    """Yield the records in an array or object. Members have one comma between them, except next to bad ones.
 
-    Records that lack it twice, with none between them, are behind an array that has no end.
+    If two commas in a row are missing, the array has ended without its bracket.
     """
     before, position, in_doubt, closing = "", 0, False, "]" if text.text[text.at - 1] == "[" else "}"
     while (char := text.char()) != closing or before == ",":

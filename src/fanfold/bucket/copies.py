@@ -177,7 +177,7 @@ class Copies:
             return StillWrittenError(f"{where!r} was overwritten or removed while it was read: try again")
         return ChangedError(
             f"{where!r} was overwritten or removed after it was claimed, expected it to stay in landing until it is "
-            "archived: give the run up (fanfold release), and the next one takes what is there now"
+            "archived: give the run up (fanfold release SPEC TS), and the next one takes what is there now"
         )
 
     def lstat(self, path: str) -> os.stat_result:

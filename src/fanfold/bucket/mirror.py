@@ -109,7 +109,7 @@ class BucketMirror:
         try:
             self._copies.has_content(name, self._objects.create(name, content))
         except TakenError:
-            msg = f"another process has begun to work at {self.uri!r} in this moment: try again"
+            msg = f"another process has just begun a feed at {self.uri!r}: try again"
             raise BusyError(msg) from None
 
     def _renew(self, ts: str, content: Path) -> None:

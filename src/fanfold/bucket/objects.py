@@ -134,9 +134,9 @@ class Objects:
         with _buffer(content) as buffer:
             if len(buffer) > LARGEST_BYTES:
                 msg = (
-                    f"{self.uri}/{name} has {len(buffer):,} bytes, expected at most {LARGEST_BYTES:,}, which is what a "
-                    "store takes in one request: raise subdirs, so that each output is smaller, or have a run take "
-                    "less (input.max_bytes)"
+                    f"{self.uri}/{name} has {len(buffer):,} bytes, expected at most {LARGEST_BYTES:,}, the most "
+                    "that a store takes in one request: raise subdirs or lower input.max_bytes, so that each output is "
+                    "smaller"
                 )
                 raise DataError(msg)
 

@@ -78,8 +78,9 @@ class View:
         """
         if begun := [_ts(found) for found in left if not found.name.startswith(f"staging/{_ts(found)}/.fanfold/")]:
             msg = (
-                f"run {begun[0]} was begun in a folder, and is not complete: complete it there, or give it up there "
-                "(fanfold release), and copy the feed again"
+                f"staging/{begun[0]} has files that no run in this bucket has claimed, expected none: remove them; or, "
+                f"if a folder was copied here, complete run {begun[0]} there, or give it up there (fanfold release), "
+                "and copy the feed again"
             )
             raise DataError(msg)
         # One that has claimed its files since they were listed has not made them.

@@ -168,8 +168,9 @@ def _stage_again(spec: Path, data_dir: str | None, ts: str | None, from_archive:
 def verify(feed: "Feed", ts: str | None, *, deep: bool, as_json: bool, **checks: Any) -> None:
     """Recount a complete run from archive and output.
 
-    The exit code says whether something is lost, doubled or changed. A run that is complete, but was reported as failed
-    because too much of it is bad, has lost nothing: exit code 0, and the reason is printed.
+    The exit code is 0 if nothing is lost, doubled or changed. That also holds for a run that was reported as failed
+    because too many of its files are bad (quarantine.max_bad_files_percent): verify prints the reason.
+
 
     Without TS, the newest complete run is recounted. --deep needs room for the run in the directory for temporary files
     (TMPDIR). --audit reads Parquet with pyarrow (pip install 'fanfold[audit]').

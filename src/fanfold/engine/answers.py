@@ -1,4 +1,4 @@
-"""Whether expressions of SQL have an answer for every row, and which record it is that one has none for."""
+"""Whether SQL expressions have a result for every row, and for which record one has none."""
 
 import bisect
 import contextlib
@@ -23,9 +23,9 @@ NOT_OF_VALUES = (
     duckdb.FatalException, duckdb.InternalException, duckdb.InterruptException, duckdb.IOException,
     duckdb.OutOfMemoryException,
 )  # fmt: skip
-# What a row is from; the names stand in no message.
+# Where a row comes from; messages do not show these names.
 ORIGIN = [("VARCHAR", (Rows.FILE, 0, 0)), ("BIGINT", (Rows.NUMBER, 0, 0)), ("VARCHAR", (Rows.ITEM, 0, 0))]
-# DuckDB names its kind of error first, and settings last that a spec cannot change.
+# DuckDB puts the kind of error first, and advice about settings last; a spec cannot change those.
 ERROR_KIND = re.compile(r"^[A-Z][A-Za-z ]* Error: ")
 ADVICE = re.compile(r"[.!]? (?:when casting from source column |Use TRY\(|You might want to ).*|[.!]+$")
 SHOWN_CHARACTERS = 60
@@ -95,12 +95,12 @@ class _Search:
 
     def fault(self, rows: int) -> str | None:
         """Say what fails for which record; `rows` were read until it did. None where no row fails by itself."""
-        # An answer in a list is not null, even if it is null itself.
+        # Inside a list, a result is never null, even if its value is.
         fails = " OR ".join(f"TRY([{value}]) IS NULL" for value in self._values)
         try:
             row = self._row(f"WHERE {fails}")
         except duckdb.Error:
-            # There are faults that TRY lets pass.
+            # TRY does not catch every fault.
             before = bisect.bisect_left(range(1, rows), 1, key=self._fails_within)
             row = self._row(f"OFFSET {before}")
         for column, value in zip(self._columns, self._values, strict=True) if row else ():
@@ -112,7 +112,7 @@ class _Search:
     def _rows(self) -> tuple[Stream, str]:
         stream = self._query.stream(self._source)
         self._connection.register("again", stream.__arrow_c_stream__())
-        # Nobody else holds it.
+        # Nothing else holds the stream.
         return stream, self._query.rows("again")
 
     def _row(self, which: str) -> list[Any]:
@@ -154,13 +154,13 @@ class _Search:
         record = f"{number}, element {item}" if item else number
         said = ADVICE.sub("", ERROR_KIND.sub("", " ".join(str(error).splitlines()[0].split())))
         way = (
-            "write TRY(…) around what may fail, for null"
+            "write TRY(…) around the part that fails, which gives null"
             if is_caught
-            else "leave such values out with CASE WHEN … THEN … END"
+            else "exclude such values with CASE WHEN … THEN … END"
         )
         return (
             f"{self._source.key} {column.name!r}: {column.expression!r} fails for record {record} of "
-            f"{name!r}{where}: {said}, expected an answer for every row: {way}, and run again"
+            f"{name!r}{where}: {said}, expected a result for every row: {way}, and run again"
         )
 
 

@@ -9,6 +9,7 @@ from fanfold.engine.query import STREAM, Source, query_of
 from fanfold.engine.session import connect, identifier, pattern, text
 from fanfold.errors import DataError, count
 from fanfold.manifest import Column
+from fanfold.schema.columns import NAMELESS
 from fanfold.spec.model import Output
 
 FETCHED_ROWS = 1000
@@ -57,7 +58,7 @@ def values(table: Path, columns: Sequence[str]) -> Iterator[Sequence[str | None]
     if not Path(mirrors.present(table)).stat().st_size:
         # It is of a run without a column.
         return
-    chosen = ", ".join(f"{identifier(name)}::VARCHAR" for name in columns) or "NULL"
+    chosen = ", ".join(f"{identifier(name or NAMELESS)}::VARCHAR" for name in columns) or "NULL"
     with connect(table.parent) as connection:
         place = f"{text(pattern(table))}, hive_partitioning = false"
         found = connection.execute(f"SELECT {chosen} FROM read_parquet({place})")

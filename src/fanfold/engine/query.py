@@ -9,7 +9,7 @@ from fanfold.native import Rows
 from fanfold.native.arrow import Stream
 from fanfold.schema.columns import sql_names
 
-# Of a group of Parquet: enough for its encodings, few enough for the memory of a task.
+# Of a Parquet row group: large enough to encode well, small enough for a task's memory.
 ROW_GROUP_ROWS, ROW_GROUP_BYTES = 61_440, 16 * 1024 * 1024
 FEWEST_ROWS = 16
 PARQUET = "FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {rows}, USE_TMP_FILE false"
@@ -40,7 +40,7 @@ class Source(NamedTuple):
 
 
 class Query(NamedTuple):
-    """How DuckDB makes the columns of a table: by which SQL, written to Parquet how, from which columns of a stream."""
+    """How DuckDB makes the columns of a table: the SQL, the Parquet options, and the columns of the stream."""
 
     sql: str
     options: str

@@ -23,14 +23,14 @@ States = list[tuple[str, tuple[int, int, int, int] | None]]
 
 @contextlib.contextmanager
 def recorded(place: Run | Group, step: str) -> Iterator[None]:
-    """Write down why a step did not end well; one that ends well removes it again.
+    """Write down why a step failed; remove the reason when the step succeeds.
 
     Args:
         place: the run, or the group where the step works on one.
         step: name of the step.
 
     Raises:
-        BusyError: in a bucket, another process has ended the run, or gone on with it: that is why the step failed.
+        BusyError: in a bucket, the step failed because another process has ended or continued the run.
     """
     began = time.time_ns()
     try:
@@ -41,7 +41,7 @@ def recorded(place: Run | Group, step: str) -> Iterator[None]:
     except FanfoldError as error:
         run = place.run if isinstance(place, Group) else place
         if not store.of(run.feed).holds(run):
-            msg = f"another process has ended run {run.ts}, or gone on with it: try again"
+            msg = f"another process has ended or continued run {run.ts}: try again"
             raise BusyError(msg) from error
         _write_down(place, step, error, began)
         raise
@@ -50,7 +50,7 @@ def recorded(place: Run | Group, step: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def trouble_recorded(place: Run | Group, step: str) -> Iterator[None]:
-    """Write down which trouble, that may go away by itself, a step had; one that ends well removes it again.
+    """Write down a problem that may go away by itself; remove it when the step succeeds.
 
     Args:
         place: as for `recorded`.
@@ -58,7 +58,8 @@ def trouble_recorded(place: Run | Group, step: str) -> Iterator[None]:
     """
     try:
         yield
-    # Who has the run says how it ends, a store that does not answer takes no reason, and a run may just be gone.
+    # A busy run belongs to another process, a store that does not answer takes no reason, and a missing file may mean
+    # that the run is gone.
     except (BusyError, StoreError, FileNotFoundError):
         raise
     except OSError as error:

@@ -4,7 +4,7 @@ import logging
 
 import msgspec
 
-from fanfold import documents, durable
+from fanfold import documents, durable, mirrors
 from fanfold.feed import failures, runs, store
 from fanfold.layout import Feed, Run
 from fanfold.spec.changes import KEPT_KEYS, changes, with_kept
@@ -24,7 +24,9 @@ def warn(feed: Feed, but: str) -> None:
         keeps = _keeps(feed, ts)
         log.warning("run %s is passed over: %s%s", ts, reasons, f". It {keeps}" if keeps else f" ({ways})")
     if going := [ts for ts in others if ts not in stuck]:
-        log.warning("unfinished runs: %s (fanfold run resumes the oldest, fanfold release gives one up)", going)
+        log.warning(
+            "unfinished runs: %s (fanfold run SPEC resumes the oldest, fanfold release SPEC TS gives one up)", going
+        )
 
 
 def kept(feed: Feed, ts: str) -> str | None:
@@ -63,11 +65,17 @@ def what_next(feed: Feed, ts: str, n: int | None = None) -> list[str]:
         return [f"correct the cause, and clear this task {clear}", "to look first whether it is: fanfold plan SPEC"]
     if runs.is_complete(run):
         return [f"the run is complete, and was changed since; what differs: fanfold verify SPEC {ts}"]
-    place = run.group(n).subdir_dir if n else run.staging_dir
+    place, is_bucket = run.group(n).subdir_dir if n else run.staging_dir, mirrors.of(feed.data_dir) is not None
     if runs.has_published(run):
         keeps = kept(feed, ts)
-        cause = f"the files are in {str(place)!r}; some of the run is published, so it keeps its spec and references"
+        where = "" if is_bucket else f"the files are in {str(place)!r}; "
+        cause = f"{where}some of the run is published, so it keeps its spec and references"
         ways = [keeps or f"correct the cause ({cause}), and clear this task {clear}"]
+    elif is_bucket:
+        ways = [
+            f"if the spec or a reference is wrong: correct it, and clear create_dynamic_taskgroups {clear}",
+            "if a file is wrong: give the run up, and land the corrected file under a new name",
+        ]
     elif n:
         ways = [
             f"if a file is wrong: correct it in {str(place)!r}, and clear merge_data of its group {clear}",

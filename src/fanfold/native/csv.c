@@ -60,9 +60,9 @@ static int name_columns(fanfold_reader *reader, size_t count, int is_record) {
 /* Says that a name in the header is wrong. */
 static void blame_name(Bad *bad, int code, const uint8_t *begin, const Token *name) {
     blame(bad, code,
-          code == FANFOLD_BAD_HEADER     ? "each name once in the header (an empty one, too)"
+          code == FANFOLD_BAD_HEADER     ? "each name only once in the header, also an empty one"
           : code == FANFOLD_KEY_TOO_LONG ? "a name of at most 4,096 characters"
-                                         : crowd_expected);
+                                         : "no more fields than a run has");
     bad->offset = (uint64_t)(name->at - begin) - (name->marks & IN_QUOTES ? 1 : 0);
 }
 
@@ -82,6 +82,7 @@ static int step_header(fanfold_reader *reader) {
         bad.offset = (uint64_t)(line.at - begin);
     } else if (line.cells > reader->options.max_fields) {
         blame_name(&bad, FANFOLD_TOO_MANY_FIELDS, begin, &reader->cells.items[reader->options.max_fields]);
+        bad.expected = crowd_expected;
     } else if (line.flaw) {
         blame(&bad, FANFOLD_BAD_UTF8, "UTF-8");
         bad.offset = (uint64_t)(line.flaw - begin);

@@ -152,7 +152,7 @@ static int step_behind_element(fanfold_reader *reader, uint8_t c) {
     if (!strchr(",]{", c)) {
         search_begin(reader, reader->input.at, 0, BEHIND_ELEMENT);
         search_line(reader, reader->input.at, "{[,]");
-        return search_says(reader, FANFOLD_TRAILING_GARBAGE, "',' or ']' behind a record");
+        return search_says(reader, FANFOLD_TRAILING_GARBAGE, "',' or ']' after a record");
     }
     if (c == ',') reader->file.in_doubt = 0;
     reader->file.comma = c == ',' ? ++reader->input.at : 0;

@@ -5,14 +5,14 @@ static const char *const expected_of_type[FANFOLD_TYPES] = {
     "a text, a number, true or false",
     "a whole number from -9223372036854775808 to 9223372036854775807 (BIGINT)",
     "a number (DECIMAL)",
-    "a number of at most 1.7976931348623157e308 (DOUBLE)",
+    "a number from -1.7976931348623157e308 to 1.7976931348623157e308 (DOUBLE)",
     "true or false",
     "a date as in 2026-01-02",
     "a time without a zone as in 2026-01-02T03:04:05.678",
     "a time with a zone as in 2026-01-02T03:04:05.678Z",
     "JSON",
-    "seconds since 1970, to the microsecond, up to the year 9999 (EPOCH_S)",
-    "milliseconds since 1970, to the microsecond, up to the year 9999 (EPOCH_MS)",
+    "a number of seconds since 1970, with at most 6 decimals, up to the year 9999 (EPOCH_S)",
+    "a number of milliseconds since 1970, with at most 3 decimals, up to the year 9999 (EPOCH_MS)",
 };
 
 /* Says that a value does not fit its node. */

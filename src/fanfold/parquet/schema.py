@@ -152,7 +152,10 @@ def columns(root: Node, records: int) -> Seen:
     # One of them is the record itself.
     fields, longest = len(ways) - 1, max(len(".".join(way)) for way in ways)
     if fields > (most := Form().max_fields):
-        refuse(f"found {fields:,} fields, expected at most {most:,} in a run: split the columns", "too_many_fields")
+        refuse(
+            f"found {fields:,} fields, expected at most {most:,} in a run: spread the columns over several files",
+            "too_many_fields",
+        )
     if longest > (most := MAX_KEY_CHARACTERS):
         refuse(f"found a key of {longest} characters, with those around it, expected at most {most}", "key_too_long")
     return seen

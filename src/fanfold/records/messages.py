@@ -13,10 +13,12 @@ from fanfold.spec.paths import way_of, written
 from fanfold.working_files import Excluded
 
 MAX_FIELDS = 10_000
-# What the core expects of a header that has more of them by itself.
+# What the core expects if one header alone has too many names.
 TOO_MANY_COLUMNS = "no more columns than a run has fields"
-FEWER_FIELDS = "declare those that you need (input.fields, input.schema: declared), and one column takes the others"
-# The core shows the beginning of a value; so much of it is enough to recognize it.
+FEWER_FIELDS = (
+    "declare the fields that you need (input.fields, with input.schema: declared): _rescued then takes the others"
+)
+# The core shows the beginning of a value; this much is enough to recognize it.
 VALUE = re.compile(rb'"(?:[^"\\\x00-\x1f]|\\[^\x00-\x1f]){0,60}"?|[^\s",:\[\]{}]{1,60}')
 LEAP_SECOND = re.compile(r"[T ]\d\d:\d\d:60")
 CONTAINERS = {b"{": "an object", b"[": "an array"}
@@ -66,25 +68,32 @@ def _of_type(wrong: Wrong, path: str, spec: Spec) -> str:
     expected = wrong.expected
     if declared:
         _, precision, scale = type_of(declared)
-        digits = f"of at most {precision - scale} digits before the point and {scale or 'none'} behind it ({declared})"
+        digits = (
+            f"of at most {precision - scale} digits before the point and {scale or 'none'} after it ({declared})"
+            if precision > scale
+            else f"of no digits before the point and at most {scale} after it ({declared})"
+        )
         expected = expected.replace("(DECIMAL)", digits)
         if expected.startswith("a time ") and LEAP_SECOND.search(shown.found.decode(errors="replace")):
-            expected += ", its seconds from 00 to 59: a leap second has no time here, only VARCHAR keeps it"
+            expected += ", with seconds from 00 to 59; no time type holds a leap second: declare VARCHAR to keep it"
         if wrong.code == "inexact":
             expected += ": declare another type (input.fields)"
     return f"{found}, expected {expected}"
 
 
 def _crowded(wrong: Wrong, names: list[str]) -> str:
-    """Say that a header, or the fields of a record, make too many fields of a run, and what to do about it."""
+    """Say that a header or a record has too many fields for the run, and what to do."""
     found, way = f"found {wrong.found.decode(errors='replace')}", FEWER_FIELDS
     if not wrong.record and wrong.expected == TOO_MANY_COLUMNS:
-        return f"found a header of more than {MAX_FIELDS:,} names, expected at most as many: split the columns"
+        return (
+            f"found a header of more than {MAX_FIELDS:,} names, expected at most {MAX_FIELDS:,}: "
+            "spread the columns over several files"
+        )
     if not wrong.record:
-        found = "found a header that brings too many"
+        found = "found a header that takes the run above its limit"
     elif names[:-1]:
         way = f"if the keys there are data, declare input.fields {{{written(names[:-1])}: JSON}}"
-    return f"{found}, expected at most {MAX_FIELDS:,} fields in a run, over all its files: {way}"
+    return f"{found}, expected at most {MAX_FIELDS:,} fields in all files of a run: {way}"
 
 
 def reference_of(wrong: Wrong, spec: Spec) -> tuple[int, Merge]:

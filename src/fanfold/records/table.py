@@ -127,7 +127,7 @@ def _joined_bytes(run: Run, schema: RunSchema) -> int:
 
 def _write_csv(rows: Rows, head: bytes, merged: Iterable[bytes], target: Path) -> Written:
     digest = hashlib.sha256(head)
-    # Without a buffer, a disk that gets full would take a part of what is written, and say so by a number only.
+    # Without a buffer, a full disk would write only a part, and raise no error.
     with target.open("wb") as file:
         file.write(head)
         for piece in rows.write(merged):

@@ -192,10 +192,12 @@ def _check_share(group: Group, progress: Progress) -> None:
         with group.bad_records_path.open("rb") as lines:
             first = documents.decode(lines.readline(), BadRecord)
         byte = "" if input_format(first.source) == "parquet" else f", byte {first.offset}"
+        listed, files = str(group.bad_records_path), str(group.subdir_dir)
+        # A bucket has neither of them.
+        where = "" if mirrors.of(files) else f"; all are in {listed!r}, the files are in {files!r}"
         msg = (
             f"{group.subdir}: {too_many_bad(quarantine, bad, progress.records + bad)}; the first: "
-            f"{first.source!r}{place_in(first.source, first.line)}{byte}: {first.message} ({first.code}); all are in "
-            f"{str(group.bad_records_path)!r}, the files are in {str(group.subdir_dir)!r}"
+            f"{first.source!r}{place_in(first.source, first.line)}{byte}: {first.message} ({first.code}){where}"
         )
         raise DataError(msg)
 

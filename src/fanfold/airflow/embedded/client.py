@@ -160,7 +160,7 @@ class Airflow:
         log = self.call("GET", f"{path}/taskInstances/{row['task_id']}/logs/{row['try_number']}?{query}")
         errors = [event for event in log["content"] if event.get("level") in {"error", "critical"}]
         raised = [detail[0] for event in errors if (detail := event.get("error_detail"))]
-        # "Task exited" has the code of a task that has said why.
+        # Skip "Task exited": the task has said why before it.
         texts = [event["event"] for event in errors if not event.keys() & {"error_detail", "exit_code"}]
         texts = texts or [f"{one['exc_type']}: {one['exc_value']}" for one in raised[-1:]]
         if texts:
