@@ -435,7 +435,10 @@ def test_a_step_of_a_run_that_another_process_ends_is_to_be_tried_again(
             do(*of)
         # Another group of it, which had begun before, meets the same.
         told = DataError("its original is gone")
-        with pytest.raises(BusyError, match="another process has ended or continued run"), failures.recorded(opened.run(TS), name):
+        with (
+            pytest.raises(BusyError, match="another process has ended or continued run"),
+            failures.recorded(opened.run(TS), name),
+        ):
             raise told
     folder.run(TS)
     same(feed, folder.spec_path)
