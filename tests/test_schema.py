@@ -504,11 +504,11 @@ def test_a_refused_expression_stops_the_run_at_once(make_feed: MakeFeed, express
 
 
 def test_an_expression_that_fails_for_a_value_is_told(make_feed: MakeFeed) -> None:
-    """An expression that has no answer for some row fails its group with one line, and publishes nothing."""
+    """An expression that has no result for some row fails its group with one line, and publishes nothing."""
     feed = make_feed(
         {"a.json": [{"n": "1"}, {"n": "x"}]}, **FLAT | {"denormalize": {"columns": [{"m": "CAST(n AS INTEGER)"}]}}
     )
-    with pytest.raises(DataError, match=r"denormalize\.columns 'm': .* record 2 of 'a.json': .*'x'") as caught:
+    with pytest.raises(DataError, match=r"denormalize\.columns 'm': .* record 2 of 'a.json' \(n 'x'\): ") as caught:
         feed.run()
     assert "\n" not in str(caught.value)
     assert not (feed.data_dir / f"denormalized/{TS}/1.csv").exists()

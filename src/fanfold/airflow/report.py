@@ -77,7 +77,7 @@ def of_trouble(error: OSError, data_dir: str, attempt: int, attempts: int) -> st
     """Return what Airflow's page says about an error that may go away by itself: a full disk, a busy part of a run."""
     told = f"{trouble(error)} (attempt {attempt} of {attempts}); the feed is in {data_dir!r}"
     if attempt < attempts:
-        return f"{told}\nWhat to do:\n- correct the cause; Airflow tries this task again by itself"
+        return f"{told}\nWhat to do:\n- correct the cause. Airflow tries this task again by itself"
     return (
         f"{told}\nWhat to do:\n- correct the cause, and clear this task with its downstream tasks\n"
         "- or correct it and wait: the next DAG run goes on with this run"
