@@ -6,6 +6,7 @@ those for other windows; and Python's own parser says which mutated records are 
 
 import argparse
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -49,6 +50,9 @@ WORDS = (
 )
 
 
+EMPTY_ARRAYS = re.compile(rb"([ \t\r\n]*\[[ \t\r\n]*\])+\Z")
+
+
 def corpus() -> list[bytes]:
     """Return what is mutated: the small files of the hostile corpus, and files of each form."""
     cases = [case for kind in ("json", "values", "keys") for case in hostile.corpus(kind).cases]
@@ -83,7 +87,8 @@ def differs(text: bytes) -> bool:
     text = text.strip(b" \t\r\n")
     if not text or text[:1] == b"[" or text.startswith(b"\xef\xbb\xbf"):
         return False
-    found, expected = read_json(text), by_library(text)
+    # An array that is empty has no record.
+    found, expected = read_json(text), by_library(EMPTY_ARRAYS.sub(b"", text))
     if expected is None:
         # It may be several records.
         return not found.wrong and len(found.values) == 1
