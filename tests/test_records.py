@@ -415,7 +415,7 @@ def test_reading_goes_on_behind_a_bad_record(name: str, form: str) -> None:
         ('{"i":1}\n{"i":3}\n{"i":', [None, None, "truncated"]),
         ('{\n "i": 1\n}\n{\n "i": \n}\n{\n "i": 3\n}\n', [None, "syntax", None]),
         ('{\n "i": 1\n}\n{\n "i": "x\n}\n{\n "i": 3\n}\n', [None, "control_character", None]),
-        ('{"i":1}\n["i",2\n{"i":3}\n', [None, "truncated", None]),
+        ('{"i":1}\n["i",2\n{"i":3}\n', [None, "not_an_object", "not_an_object", None, "truncated"]),
         ('{"i":1} xyz {"i":3}', [None, "trailing_garbage", None]),
         ('{"i":1}garbage\n{"i":3}', [None, "trailing_garbage", None]),
         ('{"i":1} 5" tall\n{"i":3}', [None, "trailing_garbage", None]),
@@ -426,7 +426,8 @@ def test_reading_goes_on_behind_a_bad_record(name: str, form: str) -> None:
         ('[{"i":1} xyz {"i":3}]', [None, "trailing_garbage", None]),
         ('[{"i":1}\nx\ny\n,{"i":3}]', [None, "trailing_garbage", "trailing_garbage", None]),
         ('[{"i":2} "x":2},{"i":1},{"i":3}]', ["trailing_garbage", None, None]),
-        ('[{"i":1},x {"i":2},{"i":3}]', [None, "syntax", None]),
+        ('[{"i":1},x {"i":3}]', [None, "syntax", None]),
+        ('[{"i":1},x {"j":2},{"i":3}]', [None, "syntax", None]),
         ('{"i":1} x' + "y" * 5000 + '}{"i":3}', [None, "trailing_garbage", None]),
         ('{"i":1}{"i":{"t":2}{"i":3}', [None, "truncated", None]),
     ],
@@ -453,7 +454,7 @@ def test_objects_and_arrays_come_in_any_order(content: str, step: int) -> None:
     assert ([record["i"] for record in found.values], found.wrong) == ([*"12345"], [])
 
 
-@pytest.mark.parametrize("line", ["[2]", '["a",{"i":9}]', "[INFO] x", "[[]]"])
+@pytest.mark.parametrize("line", ["[2]", '["a",{"j":9}]', "[INFO] x", "[[]]"])
 def test_an_array_of_something_else_is_one_bad_line(line: str) -> None:
     """Behind an object, an array that does not begin with an object is one bad record, as any other value is."""
     found = read_json(f'{{"i":1}}\n{line}\n{{"i":2}}\n'.encode())
@@ -474,9 +475,9 @@ def test_what_stands_between_records_is_looked_at_once(content: bytes) -> None:
     [
         ('[{"i":1} {"i":2},{"i":3}]', [("syntax", 9, "")]),
         ('[{"i":1}{"i":2}\n{"i":3}\n', [("syntax", 8, "")]),
-        ('{"i":1}\n[{"i":2}\n{"i":3}\n', [("syntax", 17, ""), ("truncated", 25, "")]),
+        ('{"i":1}\n[{"i":2}\n{"i":3}\n', [("syntax", 17, "")]),
         ('[{"i":1}\n{"i":2},{"i":3}\n', [("syntax", 9, ""), ("truncated", 25, "")]),
-        ('[{"i":1}\n{"i":2}\n{"i":3}]', [("syntax", 9, ""), ("trailing_garbage", 24, "]")]),
+        ('[{"i":1}\n{"i":2}\n{"i":3}]', [("syntax", 9, "")]),
         ('{"i":1}\n[{"i":2},x\n{"i":3}\n', [("syntax", 17, "x"), ("truncated", 27, "")]),
         ('[{"i":1}\n[{"i":2},{"i":3}]', [("syntax", 9, "[")]),
         ('[{"i":1},{"i":2}[{"i":3}]\n', [("syntax", 16, "[")]),
@@ -488,7 +489,7 @@ def test_what_stands_between_records_is_looked_at_once(content: bytes) -> None:
         ('[{"i":1}]\n{"i":2}[{"i":3}]', []),
         ('[{"i":1},{"i":2}[]\n[{"i":3}]', [("syntax", 16, "[")]),
         ('{"i":1}{"i":2}{"i":3', None),
-        ('[{"i":1},{"i":9,"s":"x\n[{"i":2},{"i":3}]\n', [("control_character", 9, '{"i":9,"s":"x\n[')]),
+        ('[{"i":1},{"i":9,"s":"x\n[{"i":2},{"i":3}]\n', [("truncated", 9, '{"i":9,"s":"x'), ("syntax", 23, "[")]),
         ('[\n{"i":1},\n{"i":9,"s":"x\n[{"i":2},\n{"i":3}\n]', None),
     ],
 )

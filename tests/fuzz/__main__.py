@@ -1,7 +1,8 @@
 """Feeds mutated files to the core: `make fuzz FUZZ="--seconds 120 --seed 1"`.
 
-Two oracles at the same time: main.c, built with address and undefined-behaviour sanitizers, compares each answer with
-those for other windows; and Python's own parser says which mutated records are JSON, and what their values are.
+Three oracles at the same time: main.c, built with address and undefined-behaviour sanitizers, compares each answer with
+those for other windows; Python's own parser says which mutated records are JSON, and what their values are; and the
+auditor finds the good records of mutated files.
 """
 
 import argparse
@@ -14,7 +15,7 @@ import time
 from pathlib import Path
 
 import compiler
-from tests import hostile
+from tests import hostile, neighbours
 from tests.core import read_json
 from tests.oracle import by_library
 
@@ -105,7 +106,7 @@ def mutated(drawn: random.Random, texts: list[bytes]) -> bytes:
 
 
 def main() -> int:
-    """Run both, and print how many inputs there were."""
+    """Run all, and print how many inputs there were."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--seed", type=int, default=1)
@@ -117,17 +118,20 @@ def main() -> int:
     end = time.monotonic() + chosen.seconds
     while time.monotonic() < end and running.poll() is None:
         number += 1
-        if differs(text := mutated(drawn, texts)):
+        text = mutated(drawn, texts)
+        found = f"Python's parser has another opinion of {text!r}" if differs(text) else ""
+        if found := found or neighbours.differs(*neighbours.changed(drawn)):
             running.kill()
             running.wait()
-            sys.stdout.write(f"Python's parser has another opinion of {text!r}" + "\n")
+            sys.stdout.write(found + "\n")
             return 1
     printed, _ = running.communicate()
     if running.returncode:
         sys.stdout.write(f"the core failed (exit code {running.returncode}): {folder}/found has the input" + "\n")
         return 1
     sys.stdout.write(
-        f"{int(printed):,} inputs under sanitizers, {number:,} records beside Python's parser: no difference" + "\n"
+        f"{int(printed):,} inputs under sanitizers, {number:,} records beside Python's parser and files beside the "
+        "auditor: no difference\n"
     )
     return 0
 

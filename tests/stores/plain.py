@@ -7,8 +7,11 @@ import base64
 import email.utils
 import hashlib
 import hmac
+import time
+import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 from xml.etree import ElementTree as ET
 
@@ -20,6 +23,7 @@ AZURE_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZ
 S3_KEY_ID = "fanfold"
 OCTETS = "application/octet-stream"
 AT_ONCE = 8
+MORE_TRIES, PAUSE_SECONDS = 5, 0.2
 
 
 def ask(url: str, method: str = "GET", content: bytes | None = None) -> bytes:
@@ -27,8 +31,16 @@ def ask(url: str, method: str = "GET", content: bytes | None = None) -> bytes:
     headers = {"Content-Type": OCTETS} if content is not None else {}
     headers |= _of_azure(url, method, content) if _is_azure(url) else _of_s3()
     request = urllib.request.Request(url, content, headers, method=method)
-    with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
-        return bytes(answer.read())
+    for left in range(MORE_TRIES, -1, -1):
+        try:
+            with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
+                return bytes(answer.read())
+        except urllib.error.HTTPError as error:
+            # moto cannot list while it carries out a request whose sender has gone.
+            if error.code != HTTPStatus.INTERNAL_SERVER_ERROR or not left:
+                raise
+            time.sleep(PAUSE_SECONDS)
+    raise AssertionError
 
 
 def names(place_url: str) -> list[str]:

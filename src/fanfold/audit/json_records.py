@@ -86,21 +86,23 @@ def _in_value(text: Text, way: list[str] | None, around: dict[Way, Any], place: 
 def _in_members(text: Text, way: list[str] | None, around: dict[Way, Any], place: Way) -> Iterator[Found]:
     """Yield the records in an array or object. Members have one comma between them, except next to bad ones.
 
-    If two commas in a row are missing, the array has ended without its bracket.
+    Where a missing comma is in quarantine, the next ones may be missing too, and the bracket at the end of the file.
     """
     before, position, in_doubt, closing = "", 0, False, "]" if text.text[text.at - 1] == "[" else "}"
     while (char := text.char()) != closing or before == ",":
-        if way == [] and in_doubt and (before, char) == ("value", "{"):
-            return
         if char == BAD:
             bad, record = text.bad_record(json_value)
-            in_doubt |= before == "value" and bad is not None and not bad.size
             # Without a comma before it, it is bad for that.
             yield bad, None if before == "value" else record
+            if bad and not bad.size and bad.code == "truncated":
+                raise _AbandonedError
+            in_doubt |= bad is not None and not bad.size
             _check_goes_on(text, *("{" if way == [] else ""))
         elif char == "," and before in {"value", BAD}:
             text.at, position, in_doubt = text.at + 1, position + 1, False
-        elif char in {"", ",", "]", "}"} or before == "value":
+        elif in_doubt and not char:
+            return
+        elif char in {"", ",", "]", "}"} or (before == "value" and not in_doubt):
             refuse(text.text[text.at :], f"',' or {closing!r} behind a value, or a value")
         elif way == []:
             yield None, _value(text)
@@ -108,7 +110,8 @@ def _in_members(text: Text, way: list[str] | None, around: dict[Way, Any], place
             key, here = str(position), place
             if closing == "}":
                 key = _value(text)
-                text.at += text.char() == ":"
+                if text.char() == ":":
+                    text.at += 1
                 here = (*place, key)
             inner = way[1:] if way and key == way[0] else None
             is_around = inner is None and any(one[: len(here)] == here for one in around) and closing == "}"

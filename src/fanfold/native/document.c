@@ -5,6 +5,7 @@
  * values have to fit into max_record_bytes. */
 #include "reader.h"
 
+const char document_end_expected[] = "the end of the document around the records";
 static const char way_expected[] = "input.records_at to lead to the records";
 static const char array_expected[] = "an array of records at input.records_at";
 
@@ -21,6 +22,49 @@ static int give_up(fanfold_reader *reader, int code, const char *expected) {
     if (is_next) reader_bad(reader, &(Bad){code, start, .expected = expected});
     if (is_next) reader->file.state = AT_DOCUMENT;
     return is_next ? FANFOLD_FULL : search_says(reader, code, expected);
+}
+
+/* Records that begin alike are not documents. */
+static int has_key(const fanfold_reader *reader, uint64_t at, const Token *key) {
+    const Bytes *own = &reader->first_key;
+    return reader->file.first_key_of && is_same(key, &(Token){own->data, own->size, 0}) ? 0 : search_has_key(reader, at, key);
+}
+
+int document_begins(const fanfold_reader *reader, uint64_t at) {
+    const Input *input = &reader->input;
+    const Bytes *first = &reader->document_key;
+    if (!reader->file.depth || at == input->base || *input_byte(input, at - 1) != '\n') return 0;
+    int begins = has_key(reader, at, &reader->steps[0]);
+    if (begins || !reader->file.has_document_key) return begins;
+    return has_key(reader, at, &(Token){first->data, first->size, 0});
+}
+
+int document_breaks_off(fanfold_reader *reader) {
+    reader_bad(reader, &(Bad){FANFOLD_TRUNCATED, reader->input.at, .expected = document_end_expected});
+    reader->file.depth = reader->file.way_depth = 0;
+    reader->file.comma = 0;
+    reader->file.state = AT_DOCUMENT;
+    return FANFOLD_FULL;
+}
+
+int document_goes_on(fanfold_reader *reader, uint64_t at) {
+    File *file = &reader->file;
+    if (!file->depth || !reader->around[file->depth - 1].is_object || file->first_key_of != 2) return 0;
+    const uint8_t *begin = input_byte(&reader->input, at), *p = begin;
+    int follows = reader_following(reader, at, FRAME "\n");
+    if (follows != '{') return follows < 0 ? -1 : 0;
+    while (*p != '{') p++;
+    int is_next = document_begins(reader, input_offset(&reader->input, p));
+    int is_record = is_next ? -(is_next < 0) : search_has_first_key(reader, input_offset(&reader->input, p));
+    if (is_record <= 0) return is_record;
+    while (is_blank(p[-1])) p--;
+    Bad bad = {FANFOLD_TRAILING_GARBAGE, at, (uint64_t)(p - begin), .expected = "']' only behind the last record"};
+    reader_bad(reader, &bad);
+    reader->input.at = input_offset(&reader->input, p);
+    file->comma = 0;
+    file->lacks_comma = 0;
+    file->state = BEHIND_ELEMENT;
+    return 1;
 }
 
 /* Says whether a member is the next step of the way to the records. */
@@ -60,12 +104,16 @@ static int whole_value(fanfold_reader *reader, int is_record) {
     reader->walk.around = reader->options.looks && !is_record ? reader->file.way : OPAQUE;
     Reading reading = reader_value(reader, start, is_record ? reader->mode : WALK_JUDGE);
     uint64_t size = reading.end - start;
+    int follows = reading.outcome == VALUE_GOOD ? reader_following(reader, reading.end, BLANKS) : ',';
+    int begins = follows >= 0 && strchr("\n{", follows) ? document_begins(reader, start) : 0;
     int fault = reader->walk.fault.code, is_kept = !fault || fault == FANFOLD_NOT_AN_OBJECT;
     reader->walk.around = OPAQUE;
-    if (reading.outcome != VALUE_GOOD || size > most || !is_kept) reader->walk.envelope.size = kept;
-    if (reading.outcome != VALUE_GOOD || size > most || fault || !is_record) shape_forget(&reader->shape);
+    if (reading.outcome != VALUE_GOOD || size > most || !is_kept || begins || follows < 0) reader->walk.envelope.size = kept;
+    if (reading.outcome != VALUE_GOOD || size > most || fault || !is_record || begins || follows < 0) shape_forget(&reader->shape);
     if (reading.outcome == VALUE_INCOMPLETE && input_end(input) - start <= most + PAD)
         return input_hungry(input, start, most + 2 * PAD);
+    if (follows < 0 || begins < 0) return input_hungry(input, start, most + MAX_FOLLOWING);
+    if (begins) return document_breaks_off(reader);
     if (size > most || reading.outcome == VALUE_INCOMPLETE)
         return give_up(reader, FANFOLD_RECORD_TOO_LARGE,
                        "at most input.max_record_bytes in a value around the records");
@@ -107,6 +155,10 @@ static int take_key(fanfold_reader *reader, Around *around) {
     if (code) return give_up(reader, code, "a key and ':' around the records");
     if (reader->keys.keys.count > MAX_VALUES)
         return give_up(reader, FANFOLD_TOO_MANY_VALUES, "at most 1,000,000 keys around the records");
+    if (reader->file.depth == 1 && !reader->file.has_document_key && key.size <= MAX_KEY_CHARACTERS) {
+        bytes_set(&reader->document_key, key.at, key.size);
+        reader->file.has_document_key = 1;
+    }
     arena_empty(&reader->merged.texts);
     Token name = walk_decoded(&reader->walk, &key);
     if (keys_find(&reader->keys, around->number, name.at, name.size))

@@ -11,31 +11,43 @@
  *
  * A file is a row of items in any order, with blanks between them: records, and arrays of records; with a pointer
  * (`records_at`), documents around an array of records. An array is one of records if the file begins with an array,
- * or `{` or `]` is the first in it; else it is a bad record.
+ * if `{` or `]` is the first in it, or if the first bracket in it (of 4,096 bytes) begins an object with the key that
+ * the first good record begins with; else it is a bad record.
  *
  * A record is good when it is one JSON object and ended well: what follows it belongs there, outside of an array a line
  * break, the next `{` or `[`, or the end, also behind commas and `]`; in an array `,`, `]`, `{`, `[` or the end (of
  * such bytes 4,096 are passed over at most); or no `}` in the next 4,096 bytes, up to the line's end, or in an array to
  * its comma, closes what nothing opens. Else it is bad, outside of an array up to the line's end.
- * What is wrong between records is a bad record of its own: what does not belong there, up to the line's end or the
- * next `{` or `[`, in an array also `,` or `]`; in an array a `[` behind a record, and the place of a comma that is not
- * there, which has no text. If none is there the next time, an array outside of documents has ended before.
+ * What is wrong between records is a bad record of its own: what does not belong there, up to the line's end, in an
+ * array also `,` or `]`, or to where the next record may begin; and in an array the place of a comma that is not there,
+ * which has no text, once until a comma is there. A `[` in an array that begins an array of records there, behind a
+ * record or before what belongs to no array, is a bad record too; the records in it are read. So is a `]` of an array
+ * in an object of a document, if only `,` and `]` are between it and a `{` with the key of the first good record.
+ *
+ * The next record may begin at a `{`, or at the `[` of an array of records, which is not the value of a key.
+ *
+ * A document begins at a `{` that begins a line and is followed by the first key of the first document, or the first
+ * step of `records_at`, unless records begin alike. Where it stands for a record or a value without a comma or bracket
+ * behind it, behind a record without a comma, or behind a bad record, the document before it has broken off.
  *
  * Where a record is bad, reading goes on behind it. It ends at the first of these places:
  *
- *   1. where its brackets are closed: in an array before the next `,` or `]`, outside before the next line break or
- *      `{`, or `[` where the file begins with an array;
+ *   1. where its brackets are closed: in an array before the next `,` or `]`, outside before the next line break; or
+ *      before the next record may begin, in an array only with the key that the first good record begins with, where
+ *      there is one. Texts outside of brackets end with their line, or before a record with this key;
  *   2. if nothing but blanks stands before it in its line: before the next line that begins with the same blanks and
- *      `{` or `[{` (an array's comma there belongs to neither record), where its brackets do not close: there is such a
- *      line inside of a text, another bracket closes in place of the right one, they are more than 1,024 deep, the
- *      file ends, or they go on for long: eight times as far as the largest good record went, and at least 4 KiB;
+ *      `{`, or with `[` of an array of records (an array's comma there belongs to neither record), where its brackets
+ *      do not close: there is such a line inside of a text, another bracket closes in place of the right one, they are
+ *      more than 1,024 deep, the file ends, or they go on for long: eight times as far as the largest good record went,
+ *      and at least 4 KiB. In an array, if something stands before it: the same, before a line that begins with a
+ *      document, with `[` of an array of records or, inside of a text, with a record that begins as the first good one;
  *   3. if its brackets do not close (another closes in place of the right one, they are more than 1,024 deep, the file
- *      ends, or they go on for long), it has a fault within `max_record_bytes`, and nothing but rule 1 would end it:
- *      before the next `{` behind `,`, `}`, `]`, a blank or a `[` at the beginning of a line that begins a good record
- *      whose first key is that of the first good record (of the bad one itself, where there was none). For long: eight
- *      times as far as the largest good record went and at least 32 KiB, then twice as far, up to `max_record_bytes`;
- *      less where the searches of the file have looked at eight times as many bytes as it has so far, and four times
- *      `max_record_bytes`;
+ *      ends, or they go on for long), it has a fault within `max_record_bytes`, and something stands before it in its
+ *      line: before the next `{` behind `,`, `}`, `]`, a blank or a `[` at the beginning of a line that begins a good
+ *      record whose first key is that of the first good record (of the bad one itself, where there was none), if rule 2
+ *      does not end it before. For long: eight times as far as the largest good record went and at least 32 KiB, then
+ *      twice as far, up to `max_record_bytes`; less where the searches of the file have looked at eight times as many
+ *      bytes as it has so far, and four times `max_record_bytes`;
  *   4. at the end of the file.
  *
  * What is bad about it is then found in its own text alone. A record of more than `max_record_bytes` is

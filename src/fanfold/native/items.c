@@ -14,12 +14,12 @@ static int step_end(fanfold_reader *reader) {
         reader_bad(reader, &(Bad){.code = FANFOLD_EMPTY_FILE, .line = 1, .expected = "records", .of_file = 1});
     int in_array = file->state == AT_ELEMENT || file->state == BEHIND_ELEMENT;
     int in_document = file->state >= AT_MEMBER && file->state <= BEHIND_VALUE;
-    int is_said = file->last_code == FANFOLD_TRUNCATED || (in_array && file->last_code == FANFOLD_TOO_DEEP);
+    int is_said = file->last_code == FANFOLD_TRUNCATED || (in_array && file->last_code == FANFOLD_TOO_DEEP) ||
+                  (in_array && file->in_doubt && !file->depth);
     if ((in_array || in_document) && !is_said)
         reader_bad(reader, &(Bad){.code = FANFOLD_TRUNCATED,
                                   .start = input->at,
-                                  .expected = in_array ? "the end of the array of records"
-                                                       : "the end of the document around the records"});
+                                  .expected = in_array ? "the end of the array of records" : document_end_expected});
     file->state = AT_END;
     return FANFOLD_FULL;
 }
@@ -49,9 +49,39 @@ static void keep_first_key(fanfold_reader *reader, int of) {
     reader->file.first_key_of = of;
 }
 
+int json_is_array(const fanfold_reader *reader, uint64_t at) {
+    const uint8_t *p = input_byte(&reader->input, at + 1), *end = input_stop(&reader->input);
+    int inside = reader_following(reader, at + 1, BLANKS);
+    if (inside < 0 || inside == '{' || inside == ']') return inside < 0 ? -1 : 1;
+    if (reader->file.first_key_of != 2) return 0;
+    for (const uint8_t *limit = p + MAX_FOLLOWING; p < end && p < limit && !memchr("{[]", *p, 3);) p++;
+    if (p == end) return reader->input.last ? 0 : -1;
+    return search_has_first_key(reader, input_offset(&reader->input, p));
+}
+
+/* Behind a record begins another one, or an array, without what should stand between them. */
+static int say_unexpected(fanfold_reader *reader, uint8_t c) {
+    uint64_t start = reader->input.at, size = c == '[';
+    reader_bad(reader, &(Bad){FANFOLD_SYNTAX, start, size, .expected = "',' or ']' before the next record"});
+    reader->input.at += size;
+    reader->file.comma = 0;
+    reader->file.in_doubt |= !size;
+    reader->file.lacks_comma = 0;
+    reader->file.state = AT_ELEMENT;
+    return FANFOLD_FULL;
+}
+
+/* Says whether the element at an offset begins another array or document, because nothing that belongs to an array
+ * stands behind it; -1 where more must be known. */
+static int begins_anew(const fanfold_reader *reader, uint64_t start, int follows) {
+    if (follows < 0 || !strchr("\n{[", follows)) return 0;
+    return *input_byte(&reader->input, start) == '[' ? json_is_array(reader, start) : document_begins(reader, start);
+}
+
 /* Reads the record at the input's place. */
 static int step_record(fanfold_reader *reader) {
     Input *input = &reader->input;
+    uint8_t c = *input_byte(input, input->at);
     int in_array = reader->file.state == AT_ELEMENT, follows = -1;
     uint64_t start = input->at, most = reader->options.max_record_bytes;
     State then = in_array ? BEHIND_ELEMENT : BEHIND_ITEM;
@@ -63,18 +93,18 @@ static int step_record(fanfold_reader *reader) {
     else if (is_good && (follows = reader_following(reader, reading.end, in_array ? BLANKS : FRAME)) < 0)
         wanted = most + MAX_FOLLOWING;
     if (follows >= 0) fits = strchr(in_array ? "\n{[,]" : "\n{[", follows) != NULL;
-    if (follows >= 0 && !fits && *input_byte(input, start) == '{')
+    if (follows >= 0 && !fits && c == '{')
         fits = search_is_sound(reader, reading.end, in_array);
-    if (fits < 0) wanted = most + MAX_FOLLOWING;
-    if (wanted) {
-        shape_forget(&reader->shape);
-        return input_hungry(input, start, wanted);
-    }
+    int begins = in_array && is_good ? begins_anew(reader, start, follows) : 0;
+    if (fits < 0 || begins < 0) wanted = most + MAX_FOLLOWING;
+    if (wanted || begins) shape_forget(&reader->shape);
+    if (wanted) return input_hungry(input, start, wanted);
+    if (begins) return c == '[' ? say_unexpected(reader, c) : document_breaks_off(reader);
     if (!fits) {
         keep_first_key(reader, 1);
         shape_forget(&reader->shape);
         search_begin(reader, start, size <= most && (in_array || !is_good), in_array ? then : AT_ITEM);
-        if (is_good && !in_array) search_line(reader, reading.end, "");
+        if (is_good && !in_array) search_line(reader, reading.end, c != '{');
         return FANFOLD_FULL;
     }
     if (!reader->walk.own_code) {
@@ -87,10 +117,9 @@ static int step_record(fanfold_reader *reader) {
     else
         reader_good(reader, start, size);
     input->at = reading.end;
-    int is_open = in_array && (follows == '{' || follows == '[');
-    /* Twice without a comma: the array has ended before, without its bracket. */
-    int has_ended = is_open && follows == '{' && reader->file.in_doubt && !reader->step_count;
-    reader->file.state = has_ended ? AT_ITEM : is_open ? AT_UNEXPECTED : then;
+    /* A comma that is not there is said once, until one is there. */
+    reader->file.lacks_comma = c == '{' && follows == '{' && !reader->file.in_doubt;
+    reader->file.state = then;
     return FANFOLD_FULL;
 }
 
@@ -109,14 +138,14 @@ static int step_records(fanfold_reader *reader, uint8_t c) {
 }
 
 static int step_item(fanfold_reader *reader, uint8_t c) {
-    int inside = c == '[' && !reader->file.has_arrays ? reader_following(reader, reader->input.at + 1, BLANKS) : '{';
-    if (inside < 0) return FANFOLD_HUNGRY;
-    return c == '[' && (inside == '{' || inside == ']') ? json_begin_array(reader) : step_record(reader);
+    int is_array = c != '[' ? 0 : reader->file.has_arrays ? 1 : json_is_array(reader, reader->input.at);
+    if (is_array < 0) return FANFOLD_HUNGRY;
+    return is_array ? json_begin_array(reader) : step_record(reader);
 }
 
 int json_begin_array(fanfold_reader *reader) {
     reader->input.at++;
-    reader->file.in_doubt = 0;
+    reader->file.in_doubt = reader->file.lacks_comma = 0;
     reader->file.comma = 0;
     reader->file.last_code = 0;
     reader->file.state = AT_ELEMENT;
@@ -131,27 +160,23 @@ int json_behind_value(fanfold_reader *reader) {
 
 static int step_element(fanfold_reader *reader, uint8_t c) {
     if (c != ']') return step_record(reader);
+    int is_open = document_goes_on(reader, reader->input.at);
+    if (is_open) return is_open < 0 ? FANFOLD_HUNGRY : FANFOLD_FULL;
     json_idle_comma(reader, "another record behind it");
     reader->input.at++;
     return json_behind_value(reader);
 }
 
-/* Behind a record begins another one, or an array, without what should stand between them. */
-static int step_unexpected(fanfold_reader *reader, uint8_t c) {
-    uint64_t start = reader->input.at, size = c == '[';
-    reader_bad(reader, &(Bad){FANFOLD_SYNTAX, start, size, .expected = "',' or ']' before the next record"});
-    reader->input.at += size;
-    reader->file.comma = 0;
-    reader->file.in_doubt |= !size;
-    reader->file.state = AT_ELEMENT;
-    return FANFOLD_FULL;
-}
-
 static int step_behind_element(fanfold_reader *reader, uint8_t c) {
-    if (c == '[') return step_unexpected(reader, c);
+    int is_document = c == '{' ? document_begins(reader, reader->input.at) : 0;
+    if (is_document < 0) return FANFOLD_HUNGRY;
+    if (is_document) return document_breaks_off(reader);
+    int is_array = c == '[' ? json_is_array(reader, reader->input.at) : 0;
+    if (is_array < 0) return FANFOLD_HUNGRY;
+    if (is_array || (c == '{' && reader->file.lacks_comma)) return say_unexpected(reader, c);
     if (!strchr(",]{", c)) {
         search_begin(reader, reader->input.at, 0, BEHIND_ELEMENT);
-        search_line(reader, reader->input.at, "{[,]");
+        if (c != '[') search_line(reader, reader->input.at, 1);
         return search_says(reader, FANFOLD_TRAILING_GARBAGE, "',' or ']' after a record");
     }
     if (c == ',') reader->file.in_doubt = 0;
@@ -165,7 +190,7 @@ static int step_behind_item(fanfold_reader *reader, uint8_t c) {
     reader->file.state = AT_ITEM;
     if (c == '\n' || c == '[' || c == '{') return FANFOLD_FULL;
     search_begin(reader, reader->input.at, 0, AT_ITEM);
-    search_line(reader, reader->input.at, "{[");
+    search_line(reader, reader->input.at, 1);
     return search_says(reader, FANFOLD_TRAILING_GARBAGE, "a line break or the next record");
 }
 
@@ -176,7 +201,6 @@ int json_step(fanfold_reader *reader) {
         [BEHIND_ITEM] = step_behind_item,
         [AT_ELEMENT] = step_element,
         [BEHIND_ELEMENT] = step_behind_element,
-        [AT_UNEXPECTED] = step_unexpected,
         [AT_DOCUMENT] = document_step,
         [AT_MEMBER] = member_step,
         [AT_VALUE] = value_step,

@@ -32,8 +32,8 @@ int input_hungry(Input *, uint64_t start, uint64_t most);
 
 /* Of JSON; from AT_DOCUMENT to BEHIND_VALUE in a document around the records; from AT_HEADER on of CSV. */
 typedef enum {
-    AT_START, AT_RECORDS, AT_ITEM, BEHIND_ITEM, AT_ELEMENT, BEHIND_ELEMENT, AT_UNEXPECTED, AT_DOCUMENT, AT_MEMBER,
-    AT_VALUE, BEHIND_VALUE, IN_SEARCH, AT_HEADER, AT_LINE, IN_LONG_LINE, AT_END
+    AT_START, AT_RECORDS, AT_ITEM, BEHIND_ITEM, AT_ELEMENT, BEHIND_ELEMENT, AT_DOCUMENT, AT_MEMBER, AT_VALUE,
+    BEHIND_VALUE, IN_SEARCH, AT_HEADER, AT_LINE, IN_LONG_LINE, AT_END
 } State;
 
 /* How far the search for the end of a bad record is: see the rules in fanfold.h. */
@@ -44,8 +44,8 @@ typedef struct {
     int code;            /* what is wrong with it; 0: what its text says */
     const char *expected;
     int in_array, own_line;
-    const char *starts; /* what the next record begins with, where the bad one has no brackets open */
-    int to_line;      /* the record ends with its line, or before one of `starts` */
+    int alone;        /* no other record begins in its line */
+    int to_line;      /* the record ends with its line, or before the next one */
     uint64_t line_at; /* the first line break that rule 2 may end it at; 0: none yet */
     int may_key;      /* rule 3 may be tried */
     int by_key;       /* rule 3 is tried: 1, up to `horizon`; 2, to the end */
@@ -79,6 +79,8 @@ typedef struct {
     int last_code;           /* of the last record; 0: it was good */
     int has_arrays;          /* it begins with an array */
     int in_doubt;            /* in an array: a comma was not there, and since then none was */
+    int lacks_comma;         /* behind a record of an array: what lacks is not said yet */
+    int has_document_key;    /* `document_key` is known */
     uint64_t sound;          /* records that end before this offset may be followed by something else */
     int first_key_of;        /* 1: of the bad record that is searched; 2: of the first good one; 0: not known */
     uint64_t largest;        /* of the good records */
@@ -108,7 +110,7 @@ struct fanfold_reader {
     uint64_t serial; /* of readings of records, over all files */
     Bytes ahead;     /* the envelopes of documents that were not begun when they came */
     size_t ahead_at; /* in them: the next one */
-    Bytes output, faults, learnt, row, row_key, name, first_key;
+    Bytes output, faults, learnt, row, row_key, name, first_key, document_key;
     Token steps[MAX_DEPTH]; /* of the way to the records */
     size_t step_count;
     Around around[MAX_DEPTH];
@@ -164,6 +166,18 @@ int behind_value_step(fanfold_reader *, uint8_t c);
 int envelope_begin(fanfold_reader *);
 void envelope_end(fanfold_reader *);
 
+/* Says whether a line begins at an offset, and in it a document, as the first one of the file began; -1 where more must
+ * be known. So the document before it is not whole. */
+int document_begins(const fanfold_reader *, uint64_t at);
+int document_breaks_off(fanfold_reader *);
+/* Says whether another record follows the `]` at an offset, where a document can have none: then it did not end the
+ * array, and is a bad record; -1 where more must be known. */
+int document_goes_on(fanfold_reader *, uint64_t at);
+extern const char document_end_expected[];
+
+/* Says whether the `[` at an offset begins an array of records: `{` or `]` is the first in it, or the first bracket
+ * in it begins an object with the first key of a good record; -1 where more must be known. */
+int json_is_array(const fanfold_reader *, uint64_t at);
 /* A comma with nothing behind it is a bad record of its own. */
 void json_idle_comma(fanfold_reader *, const char *expected);
 int json_begin_array(fanfold_reader *);
@@ -175,8 +189,11 @@ int json_behind_value(fanfold_reader *);
 int search_is_sound(fanfold_reader *, uint64_t end, int in_array);
 /* Begins the search for the end of a bad record, and what is said of it: 0, what its text says. */
 void search_begin(fanfold_reader *, uint64_t start, int may_key, State then);
-/* It ends with its line, or before one of some bytes behind `at`. */
-void search_line(fanfold_reader *, uint64_t at, const char *starts);
+/* It ends with its line, or before the next record behind `at`, if one may begin in this line. */
+void search_line(fanfold_reader *, uint64_t at, int may_begin);
+/* Says whether an object begins at an offset whose first key is this one; -1 where more must be known. */
+int search_has_key(const fanfold_reader *, uint64_t at, const Token *key);
+int search_has_first_key(const fanfold_reader *, uint64_t at);
 int search_says(fanfold_reader *, int code, const char *expected);
 /* Goes on with it: FANFOLD_HUNGRY, or FANFOLD_END with `search.at` and `search.size`. */
 int search_end(fanfold_reader *);

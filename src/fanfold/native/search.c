@@ -27,7 +27,6 @@ void search_begin(fanfold_reader *reader, uint64_t start, int may_key, State the
     search->line = input_line(input, start);
     search->then = then;
     search->in_array = then == BEHIND_ELEMENT;
-    search->starts = search->in_array ? "" : reader->file.has_arrays ? "{[" : "{";
     search->own_line = is_first || (line > first && line[-1] == '\n');
     search->indent = (size_t)(p - line);
     memcpy(search->blanks, line, search->indent);
@@ -36,10 +35,10 @@ void search_begin(fanfold_reader *reader, uint64_t start, int may_key, State the
     reader->file.state = IN_SEARCH;
 }
 
-void search_line(fanfold_reader *reader, uint64_t at, const char *starts) {
+void search_line(fanfold_reader *reader, uint64_t at, int may_begin) {
     reader->search.at = at;
     reader->search.to_line = 1;
-    reader->search.starts = starts;
+    reader->search.alone = !may_begin;
 }
 
 int search_is_sound(fanfold_reader *reader, uint64_t end, int in_array) {
@@ -96,19 +95,69 @@ static int found(fanfold_reader *reader, uint64_t end, int drop_comma) {
     return FANFOLD_END;
 }
 
+int search_has_key(const fanfold_reader *reader, uint64_t at, const Token *key) {
+    const uint8_t *p = input_byte(&reader->input, at);
+    const uint8_t *end = input_stop(&reader->input), *limit = p + 1 + MAX_FOLLOWING;
+    int unknown = reader->input.last ? 0 : -1;
+    if (p == end) return unknown;
+    if (*p != '{') return 0;
+    for (p++; p < end && p < limit && is_blank(*p);) p++;
+    if (p >= limit) return 0;
+    if (p == end) return unknown;
+    if (*p++ != '"') return 0;
+    for (size_t i = 0; i <= key->size; i++, p++) {
+        if (p == end) return unknown;
+        if (*p != (i < key->size ? key->at[i] : '"')) return 0;
+    }
+    for (limit = p + MAX_FOLLOWING; p < end && p < limit && is_blank(*p);) p++;
+    return p == end ? unknown : *p == ':';
+}
+
+int search_has_first_key(const fanfold_reader *reader, uint64_t at) {
+    const Bytes *key = &reader->first_key;
+    return search_has_key(reader, at, &(Token){key->data, key->size, 0});
+}
+
+/* Says whether the value of a key begins at `search->at`. */
+static int is_member(const fanfold_reader *reader) {
+    const Search *search = &reader->search;
+    const uint8_t *p = input_byte(&reader->input, search->at);
+    const uint8_t *first = p - least(search->at - search->start, MAX_INDENT);
+    while (p > first && is_blank(p[-1])) p--;
+    if (p == first || *--p != ':') return 0;
+    while (p > first && is_blank(p[-1])) p--;
+    return p > first && p[-1] == '"';
+}
+
+/* Says whether the next record, or an array of records, begins at `search->at`, where no bracket is open; -1 where more
+ * must be known. In what is bad in an array it has the first key of a good one: else it may belong to that. */
+static int begins_next(const fanfold_reader *reader, uint8_t c) {
+    const Search *search = &reader->search;
+    const Input *input = &reader->input;
+    if (search->alone || search->at == search->start || (c != '{' && c != '[') || is_member(reader)) return 0;
+    /* No text of JSON has a key in it. */
+    if (search->in_text) return c == '{' && reader->file.first_key_of == 2 ? search_has_first_key(reader, search->at) : 0;
+    int is_array = c == '{' || (!search->in_array && reader->file.has_arrays) ? 1 : json_is_array(reader, search->at);
+    if (is_array <= 0 || !search->in_array || search->to_line || reader->file.first_key_of != 2) return is_array;
+    const uint8_t *p = input_byte(input, search->at);
+    for (p += c == '['; p < input_stop(input) && is_blank(*p);) p++;
+    int has_key = search_has_first_key(reader, input_offset(input, p));
+    return has_key || c == '[' ? has_key : document_begins(reader, search->at);
+}
+
 /* Rule 1: follows texts and brackets over one byte; returns 1 where the record ends before it. */
 static int pass(Search *search, uint8_t c) {
     if (search->escaped) {
         search->escaped = 0;
     } else if (search->in_text) {
         search->escaped = c == '\\';
-        search->in_text = c != '"';
+        /* A text that no bracket is around belongs to garbage: it ends with its line at the latest. */
+        search->in_text = c != '"' && (c != '\n' || search->depth);
     } else if (c == '"') {
         search->in_text = 1;
     } else if (!search->depth && (search->in_array ? c == ',' || c == ']' : c == '\n')) {
         return 1;
     } else if (c == '{' || c == '[') {
-        if (strchr(search->starts, c) && !search->depth && search->at > search->start) return 1;
         search->broken = search->depth == MAX_OPEN;
         if (!search->broken) search->brackets[search->depth++] = c;
     } else if ((c == '}' || c == ']') && search->depth) {
@@ -117,32 +166,21 @@ static int pass(Search *search, uint8_t c) {
     return 0;
 }
 
-/* Rule 2: 1 where the next record begins behind the line break at `search->at`, -1 where more must be known. */
+/* Rule 2: 1 where the next record or document begins behind the line break at `search->at`, -1 where more must be
+ * known. */
 static int next_line(const fanfold_reader *reader) {
     const Search *search = &reader->search;
+    int is_document = document_begins(reader, search->at + 1);
+    if (is_document) return is_document;
     const uint8_t *p = input_byte(&reader->input, search->at + 1);
     size_t left = (size_t)(input_end(&reader->input) - search->at - 1);
-    size_t indent = search->indent, i = 0;
+    size_t indent = search->own_line ? search->indent : 0, i = 0;
     while (i < left && i < indent && p[i] == search->blanks[i]) i++;
-    i += i < left && i == indent && p[i] == '[';
-    return i == left ? reader->input.last ? 0 : -1 : i >= indent && p[i] == '{';
-}
-
-/* Says whether an object whose first key is the right one begins at `p`; -1 where more must be known. */
-static int has_key(const fanfold_reader *reader, const uint8_t *p) {
-    const Bytes *key = &reader->first_key;
-    const uint8_t *end = input_stop(&reader->input), *limit = p + 1 + MAX_FOLLOWING;
-    int unknown = reader->input.last ? 0 : -1;
-    for (p++; p < end && p < limit && is_blank(*p);) p++;
-    if (p >= limit) return 0;
-    if (p == end) return unknown;
-    if (*p++ != '"') return 0;
-    for (size_t i = 0; i <= key->size; i++, p++) {
-        if (p == end) return unknown;
-        if (*p != (i < key->size ? key->data[i] : '"')) return 0;
-    }
-    for (limit = p + MAX_FOLLOWING; p < end && p < limit && is_blank(*p);) p++;
-    return p == end ? unknown : *p == ':';
+    if (i == left) return reader->input.last ? 0 : -1;
+    if (i < indent) return 0;
+    uint64_t at = input_offset(&reader->input, p + i);
+    if (p[i] == '[') return json_is_array(reader, at);
+    return search->own_line ? p[i] == '{' : search->in_text && search->may_key ? search_has_first_key(reader, at) : 0;
 }
 
 /* Reads what begins at `search->key_at` as a record: 1 where it is one; -1 where more must be known; else 0, and
@@ -150,7 +188,7 @@ static int has_key(const fanfold_reader *reader, const uint8_t *p) {
 static int is_record(fanfold_reader *reader) {
     Search *search = &reader->search;
     uint64_t start = search->key_at, most = start + reader->options.max_record_bytes;
-    int known = has_key(reader, input_byte(&reader->input, start));
+    int known = search_has_first_key(reader, start);
     if (known <= 0) {
         search->key_at += known == 0;
         return known;
@@ -159,7 +197,7 @@ static int is_record(fanfold_reader *reader) {
     search->key_at = least(reading.end > start ? reading.end : start + 1, most);
     if (reading.end > most || reading.outcome == VALUE_BAD) return 0;
     int follows = reading.outcome == VALUE_GOOD ? reader_following(reader, reading.end, search->in_array ? BLANKS : LINE) : -1;
-    int fits = follows == '\n' || follows == '{' || (search->in_array && (follows == ',' || follows == ']'));
+    int fits = follows == '\n' || follows == '{' || follows == '[' || (search->in_array && (follows == ',' || follows == ']'));
     if (follows < 0 || fits) search->key_at = start;
     if (reading.outcome == VALUE_INCOMPLETE)
         input_hungry(&reader->input, start, reader->options.max_record_bytes + 2 * PAD);
@@ -172,6 +210,7 @@ static int search_by_key(fanfold_reader *reader) {
     Input *input = &reader->input;
     uint64_t most = search->start + reader->options.max_record_bytes;
     uint64_t stop = search->by_key == 1 ? least(search->horizon, input_end(input)) : input_end(input);
+    if (search->line_at) stop = search->line_at + 1;
     while (search->key_at < stop) {
         const uint8_t *p = input_byte(input, search->key_at);
         int is_behind = search->key_at > search->start && p[-1] && strchr(" \t\r\n,}]", p[-1]);
@@ -183,6 +222,7 @@ static int search_by_key(fanfold_reader *reader) {
         if (answer < 0) return FANFOLD_HUNGRY;
         if (answer) return found(reader, search->key_at, 1);
     }
+    if (search->line_at) return found(reader, search->line_at, 1);
     if (search->by_key == 2 || search->key_at < search->horizon) {
         if (search->key_at > most) input->at = search->key_at - 1;
         if (!input->last) return FANFOLD_HUNGRY;
@@ -200,8 +240,9 @@ static int end_line(fanfold_reader *reader) {
     Search *search = &reader->search;
     int next = next_line(reader);
     if (next < 0) return FANFOLD_HUNGRY;
-    if (next && search->in_text && !search->line_at) return found(reader, search->at, 1);
-    if (next && !search->line_at) search->line_at = search->at;
+    if (!next || search->line_at) return FANFOLD_FULL;
+    search->line_at = search->at;
+    search->broken = search->in_text;
     return FANFOLD_FULL;
 }
 
@@ -211,14 +252,18 @@ static int search_by_brackets(fanfold_reader *reader) {
     Input *input = &reader->input;
     for (; search->at < input_end(input); search->at++) {
         uint8_t c = *input_byte(input, search->at);
-        if (c == '\n' && search->own_line && !search->to_line) {
+        if (c == '\n' && (search->own_line || search->in_array) && !search->to_line) {
             int answer = end_line(reader);
             if (answer != FANFOLD_FULL) return answer;
         }
         int is_long = search->at >= search->horizon;
-        if (search->line_at && (search->broken || is_long)) return found(reader, search->line_at, 1);
-        int ends_line = c == '\n' || (c && search->at > search->start && strchr(search->starts, c));
-        if (search->to_line ? ends_line : !search->broken && pass(search, c)) return found(reader, search->at, 0);
+        if (search->line_at && !search->may_key && (search->broken || is_long)) return found(reader, search->line_at, 1);
+        int is_between = search->to_line || (!search->broken && !search->depth);
+        int next = is_between ? begins_next(reader, c) : 0;
+        if (next < 0) return FANFOLD_HUNGRY;
+        int ends_line = c == '\n' || (search->in_array && (c == ',' || c == ']'));
+        if (next || (search->to_line ? ends_line : !search->broken && pass(search, c)))
+            return found(reader, search->at, 0);
         if (search->may_key && (search->broken || is_long)) {
             search->by_key = search->broken ? 2 : 1;
             search->at++;
@@ -227,7 +272,7 @@ static int search_by_brackets(fanfold_reader *reader) {
     }
     if (search->at > search->start + reader->options.max_record_bytes) input->at = search->at - 1;
     if (!input->last) return FANFOLD_HUNGRY;
-    if (search->line_at) return found(reader, search->line_at, 1);
+    if (search->line_at && !search->may_key) return found(reader, search->line_at, 1);
     if (!search->may_key) return found(reader, input_end(input), 0);
     search->by_key = 2;
     return FANFOLD_FULL;
