@@ -11,7 +11,7 @@ _OF_SYNTAX = {
     "bad_utf8": "Bytes that are not UTF-8.",
     "wrong_encoding": "Bytes that are not valid in input.encoding. File: its byte order mark is of another encoding.",
     "control_character": "A control character that is not escaped, inside a string.",
-    "truncated": "The file, or the line, ends before the record does.",
+    "truncated": "The file, or the line, ends before the record, its array or its document does.",
     "too_deep": "Brackets nested deeper than 128 levels.",
     "not_an_object": "The record is a string, a number, an array, true, false or null.",
 }
