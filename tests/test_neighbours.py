@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.core import read_json
-from tests.neighbours import ALL, RECORDS, changed, differs
+from tests.neighbours import ALL, AT, RECORDS, changed, differs
 
 GARBAGE = (
     *("x", "5", "null", "-", ";", "//c", "# note", "log: ", "<html>", '"x"', '5" tall', "\\", "\x00", ",", ",,"),
@@ -51,3 +51,85 @@ def test_the_auditor_finds_the_same_records_in_any_file(seed: int) -> None:
     drawn = random.Random(seed)
     for _ in range(5000):
         assert not differs(*changed(drawn))
+
+
+# A byte of a record changes, is lost, or comes in.
+
+ORDERS = tuple(
+    f'{{"id":"{n}","lines":[{{"id":"{n}a","q":1}},{{"id":"{n}b","q":1}}],"to":{{"id":"{n}c"}},"t":"x, {{y}}"}}'
+    for n in range(1, 4)
+)
+DAMAGE = [*((1, byte) for byte in ("", *'}]{[",:\\\n')), *((0, byte) for byte in '}]{[",')]
+
+
+@pytest.mark.parametrize(("form", "records_at"), ALL)
+def test_a_damaged_byte_loses_no_other_record(form: str, records_at: str) -> None:
+    """Whichever byte of a record is damaged, each other record is a row, or stands whole in quarantine."""
+    begin, end = (form % ORDERS).index(ORDERS[1]), len(ORDERS[1])
+    for at in range(begin, begin + end):
+        for size, byte in DAMAGE:
+            content = form % ORDERS
+            content = content[:at] + byte + content[at + size :]
+            if records_at and content.count('{y}"') < len(ORDERS):
+                # Its last text may go on into the next record: nobody knows.
+                continue
+            read = read_json(content.encode(), records_at=records_at)
+            rows = {record.get("id") for record in read.values}
+            for number in ("1", "3"):
+                kept = ORDERS[int(number) - 1].encode()
+                assert number in rows or any(kept in one.raw for one in read.wrong), content
+
+
+@pytest.mark.parametrize(
+    ("content", "records_at", "good"),
+    [
+        ('{"id":"1"}\n{"id":"2","n":}[{"x":1}]}\n{"id":"3"}', "", "13"),
+        ('{"id":"1","n":}[{"x":1},{"x":2}]}\n{"id":"3"}', "", "3"),
+        ('{"id":"1"}\n{"id":"2","n":} [1,{"id":"x"}]}\n{"id":"3"}', "", "13"),
+        ('[{"id":"0"},{"id":"1","n":}[{"id":"x"},{"id":"y"}]},{"id":"2"}]', "", "02"),
+        ('[{"id":"0","n":}[{"x":1},{"x":2}]},{"id":"1"}]', "", "1"),
+        ('[{"id":"1"},{"id":"2","n":{{"id":"x"},{"id":"y"}]},{"id":"3"}]', "", "13"),
+        ('[{"id":"1"},{"id":"2","n":[{"id":"x"},{"id":"y"}],"a":[{"id":"z"},"z":1},{"id":"3"}]', "", "13"),
+        ('{"id":"1"}\n"id":"2","n":[{"x":1},{"x":2}]}\n{"id":"3"}', "", "13"),
+        ('{"id":"1"}\n"{"id":"2","n":[{"id":"x"},{"id":"y"}]}\n{"id":"3"}', "", "13"),
+        ('"n":{"k":[{"x":1},{"x":2}]}}\n{"id":"3"}', "", "3"),
+        ('{\n "id":"1",\n "n": [\n[ {\n "k":1\n }\n ]\n}\n{\n "id":"2"\n}\n', "", "2"),
+        ('{"o":[{"id":"1"},{"id":"2","n":}[{"id":"x"},{"id":"y"}]},{"id":"3"}],"z":1}', AT, "13"),
+        ('{"o":[{"id":"1"},{"id":"2","t":"a"b","n":[{"id":"x"},{"id":"y"}]},{"id":"3"}],"z":1}', AT, "13"),
+    ],
+)
+def test_what_is_inside_of_a_damaged_record_is_not_a_row(content: str, records_at: str, good: str) -> None:
+    """Objects in a record that broke are not taken for records of their own, even if they begin alike."""
+    assert ids(content, records_at) == [*good]
+
+
+BLANKS = " " * 5000
+
+
+@pytest.mark.parametrize(
+    ("content", "records_at"),
+    [
+        ('{"m":\n{"m":1}%s,"o":[{"id":"1"}]}', AT),
+        ('{"m":1,"o":[\n{"m":2,"id":"1"}%s]}', AT),
+        ('{"id":"1"}\n[%s]', ""),
+        ('[{"id":"1"}%s]', ""),
+        ('[%s{"id":"1"}\n]', ""),
+        ('{"m":1,"o":[\n{"o":2,"id":"1"},\n{"m":3,"id":"2"}%s]%s}', AT),
+        ('{"m":{"id":0},"o":[{"id":"1"}]}\n{"id":3,"o":[{"id":"2"}]}%s\n{"m":4,"o":[]}', AT),
+    ],
+)
+def test_what_is_json_is_read_whatever_it_looks_like(content: str, records_at: str) -> None:
+    """Objects that look like documents, and many blanks behind them, are what they are in valid JSON."""
+    for blanks in ("", BLANKS):
+        text = content.replace("%s", blanks).encode()
+        for cuts in ((), range(7, len(text), 7)):
+            read = read_json(text, *cuts, records_at=records_at)
+            assert [record["id"] for record in read.values] == [*"12"[: content.count('"1"') + content.count('"2"')]]
+            assert read.wrong == []
+
+
+def test_the_place_of_a_comma_does_not_depend_on_windows() -> None:
+    """A comma behind the last record is said of its own line, wherever a window ends."""
+    content = b'{"o":[\n{"id":1},\n\n]\n}\n'
+    for at in range(len(content)):
+        assert [one.line for one in read_json(content, at, records_at=AT).wrong] == [2]

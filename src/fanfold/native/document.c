@@ -194,11 +194,40 @@ int behind_value_step(fanfold_reader *reader, uint8_t c) {
     return FANFOLD_FULL;
 }
 
+/* Says whether a record stands where a document should, behind what belongs to none: its array has ended too early. */
+static int is_stray_record(const fanfold_reader *reader) {
+    const File *file = &reader->file;
+    const Bytes *own = &reader->first_key, *first = &reader->document_key;
+    Token key = {own->data, own->size, 0};
+    if (!file->is_astray || file->first_key_of != 2 || is_same(&key, &reader->steps[0])) return 0;
+    if (file->has_document_key && is_same(&key, &(Token){first->data, first->size, 0})) return 0;
+    return search_has_first_key(reader, reader->input.at);
+}
+
+/* Keeps its text, which is a bad record. */
+static int stray_record(fanfold_reader *reader) {
+    Input *input = &reader->input;
+    uint64_t start = input->at, most = reader->options.max_record_bytes;
+    Reading reading = reader_value(reader, start, WALK_JUDGE);
+    shape_forget(&reader->shape);
+    if (reading.outcome == VALUE_INCOMPLETE && input_end(input) - start <= most + PAD)
+        return input_hungry(input, start, most + 2 * PAD);
+    if (reading.outcome != VALUE_GOOD) return give_up(reader, FANFOLD_SYNTAX, "a document around the records");
+    reader_bad(reader, &(Bad){FANFOLD_POINTER_NOT_FOUND, start, reading.end - start, .expected = way_expected});
+    input->at = reading.end;
+    return FANFOLD_FULL;
+}
+
 int document_step(fanfold_reader *reader, uint8_t c) {
     if (c == ',' || c == ']') {
         reader_bad(reader, &(Bad){FANFOLD_TRAILING_GARBAGE, reader->input.at++, 1, .expected = "the next document"});
+        reader->file.is_astray = 1;
         return FANFOLD_FULL;
     }
+    int is_stray = c == '{' ? is_stray_record(reader) : 0;
+    if (is_stray < 0) return FANFOLD_HUNGRY;
+    if (is_stray) return stray_record(reader);
+    reader->file.is_astray = 0;
     keys_cut(&reader->keys, 0);
     if (!envelope_begin(reader)) return give_up(reader, FANFOLD_SYNTAX, "a document as it was seen before");
     reader->file.on_way = 1;

@@ -52,7 +52,7 @@ static void keep_first_key(fanfold_reader *reader, int of) {
 int json_is_array(const fanfold_reader *reader, uint64_t at) {
     const uint8_t *p = input_byte(&reader->input, at + 1), *end = input_stop(&reader->input);
     int inside = reader_following(reader, at + 1, BLANKS);
-    if (inside < 0 || inside == '{' || inside == ']') return inside < 0 ? -1 : 1;
+    if (inside < 0 || inside == '{' || inside == ']' || inside == FAR) return inside < 0 ? -1 : 1;
     if (reader->file.first_key_of != 2) return 0;
     for (const uint8_t *limit = p + MAX_FOLLOWING; p < end && p < limit && !memchr("{[]", *p, 3);) p++;
     if (p == end) return reader->input.last ? 0 : -1;
@@ -92,9 +92,9 @@ static int step_record(fanfold_reader *reader) {
         wanted = most + 2 * PAD;
     else if (is_good && (follows = reader_following(reader, reading.end, in_array ? BLANKS : FRAME)) < 0)
         wanted = most + MAX_FOLLOWING;
-    if (follows >= 0) fits = strchr(in_array ? "\n{[,]" : "\n{[", follows) != NULL;
+    if (follows >= 0) fits = strchr(in_array ? "\n {[,]" : "\n {[", follows) != NULL;
     if (follows >= 0 && !fits && c == '{')
-        fits = search_is_sound(reader, reading.end, in_array);
+        fits = search_is_sound(reader, reading.end, in_array, 1);
     int begins = in_array && is_good ? begins_anew(reader, start, follows) : 0;
     if (fits < 0 || begins < 0) wanted = most + MAX_FOLLOWING;
     if (wanted || begins) shape_forget(&reader->shape);
@@ -104,7 +104,7 @@ static int step_record(fanfold_reader *reader) {
         keep_first_key(reader, 1);
         shape_forget(&reader->shape);
         search_begin(reader, start, size <= most && (in_array || !is_good), in_array ? then : AT_ITEM);
-        if (is_good && !in_array) search_line(reader, reading.end, c != '{');
+        if (is_good && !in_array) search_line(reader, reading.end, c != '{' && c != '"');
         return FANFOLD_FULL;
     }
     if (!reader->walk.own_code) {
@@ -161,6 +161,8 @@ int json_behind_value(fanfold_reader *reader) {
 static int step_element(fanfold_reader *reader, uint8_t c) {
     if (c != ']') return step_record(reader);
     int is_open = document_goes_on(reader, reader->input.at);
+    if (is_open < 0 && reader->file.comma && !reader->file.comma_line)
+        reader->file.comma_line = input_line(&reader->input, reader->file.comma - 1);
     if (is_open) return is_open < 0 ? FANFOLD_HUNGRY : FANFOLD_FULL;
     json_idle_comma(reader, "another record behind it");
     reader->input.at++;

@@ -43,7 +43,7 @@ int reader_following(const fanfold_reader *reader, uint64_t offset, const char *
     const uint8_t *p = input_byte(input, offset);
     size_t left = (size_t)(input_stop(input) - p), size = 0;
     while (size < left && size < MAX_FOLLOWING && p[size] && strchr(passed, p[size])) size++;
-    if (size == MAX_FOLLOWING) return '\n';
+    if (size == MAX_FOLLOWING) return FAR;
     if (size < left) return p[size];
     return input->last ? '\n' : -1;
 }

@@ -81,7 +81,8 @@ typedef struct {
     int in_doubt;            /* in an array: a comma was not there, and since then none was */
     int lacks_comma;         /* behind a record of an array: what lacks is not said yet */
     int has_document_key;    /* `document_key` is known */
-    uint64_t sound;          /* records that end before this offset may be followed by something else */
+    int is_astray;           /* between documents stood what belongs to none */
+    uint64_t sound[2];       /* what search_is_sound says before this offset is 1; for an element or not */
     int first_key_of;        /* 1: of the bad record that is searched; 2: of the first good one; 0: not known */
     uint64_t largest;        /* of the good records */
     uint64_t spent;          /* bytes that searches have looked at */
@@ -145,12 +146,13 @@ typedef struct {
 } Reading;
 /* Reads the value at an offset. A fault that leaves no doubt about its end is in the walk. */
 Reading reader_value(fanfold_reader *, uint64_t start, Mode);
-/* What follows a value, behind the bytes that are passed over: its byte; '\n' where it need not be asked for; -1 where
- * more must be known. */
+/* What follows a value, behind the bytes that are passed over: its byte; '\n' at the end; FAR where it is not asked for
+ * any more; -1 where more must be known. */
 int reader_following(const fanfold_reader *, uint64_t end, const char *passed);
 #define BLANKS " \t\r\n"
 #define LINE " \t\r"
 #define FRAME LINE ",]"
+enum { FAR = ' ' };
 
 /* The steps of a reader: FANFOLD_FULL where one is done, else FANFOLD_HUNGRY. */
 int json_step(fanfold_reader *);
@@ -184,9 +186,10 @@ int json_begin_array(fanfold_reader *);
 /* Goes on behind an array of records, or a value of the document around them. */
 int json_behind_value(fanfold_reader *);
 
-/* Says whether a value ended well that is followed by what does not belong there: no `}` of the next 4,096 bytes of its
- * line, or of an array up to its comma, closes what nothing there opens; -1 where more must be known. */
-int search_is_sound(fanfold_reader *, uint64_t end, int in_array);
+/* Says whether what stands at an offset does not belong to something that is open there: in the next 4,096 bytes,
+ * outside of an array up to the line's end, no `}` closes what nothing there opens; in an array up to the end of the
+ * `element`, or up to where all that is open around the records is closed; -1 where more must be known. */
+int search_is_sound(fanfold_reader *, uint64_t at, int in_array, int element);
 /* Begins the search for the end of a bad record, and what is said of it: 0, what its text says. */
 void search_begin(fanfold_reader *, uint64_t start, int may_key, State then);
 /* It ends with its line, or before the next record behind `at`, if one may begin in this line. */

@@ -3,6 +3,11 @@
 
 enum { FEW_BYTES = 512, LINE_LOOK_BYTES = 1 << 12, LOOK_BYTES = 1 << 15, LOOK_TIMES = 8, CREDIT = 8 };
 
+typedef struct {
+    int is_sound;
+    uint64_t end;
+} Look;
+
 static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
 /* How far the brackets of a bad record are followed before the next record is looked for in it: some times as far as
@@ -41,25 +46,41 @@ void search_line(fanfold_reader *reader, uint64_t at, int may_begin) {
     reader->search.alone = !may_begin;
 }
 
-int search_is_sound(fanfold_reader *reader, uint64_t end, int in_array) {
+/* Follows brackets from `at` on, up to MAX_FOLLOWING bytes, outside of an array to the line's end, and if it is only
+ * about one `element`, to the end of that. It ends where something does not fit: what closes is not open around the
+ * records, or what goes on is behind all of that. */
+static Look look(const fanfold_reader *reader, uint64_t at, int in_array, int element) {
     const Input *input = &reader->input;
-    const uint8_t *p = input_byte(input, end);
-    size_t left = (size_t)(input_end(input) - end), size = 0, open = 0;
+    const uint8_t *p = input_byte(input, at);
+    size_t left = (size_t)(input_end(input) - at), size = 0, open = 0, around = in_array ? reader->file.depth + 1 : 0;
     int in_text = 0;
-    if (end < reader->file.sound) return 1;
-    for (; size < left && size < MAX_FOLLOWING && p[size] != '\n'; size++) {
+    for (; size < left && size < MAX_FOLLOWING && (in_array || p[size] != '\n'); size++) {
         uint8_t c = p[size];
         if (c == '"') in_text = !in_text;
-        if (in_text && c == '\\' && p[size + 1] != '\n') size++;
-        if (in_text) continue;
-        if (in_array && !open && (c == ',' || c == ']')) break;
-        if (c == '}' && !open) return 0;
-        open += c == '{';
-        open -= c == '}';
+        if (in_text && c == '\\') size++;
+        if (in_text || !c || !strchr("{}[],", c)) continue;
+        if (c == '{' || c == '[') open++;
+        if (open || c == '{' || c == '[') {
+            open -= c == '}' || c == ']';
+            continue;
+        }
+        if (element && in_array && c != '}') break;
+        int is_first = around == reader->file.depth + 1;
+        int is_own = around && c == (is_first || !reader->around[around - 1].is_object ? ']' : '}');
+        int is_stray = !in_array && c == ']';
+        if (c == ',' ? !around && in_array && reader->file.depth : !is_own && !is_stray) return (Look){0, at + size};
+        around -= c != ',' && !is_stray;
     }
-    if (size >= left && size < MAX_FOLLOWING && !input->last) return -1;
-    reader->file.sound = end + size;
-    return 1;
+    int is_whole = size < left || size >= MAX_FOLLOWING || input->last;
+    return (Look){is_whole ? 1 : -1, at + size};
+}
+
+int search_is_sound(fanfold_reader *reader, uint64_t at, int in_array, int element) {
+    uint64_t *sound = &reader->file.sound[element];
+    if (at < *sound) return 1;
+    Look found = look(reader, at, in_array, element);
+    if (found.is_sound > 0) *sound = found.end;
+    return found.is_sound;
 }
 
 int search_says(fanfold_reader *reader, int code, const char *expected) {
@@ -130,15 +151,18 @@ static int is_member(const fanfold_reader *reader) {
 }
 
 /* Says whether the next record, or an array of records, begins at `search->at`, where no bracket is open; -1 where more
- * must be known. In what is bad in an array it has the first key of a good one: else it may belong to that. */
-static int begins_next(const fanfold_reader *reader, uint8_t c) {
+ * must be known. In an array, and in it, the next one has the first key of a good one: else it may belong to what is
+ * bad. */
+static int begins_next(fanfold_reader *reader, uint8_t c) {
     const Search *search = &reader->search;
     const Input *input = &reader->input;
     if (search->alone || search->at == search->start || (c != '{' && c != '[') || is_member(reader)) return 0;
-    /* No text of JSON has a key in it. */
-    if (search->in_text) return c == '{' && reader->file.first_key_of == 2 ? search_has_first_key(reader, search->at) : 0;
     int is_array = c == '{' || (!search->in_array && reader->file.has_arrays) ? 1 : json_is_array(reader, search->at);
-    if (is_array <= 0 || !search->in_array || search->to_line || reader->file.first_key_of != 2) return is_array;
+    if (is_array <= 0) return is_array;
+    int is_sound = search_is_sound(reader, search->at, search->in_array, 0);
+    if (search->in_text && (c == '[' || reader->file.first_key_of != 2)) return 0;
+    int needs_key = reader->file.first_key_of == 2 && !search->to_line && (search->in_array || c == '[');
+    if (is_sound <= 0 || !needs_key) return is_sound;
     const uint8_t *p = input_byte(input, search->at);
     for (p += c == '['; p < input_stop(input) && is_blank(*p);) p++;
     int has_key = search_has_first_key(reader, input_offset(input, p));
@@ -166,6 +190,17 @@ static int pass(Search *search, uint8_t c) {
     return 0;
 }
 
+/* Says whether an array of records begins at the `[` which begins a line: `{` is next to it, or begins the next line with
+ * the first key of a good record; -1 where more must be known. */
+static int begins_array(const fanfold_reader *reader, uint64_t at) {
+    const Input *input = &reader->input;
+    const uint8_t *p = input_byte(input, at + 1);
+    int is_next = p < input_stop(input) && *p == '{';
+    while (p < input_stop(input) && (*p == '\r' || *p == '\n') && p < input_byte(input, at + MAX_INDENT)) p++;
+    if (is_next || (p < input_stop(input) && reader->file.first_key_of != 2)) return is_next;
+    return search_has_first_key(reader, input_offset(input, p));
+}
+
 /* Rule 2: 1 where the next record or document begins behind the line break at `search->at`, -1 where more must be
  * known. */
 static int next_line(const fanfold_reader *reader) {
@@ -179,7 +214,7 @@ static int next_line(const fanfold_reader *reader) {
     if (i == left) return reader->input.last ? 0 : -1;
     if (i < indent) return 0;
     uint64_t at = input_offset(&reader->input, p + i);
-    if (p[i] == '[') return json_is_array(reader, at);
+    if (p[i] == '[') return begins_array(reader, at);
     return search->own_line ? p[i] == '{' : search->in_text && search->may_key ? search_has_first_key(reader, at) : 0;
 }
 
@@ -197,11 +232,12 @@ static int is_record(fanfold_reader *reader) {
     search->key_at = least(reading.end > start ? reading.end : start + 1, most);
     if (reading.end > most || reading.outcome == VALUE_BAD) return 0;
     int follows = reading.outcome == VALUE_GOOD ? reader_following(reader, reading.end, search->in_array ? BLANKS : LINE) : -1;
-    int fits = follows == '\n' || follows == '{' || follows == '[' || (search->in_array && (follows == ',' || follows == ']'));
-    if (follows < 0 || fits) search->key_at = start;
+    int fits = follows >= 0 && strchr(search->in_array ? "\n {[,]" : "\n {[", follows) != NULL;
+    int is_sound = follows < 0 ? -1 : fits ? look(reader, start, search->in_array, 0).is_sound : 0;
+    if (is_sound) search->key_at = start;
     if (reading.outcome == VALUE_INCOMPLETE)
         input_hungry(&reader->input, start, reader->options.max_record_bytes + 2 * PAD);
-    return follows < 0 ? -1 : fits;
+    return is_sound;
 }
 
 /* Rule 3. Where there is no good record, the bad one goes on by its brackets, or is all that is left. */
