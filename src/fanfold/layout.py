@@ -37,6 +37,14 @@ def parse_ts(text: str) -> datetime:
         raise MissingError(msg) from None
 
 
+def is_ts(name: str) -> bool:
+    """Say whether a name is that of a run, as `format_ts` writes it."""
+    try:
+        return format_ts(parse_ts(name)) == name
+    except MissingError:
+        return False
+
+
 class Place(NamedTuple):
     """Where a file is, and how large it is."""
 

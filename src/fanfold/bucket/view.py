@@ -12,7 +12,7 @@ from fanfold.bucket.connections import at_once
 from fanfold.bucket.copies import Copies
 from fanfold.bucket.objects import Object
 from fanfold.errors import DataError
-from fanfold.layout import Feed, Run
+from fanfold.layout import Feed, Run, is_ts
 from fanfold.manifest import Manifest
 from fanfold.spec.model import PLACE, Spec
 from fanfold.working_files import Files, Release, StagedFile
@@ -67,7 +67,8 @@ class View:
             # What this process prepares is not what holds.
             if ts in {None, one.ts} and (one.ts in self.held or one.ts not in self.attempts):
                 self.show(one.ts, one, working, n)
-        if left := [found for found in working if _ts(found) not in self.state.runs]:
+        # What else lies in staging is nobody's, as in a folder.
+        if left := [found for found in working if is_ts(_ts(found)) and _ts(found) not in self.state.runs]:
             self._remove_left(left)
 
     def _remove_left(self, left: Iterable[Object]) -> None:
