@@ -75,8 +75,9 @@ class Feed:
         self.references_dir = own_dir / "references"
         # What was decided about bad records and bad files.
         self.resolutions_dir = own_dir / "quarantine"
-        # What was purged of each run.
+        # What was purged of each run, and who purges now.
         self.purged_dir = own_dir / "purged"
+        self.purge_lease_path = own_dir / "purging"
         # What the runs in a bucket have claimed; a folder has none.
         self.claims_dir = own_dir / "claims"
         # Which feed the data_dir holds.

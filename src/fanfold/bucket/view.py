@@ -6,10 +6,11 @@ from datetime import datetime
 from functools import partial
 
 from fanfold import documents
-from fanfold.bucket.claims import Claimed, Claims, State
-from fanfold.bucket.claims import Run as ClaimedRun
+from fanfold.bucket.claims import Claims
 from fanfold.bucket.connections import at_once
 from fanfold.bucket.copies import Copies
+from fanfold.bucket.entry import Claimed, State
+from fanfold.bucket.entry import Run as ClaimedRun
 from fanfold.bucket.objects import Object
 from fanfold.errors import DataError
 from fanfold.layout import Feed, Run, is_ts
@@ -57,6 +58,8 @@ class View:
             run = self._feed.run(ts)
             names += map(self.copies.name, (self._feed.identity_path, run.commit_path, run.purged_path))
         else:
+            # Some may have been purged.
+            self.copies.drop_all(f"{self.copies.name(self._feed.references_dir)}/")
             for found in self.copies.objects.list(".fanfold/"):
                 if not found.name.startswith(".fanfold/claims/"):
                     self.copies.stand_in(found.name, found)
