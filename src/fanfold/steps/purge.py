@@ -53,7 +53,7 @@ def plan(feed: Feed, before: datetime, what: Collection[Kind] = KINDS) -> list[P
         The runs from before that moment of which something goes, or stays although it is old; the oldest first.
 
     Raises:
-        DataError: a manifest was changed, or a later version wrote it.
+        DataError: a manifest, or the spec of an unfinished run, was changed, or a later version wrote it.
     """
     return _plan(feed, before, what).runs
 
@@ -73,7 +73,8 @@ def purge(feed: Feed, before: datetime, what: Collection[Kind] = KINDS) -> list[
         As `plan`.
 
     Raises:
-        DataError: a manifest was changed, or a later version wrote it: nothing is removed.
+        DataError: a manifest, or the spec of an unfinished run, was changed, or a later version wrote it: nothing is
+            removed.
         PathError: a link leads out of the feed, or this process may not write into a folder: nothing is removed.
         BusyError: another process purges the feed, or a run that begins holds it for more than a minute.
     """
