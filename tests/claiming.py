@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from fanfold.bucket.claims import Claims, Run, State
+from fanfold.bucket.claims import Claims
+from fanfold.bucket.entry import Going, Run, State
 from fanfold.bucket.objects import Objects
 from fanfold.errors import TakenError
 from tests.interleavings import LOST, Door, Explorer, Object, Request, Script, World, carried_out
@@ -24,6 +25,8 @@ Chosen = dict[str, int]
 # Where the manifests of complete runs are. One holds the attempt that was published; an attempt is named after the
 # decisions about duplicates that its process knew.
 COMPLETE = "runs/"
+# What all runs join, and which runs were purged.
+REFERENCE, PURGED = "references/customers", "purged/"
 
 
 @functools.cache
@@ -52,6 +55,11 @@ def judge(before: World, after: World, request: Request) -> None:
 
 
 def judge_entry(old: State, new: State, world: World) -> None:
+    if new.going or (old.going and not new.runs):
+        assert not old.runs, "purged while a run may join"
+        assert not new.runs, "claimed while a purge is going on"
+        assert new.decided == new.number == old.number + 1
+        return
     changed = [ts for ts in old.runs.keys() | new.runs.keys() if old.runs.get(ts) != new.runs.get(ts)]
     assert new.number == old.number + 1
     assert len(changed) == 1, "an entry is one change"
@@ -64,6 +72,8 @@ def judge_entry(old: State, new: State, world: World) -> None:
     if was is None:
         assert now.number == new.number
         assert (now.attempt, now.sealed, now.released) == (None, [], None)
+        there = {Going(one.name, one.listed.e_tag, one.listed.modified.isoformat()) for one in world.objects}
+        assert there.isdisjoint(old.going), "claimed before all that is purged is gone"
         others = [versions(run) for name, run in old.runs.items() if name != ts]
         assert versions(now).isdisjoint(set[tuple[str, str, str]]().union(*others)), "a version in two live claims"
         landed = {(one.name, one.listed.e_tag, one.listed.modified.isoformat()) for one in world.objects}
@@ -201,6 +211,35 @@ class Process:
         if now.sealed:
             self.door.create(COMPLETE + self.ts, (now.attempt or "").encode())
         self.end(now)
+
+
+def joins(process: Process) -> None:
+    """Do a run that joins a reference: it relies on the copy that is kept when it looks, or else keeps its own."""
+    if run := process.claim():
+        if process.door.read(REFERENCE) is None:
+            process.door.create(REFERENCE, b"customers")
+        process.door.create(COMPLETE + process.ts, b"joined")
+        process.end(run)
+
+
+def purges(process: Process) -> None:
+    """Purge all runs that are complete."""
+    state = process.log.state()
+    complete = [one.name.removeprefix(COMPLETE) for one in process.door.list(COMPLETE)]
+    going = [Going(one.name, one.e_tag, one.modified.isoformat()) for one in process.door.list(REFERENCE)]
+    for ts in complete:
+        process.door.create(PURGED + ts, b"")
+    process.log.purge(going, state)
+
+
+def judge_kept(before: World, after: World, request: Request) -> None:
+    """Check, beside all else, that a complete run has its reference, unless it was purged."""
+    judge(before, after, request)
+    known = {one.name for one in after.objects}
+    kept = {name for name in known if name.startswith(COMPLETE)} - {
+        COMPLETE + name.removeprefix(PURGED) for name in known if name.startswith(PURGED)
+    }
+    assert not kept or REFERENCE in known, f"{kept} has lost its reference"
 
 
 def output(run: Run, n: int, attempt: str) -> str:
@@ -346,7 +385,8 @@ class Folder(Door):
             if self.read(name) != content:
                 raise TakenError(name) from None
 
-    def delete(self, name: str, e_tag: str | None = None) -> None:
+    def delete(self, name: str, e_tag: str | None = None, modified: datetime | None = None) -> None:
+        assert modified is None, "nobody purges here"
         if self.read(name, e_tag) is not None:
             (self._root / name).unlink(missing_ok=True)
 
@@ -367,8 +407,8 @@ class InBucket(Door):
     def create(self, name: str, content: bytes) -> None:
         self._objects.create(name, content)
 
-    def delete(self, name: str, e_tag: str | None = None) -> None:
-        self._objects.delete(name, e_tag)
+    def delete(self, name: str, e_tag: str | None = None, modified: datetime | None = None) -> None:
+        self._objects.delete(name, e_tag, modified)
 
 
 def work(door: Door, names: list[str]) -> None:

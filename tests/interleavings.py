@@ -32,7 +32,7 @@ class Object(NamedTuple):
 
 
 class Stored(NamedTuple):
-    """A name, what it has, and how often it was written."""
+    """A name, what it has, and when it was written: by how long the log was, and how often since."""
 
     name: str
     content: bytes
@@ -56,7 +56,8 @@ class World(NamedTuple):
     def put(self, name: str, content: bytes) -> "World":
         old = self.get(name)
         others = [one for one in self.objects if one.name != name]
-        return self._replace(objects=tuple(sorted([*others, Stored(name, content, old.version + 1 if old else 1)])))
+        version = max(old.version if old else 0, len(self.chain)) + 1
+        return self._replace(objects=tuple(sorted([*others, Stored(name, content, version)])))
 
     def without(self, name: str) -> "World":
         return self._replace(objects=tuple(one for one in self.objects if one.name != name))
@@ -111,9 +112,9 @@ class Door:
         if there != content:
             raise TakenError(name)
 
-    def delete(self, name: str, e_tag: str | None = None) -> None:
-        """Delete an object, if it is there in that version."""
-        self._ask("delete", name, e_tag)
+    def delete(self, name: str, e_tag: str | None = None, modified: datetime | None = None) -> None:
+        """Delete an object, if it is there in that version, and was not written again."""
+        self._ask("delete", name, e_tag, modified)
 
     def length(self) -> int:
         """Return how many entries the log has had: this no process can know."""
@@ -141,7 +142,7 @@ def carried_out(world: World, request: Request) -> tuple[Any, World]:
             answer = next(later, None)
         case "read" if old and is_it:
             answer = old.content
-        case "delete" if is_it:
+        case "delete" if old and is_it and rest[1] in {None, old.listed.modified}:
             world = world.without(name)
         case "create" if old:
             answer = False

@@ -567,3 +567,16 @@ def test_what_a_process_leaves_that_outlives_its_run_is_removed(buckets: Buckets
     go(feed, LATER)
     folder.run(TS)
     same(feed, folder.spec_path)
+
+
+def test_what_is_nobodys_in_staging_is_left_alone(buckets: Buckets, tmp_path: Path) -> None:
+    """Objects in staging that are not below the name of a run stay, and stop no run; below one, they are named."""
+    feed, _ = small(buckets, tmp_path)
+    others = {"staging/README": b"mine", "staging/notes/.fanfold/1": b"mine", f"staging/x{TS}/1/a.json": b"mine"}
+    for name, content in others.items():
+        feed.put(name, content)
+    go(feed)
+    assert {name: content for name, content in feed.tree().items() if name.startswith("staging/")} == others
+    feed.put(f"staging/{LATER}/1/a.json", b"[]")
+    with pytest.raises(DataError, match=rf"^staging/{LATER} has files that no run in this bucket has claimed"):
+        go(feed, LAST)

@@ -21,10 +21,13 @@ from hypothesis.stateful import (
 )
 
 from fanfold.bucket import claims
-from fanfold.bucket.claims import Claims, Run, State
+from fanfold.bucket.claims import Claims
+from fanfold.bucket.entry import Run, State
 from fanfold.errors import BusyError, DataError
 from tests.claiming import (
+    COMPLETE,
     OTHER,
+    REFERENCE,
     SPEC,
     A,
     B,
@@ -38,10 +41,14 @@ from tests.claiming import (
     done,
     everything_once,
     in_log,
+    joins,
     judge,
+    judge_kept,
     landed,
+    newest,
     prepares_again,
     publishes,
+    purges,
     renews,
     script,
     takes_first,
@@ -119,6 +126,30 @@ def test_a_run_is_given_up_while_it_works() -> None:
     """What of a run is published while another process gives it up is archived; all else is back in landing."""
     scripts = [script("p", A, Process.whole), script("q", A, Process.give_up, Process.whole)]
     assert Explorer(scripts, judge, everything_once, switches=1).explore(landed("a", "b")) > 1_000
+
+
+def test_a_purge_takes_no_reference_from_a_run_that_begins() -> None:
+    """In all orders, also with a lost answer or two purges, a run keeps the reference that it joins while it goes."""
+    world = done(landed("a"), script("p", A, joins)).put("landing/b", b"b")
+    scripts = [script("q", A, purges), script("r", B, joins)]
+    assert Explorer(scripts, judge_kept, faults=1).explore(world) > 1_000
+    scripts.append(script("s", A, purges))
+    assert Explorer(scripts, judge_kept, switches=2).explore(world) > 1_000
+
+
+def test_a_purge_that_is_killed_stops_no_run() -> None:
+    """A purge that is killed before any of its requests takes nothing from the next run; another purge ends it."""
+    world = done(landed("a"), script("p", A, joins)).put("landing/b", b"b")
+    explorer = Explorer([script("q", A, purges)], judge_kept)
+    at, requests = explorer.begin(world), 0
+    while after := [*explorer.following(at)]:
+        again = done(at.world, script("r", A, purges))
+        assert (again.get(REFERENCE), newest(again).going) == (None, [])
+        then = done(at.world, script("r", B, joins))
+        assert then.get(COMPLETE + B)
+        assert then.get(REFERENCE)
+        at, requests = after[0], requests + 1
+    assert requests > 8
 
 
 @pytest.mark.parametrize("killed", [Process.whole, Process.give_up], ids=["run", "release"])

@@ -143,6 +143,19 @@ def test_create_keeps_what_is_there(bucket: Bucket, tmp_path: Path) -> None:
     assert contents(bucket) == {"of-0": b"", "of-5": SMALL, f"of-{len(LARGE)}": LARGE}
 
 
+def test_only_the_version_that_was_named_is_replaced(bucket: Bucket) -> None:
+    """A version is replaced once: with the same bytes that is all, and with others the second one fails."""
+    store = bucket.objects()
+    before = store.create("a", SMALL)
+    after = store.create("a", b"after", before)
+    assert after[:3] == version(store, "a")[:3]
+    assert store.create("a", b"after", before).e_tag == after.e_tag
+    with pytest.raises(TakenError, match="/a exists"):
+        store.create("a", b"other", before)
+    assert contents(bucket) == {"a": b"after"}
+    assert store.create("a", b"other", after).size_bytes == 5
+
+
 def test_only_the_version_that_was_asked_for_comes(bucket: Bucket, tmp_path: Path) -> None:
     """Fetch, read, copy and delete of a version leave an object that has taken its name alone."""
     store = bucket.objects()
@@ -274,6 +287,7 @@ CALLS: dict[str, Callable[[Objects, Path], object]] = {
     "create": lambda store, _: store.create("out/small", SMALL).size_bytes,
     "create large": _create_path,
     "create taken": _create_taken,
+    "create instead": lambda store, _: store.create("in/small", b"new", version(store, "in/small")).size_bytes,
     "replace": lambda store, _: store.replace("in/small", b"replaced"),
     "copy": lambda store, _: store.copy(version(store, "in/small"), "out/small").size_bytes,
     "copy large": lambda store, _: store.copy(version(store, "in/large"), "out/large").size_bytes,

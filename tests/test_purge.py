@@ -1,25 +1,32 @@
 """Retention: what old runs have left goes, what somebody still needs stays, and nothing that was seen is forgotten."""
 
+import itertools
 import json
 import os
+import pkgutil
 import shutil
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fanfold import documents
 from fanfold.errors import BusyError, DataError, MissingError, PathError
-from fanfold.feed import lease, purged, quarantine, replay, runs
+from fanfold.feed import archive, lease, purged, quarantine, replay, runs
+from fanfold.layout import Feed
 from fanfold.manifest import Manifest
 from fanfold.steps import purge, restore
 from fanfold.steps.denormalize_data import denormalize_data
+from fanfold.steps.freeze_reference import freeze_reference
 from fanfold.steps.recount import recount
 from fanfold.steps.verify_run import verify_run
-from tests.conftest import FeedDir, MakeFeed, tree
+from tests.conftest import PATIENCE_SECONDS, FeedDir, MakeFeed, tree
 from tests.test_cli import fanfold
 
 OLD, OLDER, YOUNG = "20250102T000000Z", "20250101T000000Z", "20250601T000000Z"
@@ -175,6 +182,149 @@ def test_a_run_that_is_unfinished_stays_and_so_do_references(feed: FeedDir) -> N
     assert feed.audit(stale).findings == []
     purge.purge(feed.open(), late)
     assert not list(feed.open().references_dir.iterdir())
+
+
+def test_the_output_of_an_unfinished_duplicate_stays(feed: FeedDir) -> None:
+    """The rows of a file that came again are in the old output, so that stays while the run of the file goes on."""
+    decide(feed)
+    late = "20250602T000000Z"
+    feed.land("again.json", records(0))
+    (feed.landing_dir / "again.json.done").touch()
+    feed.stage(late)
+    (first, _) = purge.purge(feed.open(), BEFORE, ["output"])
+    assert (first.ts, first.what) == (OLDER, [])
+    assert first.stays == f"its output has the rows of duplicates in run {late}"
+    for n in (1, 2):
+        feed.group(n, late)
+    feed.verify(late)
+    assert feed.audit(OLDER).findings == []
+
+
+def test_a_run_that_begins_meanwhile_keeps_its_reference(feed: FeedDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that has read a reference before a purge removes the copy that is kept has a copy of its own."""
+    decide(feed)
+    late, planned, frozen = "20260102T000000Z", threading.Event(), threading.Event()
+    feed.land("d.json", records(30))
+    (feed.landing_dir / "d.json.done").touch()
+    claim, plan, freeze = runs.claim_data_dir, purge._plan, freeze_reference  # noqa: SLF001
+
+    def claims(of: Feed) -> None:
+        claim(of)
+        purging.start()
+        assert planned.wait(PATIENCE_SECONDS)
+
+    def plans(*of: Any) -> Any:
+        found = plan(*of)
+        planned.set()
+        assert frozen.wait(PATIENCE_SECONDS)
+        return found
+
+    def freezes(*of: Any) -> Any:
+        found = freeze(*of)
+        frozen.set()
+        return found
+
+    monkeypatch.setattr(runs, "claim_data_dir", claims)
+    monkeypatch.setattr(purge, "_plan", plans)
+    monkeypatch.setattr("fanfold.steps.create_dynamic_taskgroups.freeze_reference", freezes)
+    opened = feed.open()
+    purging = threading.Thread(target=purge.purge, args=(opened, datetime(2025, 12, 1, tzinfo=UTC)))
+    feed.run(late)
+    purging.join()
+    assert "references" in purged.kinds(feed.at(YOUNG))
+    assert gaps(feed) == []
+
+
+def test_a_run_that_ends_meanwhile_keeps_what_it_needs(feed: FeedDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that ends while a purge looks at the runs keeps its reference, and the rows of its duplicates."""
+    decide(feed)
+    late = "20260102T000000Z"
+    for name, content in (("again.json", records(0)), ("d.json", records(30))):
+        feed.land(name, content)
+        (feed.landing_dir / f"{name}.done").touch()
+    feed.stage(late)
+    for n in (1, 2):
+        feed.group(n, late)
+    opened, ends = feed.open(), iter([feed.verify])
+
+    def then_ends(look: Callable[[Feed], list[str]]) -> Callable[[Feed], list[str]]:
+        def looks(of: Feed) -> list[str]:
+            found = look(of)
+            for end in ends:
+                end(late)
+            return found
+
+        return looks
+
+    with monkeypatch.context() as patched:
+        patched.setattr(runs, "complete", then_ends(runs.complete))
+        patched.setattr(runs, "unfinished", then_ends(runs.unfinished))
+        purge.purge(opened, datetime(2025, 12, 1, tzinfo=UTC))
+    assert runs.complete(opened) == [OLDER, OLD, YOUNG, late]
+    assert gaps(feed) == []
+    assert list(opened.references_dir.iterdir())
+    assert (feed.data_dir / f"denormalized/{OLDER}/1.csv").exists()
+
+
+def test_one_purges_at_a_time(feed: FeedDir, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second purge is told who purges; tried again, it does its part, and what both have removed is known."""
+    decide(feed)
+    monkeypatch.setattr(lease, "GRACE_SECONDS", 0.1)
+    record, opened = purge._record, feed.open()  # noqa: SLF001
+
+    def records_late(*of: Any, done: bool) -> None:
+        with pytest.raises(
+            BusyError, match=rf"is locked by fanfold purge in process {os.getpid()} on .*try again later"
+        ):
+            purge.purge(opened, BEFORE, ["archive"])
+        record(*of, done=done)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(purge, "_record", records_late)
+        purge.purge(opened, BEFORE, ["output"])
+    purge.purge(opened, BEFORE, ["archive"])
+    assert purged.kinds(feed.at(OLDER)) == ["archive", "output"]
+    assert gaps(feed) == []
+    assert not of(feed, OLDER)
+
+
+def test_a_restore_of_a_run_that_is_purged_meanwhile_says_so(
+    feed: FeedDir, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A restore whose run is purged while it copies ends with that reason."""
+    decide(feed)
+    copy_out = archive.copy_out
+
+    def copies(*of: Any) -> None:
+        purge.purge(feed.open(), BEFORE)
+        copy_out(*of)
+
+    monkeypatch.setattr(archive, "copy_out", copies)
+    with pytest.raises(MissingError, match=rf"run {OLDER} was purged \(archive\), expected"):
+        restore.restore(*runs.open_complete(feed.open(), OLDER), tmp_path / "target")
+
+
+@pytest.mark.parametrize(
+    ("look", "number"), [("feed.purged.kinds", 2), ("feed.purged.kinds", 3), ("steps.recount.damages", 1)]
+)
+def test_a_recount_of_a_run_that_is_purged_meanwhile_finds_no_gap(
+    look: str, number: int, feed: FeedDir, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A recount whose run is purged after any of its looks counts again what is left."""
+    decide(feed)
+    do, looks = pkgutil.resolve_name(f"fanfold.{look}"), itertools.count(1)
+
+    def looked(*of: Any) -> Any:
+        found = do(*of)
+        if next(looks) == number:
+            monkeypatch.undo()
+            purge.purge(feed.open(), BEFORE, ["output"])
+        return found
+
+    run, committed = runs.open_complete(feed.open(), OLDER)
+    monkeypatch.setattr(f"fanfold.{look}", looked)
+    found = recount(run, committed)
+    assert (found.gaps, found.lost) == ([], "purged (output): it can no longer be counted or audited as a whole")
 
 
 def test_what_was_removed_by_hand_is_known_as_purged(feed: FeedDir) -> None:

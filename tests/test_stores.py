@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.stores import servers
 from tests.stores.alike import ALL_TS, Alike
 from tests.stores.at_once import at_once
+from tests.stores.fixtures import need_azurite
 
 pytestmark = pytest.mark.slow
 
@@ -34,8 +34,8 @@ def test_a_delivery_has_all_that_may_come(alike: Alike) -> None:
 @pytest.mark.parametrize("store", ["moto", "localbucket", "azurite", "gcs"])
 def test_a_delivery_is_the_same_in_every_store(store: str, alike: Alike) -> None:
     """All files of a feed are those of a folder, byte for byte, also when it moves to a folder and back between."""
-    if store == "azurite" and not servers.AZURITE.exists():
-        pytest.skip("Azurite needs Node.js and `make azurite`")
+    if store == "azurite":
+        need_azurite()
     alike.on(store)
     assert alike.differences == []
 

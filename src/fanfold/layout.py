@@ -37,6 +37,14 @@ def parse_ts(text: str) -> datetime:
         raise MissingError(msg) from None
 
 
+def is_ts(name: str) -> bool:
+    """Say whether a name is that of a run, as `format_ts` writes it."""
+    try:
+        return format_ts(parse_ts(name)) == name
+    except MissingError:
+        return False
+
+
 class Place(NamedTuple):
     """Where a file is, and how large it is."""
 
@@ -67,8 +75,9 @@ class Feed:
         self.references_dir = own_dir / "references"
         # What was decided about bad records and bad files.
         self.resolutions_dir = own_dir / "quarantine"
-        # What was purged of each run.
+        # What was purged of each run, and who purges now.
         self.purged_dir = own_dir / "purged"
+        self.purge_lease_path = own_dir / "purging"
         # What the runs in a bucket have claimed; a folder has none.
         self.claims_dir = own_dir / "claims"
         # Which feed the data_dir holds.

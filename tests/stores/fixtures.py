@@ -12,6 +12,12 @@ from tests.stores.servers import Bucket
 PLACES = itertools.count(1)
 
 
+def need_azurite() -> None:
+    """Skip a test where Azurite is not installed."""
+    if not servers.AZURITE.exists():
+        pytest.skip("Azurite needs Node.js and `make azurite`")
+
+
 @pytest.fixture(scope="session")
 def moto() -> Iterator[Bucket]:
     """Start S3 in memory."""
@@ -36,8 +42,7 @@ def nanio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bucket]:
 @pytest.fixture(scope="session")
 def azurite() -> Iterator[Bucket]:
     """Start Azure Blob Storage in memory."""
-    if not servers.AZURITE.exists():
-        pytest.skip("Azurite needs Node.js and `make azurite`")
+    need_azurite()
     with servers.azurite() as bucket:
         yield bucket
 

@@ -11,8 +11,6 @@ are deleted, the newest never is. Why that is safe:
 - A listing that runs while entries are created and deleted ends at the entry that was the newest when it began, or at a
   higher one: a store lists by name, and an entry is deleted only after a higher one is there. A few older entries stay,
   so a store that looks in another order would have to be overtaken by as many changes within one listing.
-
-An entry holds no clock, host or process. Two processes of one run that decide the same write equal bytes.
 """
 
 import re
@@ -23,6 +21,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from fanfold import documents
+from fanfold.bucket.entry import Claimed, Going, Run, State
 from fanfold.errors import BusyError, ChangedError, TakenError
 
 PREFIX = ".fanfold/claims/"
@@ -66,56 +65,8 @@ class Objects(Protocol):
     def create(self, name: str, content: bytes) -> object:
         """Make an object if its name is free; equal bytes mean done, others raise `TakenError`."""
 
-    def delete(self, name: str) -> object:
-        """Delete an object, if it is there."""
-
-
-class Claimed(msgspec.Struct, frozen=True):
-    """A file of a run: one version of an object. `modified` is the store's time, as ISO 8601."""
-
-    name: str
-    subdir: int
-    size_bytes: int
-    e_tag: str
-    modified: str
-
-
-class Run(msgspec.Struct, frozen=True):
-    """An unfinished run.
-
-    Attributes:
-        ts: its name.
-        number: the entry that claimed its files: it tells the run from one that had the same `ts` and has ended.
-        spec: the spec that it keeps.
-        files: its files, sorted by subdirectory and name. They are taken until the run has ended.
-        attempt: whose working files hold; null until a process has prepared the run.
-        sealed: the subdirectories of which something may be published. The attempt and the spec are fixed then.
-        released: the subdirectories whose files are given back; null unless the run is given up.
-    """
-
-    ts: str
-    number: int
-    spec: dict[str, Any]
-    files: list[Claimed]
-    attempt: str | None = None
-    sealed: list[int] = []
-    released: list[int] | None = None
-
-
-class State(msgspec.Struct, frozen=True):
-    """An entry: the unfinished runs, by `ts`. `decided` is the newest entry that is more than a seal."""
-
-    format: int = documents.FORMAT
-    number: int = 0
-    decided: int = 0
-    runs: dict[str, Run] = {}
-
-    def after(self, ts: str, run: Run | None, *, is_seal: bool = False) -> "State":
-        """Return the next state, in which a run has changed, or has ended."""
-        runs = {name: one for name, one in {**self.runs, ts: run}.items() if one}
-        number = self.number + 1
-        decided = self.decided if is_seal else number
-        return State(number=number, decided=decided, runs=dict(sorted(runs.items())))
+    def delete(self, name: str, e_tag: str | None = None, modified: datetime | None = None) -> object:
+        """Delete an object, if it is there; with an `e_tag`, if it is that version, and not the same bytes again."""
 
 
 class Claims:
@@ -168,7 +119,8 @@ class Claims:
         """Claim files for a run. A run that has claimed gets what it has.
 
         The log is read before landing is listed, and must not change until the claim is made. So no file is claimed
-        that a run has, or that a run has archived and deleted since it was listed.
+        that a run has, or that a run has archived and deleted since it was listed. References that are being purged are
+        deleted first: what is there after the claim stays.
 
         Args:
             ts: the name of the run.
@@ -183,6 +135,7 @@ class Claims:
         def change(state: State) -> State | None:
             if ts in state.runs:
                 return None
+            self._delete(state.going)
             # A condition on a delete names the e_tag: it cannot tell two objects of one name and content apart.
             taken = {(file.name, file.e_tag) for run in state.runs.values() for file in run.files}
             free = [one for one in found() if (one.name, one.e_tag) not in taken]
@@ -270,6 +223,37 @@ class Claims:
     def ended(self, run: Run) -> None:
         """Say that a run is complete, or has given back all that it had: its files are free."""
         self.append(lambda state: state.after(run.ts, None) if _same(state, run) else None)
+
+    def purge(self, going: Collection[Going], based_on: State) -> bool:
+        """Delete references that no run has joined.
+
+        The log says so first, and a run that claims files from then on deletes them itself. So it does not matter
+        whether this call is cut short, or is slow: what a later run puts there is another version.
+
+        Returns:
+            Whether they are gone. If not, there is an unfinished run, or the log has changed since the decision: it
+            has to be made again.
+        """
+        wanted = sorted(going)
+
+        def begins(state: State) -> State | None:
+            if state.going == wanted or state.runs or state.decided != based_on.decided:
+                return None
+            return State(number=state.number + 1, decided=state.number + 1, going=wanted)
+
+        def ends(state: State) -> State | None:
+            number = state.number + 1
+            return State(number=number, decided=number) if wanted and state.going == wanted else None
+
+        if self.append(begins).going != wanted:
+            return False
+        self._delete(wanted)
+        self.append(ends)
+        return True
+
+    def _delete(self, going: Iterable[Going]) -> None:
+        for one in going:
+            self._objects.delete(one.name, one.e_tag, datetime.fromisoformat(one.modified))
 
     def _look(self) -> tuple[State, list[str]]:
         """Return the newest state, and the names of the entries that are there, from the oldest."""

@@ -25,6 +25,7 @@ from fanfold.manifest import Manifest
 from fanfold.spec.model import Spec
 from fanfold.working_files import Progress
 
+PURGED = ".fanfold/purged/"
 # Working files that follow from the log of claims, and those that only this process needs.
 OWN = {"spec.json", "files.json", "release.json", "publishing", "lease", "driver"}
 
@@ -75,7 +76,7 @@ class BucketMirror:
         Raises:
             TakenError: other bytes have its name.
             BusyError: another process has begun to publish the run, whose spec this one changes; or another one has
-                just begun with a feed here.
+                just begun with a feed here, or purges the same run.
         """
         name = self._copies.name(path)
         ts, rest = _working(name)
@@ -84,8 +85,11 @@ class BucketMirror:
         key = self._key(name)
         if key is None:
             return
-        if name == self._identity and not self._copies.known(name):
-            self._begin(name, content)
+        if busy := self._busy(name):
+            try:
+                self._copies.has_content(name, self._objects.create(name, content, self._copies.known(name)))
+            except TakenError:
+                raise BusyError(busy) from None
             return
         if _may_change(name):
             self._objects.replace(key, content.read_bytes())
@@ -104,13 +108,12 @@ class BucketMirror:
             key = key.removesuffix(PROGRESS) + (PUBLISHED if done.outputs else MERGED)
         self._copies.has_content(name, self._objects.create(key, content))
 
-    def _begin(self, name: str, content: Path) -> None:
-        """Say which feed begins here: of two that do so at once, one has the place."""
-        try:
-            self._copies.has_content(name, self._objects.create(name, content))
-        except TakenError:
-            msg = f"another process has just begun a feed at {self.uri!r}: try again"
-            raise BusyError(msg) from None
+    def _busy(self, name: str) -> str | None:
+        """Say what it means if another process has written a file since it was seen; None if that does not matter."""
+        if name == self._identity and not self._copies.known(name):
+            return f"another process has just begun a feed at {self.uri!r}: try again"
+        run = name.removeprefix(PURGED).removesuffix(".json")
+        return f"another process purges run {run}: try again" if name.startswith(PURGED) else None
 
     def _renew(self, ts: str, content: Path) -> None:
         run, spec = self._view.state.runs.get(ts), msgspec.json.decode(content.read_bytes())

@@ -121,14 +121,14 @@ class Objects:
         with target.open("wb") as file:
             return self._receive(name, e_tag, file.write)
 
-    def create(self, name: str, content: bytes | Path) -> Object:
-        """Make an object, in one request, if its name is free. Where it has the same bytes already, that is all.
+    def create(self, name: str, content: bytes | Path, instead: Object | None = None) -> Object:
+        """Make an object if its name is free, or `instead` of one version; with these bytes there, that is all.
 
         Returns:
             The object; when it was made, nobody was asked.
 
         Raises:
-            TakenError: the name has other bytes.
+            TakenError: the name has other bytes, or another version.
             DataError: the content is larger than a store takes in one request.
         """
         with _buffer(content) as buffer:
@@ -142,6 +142,8 @@ class Objects:
 
             def put() -> str | Object:
                 # Where the answer to an earlier request was lost, its own object has the name.
+                if instead:
+                    return self.store.put_if_match(name, buffer, instead.e_tag) or self._made(name)
                 return self.store.put_if_absent(name, buffer) or self._made(name)
 
             made = self._ask(name, put)

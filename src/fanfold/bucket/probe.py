@@ -19,6 +19,8 @@ RESULT = ".fanfold/store.json"
 # A probe takes seconds: what lies there for so long was left by one that was killed.
 LEFT_OVER = timedelta(hours=1)
 ROUNDS = 5
+# Most of the time goes by with the objects that are listed.
+LISTED_CONNECTIONS = 4 * CONNECTIONS
 # Somebody waits.
 PATIENCE_SECONDS = 5
 
@@ -38,7 +40,10 @@ def probe(objects: Objects) -> Fitness:
         for left in found:
             if now - left.modified > LEFT_OVER:
                 objects.delete(left.name)
-        fitness = judged(_trials(objects, place))
+        # The store takes its time for each request: the trials wait for it together, each with names of its own.
+        trials = [*_trials(objects, place)]
+        kept = iter([*at_once(lambda trial: trial.keeps(), trials)])
+        fitness = judged(trial._replace(keeps=kept.__next__) for trial in trials)
     finally:
         objects.delete_all(place)
     objects.replace(RESULT, documents.encode(fitness))
@@ -135,10 +140,11 @@ def _reads(objects: Objects, name: str) -> bool:
 
 def _lists(objects: Objects, place: str) -> bool:
     names = [f"{place}/{n:x}" for n in range(LISTED_AT_ONCE + 1)]
-    for _ in at_once(lambda name: objects.replace(name, b"1"), names):
+    for _ in at_once(lambda name: objects.replace(name, b"1"), names, LISTED_CONNECTIONS):
         pass
     listed = [found.name for found in objects.list(place)]
-    objects.delete_all(place)
+    for _ in at_once(objects.delete, names, LISTED_CONNECTIONS):
+        pass
     return listed == sorted(names) and not list(objects.list(place))
 
 

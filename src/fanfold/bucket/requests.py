@@ -135,6 +135,20 @@ class Store:
             return _e_tag(obstore.put(store, name, content, mode="create", use_multipart=False))
         return None
 
+    def put_if_match(self, name: str, content: Any, e_tag: str) -> str | None:
+        """Replace a version of an object, and return the new e_tag; None where the name has another version, or none.
+
+        Raises:
+            VersionError: it has got another one in this moment.
+        """
+        with contextlib.suppress(FileNotFoundError):
+            found = obstore.head(self._store, name)
+            # Not every store keeps the condition. Google has a number for a version, others have none.
+            if _e_tag(found) == e_tag:
+                mode: Any = {key: value for key in ("e_tag", "version") if (value := found[key])}
+                return _e_tag(obstore.put(self._store, name, content, mode=mode, use_multipart=False))
+        return None
+
     def copy_if_absent(self, source: str, target: str) -> None:
         """Copy an object, unless the store says that the name is taken."""
         # A request that was carried out twice finds its own copy, or no longer what it has begun.

@@ -16,8 +16,9 @@ from typing import Any
 from fanfold import durable, links
 from fanfold.archive_names import packing
 from fanfold.bucket import landing, originals
-from fanfold.bucket.claims import Claimed, Claims
+from fanfold.bucket.claims import Claims
 from fanfold.bucket.connections import at_once
+from fanfold.bucket.entry import Claimed, Going
 from fanfold.bucket.objects import Object, Objects
 from fanfold.bucket.probe import check_fit
 from fanfold.bucket.view import View, in_landing, last_places
@@ -71,10 +72,10 @@ class BucketStore:
 
         claimed = self._claims.claim(run.ts, spec, found, choose)
         before, self._view.state = self._view.state, self._claims.state()
-        if claimed and self._view.state.decided == before.decided + 1:
+        if claimed and self._view.state.decided == before.decided + 1 and not before.going:
             self._view.show(run.ts, claimed, [])
         else:
-            # What others have decided meanwhile counts.
+            # What others have decided meanwhile counts, and references that were being purged are gone.
             self._view.refresh()
         return wanted.keys() - {file.name for file in (claimed.files if claimed else ())}, {}
 
@@ -156,6 +157,16 @@ class BucketStore:
             self._objects.create(self._view.copies.name(landed), Path(path))
             self._objects.delete(name)
         self._view.copies.drop(name)
+
+    def remove_references(self, paths: Iterable[Path]) -> bool:
+        """Remove references that no run has joined; say whether no run has begun or ended meanwhile."""
+        found = [known for path in paths if (known := self._view.copies.known(self._view.copies.name(path)))]
+        going = [Going(one.name, one.e_tag, one.modified.isoformat()) for one in found]
+        if not (going or self._view.state.going):
+            return True
+        is_done = self._claims.purge(going, self._view.state)
+        self._view.refresh()
+        return is_done
 
     def release(self, run: Run) -> list[int]:
         """Decide to give a run up; return the groups whose files go back into landing."""

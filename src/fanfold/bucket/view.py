@@ -6,13 +6,14 @@ from datetime import datetime
 from functools import partial
 
 from fanfold import documents
-from fanfold.bucket.claims import Claimed, Claims, State
-from fanfold.bucket.claims import Run as ClaimedRun
+from fanfold.bucket.claims import Claims
 from fanfold.bucket.connections import at_once
 from fanfold.bucket.copies import Copies
+from fanfold.bucket.entry import Claimed, State
+from fanfold.bucket.entry import Run as ClaimedRun
 from fanfold.bucket.objects import Object
 from fanfold.errors import DataError
-from fanfold.layout import Feed, Run
+from fanfold.layout import Feed, Run, is_ts
 from fanfold.manifest import Manifest
 from fanfold.spec.model import PLACE, Spec
 from fanfold.working_files import Files, Release, StagedFile
@@ -57,6 +58,8 @@ class View:
             run = self._feed.run(ts)
             names += map(self.copies.name, (self._feed.identity_path, run.commit_path, run.purged_path))
         else:
+            # Some may have been purged.
+            self.copies.drop_all(f"{self.copies.name(self._feed.references_dir)}/")
             for found in self.copies.objects.list(".fanfold/"):
                 if not found.name.startswith(".fanfold/claims/"):
                     self.copies.stand_in(found.name, found)
@@ -67,7 +70,8 @@ class View:
             # What this process prepares is not what holds.
             if ts in {None, one.ts} and (one.ts in self.held or one.ts not in self.attempts):
                 self.show(one.ts, one, working, n)
-        if left := [found for found in working if _ts(found) not in self.state.runs]:
+        # What else lies in staging is nobody's, as in a folder.
+        if left := [found for found in working if is_ts(_ts(found)) and _ts(found) not in self.state.runs]:
             self._remove_left(left)
 
     def _remove_left(self, left: Iterable[Object]) -> None:

@@ -5,12 +5,12 @@ import errno
 import functools
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from fanfold import documents
 from fanfold.archive_names import packing
-from fanfold.durable import discard_temporary, make_all_dirs, sync_dirs, sync_files
+from fanfold.durable import discard_temporary, make_all_dirs, remove_all, sync_dirs, sync_files
 from fanfold.errors import MissingError, PathError
 from fanfold.feed import access, archive, groups, moves, runs
 from fanfold.feed.access import is_writable, who_am_i
@@ -173,6 +173,11 @@ class Folder:
             }
         )
         sync_dirs({Path(name).parent for moved in left.items() for name in moved})
+
+    def remove_references(self, paths: Collection[Path]) -> bool:
+        """Remove references that no run has joined: the lock of the feed keeps the runs out."""
+        remove_all(paths)
+        return True
 
     def release(self, run: Run) -> list[int]:
         """Return the groups that have not published, whose files go back into landing."""

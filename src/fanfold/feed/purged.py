@@ -3,13 +3,14 @@
 The record holds no clock; the manifest says which files there were. It is on disk before the first file goes.
 """
 
-from collections.abc import Collection
+import contextlib
+from collections.abc import Collection, Iterator
 from pathlib import PurePosixPath
 from typing import Literal, get_args
 
 import msgspec
 
-from fanfold import documents
+from fanfold import documents, mirrors
 from fanfold.errors import DataError, MissingError
 from fanfold.layout import Feed, Run
 
@@ -61,6 +62,28 @@ def lost(run: Run) -> str | None:
     ways = ["counted"] * bool(gone - {"references"}) + ["made again"] * bool(gone - {"output"}) + ["audited"]
     last = " or ".join(filter(None, [", ".join(ways[:-1]), ways[-1]]))
     return f"purged ({', '.join(kinds(run))}): it can no longer be {last} as a whole"
+
+
+def kinds_now(run: Run) -> list[Kind]:
+    """Return as `kinds` what was purged, also since the feed was opened."""
+    mirrors.look_at([str(run.purged_path)])
+    return kinds(run)
+
+
+@contextlib.contextmanager
+def left(run: Run, needed: Collection[Kind]) -> Iterator[None]:
+    """Check that what a block needs of a complete run was not purged: at first and, where the block fails, again.
+
+    Raises:
+        MissingError: it was.
+    """
+    check_left(run, needed)
+    try:
+        yield
+    except (DataError, OSError):
+        kinds_now(run)
+        check_left(run, needed)
+        raise
 
 
 def check_left(run: Run, needed: Collection[Kind]) -> None:

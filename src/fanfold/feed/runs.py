@@ -11,7 +11,7 @@ from fanfold import documents, durable, links, mirrors
 from fanfold.durable import AnyPath
 from fanfold.errors import DataError, MissingError, SpecError, nearest
 from fanfold.feed import access, lease
-from fanfold.layout import Feed, Group, Run, format_ts, parse_ts
+from fanfold.layout import Feed, Group, Run, format_ts, is_ts, parse_ts
 from fanfold.manifest import Manifest
 from fanfold.spec.model import PLACE, Spec, load_spec
 from fanfold.spec.roots import allowed_roots, check_allowed, check_allowed_uri
@@ -175,13 +175,9 @@ def complete(feed: Feed) -> list[str]:
 
 
 def _named(directory: Path, suffix: str) -> list[str]:
-    found = []
-    for name in (path.name for path in directory.iterdir()) if directory.is_dir() else ():
-        ts = name.removesuffix(suffix)
-        with contextlib.suppress(MissingError):
-            if name == ts + suffix and format_ts(parse_ts(ts)) == ts:
-                found.append(ts)
-    return sorted(found, key=parse_ts)
+    names = [path.name for path in directory.iterdir()] if directory.is_dir() else []
+    found = [name.removesuffix(suffix) for name in names if name.endswith(suffix)]
+    return sorted(filter(is_ts, found), key=parse_ts)
 
 
 def is_complete(run: Run) -> bool:

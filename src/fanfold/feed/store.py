@@ -1,6 +1,7 @@
 """Where a feed lives: in a folder, or in a bucket. The steps know this one protocol."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from pathlib import Path
 from typing import Protocol
 
 from fanfold import mirrors
@@ -48,6 +49,9 @@ class Store(Protocol):
 
     def land(self, places: Mapping[str, str]) -> None:
         """Move files into landing, where a run may claim them at once: none is ever there and at its old place."""
+
+    def remove_references(self, paths: Collection[Path]) -> bool:
+        """Remove references that no run has joined; False where a run has begun or ended meanwhile: decide again."""
 
     def release(self, run: Run) -> list[int]:
         """Decide to give a run up; return the groups that have not published, whose files go back into landing."""

@@ -14,7 +14,7 @@ from fanfold.feed.claimed import claimed_file
 from fanfold.layout import Place, Run, format_ts, parse_ts
 from fanfold.steps.drift import checked, drift_of
 from fanfold.steps.fix_schema import fix_schema
-from fanfold.steps.freeze_reference import freeze_reference
+from fanfold.steps.freeze_reference import copy_if_purged, freeze_reference
 from fanfold.steps.scan_files import Found, decide, given, known_input, scan_files
 from fanfold.working_files import Files, Input, Inputs, RunSchema, StagedFile
 
@@ -79,6 +79,9 @@ def prepare(run: Run) -> None:
         log.warning("records are bad (%s): %s", one.code, one.message)
     # Two runs that decide at once could each take the same bytes for new, or each for those of the other.
     with runs.one_by_one(run.feed):
+        # From now on nobody purges what an unfinished run may join.
+        for frozen in references:
+            copy_if_purged(run, frozen.reference)
         _write_down(run, claimed, states, found, fixed)
         # In a bucket nobody waits: who was slower decides again.
         while not store.of(run.feed).prepared(run):

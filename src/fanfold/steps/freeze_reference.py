@@ -55,10 +55,24 @@ def freeze_reference(run: Run, index: int) -> Frozen:
     if durable.size(kept) is None:
         durable.copy(source, copied)
     if version(before) != version(source.stat()):
-        msg = f"{str(source)!r} changed while it was read"
-        raise StillWrittenError(msg)
+        raise _changed(source)
     durable.publish(target)
     return Frozen(found, opened.columns, opened.slots)
+
+
+def copy_if_purged(run: Run, reference: FrozenReference) -> None:
+    """Copy a reference for the run, if the copy that an earlier run has kept was purged since it was frozen.
+
+    Raises:
+        StillWrittenError: it has changed since.
+    """
+    copied, kept = _places(run, reference)
+    if durable.size(kept) is None and durable.size(copied) is None:
+        source = run.feed.data_dir / reference.path
+        durable.copy(source, copied)
+        if durable.sha256(copied) != reference.sha256:
+            durable.remove(copied)
+            raise _changed(source)
 
 
 def keep_references(run: Run, references: Iterable[FrozenReference]) -> None:
@@ -66,6 +80,10 @@ def keep_references(run: Run, references: Iterable[FrozenReference]) -> None:
     for copied, kept in (_places(run, one) for one in references):
         if durable.size(kept) is None and copied.exists():
             durable.move(copied, kept)
+
+
+def _changed(source: Path) -> StillWrittenError:
+    return StillWrittenError(f"{str(source)!r} changed while it was read")
 
 
 def _places(run: Run, reference: FrozenReference) -> tuple[Path, Path]:

@@ -14,11 +14,12 @@ import msgspec
 
 from fanfold import documents, durable
 from fanfold.errors import count
-from fanfold.feed import access, purged, quarantine, runs
+from fanfold.feed import access, lease, purged, quarantine, runs, store
 from fanfold.feed.purged import KINDS, Kind, Purged
 from fanfold.layout import Feed, Run, parse_ts
 from fanfold.manifest import Manifest
 from fanfold.steps.gaps import expected, relative
+from fanfold.working_files import Inputs, Progress
 
 
 class Purge(msgspec.Struct, frozen=True):
@@ -52,7 +53,7 @@ def plan(feed: Feed, before: datetime, what: Collection[Kind] = KINDS) -> list[P
         The runs from before that moment of which something goes, or stays although it is old; the oldest first.
 
     Raises:
-        DataError: a manifest was changed, or a later version wrote it.
+        DataError: a manifest, or the spec of an unfinished run, was changed, or a later version wrote it.
     """
     return _plan(feed, before, what).runs
 
@@ -72,23 +73,36 @@ def purge(feed: Feed, before: datetime, what: Collection[Kind] = KINDS) -> list[
         As `plan`.
 
     Raises:
-        DataError: a manifest was changed, or a later version wrote it: nothing is removed.
+        DataError: a manifest, or the spec of an unfinished run, was changed, or a later version wrote it: nothing is
+            removed.
         PathError: a link leads out of the feed, or this process may not write into a folder: nothing is removed.
-        BusyError: a run that begins holds the feed for more than a minute.
+        BusyError: another process purges the feed, or a run that begins holds it for more than a minute.
     """
     if not feed.commits_dir.is_dir():
         return []
-    with runs.one_by_one(feed):
-        planned, stay = _plan(feed, before, what)
-        going = [(opened, one.what) for one in planned if one.what and (opened := runs.open_run(feed.data_dir, one.ts))]
-        for run, kinds in going:
-            folders = {Path(feed.place(path)).parent for path in _paths(run, kinds, stay)}
-            access.check_targets(folders | {feed.purged_dir}, run.feed.folders)
-        for run, kinds in going:
-            _record(run, {*kinds, *purged.kinds(run)}, done=False)
-        # A run that begins now may join the same references, so it waits.
-        for run, kinds in going:
-            _remove(run, _paths(run, {*kinds} & {"references"}, stay))
+    with lease.hold(feed.purge_lease_path, does="fanfold purge"):
+        try:
+            return _purge(feed, before, what)
+        finally:
+            feed.purge_lease_path.unlink()
+
+
+def _purge(feed: Feed, before: datetime, what: Collection[Kind]) -> list[Purge]:
+    is_decided = False
+    while not is_decided:
+        # A run that begins now may join the same references, so it waits. In a bucket nobody waits: if one has begun,
+        # it is decided again.
+        with runs.one_by_one(feed):
+            planned, stay = _plan(feed, before, what)
+            opened = ((runs.open_run(feed.data_dir, one.ts), one.what) for one in planned if one.what)
+            going = [(run, kinds) for run, kinds in opened if run]
+            for run, kinds in going:
+                folders = {Path(feed.place(path)).parent for path in _paths(run, kinds, stay)}
+                access.check_targets(folders | {feed.purged_dir}, run.feed.folders)
+            for run, kinds in going:
+                _record(run, {*kinds, *purged.kinds(run)}, done=False)
+            references = [path for run, kinds in going for path in _paths(run, {*kinds} & {"references"}, stay)]
+            is_decided = store.of(feed).remove_references([Path(feed.place(path)) for path in references])
     for run, kinds in going:
         _remove(run, _paths(run, {*kinds} - {"references"}, stay))
     with runs.one_by_one(feed):
@@ -102,13 +116,15 @@ def purge(feed: Feed, before: datetime, what: Collection[Kind] = KINDS) -> list[
 
 
 def _plan(feed: Feed, before: datetime, what: Collection[Kind]) -> _Plan:
-    complete, unfinished = runs.complete(feed), runs.unfinished(feed)
+    # The unfinished ones first: one that ends meanwhile is then among the complete ones.
+    unfinished, complete = runs.unfinished(feed), runs.complete(feed)
     needs = {ts: _needs(feed.run(ts)) for ts in complete}
     replayed = set[str]().union(*(one.replayed for one in needs.values()))
     old = {ts for ts in complete if parse_ts(ts) < before and ts not in unfinished}
     items = {ts: number for ts in old if (number := _open_items(feed, ts, replayed))}
     staying = [ts for ts in complete if ts not in old or ts in items]
-    holders = {of: ts for ts in staying for of in needs[ts].rows}
+    holders = {of: ts for ts in unfinished for of in _duplicated(feed, ts)}
+    holders |= {of: ts for ts in staying for of in needs[ts].rows}
     stay = set[str]().union(*(needs[ts].references for ts in staying))
     found, counted = list[Purge](), set[str]()
     for ts in complete:
@@ -133,6 +149,21 @@ def _needs(run: Run) -> _Needs:
         set() if "references" in gone else {relative(run, path) for path in kept},
         {file.replay_of for file in committed.files if file.replay_of},
     )
+
+
+def _duplicated(feed: Feed, ts: str) -> set[str]:
+    """Return the runs that have the rows of an unfinished run's duplicates."""
+    run = runs.open_run(feed.data_dir, ts)
+    decided = [
+        found
+        for group in (run.groups if run else ())
+        for found in (
+            documents.read_if_there(group.inputs_path, Inputs),
+            documents.read_if_there(group.progress_path, Progress),
+        )
+        if found
+    ]
+    return {file.duplicate_of.partition("/")[0] for one in decided for file in one.files if file.duplicate_of}
 
 
 def _open_items(feed: Feed, ts: str, replayed: set[str]) -> int:

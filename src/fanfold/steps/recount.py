@@ -7,7 +7,7 @@ from functools import partial
 
 import msgspec
 
-from fanfold.errors import count
+from fanfold.errors import DataError, count
 from fanfold.feed import purged
 from fanfold.feed.verdict import verdict
 from fanfold.layout import Run
@@ -51,11 +51,24 @@ def recount(run: Run, committed: Manifest) -> Recount:
 
     Records and rows are counted from the originals and from the tables, independently of the manifest and of each
     other; files that are missing or changed are named, and not counted. Where a copy of the manifest is, nothing is.
+    What is purged meanwhile is no gap: the rest is counted again.
     """
+    gone = purged.kinds(run)
+    try:
+        found = _recount(run, committed, {*gone})
+        is_sure = not found.gaps or purged.kinds_now(run) == gone
+    except (DataError, OSError):
+        if purged.kinds_now(run) == gone:
+            raise
+        is_sure = False
+    return found if is_sure else recount(run, committed)
+
+
+def _recount(run: Run, committed: Manifest, gone: set[purged.Kind]) -> Recount:
     if gaps := list(manifest_gaps(run, committed)):
         # All that follows rests on it.
         return Recount(run.ts, 0, 0, 0, 0, {}, gaps)
-    files, feed, gone = list(expected(run, committed, hash_originals=True)), run.feed, set(purged.kinds(run))
+    files, feed = list(expected(run, committed, hash_originals=True)), run.feed
     damaged = damages(run, files)
     gaps = [
         *damaged.values(),

@@ -17,6 +17,9 @@ from fanfold.spec.changes import changes
 from fanfold.steps import local
 from fanfold.working_files import Files, StagedFile
 
+# What a run is made again from.
+NEEDED: tuple[purged.Kind, ...] = ("archive", "quarantine", "references")
+
 
 def restore(run: Run, committed: Manifest, target_dir: Path) -> list[str]:
     """Copy the originals of a complete run into a directory, under their old names, each with its marker after it.
@@ -31,15 +34,15 @@ def restore(run: Run, committed: Manifest, target_dir: Path) -> list[str]:
         MissingError: originals of the run were purged.
         PathError: a link below `target_dir` leads out of it, or this process may not write into it.
     """
-    purged.check_left(run, ["archive", "quarantine"])
     places = {target_dir / file.name: file for file in committed.files}
     access.check_targets({target.parent for target in places}, [target_dir])
-    mirrors.look_at(map(str, places))
-    for target, file in places.items():
-        if target.exists() and durable.sha256(target) != file.sha256:
-            raise archive.taken(target)
-    for target, file in places.items():
-        _copy_out(run, file, target)
+    with purged.left(run, ["archive", "quarantine"]):
+        mirrors.look_at(map(str, places))
+        for target, file in places.items():
+            if target.exists() and durable.sha256(target) != file.sha256:
+                raise archive.taken(target)
+        for target, file in places.items():
+            _copy_out(run, file, target)
     return sorted(file.name for file in committed.files)
 
 
@@ -65,7 +68,7 @@ def stage_again(run: Run, committed: Manifest, feed: Feed) -> None:
         BusyError: another process does the same.
     """
     again = feed.run(run.ts)
-    purged.check_left(run, ["archive", "quarantine", "references"])
+    purged.check_left(run, NEEDED)
     runs.claim_data_dir(feed)
     if runs.is_complete(again) or again.files_path.exists():
         return
@@ -74,7 +77,7 @@ def stage_again(run: Run, committed: Manifest, feed: Feed) -> None:
         return
     durable.make_dirs(feed.landing_dir)
     durable.make_dirs(again.work_dir)
-    with lease.hold(again.lease_path, does="stage_files"):
+    with lease.hold(again.lease_path, does="stage_files"), purged.left(run, NEEDED):
         for reference in committed.summary.references:
             kept = run.feed.kept_reference_path(reference.path, reference.sha256)
             if not (feed.data_dir / reference.path).exists():
