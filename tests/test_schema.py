@@ -652,3 +652,23 @@ def test_a_column_without_a_name_may_be_alone(make_feed: MakeFeed) -> None:
     other.run()
     assert pq.read_table(other.data_dir / f"denormalized/{TS}/1.parquet").to_pylist() == [{"_": "x"}]
     check_count(other)
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_column_without_a_name_and_one_of_an_underscore_are_two(make_feed: MakeFeed, form: str) -> None:
+    """A field `""` and a field `_` both have their column, are totalled and audited, and SQL distinguishes them."""
+    keys: dict[str, Any] = {
+        "denormalize": {"columns": ["", "_", {"both": "__ * 10 + _"}]},
+        "verify": {"totals": ['""', "_"]},
+        "output": {"format": form},
+    }
+    feed = make_feed({"a.json": '{"":1,"_":2}\n{"_":3}\n', "b.json": '{"":4}'}, **FLAT | keys)
+    feed.run()
+    if form == "csv":
+        assert feed.read() == '"",_,both\n1,2,12\n,3,\n4,,\n'
+    else:
+        table = pq.read_table(feed.data_dir / f"denormalized/{TS}/1.parquet")
+        assert table.to_pydict() == {"__": [1, None, 4], "_": [2, 3, None], "both": [12, None, None]}
+    assert runs.open_complete(feed.open(), None)[1].totals == {'""': "5", "_": "5"}
+    check_count(feed)
+    assert feed.audit().findings == []

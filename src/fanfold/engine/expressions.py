@@ -11,7 +11,7 @@ from fanfold.engine.session import connect, identifier
 from fanfold.errors import DataError, nearest
 from fanfold.manifest import Column
 from fanfold.schema.checks import lacking
-from fanfold.schema.columns import NAMELESS, sql_names
+from fanfold.schema.columns import sql_names, with_names
 
 ALLOWED_CLASSES = {
     "FUNCTION", "COLUMN_REF", "CONSTANT", "CAST", "CASE", "COMPARISON", "CONJUNCTION", "OPERATOR", "BETWEEN", "LAMBDA",
@@ -61,7 +61,7 @@ def column(
             called = sql_names([one.name for one in flat])
             if unknown := _unknown_columns(nodes, flat, called):
                 msg = f"{place}: column {unknown[0]!r} is not there"
-                raise lacking(msg, nearest(unknown[0], [one.name or NAMELESS for one in flat]), files)
+                raise lacking(msg, nearest(unknown[0], with_names([one.name for one in flat])), files)
             _check_functions(connection, nodes)
             columns = ", ".join(
                 f"NULL::{one.type} AS {identifier(name)}" for one, name in zip(flat, called, strict=True)
@@ -113,7 +113,7 @@ def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
 def _unknown_columns(nodes: list[dict[str, Any]], flat: list[Column], called: list[str]) -> list[str]:
     """Return the columns that are named but do not exist. SQL keywords such as current_date are among them."""
     asked = [node["column_names"][0] for node in nodes if node["class"] == "COLUMN_REF"]
-    names = [one.name or NAMELESS for one in flat]
+    names = with_names([one.name for one in flat])
     twice = {one.lower() for one, name in zip(names, called, strict=True) if name != one}
     if doubtful := [name for name in asked if name.lower() in twice]:
         msg = f"column {doubtful[0]!r} is there in two spellings, which SQL cannot distinguish"
