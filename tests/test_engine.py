@@ -299,7 +299,7 @@ def test_on_missing_fail(make_feed: MakeFeed) -> None:
     files: dict[str, Any] = {"a.json": [{"customer_id": "9"}], "b.json": [{"customer_id": "1"}]}
     feed = make_feed(files, subdirs=2, merge=merge, denormalize={})
     groups = feed.stage()
-    with pytest.raises(DataError, match=r"customer_id '9' is not in 'customers\.csv', expected a match"):
+    with pytest.raises(DataError, match=r"line 1: found '9' in 'customer_id', expected a key of 'customers\.csv'"):
         merge_data(groups["1"], feed.data_dir)
     feed.group(2)
     assert feed.read(2) == "customer_id,customer_name\n1,Ann\n"

@@ -125,7 +125,7 @@ static void take_cell(fanfold_reader *reader, size_t column) {
     if (walk->excluded) walk_exclude_key(walk, RECORD, &found->name, at);
     int is_ruled = !is_null && walk->way, is_parsed = is_ruled && !given && walk_is_parsed(walk);
     if (is_ruled && !is_parsed) {
-        if (walk->excluded->rules.items[walk->way].marks & FANFOLD_SINGLE) number = walk_only(walk, number);
+        if (walk->excluded->rules.items[walk->way].marks & FANFOLD_SINGLE) number = walk_only(walk, number, at);
         walk_exclude_value(walk, IS_SCALAR, at);
     }
     if (given)
@@ -134,8 +134,7 @@ static void take_cell(fanfold_reader *reader, size_t column) {
         walk_take_text(walk, number, &cell, at, is_parsed);
 }
 
-/* Takes the line at the input's place. */
-static void take_line(fanfold_reader *reader, const uint8_t *begin, size_t size) {
+void csv_walk(fanfold_reader *reader, const uint8_t *begin, size_t size) {
     Walk *walk = &reader->walk;
     walk_begin(walk, begin + size, ++reader->serial);
     walk->mode = reader->mode;
@@ -146,6 +145,12 @@ static void take_line(fanfold_reader *reader, const uint8_t *begin, size_t size)
     walk_give(walk, begin);
     for (size_t i = 0; i < reader->columns.count; i++) take_cell(reader, i);
     walk->explain = 0;
+}
+
+/* Takes the line at the input's place. */
+static void take_line(fanfold_reader *reader, const uint8_t *begin, size_t size) {
+    const Walk *walk = &reader->walk;
+    csv_walk(reader, begin, size);
     if (!walk->fault.code) {
         reader_good(reader, reader->input.at, size);
         return;

@@ -116,6 +116,8 @@ typedef struct {
     int is_lacking;            /* an element of the record has no row in some join */
     const MergedJoin *missing; /* the first join that is required and has no row */
     size_t missing_at;         /* the element of its scope */
+    size_t missing_part;       /* the first part of its key that is null; 0: none is, or the first */
+    int is_part_missing;
     Arena texts;
     Bytes key, lost; /* lost: the key of the join that is missing */
 } Merged;
@@ -240,6 +242,7 @@ typedef struct {
     uint32_t rescue; /* the object with a field that the schema does not have, whose value comes next or is captured */
     Token rescued;   /* its key, as it is written */
     Token first_key; /* as it is written, without quotes */
+    int keeps_places; /* of keys and elements, as values behind those of keys */
     uint32_t way;    /* of the value that comes next, as in Level */
     uint8_t way_is;
     LIST(Given) given;
@@ -260,6 +263,8 @@ void walk_take(Walk *, uint32_t node, int kind, const Token *, const uint8_t *at
 /* The same for a text without escapes, null where it is nowhere, of the key in `levels[0]`, which may have no node; it
  * is read as JSON where it holds that. */
 void walk_take_text(Walk *, uint32_t node, const Token *text, const uint8_t *at, int is_parsed);
+/* Keeps where a key of a scope stands, or (0) its element that was begun last. */
+void walk_place(Walk *, uint32_t scope, uint32_t key, const uint8_t *at);
 
 /* Takes for the record that begins what its file gives; finds such a field by its key; and checks that a value which
  * the record has itself (null where it is nowhere) is the same. */
@@ -293,5 +298,6 @@ void fault_step(Fault *, const Token *key);
 /* Keeps the word at `at` as what was found: up to 20 bytes, to the next blank, comma, colon, bracket or quote; one at
  * least. Of a text, its quotes belong to it. */
 void fault_found(Fault *, const uint8_t *at, const uint8_t *end);
-/* Says of a good record which key has no match where one is required; the pointer leads to its first part. */
-void fault_no_match(Fault *, const Shape *, const Merged *);
+/* Says of a good record, whose places are kept, that a join has no row. It is said of the first part of the key that is
+ * null, else of the first one. */
+void fault_no_match(Fault *, const Shape *, const Merged *, const MergedJoin *);

@@ -165,13 +165,15 @@ static const uint8_t *open_level(Walk *walk, const uint8_t *p, uint32_t number) 
     return skip_blanks(p + 1);
 }
 
-static void begin_element(Walk *walk, Level *level) {
+static void begin_element(Walk *walk, Level *level, const uint8_t *at) {
     level->number += level->begun;
     level->begun = 1;
     walk->way_is = level->way_is == WAY_OF_KEY ? WAY_ELEMENT : WAY_DEEPER;
     if (walk->mode != WALK_READ || !level->node || walk->values > MAX_VALUES) return;
     const Node *nodes = walk->shape->nodes.items, *array = &nodes[nodes[level->node].parent];
-    if (array->kind == FANFOLD_LIST) merged_element(walk->merged, array->scope);
+    if (array->kind != FANFOLD_LIST) return;
+    merged_element(walk->merged, array->scope);
+    if (walk->keeps_places) walk_place(walk, array->scope, 0, at);
 }
 
 /* Closes what ends at `p`, down to the depth `base`; returns where the next member begins, or what follows, and whether
@@ -230,7 +232,7 @@ const uint8_t *walk_members(Walk *walk, const uint8_t *p, uint32_t number) {
         int opens = *p == '{' || *p == '[', marks = walk->way ? walk->excluded->rules.items[walk->way].marks : 0;
         const uint8_t *at = p;
         if (marks & FANFOLD_SINGLE && *p != '[' && *p != 'n' && (*p != '"' || !walk_is_parsed(walk)))
-            number = walk_only(walk, number);
+            number = walk_only(walk, number, p);
         int is_around = walk->around && marks & FANFOLD_AROUND && !walk->captured;
         if (is_around && opens) walk_capture(walk, walk->way, p);
         uint32_t way = walk->way;
@@ -245,7 +247,7 @@ const uint8_t *walk_members(Walk *walk, const uint8_t *p, uint32_t number) {
         walk->way = level->way;
         number = level->node;
         if (!level->is_object)
-            begin_element(walk, level);
+            begin_element(walk, level, p);
         else if (!(p = take_key(walk, level, p, &number)))
             return NULL;
     }

@@ -40,10 +40,7 @@ def in_words(wrong: Wrong, spec: Spec, excluded: Sequence[Excluded]) -> str:
                 return one.message
     names = [step for step in steps(wrong.pointer) if not step.isdecimal()]
     if wrong.code == "no_match":
-        index, merge = reference_of(wrong, spec)
-        key = key_text(merge, wrong.found) if wrong.found else "nothing"
-        wanted = f"a key of {merge.reference!r} (merge.{index}.on_missing)"
-        message = f"found {key} in {', '.join(map(repr, merge.record_keys))}, expected {wanted}"
+        message = _unmatched(wrong, spec)
     elif wrong.code == "too_many_fields":
         message = _crowded(wrong, names)
     elif wrong.code in {"wrong_type", "inexact"}:
@@ -96,16 +93,30 @@ def _crowded(wrong: Wrong, names: list[str]) -> str:
     return f"{found}, expected at most {MAX_FIELDS:,} fields in all files of a run: {way}"
 
 
-def reference_of(wrong: Wrong, spec: Spec) -> tuple[int, Merge]:
+def _unmatched(wrong: Wrong, spec: Spec) -> str:
+    """Say which key has no match in a reference, or which part of it is null or absent."""
+    merge = reference_of(wrong, spec)
+    if wrong.expected.startswith("a key"):
+        found, keys = "nothing", [one for one in merge.record_keys if _is_at(wrong.pointer, way_of(one))]
+    else:
+        found, keys = key_text(merge, wrong.found), merge.record_keys
+    place, index, rule = ", ".join(map(repr, keys)), spec.merge.index(merge), merge.on_missing
+    return f"found {found} in {place}, expected a key of {merge.reference!r} (merge.{index}.on_missing: {rule})"
+
+
+def _is_at(pointer: str, path: Sequence[str]) -> bool:
+    return leads_to(pointer, path) or leads_to(pointer, path, inside=True)
+
+
+def reference_of(wrong: Wrong, spec: Spec) -> Merge:
     """Return the reference that a record has no match in: the first one by which it is bad."""
-    required = [(index, one) for index, one in enumerate(spec.merge) if one.on_missing != "keep"]
-    return next((one for one in required if leads_to(wrong.pointer, way_of(one[1].record_keys[0]))), required[0])
+    return spec.merge[int(wrong.expected.rpartition(" ")[2])]
 
 
 def key_text(merge: Merge, key: bytes) -> str:
     """Return the key of a reference as messages show it: the text of each part."""
     parts = [key] if len(merge.record_keys) == 1 else key_parts(key)
-    return ", ".join(repr(part.decode(errors="replace")) for part in parts)
+    return ", ".join(repr(part.decode(errors="replace")) if part else '""' for part in parts)
 
 
 def leads_to(pointer: str, path: Sequence[str], *, inside: bool = False) -> bool:
