@@ -372,7 +372,7 @@ def test_a_group_with_too_many_bad_records_fails_before_it_publishes(
             merge_data(groups[str(n)], feed.data_dir)
         found = f"{bad} bad record{'' if bad == 1 else 's'} of {records:,}"
         assert f"staging/{TS}/{n}: found {found}, expected at most {percent:g} %" in str(caught.value)
-        assert "'a.json' line 1, byte 5: found 'x', expected a value (syntax)" in str(caught.value)
+        assert "'a.json' line 1, byte 5: found 'x', expected a value: a text in quotes, " in str(caught.value)
         assert "\n" not in str(caught.value)
     assert not (feed.data_dir / f"denormalized/{TS}/{n}.csv").exists()
     assert quarantined(feed) == []

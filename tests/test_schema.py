@@ -600,7 +600,7 @@ def test_duplicate_keys_of_any_reference_are_named(
 @pytest.mark.parametrize(
     ("name", "content", "error", "message"),
     [
-        ("r.json", '{"k":1}\n{"k":x}\n', DataError, "r.json:2: found 'x', expected a value (syntax)"),
+        ("r.json", '{"k":1}\n{"k":x}\n', DataError, "r.json:2: found 'x', expected a value: a text in quotes, "),
         ("r.json", "", DataError, "found nothing, expected records (empty_file)"),
         ("r.json", '{"q":1}', MissingError, "column 'k' is not there"),
         ("r.json", '{"k":{"a":1}}', DataError, "k"),

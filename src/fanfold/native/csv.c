@@ -5,6 +5,7 @@
 #include "inside.h"
 
 static const char size_expected[] = "at most input.max_record_bytes";
+static const char again_expected[] = " (if the file has no header, csv: {header: false})";
 static const char crowd_expected[] = "no more columns than a run has fields";
 static const char quote_expected[] = "quotes around the whole field, or none in it";
 
@@ -17,6 +18,18 @@ static int refuse(fanfold_reader *reader, Bad bad, size_t column) {
     if (column < reader->columns.count) bad.key = &reader->columns.items[column].name;
     reader_bad(reader, &bad);
     return FANFOLD_FULL;
+}
+
+/* Says that a field is in quotes only in part: it is shown up to its end, or that of its line, or 20 bytes of it. */
+static void blame_quote(fanfold_reader *reader, const Line *line, const uint8_t *end, const Token *key) {
+    Fault *fault = &reader->walk.fault;
+    const uint8_t *p = line->at, *most = p + 20;
+    for (; p < end && p < most && !is_break(p); p++)
+        if (p >= line->stop && *p == reader->options.delimiter) break;
+    while (p < end && (*p & 0xc0) == 0x80) p++;
+    fault_begin(fault, quote_expected);
+    if (key) fault_step(fault, key);
+    bytes_put(&fault->found, line->at, (size_t)(p - line->at));
 }
 
 /* Says what is wrong. */
@@ -60,10 +73,25 @@ static int name_columns(fanfold_reader *reader, size_t count, int is_record) {
 /* Says that a name in the header is wrong. */
 static void blame_name(Bad *bad, int code, const uint8_t *begin, const Token *name) {
     blame(bad, code,
-          code == FANFOLD_BAD_HEADER     ? "each name only once in the header, also an empty one"
-          : code == FANFOLD_KEY_TOO_LONG ? "a name of at most 4,096 characters"
-                                         : "no more fields than a run has");
+          code == FANFOLD_KEY_TOO_LONG ? "a name of at most 4,096 characters" : "no more fields than a run has");
     bad->offset = (uint64_t)(name->at - begin) - (name->marks & IN_QUOTES ? 1 : 0);
+}
+
+/* Says that the name that was taken last stands in the header twice. */
+static void blame_again(fanfold_reader *reader, Bad *bad) {
+    Fault *fault = &reader->walk.fault;
+    const CsvColumn *columns = reader->columns.items;
+    size_t last = reader->columns.count - 1, first = 0;
+    const Token *name = &columns[last].name;
+    while (!is_same(&columns[first].name, name)) first++;
+    fault_begin(fault, name->size ? "another name for column " : "a name for column ");
+    bytes_number(&fault->expected, last + 1);
+    bytes_text(&fault->expected, ": column ");
+    bytes_number(&fault->expected, first + 1);
+    bytes_text(&fault->expected, name->size ? " has the same" : " has none, and only one may lack it");
+    bytes_text(&fault->expected, again_expected);
+    bytes_put(&fault->found, name->at, name->size);
+    bad->expected = NULL;
 }
 
 static int step_header(fanfold_reader *reader) {
@@ -78,8 +106,9 @@ static int step_header(fanfold_reader *reader) {
     if (is_large) {
         blame(&bad, FANFOLD_BAD_HEADER, "a header line of at most input.max_record_bytes");
     } else if (line.outcome == VALUE_BAD) {
-        blame(&bad, FANFOLD_BAD_HEADER, quote_expected);
+        bad.code = FANFOLD_BAD_HEADER;
         bad.offset = (uint64_t)(line.at - begin);
+        blame_quote(reader, &line, input_stop(input), NULL);
     } else if (line.cells > reader->options.max_fields) {
         blame_name(&bad, FANFOLD_TOO_MANY_FIELDS, begin, &reader->cells.items[reader->options.max_fields]);
         bad.expected = crowd_expected;
@@ -88,6 +117,7 @@ static int step_header(fanfold_reader *reader) {
         bad.offset = (uint64_t)(line.flaw - begin);
     } else if ((code = name_columns(reader, line.cells, 0))) {
         blame_name(&bad, code, begin, &reader->cells.items[reader->columns.count - 1]);
+        if (code == FANFOLD_BAD_HEADER) blame_again(reader, &bad);
     }
     reader->file.state = bad.code ? AT_END : AT_LINE;
     if (!bad.code) {
@@ -159,6 +189,21 @@ static void take_line(fanfold_reader *reader, const uint8_t *begin, size_t size)
     reader_bad(reader, &(Bad){walk->fault.code, reader->input.at, size, .offset = (uint64_t)(walk->fault.at - begin)});
 }
 
+static void put_fields(Bytes *to, size_t count) {
+    bytes_number(to, count);
+    bytes_text(to, count == 1 ? " field" : " fields");
+}
+
+/* Says that a line has more or fewer fields than the header. */
+static void blame_ragged(fanfold_reader *reader, Bad *bad, size_t count) {
+    Fault *fault = &reader->walk.fault;
+    bad->code = FANFOLD_RAGGED_LINE;
+    fault_begin(fault, "");
+    put_fields(&fault->found, count);
+    put_fields(&fault->expected, reader->columns.count);
+    bytes_text(&fault->expected, reader->options.headless ? ", as in the first line" : ", as in the header");
+}
+
 /* Passes over a line that is too long. */
 static int step_long_line(fanfold_reader *reader) {
     Input *input = &reader->input;
@@ -187,11 +232,16 @@ static int end_bad_line(fanfold_reader *reader, const uint8_t *begin, const Line
     }
     if (!p && !input->last) return input_hungry(input, input->at, most + 2);
     /* Where it is seen only behind so many bytes, it is not said which field it is. */
-    int is_seen = line->outcome == VALUE_BAD && (uint64_t)(line->stop - begin) <= 2 * most;
+    int is_seen = line->outcome == VALUE_BAD && line->at < end && (uint64_t)(line->stop - begin) <= 2 * most;
     Bad bad = {.code = p ? FANFOLD_BAD_QUOTE : FANFOLD_TRUNCATED, .size = size - (size && end[-1] == '\r')};
-    bad.expected = quote_expected;
-    bad.offset = is_seen ? (uint64_t)(line->at - begin) : 0;
-    refuse(reader, bad, is_seen ? line->cells : SIZE_MAX);
+    if (is_seen) {
+        bad.offset = (uint64_t)(line->at - begin);
+        int is_named = line->cells < reader->columns.count;
+        blame_quote(reader, line, end, is_named ? &reader->columns.items[line->cells].name : NULL);
+    } else {
+        bad.expected = quote_expected;
+    }
+    refuse(reader, bad, SIZE_MAX);
     input->at += size;
     return FANFOLD_FULL;
 }
@@ -211,7 +261,7 @@ static int step_line(fanfold_reader *reader) {
     else if (is_first && !line.flaw && name_columns(reader, line.cells, 1))
         blame(&bad, FANFOLD_TOO_MANY_FIELDS, crowd_expected);
     else if (!is_first && line.cells != reader->columns.count)
-        blame(&bad, FANFOLD_RAGGED_LINE, "as many fields as the header has");
+        blame_ragged(reader, &bad, line.cells);
     else if (line.flaw)
         blame(&bad, FANFOLD_BAD_UTF8, "UTF-8");
     int is_flaw = bad.code == FANFOLD_BAD_UTF8;

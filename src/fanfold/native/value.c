@@ -2,7 +2,7 @@
 #include "inside.h"
 
 static const char *const expected_of_type[FANFOLD_TYPES] = {
-    "a text, a number, true or false",
+    "a single value: a text, a number, true or false",
     "a whole number from -9223372036854775808 to 9223372036854775807 (BIGINT)",
     "a number (DECIMAL)",
     "a number from -1.7976931348623157e308 to 1.7976931348623157e308 (DOUBLE)",
@@ -20,6 +20,7 @@ static void refuse(Walk *walk, uint32_t number, const uint8_t *at) {
     const Node *node = &walk->shape->nodes.items[number];
     walk_fault(walk, number == RECORD ? FANFOLD_NOT_AN_OBJECT : FANFOLD_WRONG_TYPE, at,
                node->kind == FANFOLD_VALUE    ? expected_of_type[node->type.base]
+               : number == RECORD             ? "an object as the record"
                : node->kind == FANFOLD_OBJECT ? "an object"
                                               : "an array");
 }
