@@ -423,6 +423,8 @@ EXPRESSIONS = {
     "date_add(CAST(day AS DATE), INTERVAL 1 DAY)": "2026-01-03T00:00:00",
     "array_to_string(['a', name], '-')": "a-Ann",
     "list_sum([id, 1])": "8",
+    "repeat(name, 2)": "AnnAnn",
+    "len(range(id))": "7",
     "fdiv(id, 2)": "3.0",
 }
 
@@ -491,6 +493,25 @@ def test_what_is_no_expression_of_one_row_is_refused(expression: str) -> None:
     assert str(caught.value).startswith(f"denormalize.columns 'c': {expression!r}: ")
     assert "\n" not in str(caught.value)
     assert "extension" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("expression", "reason"),
+    [
+        ("sum(id)", "found sum(), which takes the values of several rows"),
+        ("wavg(id, id)", "found wavg(), which takes the values of several rows"),
+        ("unnest([id])", "found unnest(), which makes rows, not one value"),
+        ("random()", "found random(), which does not depend on its row alone"),
+        ("nullif(random(), 1)", "found random(), which does not depend on its row alone"),
+        ("current_date", "found current_date, which does not depend on its row alone"),
+        ("version()", "found version(), which does not depend on its row alone"),
+    ],
+)
+def test_a_refused_function_says_why(expression: str, reason: str) -> None:
+    """What is said of a function that is refused is true of it."""
+    with pytest.raises(DataError) as caught:
+        expressions.column("c", expression, [Column("id", "BIGINT", "record", ["id"])])
+    assert f": {reason}, expected SQL over the columns of one row" in str(caught.value)
 
 
 @pytest.mark.parametrize("expression", ["random()", "(SELECT 1)", "no_column", "read_csv('customers.csv')"])
