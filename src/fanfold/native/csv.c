@@ -108,7 +108,8 @@ static int step_header(fanfold_reader *reader) {
     } else if (line.outcome == VALUE_BAD) {
         bad.code = FANFOLD_BAD_HEADER;
         bad.offset = (uint64_t)(line.at - begin);
-        blame_quote(reader, &line, input_stop(input), NULL);
+        /* What stands behind the byte at fault may not be there yet. */
+        blame_quote(reader, &line, stop < input_stop(input) ? stop + 1 : stop, NULL);
     } else if (line.cells > reader->options.max_fields) {
         blame_name(&bad, FANFOLD_TOO_MANY_FIELDS, begin, &reader->cells.items[reader->options.max_fields]);
         bad.expected = crowd_expected;
