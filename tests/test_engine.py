@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fanfold.errors import DataError, FanfoldError, MissingError
+from fanfold.engine import session
+from fanfold.errors import DataError, FanfoldError, MissingError, trouble
 from fanfold.steps.merge_data import merge_data
 from tests.conftest import FeedDir, MakeFeed
 
@@ -375,3 +376,19 @@ def test_nothing_is_left_in_staging(make_feed: MakeFeed) -> None:
     feed = make_feed({"a.json": [{"i": 1}]}, **FLAT)
     feed.run()
     assert list((feed.data_dir / "staging").iterdir()) == []
+
+
+def test_a_duckdb_without_memory_is_explained(tmp_path: Path) -> None:
+    """A query that needs more memory than DuckDB has says so in a sentence; other faults of DuckDB stay as they are."""
+    large = "SELECT repeat('x', 100000) || i AS x FROM range(20000) AS numbers(i) ORDER BY x DESC"
+    with (
+        pytest.raises(OSError, match="leave large fields out") as caught,
+        session.connect(tmp_path, tmp_path) as opened,
+    ):
+        opened.execute(f"SELECT sum(length(x)) FROM ({large})").fetchall()
+    assert re.fullmatch(
+        r"DuckDB has no memory left \([\d.]+ MiB/[\d.]+ MiB used\), expected .*: '" + re.escape(str(tmp_path)) + "'",
+        trouble(caught.value),
+    )
+    with pytest.raises(duckdb.BinderException), session.connect(tmp_path, tmp_path) as opened:
+        opened.execute("SELECT nothing")
