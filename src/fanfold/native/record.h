@@ -115,8 +115,7 @@ typedef struct {
     uint64_t file_unmatched;   /* records of the file without a row in one join at least */
     int is_lacking;            /* an element of the record has no row in some join */
     const MergedJoin *missing; /* the first join that is required and has no row */
-    size_t missing_at;         /* the element of its scope */
-    size_t missing_part;       /* the first part of its key that is null; 0: none is, or the first */
+    size_t missing_at, missing_part; /* the element of its scope; the first part of its key that is null, else 0 */
     int is_part_missing;
     Arena texts;
     Bytes key, lost; /* lost: the key of the join that is missing */
@@ -217,7 +216,7 @@ typedef struct {
 
 typedef struct {
     Mode mode;
-    int others, explain;
+    int others, explain, keeps_places; /* places: of keys and elements, as values behind those of keys */
     Shape *shape;
     Merged *merged;
     Excluded *excluded; /* NULL where nothing is */
@@ -242,7 +241,6 @@ typedef struct {
     uint32_t rescue; /* the object with a field that the schema does not have, whose value comes next or is captured */
     Token rescued;   /* its key, as it is written */
     Token first_key; /* as it is written, without quotes */
-    int keeps_places; /* of keys and elements, as values behind those of keys */
     uint32_t way;    /* of the value that comes next, as in Level */
     uint8_t way_is;
     LIST(Given) given;
@@ -298,6 +296,5 @@ void fault_step(Fault *, const Token *key);
 /* Keeps the word at `at` as what was found: up to 20 bytes, to the next blank, comma, colon, bracket or quote; one at
  * least. Of a text, its quotes belong to it. */
 void fault_found(Fault *, const uint8_t *at, const uint8_t *end);
-/* Says of a good record, whose places are kept, that a join has no row. It is said of the first part of the key that is
- * null, else of the first one. */
+/* Says that a join has no row: of the first part of its key that is null, else of the first one. Places are kept. */
 void fault_no_match(Fault *, const Shape *, const Merged *, const MergedJoin *);
