@@ -436,6 +436,16 @@ def test_plan_says_what_the_run_does(make_feed: MakeFeed) -> None:
     assert faults == [(name, "case_conflict", "/ID") for name in ("b.json", "c.json", "d.json")]
 
 
+def test_a_form_that_lost_is_told_by_what_the_record_has(make_feed: MakeFeed) -> None:
+    """What is wrong with a value is said of its own kind, also where values of several kinds exclude another one."""
+    content = '{"items":[{"s":1}]}\n{"items":{"s":2}}\n{"items":"x"}\n{"items":7}\n{"items":[]}\n'
+    feed = make_feed({"a.json": content}, **ITEMS)
+    feed.run()
+    assert [one["message"] for one in bad_records(feed)] == [
+        f"found {found} as 'items', expected an array" for found in ("an object", '"x"', "'7'")
+    ]
+
+
 # The policy, alone.
 
 

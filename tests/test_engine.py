@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fanfold.errors import DataError, FanfoldError, MissingError
+from fanfold.engine import session
+from fanfold.errors import DataError, FanfoldError, MissingError, trouble
 from fanfold.steps.merge_data import merge_data
 from tests.conftest import FeedDir, MakeFeed
 
@@ -299,7 +300,7 @@ def test_on_missing_fail(make_feed: MakeFeed) -> None:
     files: dict[str, Any] = {"a.json": [{"customer_id": "9"}], "b.json": [{"customer_id": "1"}]}
     feed = make_feed(files, subdirs=2, merge=merge, denormalize={})
     groups = feed.stage()
-    with pytest.raises(DataError, match=r"customer_id '9' is not in 'customers\.csv', expected a match"):
+    with pytest.raises(DataError, match=r"line 1: found '9' in 'customer_id', expected a key of 'customers\.csv'"):
         merge_data(groups["1"], feed.data_dir)
     feed.group(2)
     assert feed.read(2) == "customer_id,customer_name\n1,Ann\n"
@@ -328,11 +329,11 @@ def test_two_references(make_feed: MakeFeed) -> None:
     [
         ("", DataError, "customers.csv:1: found nothing, expected a header line"),
         ("customer_id,name,Name\n", DataError, "'name' and 'Name' have the same name, expected different names"),
-        ("customer_id,,x,\n", DataError, "expected each name only once in the header, also an empty one"),
+        ("customer_id,,x,\n", DataError, "expected a name for column 4: column 2 has none, and only one may lack it"),
         ("costumer_id,name\n", MissingError, "'customer_id' is not there, did you mean 'costumer_id'?"),
         (b"customer_id,n\xe9\n", DataError, "expected UTF-8"),
-        ("customer_id,name\n1,Ann,x\n", DataError, "expected as many fields as the header has (ragged_line)"),
-        ("customer_id,name\n1\n", DataError, "expected as many fields as the header has (ragged_line)"),
+        ("customer_id,name\n1,Ann,x\n", DataError, "found 3 fields, expected 2 fields, as in the header (ragged_line)"),
+        ("customer_id,name\n1\n", DataError, "found 1 field, expected 2 fields, as in the header (ragged_line)"),
         (b"customer_id,name\n1,\xe9\n", DataError, "UTF-8"),
     ],
 )
@@ -375,3 +376,19 @@ def test_nothing_is_left_in_staging(make_feed: MakeFeed) -> None:
     feed = make_feed({"a.json": [{"i": 1}]}, **FLAT)
     feed.run()
     assert list((feed.data_dir / "staging").iterdir()) == []
+
+
+def test_a_duckdb_without_memory_is_explained(tmp_path: Path) -> None:
+    """A query that needs more memory than DuckDB has says so in a sentence; other faults of DuckDB stay as they are."""
+    large = "SELECT repeat('x', 100000) || i AS x FROM range(20000) AS numbers(i) ORDER BY x DESC"
+    with (
+        pytest.raises(OSError, match="leave large fields out") as caught,
+        session.connect(tmp_path, tmp_path) as opened,
+    ):
+        opened.execute(f"SELECT sum(length(x)) FROM ({large})").fetchall()
+    assert re.fullmatch(
+        r"DuckDB has no memory left \([\d.]+ MiB/[\d.]+ MiB used\), expected .*: '" + re.escape(str(tmp_path)) + "'",
+        trouble(caught.value),
+    )
+    with pytest.raises(duckdb.BinderException), session.connect(tmp_path, tmp_path) as opened:
+        opened.execute("SELECT nothing")

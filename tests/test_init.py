@@ -296,6 +296,17 @@ def test_references_beside_samples_are_not_taken_for_them(tmp_path: Path) -> Non
     assert [row["customer_name"] for row in rows(run(made))] == ["Ann", "Ann"]
 
 
+@pytest.mark.parametrize("sample", ["a.json", "1.json"])
+def test_what_init_writes_beside_a_sample_is_not_taken_for_one(tmp_path: Path, sample: str) -> None:
+    """Made in the folder of its sample, a feed takes the sample, and not the JSON Schema that was written there."""
+    write(tmp_path / sample, '{"id":1}\n{"id":2}\n')
+    made = init(tmp_path, sample, name="feed")
+    landing = load_spec(made.paths[0])
+    if landing.input.path == "landing":
+        write(tmp_path / landing.data_dir / "landing" / sample, '{"id":1}\n{"id":2}\n')
+    assert rows(run(made)) == [{"id": "1"}, {"id": "2"}]
+
+
 @pytest.mark.parametrize("inside", [False, True])
 def test_an_object_whose_keys_are_data_is_one_column(tmp_path: Path, *, inside: bool) -> None:
     """An object with hundreds of keys, each in one record, is declared as JSON, also in an array: one column."""

@@ -476,7 +476,10 @@ def test_a_required_match_that_is_not_there_makes_a_record_bad() -> None:
     reader = Reader(ORDER, Others.REFUSE, joins=[Joined(products, scope=1, required=True)])
     found = read_with(reader, [b'{"id":1,"items":[{"sku":"a"}]}\n{"id":2,"items":[{"sku":"a"},{"sku":"b"}]}'])
     assert found.codes == [None, "no_match"]
-    assert (found.wrong[0].pointer, found.wrong[0].message) == ("/items/1/sku", "found 'b', expected a match")
+    assert (found.wrong[0].pointer, found.wrong[0].message) == (
+        "/items/1/sku",
+        "found 'b', expected a match for join 0",
+    )
 
 
 ORDERS = Field(
@@ -517,6 +520,38 @@ def test_a_pointer_to_what_has_no_match_leads_to_its_element(content: bytes, sco
     reader = Reader(ORDERS, Others.REFUSE, form, joins=[Joined(table, scope=scope, required=True)])
     (wrong,) = read_with(reader, [content]).wrong
     assert (wrong.code, wrong.pointer) == ("no_match", pointer)
+    # In each of them the key itself, or what should have it, is the last of its kind.
+    assert wrong.offset == max(content.rfind(b'"b"'), content.rfind(b"{}"))
+
+
+@pytest.mark.parametrize(
+    ("content", "at", "pointer"),
+    [
+        (b'\n {\n"k": 1,\n "id": {"a" : "y"}}', b'"y"', "/id/a"),
+        (b'{"id":{"a":"caf\\u00e9 x"},"k":1}', b'"caf', "/id/a"),
+        (b'{"k":1,"id":{"a":12.50}}', b"12", "/id/a"),
+        (b'{"k":1,"id":{"a":null}}', b"null", "/id/a"),
+        (b' {"k":1,"id":{}}', b'{"k"', "/id/a"),
+        (b'{"id":{"a":"x"}} \n {"k":null,"id":{"a":"x"}}', b"null", "/k"),
+        (b'{"id":{"a":"x"},"k":1}\n {"id":{"a":"x"}}', b'{"id":{"a":"x"}}', "/k"),
+        (b'{"k":1,"p":1,"id":"{\\"a\\":\\"z\\"}"}', b'"{', "/id/a"),
+    ],
+)
+def test_the_place_of_what_has_no_match_is_that_of_its_key(
+    tmp_path: Path, content: bytes, at: bytes, pointer: str
+) -> None:
+    """Line and offset are those of the first part of the key that is null, else of the first one; without it, of the
+    record.
+    """
+    part = Field(kind="object", inside=(Field("a", key=1), Field("b", key=2)))
+    key = Field("id", "object", inside=(Field("a", key=1),))
+    record = Field(kind="object", inside=(key, Field("k", key=2), Field("p")))
+    table = frozen_table(tmp_path / "frozen", [b"a,b\nx,1\n"], part)
+    form = Form(parsed=[("id",)])
+    reader = Reader(record, Others.REFUSE, form, joins=[Joined(table, parts=(1, 2), required=True)])
+    wrong = read_with(reader, [content]).wrong[-1]
+    assert (wrong.code, wrong.pointer, wrong.offset) == ("no_match", pointer, content.rindex(at))
+    assert wrong.line == 1 + content[: wrong.offset].count(b"\n")
 
 
 def test_keys_may_have_several_parts(tmp_path: Path) -> None:

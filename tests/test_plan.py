@@ -61,7 +61,7 @@ CASES: dict[str, tuple[dict[str, Any], dict[str, Any], str | None]] = {
     "no match, refused": (
         {"a.json": [GOOD, UNMATCHED]},
         {"merge": [MERGE | {"on_missing": "fail"}]},
-        "customer_id '9' is not in 'customers.csv', expected a match",
+        "found '9' in 'customer_id', expected a key of 'customers.csv' (merge.0.on_missing: fail)",
     ),
 }
 

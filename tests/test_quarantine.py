@@ -101,7 +101,7 @@ BAD_RECORDS: dict[str, tuple[bytes, dict[str, Any], int, str]] = {
     "name_conflict": (b'{"i":2,"o_id":7}', {}, 7, "/o_id"),
     "inexact": (b'{"o":{},"i":1.5}', DECLARED, 12, "/i"),
     "bad_json_text": (b'{"i":2,"p":"{x"}', {"input": {"parse": ["p"]}}, 11, "/p"),
-    "no_match": (b'{"i":2,"o":{"s":[1,2],"id":"9"}}', MATCHED, 0, "/o/id"),
+    "no_match": (b'{"i":2,"o":{"s":[1,2],"id":"9"}}', MATCHED, 27, "/o/id"),
 }
 BEFORE, AFTER = '{"i":1,"o":{"id":"1","é":"é"}}\n'.encode(), b'{"i":3,"o":{"id":"2"}}\n'
 
@@ -372,7 +372,7 @@ def test_a_group_with_too_many_bad_records_fails_before_it_publishes(
             merge_data(groups[str(n)], feed.data_dir)
         found = f"{bad} bad record{'' if bad == 1 else 's'} of {records:,}"
         assert f"staging/{TS}/{n}: found {found}, expected at most {percent:g} %" in str(caught.value)
-        assert "'a.json' line 1, byte 5: found 'x', expected a value (syntax)" in str(caught.value)
+        assert "'a.json' line 1, byte 5: found 'x', expected a value: a text in quotes, " in str(caught.value)
         assert "\n" not in str(caught.value)
     assert not (feed.data_dir / f"denormalized/{TS}/{n}.csv").exists()
     assert quarantined(feed) == []

@@ -106,6 +106,8 @@ def test_a_fault_has_its_code_and_place(name: str) -> None:
     assert wrong.message.isprintable()
 
 
+SINGLE = "a single value: a text, a number, true or false"
+
 WHOLE_NUMBER = "a whole number from -9223372036854775808 to 9223372036854775807 (BIGINT)"
 TWO_DIGITS = "a number of at most 16 digits before the point and 2 after it (DECIMAL(18,2))"
 NO_DIGITS = "a number of at most 9 digits before the point and none after it (DECIMAL(9,0))"
@@ -127,7 +129,11 @@ SHOWN = [
     ),
     ('"x"', "DECIMAL(18,2)", f"found \"x\" in 'o.v', expected {TWO_DIGITS}"),
     ("[1]", "DECIMAL(18,2)", f"found an array in 'o.v', expected {TWO_DIGITS}"),
-    ("{}", "VARCHAR", "found an object in 'o.v', expected a text, a number, true or false"),
+    (
+        "{}",
+        "VARCHAR",
+        f"found an object in 'o.v', expected {SINGLE} (VARCHAR): declare JSON to keep objects and arrays",
+    ),
     (
         "1e309",
         "DOUBLE",
@@ -694,15 +700,30 @@ def test_a_header_names_each_column_once(content: bytes, code: str) -> None:
     assert not list(entries(found.merged))
 
 
+NO_HEADER = " (if the file has no header, csv: {header: false})"
+
+
 @pytest.mark.parametrize(
     ("content", "message", "place"),
     [
-        (b'\nid,n,"id"\n1,2,3\n', 'found "id", expected each name only once in the header, also an empty one', (2, 6)),
-        (b"id,,n,,x\n", "found ',', expected each name only once in the header, also an empty one", (1, 6)),
-        (b'id,"n"x,y\n1\n', 'found "n", expected quotes around the whole field, or none in it', (1, 3)),
-        (b'id,"n\n1,2\n', 'found "n…", expected quotes around the whole field, or none in it', (1, 3)),
-        (b"id,n\xff\n", r"found '\\xff', expected UTF-8", (1, 4)),
-        (b"id," + b"n" * 98, "found 'id', expected a header line of at most input.max_record_bytes", (1, 0)),
+        (
+            b'\nid,n,"id"\n1,2,3\n',
+            "found 'id', expected another name for column 3: column 1 has the same" + NO_HEADER,
+            (2, 6),
+        ),
+        (
+            b"id,,n,,x\n",
+            "found nothing, expected a name for column 4: column 2 has none, and only one may lack it" + NO_HEADER,
+            (1, 6),
+        ),
+        (b'id,"n"x,y\n1\n', "found '\"n\"x', expected quotes around the whole field, or none in it", (1, 3)),
+        (b'id,"n\n1,2\n', "found '\"n', expected quotes around the whole field, or none in it", (1, 3)),
+        (b"id,n\xff\n", r"found '\xff', expected UTF-8", (1, 4)),
+        (
+            b"id," + b"n" * 98,
+            "found 'id', expected a header line of at most input.max_record_bytes",
+            (1, 0),
+        ),
     ],
 )
 @pytest.mark.parametrize("step", [1, 7, 1000])
@@ -710,6 +731,30 @@ def test_a_bad_header_says_which_name_is_bad(content: bytes, message: str, place
     """What is said of a header quotes the first name that is wrong, and says where it stands."""
     (wrong,) = read_csv(content, *range(step, len(content), step), cap=100).wrong
     assert (wrong.message, (wrong.line, wrong.offset)) == (message, place)
+
+
+@pytest.mark.parametrize(
+    ("line", "found"),
+    [
+        (b"1,2,3", "found 3 fields, expected 2 fields, as in the header"),
+        (b"1", "found 1 field, expected 2 fields, as in the header"),
+        (b'1,x"y', "found 'x\"y', expected quotes around the whole field, or none in it"),
+        (b'1,"x,y"z', "found '\"x,y\"z', expected quotes around the whole field, or none in it"),
+    ],
+)
+def test_a_bad_line_says_what_it_has(line: bytes, found: str) -> None:
+    """A line of CSV with more or fewer fields than the header is told by both numbers, a bad quote by its field."""
+    (wrong,) = read_csv(b"a,b\n" + line + b"\n1,2\n").wrong
+    assert wrong.message == found
+
+
+@pytest.mark.parametrize("text", [rb"\ud800", rb"\udc00\ud800", rb"\q", rb"\u12g4"])
+def test_what_was_found_has_the_backslashes_of_the_file(text: bytes) -> None:
+    """A backslash of the file is one backslash in the message; another byte is one escape."""
+    (wrong,) = read_json(b'{"a":"' + text + b'"}').wrong
+    assert wrong.message.startswith(f"found '{text.decode()}', expected ")
+    (wrong,) = read_json(b'{"a":"\xff\\n"}').wrong
+    assert wrong.message.startswith(r"found '\xff\n', expected ")
 
 
 @pytest.mark.parametrize(
@@ -963,7 +1008,14 @@ def test_a_file_is_read_alike_however_it_is_packed(tmp_path: Path, suffix: str) 
     assert (found.records, found.bad, found.is_bad) == (502, 1, False)
     assert found.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     assert (wrong.code, wrong.record, wrong.line, wrong.offset) == ("syntax", 501, 501, 500 * len(line) + 5)
-    assert found.first == BadFile(path.name, "syntax", "found 'x', expected a value", 501, 500 * len(line) + 5, "/a")
+    assert found.first == BadFile(
+        path.name,
+        "syntax",
+        "found 'x', expected a value: a text in quotes, a number, true, false, null, '{' or '['",
+        501,
+        500 * len(line) + 5,
+        "/a",
+    )
 
 
 @pytest.mark.parametrize("suffix", [".json.gz", ".json.zst"])
@@ -1038,7 +1090,7 @@ def test_the_header_of_a_csv_names_its_fields(tmp_path: Path) -> None:
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b'b,"a,""x"""\n1\n'))
     assert fields_of_csv(str(tmp_path / "a.csv.gz"), Input()) == ["b", 'a,"x"']
     (tmp_path / "b.csv").write_bytes(b"a,a\n1,2\n")
-    with pytest.raises(UnreadableError, match="expected each name only once in the header"):
+    with pytest.raises(UnreadableError, match="expected another name for column"):
         fields_of_csv(str(tmp_path / "b.csv"), Input())
 
 

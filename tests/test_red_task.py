@@ -50,6 +50,19 @@ def broken():
 
 broken()
 
+@dag(default_args=TASK_DEFAULTS | soon)
+def soft():
+    def looks(task_id, data_dir, **options):
+        @task.sensor(task_id=task_id, mode="reschedule", **options)
+        def check_for_files():
+            return FeedTasks({spec!r}).check_for_files(data_dir, "2026-01-02")
+        check_for_files()
+    looks("soft_fail", "/", soft_fail=True)
+    looks("never_fail", "/", never_fail=True)
+    looks("waits", {data_dir!r}, never_fail=True)
+
+soft()
+
 if __name__ == "__main__":
     run = feed.test(run_conf={{"data_dir": {data_dir!r}}})
     tasks = {{one.task_id: (str(one.state), one.try_number) for one in run.get_task_instances()}}
@@ -200,6 +213,20 @@ def test_where_a_dag_has_another_retry_policy_bad_data_still_fails_at_once(airfl
     log = log_of(airflow, outcome.run_id, "subdir_1.merge_data", 1, "own_policy")
     assert [one["exc_type"] for line in log for one in line.get("error_detail", ())] == ["AirflowFailException"]
     assert outcome.errors["subdir_1.merge_data"].startswith("staging/")
+
+
+def test_a_sensor_that_is_to_skip_where_it_fails_does(airflow: Airflow) -> None:
+    """With `soft_fail` or `never_fail` the sensor is skipped, and its log says why; it waits for files all the same."""
+    outcome = airflow.run_once("soft", {}, lambda _: None)
+    assert {name: one.state for name, one in outcome.tasks.items()} == dict.fromkeys(
+        ("soft_fail", "never_fail", "waits"), "skipped"
+    )
+    for name in ("soft_fail", "never_fail"):
+        log = log_of(airflow, outcome.run_id, name, 1, "soft")
+        assert not any("error_detail" in line for line in log)
+        assert any("outside" in line["event"] for line in log if line.get("level") == "error")
+    log = log_of(airflow, outcome.run_id, "waits", 1, "soft")
+    assert any("waited for 1.0 s" in line.get("reason", "") for line in log)
 
 
 def test_an_error_that_nobody_explained_keeps_its_traceback(airflow: Airflow) -> None:

@@ -163,12 +163,22 @@ def test_a_reference_may_have_no_rows(name: str, content: str, tmp_path: Path) -
     ("name", "content", "error", "message"),
     [
         ("c.csv", "", DataError, "c.csv:1: found nothing, expected a header line"),
-        ("c.csv", "id,n,n\n", DataError, "found 'n', expected each name only once in the header"),
-        ("c.csv", "id,,\n", DataError, "found nothing, expected each name only once in the header, also an empty one"),
+        ("c.csv", "id,n,n\n", DataError, "found 'n', expected another name for column 3: column 2 has the same"),
+        (
+            "c.csv",
+            "id,,\n",
+            DataError,
+            "found nothing, expected a name for column 3: column 2 has none, and only one may lack it",
+        ),
         ("c.csv", b"id,n\xe9\n", DataError, "expected UTF-8"),
         ("c.csv", "ident,name\n", MissingError, "c.csv:1: column 'id' is not there, did you mean 'ident'?"),
         ("c.json", '{"name":1}', MissingError, "c.json:1: column 'id' is not there, expected one of 'name'"),
-        ("c.csv", "id,name\n1,Ann\n2,Bob,x\n", DataError, "c.csv:3: found '2', expected as many fields as the header"),
+        (
+            "c.csv",
+            "id,name\n1,Ann\n2,Bob,x\n",
+            DataError,
+            "c.csv:3: found 3 fields, expected 2 fields, as in the header",
+        ),
         ("c.csv", "id,name\n1\n", DataError, "(ragged_line), expected every record to be good"),
         ("c.csv", b"id,name\n1,\xe9\n", DataError, "as in merge.encoding: latin-1 (bad_utf8), expected every record"),
         ("c.csv", 'id,name\n1,"A"x\n', DataError, "(bad_quote), expected every record to be good"),
@@ -196,7 +206,7 @@ def test_a_key_that_is_once_an_object_is_refused(tmp_path: Path) -> None:
     for act in (found.keys, lambda: found.freeze(tmp_path / "frozen")):
         with pytest.raises(
             DataError,
-            match=r"c\.json:2: found an object in 'id', expected a text, a number, true or false \(wrong_type",
+            match=r"c\.json:2: found an object in 'id', expected a single value: a text, a number, true or false",
         ):
             act()
 
@@ -304,11 +314,33 @@ def test_a_record_without_a_match_says_what_it_has(make_feed: MakeFeed) -> None:
     """A bad record names its key, or that it has none, the reference, and the key of the spec that made it bad."""
     merge = [{"reference": "customers.csv", "key": "customer_id", "into": "c", "on_missing": "quarantine"}]
     keys: dict[str, Any] = {"merge": merge, "denormalize": {}, "quarantine": {"max_bad_records_percent": 100}}
-    feed = make_feed({"a.json": [{"customer_id": "9"}, {"x": 1}]}, subdirs=1, **keys)
+    feed = make_feed({"a.json": [{"customer_id": "9"}, {"x": 1}, {"customer_id": ""}]}, subdirs=1, **keys)
     feed.run()
     lines = (feed.data_dir / f"quarantine/{TS}/1/records.jsonl").read_text().splitlines()
-    expected = "expected a key of 'customers.csv' (merge.0.on_missing)"
+    expected = "expected a key of 'customers.csv' (merge.0.on_missing: quarantine)"
     assert [json.loads(line)["message"] for line in lines] == [
         f"found '9' in 'customer_id', {expected}",
         f"found nothing in 'customer_id', {expected}",
+        f"found \"\" in 'customer_id', {expected}",
+    ]
+
+
+def test_of_several_references_by_one_field_the_right_one_is_named(make_feed: MakeFeed) -> None:
+    """A bad record names, of two references with the same key, the one that lacks it; of two parts, the null one."""
+    merge = [
+        {"reference": "customers.csv", "key": "customer_id", "into": "c", "on_missing": "fail"},
+        {"reference": "days.csv", "key": ["customer_id", "day"], "into": "d", "on_missing": "quarantine"},
+    ]
+    keys: dict[str, Any] = {"merge": merge, "denormalize": {}, "quarantine": {"max_bad_records_percent": 100}}
+    content = 'customer_id,day\n1,Mo\n1,\n2,""\n1,Tu\n'
+    feed = make_feed({"a.csv": content}, subdirs=1, **keys)
+    (feed.data_dir / "days.csv").write_text("customer_id,day\n1,Mo\n", encoding="utf-8")
+    feed.run()
+    lines = (feed.data_dir / f"quarantine/{TS}/1/records.jsonl").read_text().splitlines()
+    expected = "expected a key of 'days.csv' (merge.1.on_missing: quarantine)"
+    found = [json.loads(line) for line in lines]
+    assert [(one["message"], one["pointer"], one["line"], one["offset"]) for one in found] == [
+        (f"found nothing in 'day', {expected}", "/day", 3, content.index("1,\n") + 2),
+        (f"found '2', \"\" in 'customer_id', 'day', {expected}", "/customer_id", 4, content.index("2,")),
+        (f"found '1', 'Tu' in 'customer_id', 'day', {expected}", "/customer_id", 5, content.index("1,Tu")),
     ]

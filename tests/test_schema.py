@@ -423,6 +423,8 @@ EXPRESSIONS = {
     "date_add(CAST(day AS DATE), INTERVAL 1 DAY)": "2026-01-03T00:00:00",
     "array_to_string(['a', name], '-')": "a-Ann",
     "list_sum([id, 1])": "8",
+    "repeat(name, 2)": "AnnAnn",
+    "len(range(id))": "7",
     "fdiv(id, 2)": "3.0",
 }
 
@@ -491,6 +493,25 @@ def test_what_is_no_expression_of_one_row_is_refused(expression: str) -> None:
     assert str(caught.value).startswith(f"denormalize.columns 'c': {expression!r}: ")
     assert "\n" not in str(caught.value)
     assert "extension" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("expression", "reason"),
+    [
+        ("sum(id)", "found sum(), which takes the values of several rows"),
+        ("wavg(id, id)", "found wavg(), which takes the values of several rows"),
+        ("unnest([id])", "found unnest(), which makes rows, not one value"),
+        ("random()", "found random(), which does not depend on its row alone"),
+        ("nullif(random(), 1)", "found random(), which does not depend on its row alone"),
+        ("current_date", "found current_date, which does not depend on its row alone"),
+        ("version()", "found version(), which does not depend on its row alone"),
+    ],
+)
+def test_a_refused_function_says_why(expression: str, reason: str) -> None:
+    """What is said of a function that is refused is true of it."""
+    with pytest.raises(DataError) as caught:
+        expressions.column("c", expression, [Column("id", "BIGINT", "record", ["id"])])
+    assert f": {reason}, expected SQL over the columns of one row" in str(caught.value)
 
 
 @pytest.mark.parametrize("expression", ["random()", "(SELECT 1)", "no_column", "read_csv('customers.csv')"])
@@ -600,7 +621,7 @@ def test_duplicate_keys_of_any_reference_are_named(
 @pytest.mark.parametrize(
     ("name", "content", "error", "message"),
     [
-        ("r.json", '{"k":1}\n{"k":x}\n', DataError, "r.json:2: found 'x', expected a value (syntax)"),
+        ("r.json", '{"k":1}\n{"k":x}\n', DataError, "r.json:2: found 'x', expected a value: a text in quotes, "),
         ("r.json", "", DataError, "found nothing, expected records (empty_file)"),
         ("r.json", '{"q":1}', MissingError, "column 'k' is not there"),
         ("r.json", '{"k":{"a":1}}', DataError, "k"),
@@ -652,3 +673,23 @@ def test_a_column_without_a_name_may_be_alone(make_feed: MakeFeed) -> None:
     other.run()
     assert pq.read_table(other.data_dir / f"denormalized/{TS}/1.parquet").to_pylist() == [{"_": "x"}]
     check_count(other)
+
+
+@pytest.mark.parametrize("form", ["csv", "parquet"])
+def test_a_column_without_a_name_and_one_of_an_underscore_are_two(make_feed: MakeFeed, form: str) -> None:
+    """A field `""` and a field `_` both have their column, are totalled and audited, and SQL distinguishes them."""
+    keys: dict[str, Any] = {
+        "denormalize": {"columns": ["", "_", {"both": "__ * 10 + _"}]},
+        "verify": {"totals": ['""', "_"]},
+        "output": {"format": form},
+    }
+    feed = make_feed({"a.json": '{"":1,"_":2}\n{"_":3}\n', "b.json": '{"":4}'}, **FLAT | keys)
+    feed.run()
+    if form == "csv":
+        assert feed.read() == '"",_,both\n1,2,12\n,3,\n4,,\n'
+    else:
+        table = pq.read_table(feed.data_dir / f"denormalized/{TS}/1.parquet")
+        assert table.to_pydict() == {"__": [1, None, 4], "_": [2, 3, None], "both": [12, None, None]}
+    assert runs.open_complete(feed.open(), None)[1].totals == {'""': "5", "_": "5"}
+    check_count(feed)
+    assert feed.audit().findings == []

@@ -85,7 +85,7 @@ MENDED: dict[str, tuple[dict[str, Any], list[Any], str, dict[str, Any]]] = {
     "match": (
         {"merge": [{"reference": "customers.csv", "key": "customer_id", "into": "c", "on_missing": "fail"}]},
         [{**GOOD[0], "customer_id": "9"}],
-        "expected a match",
+        "expected a key of 'customers.csv'",
         {},
     ),
     "totals": ({"verify": {"totals": ["total"]}}, GOOD, "'total' is not a field", {"verify": {"totals": ["id"]}}),

@@ -70,6 +70,12 @@ def steps(pointer: str) -> list[str]:
     return [step.replace("~1", "/").replace("~0", "~") for step in pointer.split("/")[1:]]
 
 
+def quoted(text: str) -> str:
+    """Return text of a file in quotes, as it stands there: only characters that cannot be shown are escaped."""
+    shown = "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+    return f'"{shown}"' if not text or ("'" in text and '"' not in text) else f"'{shown}'"
+
+
 def shortened(message: str) -> str:
     """Return a message without the middle, if it is long."""
     half = MAX_MESSAGE_CHARACTERS // 2

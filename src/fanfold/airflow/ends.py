@@ -1,8 +1,8 @@
 """How a failed task ends, once its log says why: without a traceback, where Airflow allows it.
 
 Airflow logs the traceback of every exception but `SystemExit`. It retries a `SystemExit`, unless the retry policy
-says otherwise. Airflow 3.1 and 3.2 have no retry policy, and a DAG may have its own: the task then raises an exception
-that Airflow knows.
+says otherwise. Airflow 3.1 and 3.2 have no retry policy, and a DAG may have its own; a sensor may have options that
+make a skip of a failure. The task then raises an exception that Airflow knows.
 """
 
 from typing import Any, NoReturn
@@ -41,9 +41,9 @@ def fail(message: str, cause: Exception | None = None) -> NoReturn:
 
     Raises:
         ToldFailure: the task has our retry policy.
-        AirflowFailException: it has none, or another one.
+        AirflowFailException: it has none, or another one; or it is a sensor that skips then.
     """
-    if _has_our_policy():
+    if _may_exit("soft_fail", "never_fail"):
         raise ToldFailure(message) from cause
     # Without a cause, the traceback is shortest.
     raise AirflowFailException(message) from None
@@ -54,17 +54,19 @@ def fail_for_now(error: OSError) -> NoReturn:
 
     Raises:
         ToldTrouble: the task has our retry policy.
-        OSError: it has none, or another one, which may know this error.
+        OSError: it has none, or another one, which may know this error; or it is a sensor that skips or waits then.
     """
-    if _has_our_policy():
+    if _may_exit("never_fail", "silent_fail"):
         raise ToldTrouble(str(error)) from error
     raise error
 
 
-def _has_our_policy() -> bool:
+def _may_exit(*options: str) -> bool:
+    """Say whether our retry policy decides what becomes of the task, and no option of a sensor does."""
     try:
         task = get_current_context()["ti"].task
     except RuntimeError:
         # Called outside Airflow, where a SystemExit would end the process.
         return False
-    return RULES is not None and getattr(getattr(task, "retry_policy", None), "rules", None) == RULES
+    has_our_policy = RULES is not None and getattr(getattr(task, "retry_policy", None), "rules", None) == RULES
+    return has_our_policy and not any(getattr(task, option, False) for option in options)

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from airflow.sdk import Asset, AssetAlias, get_current_context
 
@@ -111,7 +111,12 @@ class FeedTasks:
         # A supervisor may notice the end of its task one heartbeat late. A task that is queued again by then is taken
         # for the one that ended, and failed.
         soonest = 2 * conf.getint("workers", "min_heartbeat_interval", fallback=5) + 1
-        raise AirflowRescheduleException(now + timedelta(seconds=max(soonest, pause)))  # type: ignore[no-untyped-call]
+        pause, sensor = max(soonest, pause), cast("Any", context["task"])
+        if any(getattr(sensor, option, False) for option in ("never_fail", "silent_fail")):
+            # It takes every exception for a failure, also the one that asks for another look.
+            sensor.poke_interval = pause
+            return False
+        raise AirflowRescheduleException(now + timedelta(seconds=pause))  # type: ignore[no-untyped-call]
 
     def list_files(self, data_dir: str, execution_ts: str) -> dict[str, int]:
         """Count the files that are ready or already staged in this run, and their bytes."""

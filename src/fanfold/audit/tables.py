@@ -3,6 +3,7 @@
 import codecs
 from collections import deque
 from collections.abc import Iterator
+from itertools import count
 
 from fanfold.audit.csv_records import NOTHING, Csv, Line
 from fanfold.audit.findings import Audit
@@ -36,7 +37,8 @@ class Table:
         try:
             with place.open("rb") as file:
                 if spec.output.format == "parquet":
-                    names = [name or "_" for name in names]
+                    nameless = next("_" * n for n in count(1) if "_" * n not in names)
+                    names = [name or nameless for name in names]
                     lines = ([text_of(value) for value in row] for row in parquet_rows(place))
                 else:
                     mark = file.read(3)

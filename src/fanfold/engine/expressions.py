@@ -11,7 +11,7 @@ from fanfold.engine.session import connect, identifier
 from fanfold.errors import DataError, nearest
 from fanfold.manifest import Column
 from fanfold.schema.checks import lacking
-from fanfold.schema.columns import NAMELESS, sql_names
+from fanfold.schema.columns import sql_names, with_names
 
 ALLOWED_CLASSES = {
     "FUNCTION", "COLUMN_REF", "CONSTANT", "CAST", "CASE", "COMPARISON", "CONJUNCTION", "OPERATOR", "BETWEEN", "LAMBDA",
@@ -32,6 +32,11 @@ FOREIGN = (
     "current_", "session_", "getenv", "getvariable", "pg_", "duckdb_", "has_", "inet_", "in_search_path", "txid_",
     "version",
 )  # fmt: skip
+# What stands behind FROM alone: a function of the same name may be a value, as range() is.
+OF_TABLES = {"table", "table_macro", "pragma"}
+# Words of SQL that look like columns.
+CLOCKS = {"current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"}
+NOT_OF_ROW = "which does not depend on its row alone"
 FUNCTIONS = """
     SELECT function_name, function_type, stability, parameters, macro_definition FROM duckdb_functions()
     WHERE function_name IN (SELECT unnest($1)) ORDER BY ALL
@@ -61,7 +66,7 @@ def column(
             called = sql_names([one.name for one in flat])
             if unknown := _unknown_columns(nodes, flat, called):
                 msg = f"{place}: column {unknown[0]!r} is not there"
-                raise lacking(msg, nearest(unknown[0], [one.name or NAMELESS for one in flat]), files)
+                raise lacking(msg, nearest(unknown[0], with_names([one.name for one in flat])), files)
             _check_functions(connection, nodes)
             columns = ", ".join(
                 f"NULL::{one.type} AS {identifier(name)}" for one, name in zip(flat, called, strict=True)
@@ -111,9 +116,9 @@ def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
 
 
 def _unknown_columns(nodes: list[dict[str, Any]], flat: list[Column], called: list[str]) -> list[str]:
-    """Return the columns that are named but do not exist. SQL keywords such as current_date are among them."""
+    """Return the columns that are named but do not exist."""
     asked = [node["column_names"][0] for node in nodes if node["class"] == "COLUMN_REF"]
-    names = [one.name or NAMELESS for one in flat]
+    names = with_names([one.name for one in flat])
     twice = {one.lower() for one, name in zip(names, called, strict=True) if name != one}
     if doubtful := [name for name in asked if name.lower() in twice]:
         msg = f"column {doubtful[0]!r} is there in two spellings, which SQL cannot distinguish"
@@ -121,7 +126,11 @@ def _unknown_columns(nodes: list[dict[str, Any]], flat: list[Column], called: li
     lambdas = [inner for node in nodes if node["class"] == "LAMBDA" for inner in _nodes(node["lhs"])]
     known = {name.lower() for name in names}
     known |= {name.lower() for inner in lambdas for name in inner.get("column_names", ())}
-    return [name for name in asked if name.lower() not in known]
+    unknown = [name for name in asked if name.lower() not in known]
+    if clocks := [name for name in unknown if name.lower() in CLOCKS]:
+        msg = f"found {clocks[0]}, {NOT_OF_ROW}"
+        raise ValueError(msg)
+    return unknown
 
 
 def _check_functions(connection: duckdb.DuckDBPyConnection, nodes: list[dict[str, Any]]) -> None:
@@ -131,21 +140,29 @@ def _check_functions(connection: duckdb.DuckDBPyConnection, nodes: list[dict[str
         msg = "found age() with one argument, which depends on today's date"
         raise ValueError(msg)
     rows = connection.execute(FUNCTIONS, [sorted({name for name, _ in called})]).fetchall()
-    refused = [name for name, *how in rows if name.startswith(FOREIGN) or not _is_of_one_row(connection, *how)]
-    if refused:
-        msg = f"found {refused[0]}(), which does not depend on its row alone"
-        raise ValueError(msg)
+    values = {name for name, kind, *_ in rows if kind not in OF_TABLES}
+    for name, kind, *how in rows:
+        if kind in OF_TABLES and name in values:
+            continue
+        if fault := NOT_OF_ROW if name.startswith(FOREIGN) else _fault(connection, kind, *how):
+            msg = f"found {name}(), {fault}"
+            raise ValueError(msg)
 
 
-def _is_of_one_row(
+def _fault(
     connection: duckdb.DuckDBPyConnection, kind: str, stability: str | None, parameters: list[str], macro: str | None
-) -> bool:
-    """Say whether a function answers by its arguments alone. A macro, as nullif() is, is what it stands for."""
+) -> str:
+    """Say why a function does not answer by its arguments alone. A macro, as nullif() is, is what it stands for."""
+    if kind in OF_TABLES:
+        return "which makes rows, not one value"
+    if kind == "aggregate":
+        return "which takes the values of several rows"
     if kind != "macro" or macro is None:
-        return (kind, stability) == ("scalar", "CONSISTENT")
+        return "" if (kind, stability) == ("scalar", "CONSISTENT") else NOT_OF_ROW
     try:
         nodes = _parsed(connection, macro)
         _check_functions(connection, nodes)
-    except ValueError:
-        return False
-    return all(node["column_names"][0] in parameters for node in nodes if node["class"] == "COLUMN_REF")
+    except ValueError as error:
+        return str(error).rpartition("(), ")[2] if "(), " in str(error) else NOT_OF_ROW
+    known = all(node["column_names"][0] in parameters for node in nodes if node["class"] == "COLUMN_REF")
+    return "" if known else NOT_OF_ROW

@@ -6,10 +6,9 @@ from pathlib import Path
 from fanfold import mirrors
 from fanfold.engine import answers, csv_form
 from fanfold.engine.query import STREAM, Source, query_of
-from fanfold.engine.session import connect, identifier, pattern, text
+from fanfold.engine.session import connect, pattern, text
 from fanfold.errors import DataError, count
 from fanfold.manifest import Column
-from fanfold.schema.columns import NAMELESS
 from fanfold.spec.model import Output
 
 FETCHED_ROWS = 1000
@@ -53,12 +52,12 @@ def write(target: Path, to: Output, columns: Sequence[Column], source: Source, s
     return made
 
 
-def values(table: Path, columns: Sequence[str]) -> Iterator[Sequence[str | None]]:
-    """Yield the values of some columns of a Parquet file as texts, row by row."""
+def values(table: Path, columns: Sequence[int]) -> Iterator[Sequence[str | None]]:
+    """Yield the values of some columns of a Parquet file, by their places, as texts, row by row."""
     if not Path(mirrors.present(table)).stat().st_size:
         # It is of a run without a column.
         return
-    chosen = ", ".join(f"{identifier(name or NAMELESS)}::VARCHAR" for name in columns) or "NULL"
+    chosen = ", ".join(f"#{place + 1}::VARCHAR" for place in columns) or "NULL"
     with connect(table.parent) as connection:
         place = f"{text(pattern(table))}, hive_partitioning = false"
         found = connection.execute(f"SELECT {chosen} FROM read_parquet({place})")

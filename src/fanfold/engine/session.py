@@ -17,6 +17,8 @@ CHUNK_ROWS = 2048
 CHUNK_BYTES = 32 * 1024 * 1024
 # What DuckDB says of a call to the system that failed ends in the system's reason.
 SYSTEM_FAULT = re.compile(r'IO Error: .*"(?P<path>.*)": (?P<reason>[^"\n]+)')
+# What it says of its memory ends in settings, which a spec cannot change.
+USED = re.compile(r"\([^()]* used\)")
 SPECIAL = re.compile(r"[*?\[]")
 REASONS = {os.strerror(number): number for number in errno.errorcode}
 # What is needed is built in.
@@ -33,7 +35,8 @@ def connect(
     read or written at once.
 
     Raises:
-        OSError: the system could not open, read or write a file: no fault of its bytes, so it may go away by itself.
+        OSError: the system could not open, read or write a file, or DuckDB has used all its memory, and cannot spill:
+            it may go away by itself.
     """
     settings = {
         "TimeZone": "UTC",
@@ -60,6 +63,13 @@ def connect(
         if (said := SYSTEM_FAULT.match(str(error))) and (reason := said["reason"]) in REASONS:
             raise OSError(REASONS[reason], reason, said["path"]) from error
         raise
+    except duckdb.OutOfMemoryException as error:
+        used = USED.search(str(error))
+        if not used:
+            raise
+        what = f"DuckDB has no memory left {used[0]}, expected smaller rows, or room on the disk"
+        msg = f"{what}: leave large fields out of the columns, or free some space"
+        raise OSError(errno.ENOMEM, msg, str(spill_dir) if spill_dir else None) from error
     finally:
         connection.close()
 

@@ -27,6 +27,7 @@ SAMPLE_FILES = 64
 MOST_BYTES = 32 << 20
 # A text of JSON, the last one perhaps without its end, or a bracket.
 TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*(?:"|\\?\Z)|[\[\]{}]', re.DOTALL)
+SCHEMA_NAME = "fanfold.schema.json"
 CLOSERS = {b"{": b"}", b"[": b"]"}
 
 
@@ -205,7 +206,7 @@ def home_of(name: str, samples: Samples, references: list[Path], to_dir: Path) -
         root = samples.folder.parent
     path, reason = str(PurePosixPath(samples.folder.relative_to(root))), ""
     try:
-        patterns = _patterns(samples, references)
+        patterns = _patterns(samples, references, to_dir)
         spec = Spec.model_validate({"version": 1, "name": name, "data_dir": str(root), "input": {"path": path}})
         feed = Feed(root, spec)
         check_allowed(root, allowed_roots(to_dir / "spec.yaml", spec), "data_dir")
@@ -218,14 +219,17 @@ def home_of(name: str, samples: Samples, references: list[Path], to_dir: Path) -
     return Home(os.path.relpath(root, to_dir), path, patterns, inside, reason)
 
 
-def _patterns(samples: Samples, references: list[Path]) -> list[str]:
+def _patterns(samples: Samples, references: list[Path], to_dir: Path) -> list[str]:
     """Return the patterns that take the samples, and no reference and no other file beside them; none for the usual.
+
+    The JSON Schema of the spec, which `to_dir` gets, is no sample either.
 
     Raises:
         ValueError: there are none.
     """
     names = {Path(name).name for name in samples.names}
     tables = {path.name for path in references if path.parent.is_relative_to(samples.folder)}
+    tables |= {SCHEMA_NAME} if to_dir.resolve().is_relative_to(samples.folder.resolve()) else set()
     beside = {one.name for one in samples.folder.iterdir() if one.is_file()} - names | tables
     if _tell(Input().patterns, names, beside):
         return []
@@ -239,7 +243,7 @@ def _patterns(samples: Samples, references: list[Path]) -> list[str]:
         patterns = [f"{begin}*{suffix}" for suffix in suffixes]
         if _tell(patterns, names, others):
             return patterns
-    msg = "no pattern separates the samples from the references in their folder"
+    msg = "no pattern separates the samples from the other files in their folder"
     raise ValueError(msg)
 
 

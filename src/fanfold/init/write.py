@@ -10,14 +10,13 @@ from typing import Any, NamedTuple
 from fanfold.errors import MissingError, PathError, count
 from fanfold.feed.access import check_writable
 from fanfold.init.propose import Match, Proposal, propose, singular
-from fanfold.init.samples import REFERENCE_BYTES, Home, home_of, part_of, take
+from fanfold.init.samples import REFERENCE_BYTES, SCHEMA_NAME, Home, home_of, part_of, take
 from fanfold.input_formats import compression, input_format, is_archive, place_in
 from fanfold.scratch import scratch_dir
 from fanfold.spec.model import json_schema, parse_spec
 from fanfold.spec.paths import written
 from fanfold.spec.writing import quoted
 
-SCHEMA_NAME = "fanfold.schema.json"
 COMMENT_COLUMN = 34
 SHOWN, MOST_AROUND = 5, 20
 # What files are called, and a table of records should not be.

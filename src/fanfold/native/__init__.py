@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from fanfold.faults import steps
+from fanfold.faults import quoted, steps
 from fanfold.native import forms, library
 from fanfold.native.fields import Field as Field
 from fanfold.native.fields import Seen as Seen
@@ -29,6 +29,8 @@ from fanfold.native.tables import joined
 
 # The core tells no more of what was found.
 MAX_FOUND_BYTES = 20
+# Of these, the quotes that were found are part of what is wrong.
+OF_QUOTES = {"bad_quote", "bad_header"}
 
 
 class Others(enum.IntEnum):
@@ -71,13 +73,17 @@ class Wrong(NamedTuple):
     def message(self) -> str:
         """What was found, and what was expected."""
         if self.code == "record_too_large":
-            found = f"{self.size} bytes"
+            found = f"{self.size:,} bytes"
+        elif self.code == "ragged_line":
+            found = self.found.decode()
+        elif self.found and self.code in OF_QUOTES:
+            found = quoted(self.found.decode("utf-8", "backslashreplace"))
         elif self.found:
             text = self.found.decode("utf-8", "backslashreplace") + ("…" if self._is_cut else "")
             # A text of JSON has its own quotes.
             if is_text := text.startswith('"') and text.isprintable() and text != '"':
                 text = text.removesuffix('"') + '"'
-            found = text if is_text else repr(text)
+            found = text if is_text else quoted(text)
         else:
             found = "the end" if self.code == "truncated" else "nothing"
         return f"found {found}, expected {self.expected}"

@@ -5,6 +5,7 @@
 #include "inside.h"
 
 static const char size_expected[] = "at most input.max_record_bytes";
+static const char again_expected[] = " (if the file has no header, csv: {header: false})";
 static const char crowd_expected[] = "no more columns than a run has fields";
 static const char quote_expected[] = "quotes around the whole field, or none in it";
 
@@ -17,6 +18,18 @@ static int refuse(fanfold_reader *reader, Bad bad, size_t column) {
     if (column < reader->columns.count) bad.key = &reader->columns.items[column].name;
     reader_bad(reader, &bad);
     return FANFOLD_FULL;
+}
+
+/* Says that a field is in quotes only in part: it is shown up to its end, or that of its line, or 20 bytes of it. */
+static void blame_quote(fanfold_reader *reader, const Line *line, const uint8_t *end, const Token *key) {
+    Fault *fault = &reader->walk.fault;
+    const uint8_t *p = line->at, *most = p + 20;
+    for (; p < end && p < most && !is_break(p); p++)
+        if (p >= line->stop && *p == reader->options.delimiter) break;
+    while (p < end && (*p & 0xc0) == 0x80) p++;
+    fault_begin(fault, quote_expected);
+    if (key) fault_step(fault, key);
+    bytes_put(&fault->found, line->at, (size_t)(p - line->at));
 }
 
 /* Says what is wrong. */
@@ -60,10 +73,25 @@ static int name_columns(fanfold_reader *reader, size_t count, int is_record) {
 /* Says that a name in the header is wrong. */
 static void blame_name(Bad *bad, int code, const uint8_t *begin, const Token *name) {
     blame(bad, code,
-          code == FANFOLD_BAD_HEADER     ? "each name only once in the header, also an empty one"
-          : code == FANFOLD_KEY_TOO_LONG ? "a name of at most 4,096 characters"
-                                         : "no more fields than a run has");
+          code == FANFOLD_KEY_TOO_LONG ? "a name of at most 4,096 characters" : "no more fields than a run has");
     bad->offset = (uint64_t)(name->at - begin) - (name->marks & IN_QUOTES ? 1 : 0);
+}
+
+/* Says that the name that was taken last stands in the header twice. */
+static void blame_again(fanfold_reader *reader, Bad *bad) {
+    Fault *fault = &reader->walk.fault;
+    const CsvColumn *columns = reader->columns.items;
+    size_t last = reader->columns.count - 1, first = 0;
+    const Token *name = &columns[last].name;
+    while (!is_same(&columns[first].name, name)) first++;
+    fault_begin(fault, name->size ? "another name for column " : "a name for column ");
+    bytes_number(&fault->expected, last + 1);
+    bytes_text(&fault->expected, ": column ");
+    bytes_number(&fault->expected, first + 1);
+    bytes_text(&fault->expected, name->size ? " has the same" : " has none, and only one may lack it");
+    bytes_text(&fault->expected, again_expected);
+    bytes_put(&fault->found, name->at, name->size);
+    bad->expected = NULL;
 }
 
 static int step_header(fanfold_reader *reader) {
@@ -78,8 +106,10 @@ static int step_header(fanfold_reader *reader) {
     if (is_large) {
         blame(&bad, FANFOLD_BAD_HEADER, "a header line of at most input.max_record_bytes");
     } else if (line.outcome == VALUE_BAD) {
-        blame(&bad, FANFOLD_BAD_HEADER, quote_expected);
+        bad.code = FANFOLD_BAD_HEADER;
         bad.offset = (uint64_t)(line.at - begin);
+        /* What stands behind the byte at fault may not be there yet. */
+        blame_quote(reader, &line, stop < input_stop(input) ? stop + 1 : stop, NULL);
     } else if (line.cells > reader->options.max_fields) {
         blame_name(&bad, FANFOLD_TOO_MANY_FIELDS, begin, &reader->cells.items[reader->options.max_fields]);
         bad.expected = crowd_expected;
@@ -88,6 +118,7 @@ static int step_header(fanfold_reader *reader) {
         bad.offset = (uint64_t)(line.flaw - begin);
     } else if ((code = name_columns(reader, line.cells, 0))) {
         blame_name(&bad, code, begin, &reader->cells.items[reader->columns.count - 1]);
+        if (code == FANFOLD_BAD_HEADER) blame_again(reader, &bad);
     }
     reader->file.state = bad.code ? AT_END : AT_LINE;
     if (!bad.code) {
@@ -125,7 +156,7 @@ static void take_cell(fanfold_reader *reader, size_t column) {
     if (walk->excluded) walk_exclude_key(walk, RECORD, &found->name, at);
     int is_ruled = !is_null && walk->way, is_parsed = is_ruled && !given && walk_is_parsed(walk);
     if (is_ruled && !is_parsed) {
-        if (walk->excluded->rules.items[walk->way].marks & FANFOLD_SINGLE) number = walk_only(walk, number);
+        if (walk->excluded->rules.items[walk->way].marks & FANFOLD_SINGLE) number = walk_only(walk, number, at);
         walk_exclude_value(walk, IS_SCALAR, at);
     }
     if (given)
@@ -134,8 +165,7 @@ static void take_cell(fanfold_reader *reader, size_t column) {
         walk_take_text(walk, number, &cell, at, is_parsed);
 }
 
-/* Takes the line at the input's place. */
-static void take_line(fanfold_reader *reader, const uint8_t *begin, size_t size) {
+void csv_walk(fanfold_reader *reader, const uint8_t *begin, size_t size) {
     Walk *walk = &reader->walk;
     walk_begin(walk, begin + size, ++reader->serial);
     walk->mode = reader->mode;
@@ -146,12 +176,33 @@ static void take_line(fanfold_reader *reader, const uint8_t *begin, size_t size)
     walk_give(walk, begin);
     for (size_t i = 0; i < reader->columns.count; i++) take_cell(reader, i);
     walk->explain = 0;
+}
+
+/* Takes the line at the input's place. */
+static void take_line(fanfold_reader *reader, const uint8_t *begin, size_t size) {
+    const Walk *walk = &reader->walk;
+    csv_walk(reader, begin, size);
     if (!walk->fault.code) {
         reader_good(reader, reader->input.at, size);
         return;
     }
     shape_forget(&reader->shape);
     reader_bad(reader, &(Bad){walk->fault.code, reader->input.at, size, .offset = (uint64_t)(walk->fault.at - begin)});
+}
+
+static void put_fields(Bytes *to, size_t count) {
+    bytes_number(to, count);
+    bytes_text(to, count == 1 ? " field" : " fields");
+}
+
+/* Says that a line has more or fewer fields than the header. */
+static void blame_ragged(fanfold_reader *reader, Bad *bad, size_t count) {
+    Fault *fault = &reader->walk.fault;
+    bad->code = FANFOLD_RAGGED_LINE;
+    fault_begin(fault, "");
+    put_fields(&fault->found, count);
+    put_fields(&fault->expected, reader->columns.count);
+    bytes_text(&fault->expected, reader->options.headless ? ", as in the first line" : ", as in the header");
 }
 
 /* Passes over a line that is too long. */
@@ -182,11 +233,16 @@ static int end_bad_line(fanfold_reader *reader, const uint8_t *begin, const Line
     }
     if (!p && !input->last) return input_hungry(input, input->at, most + 2);
     /* Where it is seen only behind so many bytes, it is not said which field it is. */
-    int is_seen = line->outcome == VALUE_BAD && (uint64_t)(line->stop - begin) <= 2 * most;
+    int is_seen = line->outcome == VALUE_BAD && line->at < end && (uint64_t)(line->stop - begin) <= 2 * most;
     Bad bad = {.code = p ? FANFOLD_BAD_QUOTE : FANFOLD_TRUNCATED, .size = size - (size && end[-1] == '\r')};
-    bad.expected = quote_expected;
-    bad.offset = is_seen ? (uint64_t)(line->at - begin) : 0;
-    refuse(reader, bad, is_seen ? line->cells : SIZE_MAX);
+    if (is_seen) {
+        bad.offset = (uint64_t)(line->at - begin);
+        int is_named = line->cells < reader->columns.count;
+        blame_quote(reader, line, end, is_named ? &reader->columns.items[line->cells].name : NULL);
+    } else {
+        bad.expected = quote_expected;
+    }
+    refuse(reader, bad, SIZE_MAX);
     input->at += size;
     return FANFOLD_FULL;
 }
@@ -206,7 +262,7 @@ static int step_line(fanfold_reader *reader) {
     else if (is_first && !line.flaw && name_columns(reader, line.cells, 1))
         blame(&bad, FANFOLD_TOO_MANY_FIELDS, crowd_expected);
     else if (!is_first && line.cells != reader->columns.count)
-        blame(&bad, FANFOLD_RAGGED_LINE, "as many fields as the header has");
+        blame_ragged(reader, &bad, line.cells);
     else if (line.flaw)
         blame(&bad, FANFOLD_BAD_UTF8, "UTF-8");
     int is_flaw = bad.code == FANFOLD_BAD_UTF8;

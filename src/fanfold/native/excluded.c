@@ -60,7 +60,7 @@ static void refuse(Walk *walk, int place, const uint8_t *at) {
 /* What stands around the records has its place in the record alone. */
 static void refuse_own(Walk *walk, int mark, const uint8_t *at) {
     if (walk->mode != WALK_JUDGE && !walk->inside.is_envelope && walk->excluded->rules.items[walk->way].marks & mark)
-        walk_fault(walk, FANFOLD_NAME_CONFLICT, at, "this field around the records alone (input.envelope)");
+        walk_fault(walk, FANFOLD_NAME_CONFLICT, at, "this field only around the records (input.envelope)");
 }
 
 void walk_exclude_key(Walk *walk, uint32_t way, const Token *key, const uint8_t *at) {

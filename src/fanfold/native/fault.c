@@ -86,19 +86,32 @@ static void fault_element(Fault *fault, const MergedScope *scope, size_t at) {
     bytes_number(&fault->pointer, before);
 }
 
-void fault_no_match(Fault *fault, const Shape *shape, const Merged *merged) {
-    const fanfold_join *join = &merged->missing->join;
-    uint32_t key = join->parts[0] - merged->scopes[join->scope].slots + 1, way[MAX_DEPTH], node = RECORD;
+/* Returns where a key, or (0) its element, stands; NULL where it is not in the record. */
+static const uint8_t *place_of(const MergedScope *scope, size_t element, uint32_t key) {
+    const Value *values = scope->values.items;
+    const Element *elements = scope->elements.items;
+    size_t end = element + 1 < scope->elements.count ? elements[element + 1].first : scope->values.count;
+    for (size_t i = elements[element].first; i < end; i++)
+        if (values[i].slot == scope->slots + scope->keys + key) return values[i].at;
+    return NULL;
+}
+
+void fault_no_match(Fault *fault, const Shape *shape, const Merged *merged, const MergedJoin *missing) {
+    const fanfold_join *join = &missing->join;
+    const MergedScope *scope = &merged->scopes[join->scope];
+    uint32_t key = join->parts[merged->missing_part] - scope->slots + 1, way[MAX_DEPTH], node = RECORD;
     const Node *nodes = shape->nodes.items;
     while (nodes[node].scope != join->scope || nodes[node].key != key) node++;
     size_t steps = 0, at[MAX_DEPTH], element = merged->missing_at;
     for (; node > RECORD && steps < MAX_DEPTH; node = nodes[node].parent) {
-        uint32_t scope = nodes[node].scope;
         way[steps] = node;
         at[steps++] = element;
-        if (!nodes[node].named) element = merged->scopes[scope].elements.items[element].parent;
+        if (!nodes[node].named) element = merged->scopes[nodes[node].scope].elements.items[element].parent;
     }
-    fault_begin(fault, "a match");
+    fault->at = place_of(scope, merged->missing_at, key);
+    if (!fault->at) fault->at = place_of(scope, merged->missing_at, 0);
+    fault_begin(fault, merged->is_part_missing ? "a key for join " : "a match for join ");
+    bytes_number(&fault->expected, (uint64_t)(missing - merged->joins));
     while (steps--) {
         const Node *step = &nodes[way[steps]];
         Token name = shape_name(shape, way[steps]);

@@ -19,7 +19,7 @@ void walk_text(Walk *walk, uint32_t number, const Token *text, const uint8_t *at
     walk->end = end;
     if (captured) walk_move_capture(walk, at, to);
     const uint8_t *p = walk_members(walk, skip_blanks(to), number);
-    if (p && (p = skip_blanks(p)) < end) walk_stop(walk, FANFOLD_TRAILING_GARBAGE, p, "the end of the value");
+    if (p && (p = skip_blanks(p)) < end) walk_stop(walk, FANFOLD_TRAILING_GARBAGE, p, "the end of the text, whose JSON is whole before this");
     if (captured) walk_move_capture(walk, p ? p : walk->captured, behind);
     if (!captured) walk->captured = NULL;
     if (!captured) walk->rescue = OPAQUE;

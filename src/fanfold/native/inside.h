@@ -16,7 +16,7 @@ void walk_envelope(Walk *, const uint8_t *at);
 int walk_is_parsed(const Walk *);
 void walk_text(Walk *, uint32_t node, const Token *, const uint8_t *at, const uint8_t *behind);
 /* A value at `walk->way`, which is not null, may be an array of one: returns the node of its element, else `node`. */
-uint32_t walk_only(Walk *, uint32_t node);
+uint32_t walk_only(Walk *, uint32_t node, const uint8_t *at);
 
 /* What is one text goes on elsewhere: up to `end`, then from `next` on. */
 void walk_move_capture(Walk *, const uint8_t *end, const uint8_t *next);

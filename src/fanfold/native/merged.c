@@ -108,29 +108,34 @@ static void put_slots(const Value *values, size_t count, uint32_t slots, const V
     to->size = (size_t)(write_nulls(p, slots - next) - to->data);
 }
 
-/* Makes a key: the text of its one part, or of each part with its size before it. Returns 0 where a part is null. */
-static int make_key(Merged *merged, const Value *values, size_t count, const fanfold_join *join) {
+/* Makes a key: the text of its one part, or of each part with its size before it. Returns the number of parts before
+ * the first that is null. */
+static size_t make_key(Merged *merged, const Value *values, size_t count, const fanfold_join *join) {
+    size_t part = 0;
     merged->key.size = 0;
-    for (size_t part = 0; part < join->part_count; part++) {
+    for (; part < join->part_count; part++) {
         size_t i = count;
         while (i && slot_of(&values[i - 1]) > join->parts[part]) i--;
-        if (!i || slot_of(&values[i - 1]) != join->parts[part]) return 0;
+        if (!i || slot_of(&values[i - 1]) != join->parts[part]) break;
         if (join->part_count > 1) bytes_varint(&merged->key, values[i - 1].size);
         bytes_put(&merged->key, values[i - 1].at, values[i - 1].size);
     }
-    return 1;
+    return part;
 }
 
 static void put_joins(Merged *merged, uint32_t number, const Value *values, size_t count, Bytes *to) {
     for (MergedJoin *join = merged->joins; join < merged->joins + merged->join_count; join++) {
         if (join->join.scope != number) continue;
-        int whole = make_key(merged, values, count, &join->join);
+        size_t parts = make_key(merged, values, count, &join->join);
+        int whole = parts == join->join.part_count;
         uint64_t row = whole ? table_find(&join->view, merged->key.data, merged->key.size) : 0;
         bytes_varint(to, row);
         merged->is_lacking |= !row;
         if (row || !join->join.required || merged->missing) continue;
         merged->missing = join;
         merged->missing_at = merged->scopes[number].done - 1;
+        merged->missing_part = whole ? 0 : parts;
+        merged->is_part_missing = !whole;
         bytes_set(&merged->lost, merged->key.data, whole ? merged->key.size : 0);
     }
 }

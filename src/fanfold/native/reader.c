@@ -10,6 +10,23 @@ const char *fanfold_codes(void) {
            "bad_json_text";
 }
 
+/* Says of the good record that was read which key has no match where one is required. Its places are found by reading
+ * it once more: good records, which are many, are spared the search for them. */
+static void refuse_unmatched(fanfold_reader *reader, uint64_t start, uint64_t size) {
+    Walk *walk = &reader->walk;
+    const MergedJoin *missing = reader->merged.missing;
+    const uint8_t *begin = input_byte(&reader->input, start);
+    walk->keeps_places = 1;
+    if (reader->options.csv)
+        csv_walk(reader, begin, size);
+    else
+        reader_value(reader, start, reader->mode);
+    walk->keeps_places = 0;
+    fault_no_match(&walk->fault, &reader->shape, &reader->merged, missing);
+    uint64_t offset = walk->fault.at ? (uint64_t)(walk->fault.at - begin) : 0;
+    reader_bad(reader, &(Bad){.code = FANFOLD_NO_MATCH, .start = start, .size = size, .offset = offset});
+}
+
 void reader_good(fanfold_reader *reader, uint64_t start, uint64_t size) {
     reader->file.last_code = 0;
     if (size > reader->file.largest) reader->file.largest = size;
@@ -19,8 +36,7 @@ void reader_good(fanfold_reader *reader, uint64_t start, uint64_t size) {
         int whole = merged_row(&reader->merged, &reader->row, &reader->row_key);
         frozen_row(&reader->output, whole ? &reader->row_key : NULL, &reader->row, input_line(&reader->input, start));
     } else if (!reader->options.looks && !merged_write(&reader->merged, reader->counts.records + 1, &reader->output)) {
-        fault_no_match(&reader->walk.fault, &reader->shape, &reader->merged);
-        reader_bad(reader, &(Bad){.code = FANFOLD_NO_MATCH, .start = start, .size = size});
+        refuse_unmatched(reader, start, size);
         return;
     }
     reader->counts.records++;

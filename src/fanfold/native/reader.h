@@ -157,6 +157,8 @@ enum { FAR = ' ' };
 /* The steps of a reader: FANFOLD_FULL where one is done, else FANFOLD_HUNGRY. */
 int json_step(fanfold_reader *);
 int csv_step(fanfold_reader *);
+/* Reads the values of a line of CSV whose cells are known. */
+void csv_walk(fanfold_reader *, const uint8_t *begin, size_t size);
 
 /* Steps in a document around the records; `c` is the byte that comes next. */
 int document_step(fanfold_reader *, uint8_t c);

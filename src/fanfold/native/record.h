@@ -115,7 +115,8 @@ typedef struct {
     uint64_t file_unmatched;   /* records of the file without a row in one join at least */
     int is_lacking;            /* an element of the record has no row in some join */
     const MergedJoin *missing; /* the first join that is required and has no row */
-    size_t missing_at;         /* the element of its scope */
+    size_t missing_at, missing_part; /* the element of its scope; the first part of its key that is null, else 0 */
+    int is_part_missing;
     Arena texts;
     Bytes key, lost; /* lost: the key of the join that is missing */
 } Merged;
@@ -215,7 +216,7 @@ typedef struct {
 
 typedef struct {
     Mode mode;
-    int others, explain;
+    int others, explain, keeps_places; /* places: of keys and elements, as values behind those of keys */
     Shape *shape;
     Merged *merged;
     Excluded *excluded; /* NULL where nothing is */
@@ -260,6 +261,8 @@ void walk_take(Walk *, uint32_t node, int kind, const Token *, const uint8_t *at
 /* The same for a text without escapes, null where it is nowhere, of the key in `levels[0]`, which may have no node; it
  * is read as JSON where it holds that. */
 void walk_take_text(Walk *, uint32_t node, const Token *text, const uint8_t *at, int is_parsed);
+/* Keeps where a key of a scope stands, or (0) its element that was begun last. */
+void walk_place(Walk *, uint32_t scope, uint32_t key, const uint8_t *at);
 
 /* Takes for the record that begins what its file gives; finds such a field by its key; and checks that a value which
  * the record has itself (null where it is nowhere) is the same. */
@@ -293,5 +296,5 @@ void fault_step(Fault *, const Token *key);
 /* Keeps the word at `at` as what was found: up to 20 bytes, to the next blank, comma, colon, bracket or quote; one at
  * least. Of a text, its quotes belong to it. */
 void fault_found(Fault *, const uint8_t *at, const uint8_t *end);
-/* Says of a good record which key has no match where one is required; the pointer leads to its first part. */
-void fault_no_match(Fault *, const Shape *, const Merged *);
+/* Says that a join has no row: of the first part of its key that is null, else of the first one. Places are kept. */
+void fault_no_match(Fault *, const Shape *, const Merged *, const MergedJoin *);

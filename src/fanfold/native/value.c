@@ -2,7 +2,7 @@
 #include "inside.h"
 
 static const char *const expected_of_type[FANFOLD_TYPES] = {
-    "a text, a number, true or false",
+    "a single value: a text, a number, true or false",
     "a whole number from -9223372036854775808 to 9223372036854775807 (BIGINT)",
     "a number (DECIMAL)",
     "a number from -1.7976931348623157e308 to 1.7976931348623157e308 (DOUBLE)",
@@ -20,6 +20,7 @@ static void refuse(Walk *walk, uint32_t number, const uint8_t *at) {
     const Node *node = &walk->shape->nodes.items[number];
     walk_fault(walk, number == RECORD ? FANFOLD_NOT_AN_OBJECT : FANFOLD_WRONG_TYPE, at,
                node->kind == FANFOLD_VALUE    ? expected_of_type[node->type.base]
+               : number == RECORD             ? "an object as the record"
                : node->kind == FANFOLD_OBJECT ? "an object"
                                               : "an array");
 }
@@ -42,9 +43,15 @@ static void learn(Walk *walk, uint32_t node, int kind, const Token *token) {
     shape_hold(shape, node, kind, walk->record);
 }
 
+void walk_place(Walk *walk, uint32_t scope, uint32_t key, const uint8_t *at) {
+    uint32_t slot = walk->merged->scopes[scope].slots + walk->merged->scopes[scope].keys + key;
+    merged_value(walk->merged, scope, slot, &(Token){walk->inside.at ? walk->inside.at : at, 0, 0});
+}
+
 void walk_take(Walk *walk, uint32_t number, int kind, const Token *token, const uint8_t *at) {
     const Node *node = &walk->shape->nodes.items[number];
     int reads = walk->mode == WALK_READ;
+    if (walk->keeps_places && node->key) walk_place(walk, node->scope, node->key, at);
     if (walk->mode == WALK_LEARN && number) learn(walk, number, kind, token);
     if (kind == KIND_NULL || node->kind == NODE_LEARNT || node->kind == NODE_OPAQUE) return;
     if (node->kind != FANFOLD_VALUE) {
@@ -139,7 +146,7 @@ void walk_end_capture(Walk *walk, const uint8_t *end) {
     walk->captured = NULL;
 }
 
-uint32_t walk_only(Walk *walk, uint32_t number) {
+uint32_t walk_only(Walk *walk, uint32_t number, const uint8_t *at) {
     const Node *node = &walk->shape->nodes.items[number];
     if (walk->way_is != WAY_OF_KEY || walk->mode == WALK_JUDGE) return number;
     walk->way_is = WAY_ELEMENT;
@@ -150,6 +157,7 @@ uint32_t walk_only(Walk *walk, uint32_t number) {
         MergedScope *elements = &walk->merged->scopes[scope];
         merged_element(walk->merged, (uint32_t)scope);
         elements->elements.items[elements->elements.count - 1].is_alone = 1;
+        if (walk->keeps_places) walk_place(walk, (uint32_t)scope, 0, at);
     }
     return number;
 }

@@ -4,10 +4,10 @@
 /* Texts and scalars. */
 
 static const char *const expected_of_text[FANFOLD_CODES] = {
-    [FANFOLD_SYNTAX] = "an escape of JSON",
-    [FANFOLD_TRUNCATED] = "the end of the text",
-    [FANFOLD_CONTROL_CHARACTER] = "it escaped",
-    [FANFOLD_LONE_SURROGATE] = "both halves of a surrogate pair",
+    [FANFOLD_SYNTAX] = "an escape of JSON: \\\" \\\\ \\/ \\b \\f \\n \\r \\t, or \\u with four hexadecimal digits",
+    [FANFOLD_TRUNCATED] = "the quote that ends a text",
+    [FANFOLD_CONTROL_CHARACTER] = "an escape instead, as in \\u0001: a text holds no control character",
+    [FANFOLD_LONE_SURROGATE] = "both halves of a surrogate pair, as in \\ud83d\\ude00",
     [FANFOLD_BAD_UTF8] = "UTF-8",
 };
 
@@ -47,8 +47,8 @@ static const uint8_t *take_scalar(Walk *walk, const uint8_t *p, Token *token, in
         *kind = token->marks & FRACTION ? KIND_NUMBER : KIND_INTEGER;
         return q;
     }
-    if (p < walk->end && is_nan(p)) return walk_stop(walk, FANFOLD_NAN, p, "a number, which this is not in JSON");
-    return walk_unexpected(walk, p, "a value");
+    if (p < walk->end && is_nan(p)) return walk_stop(walk, FANFOLD_NAN, p, "a number of JSON, which has no NaN and no Infinity");
+    return walk_unexpected(walk, p, "a value: a text in quotes, a number, true, false, null, '{' or '['");
 }
 
 /* Keys. */
@@ -61,7 +61,7 @@ static uint32_t unknown_key(Walk *walk, uint32_t parent, const Token *name, cons
         number = shape_add(walk->shape, parent, name, &code);
     if (walk->mode != WALK_LEARN && walk->others == FANFOLD_REFUSE && !code) code = FANFOLD_TOO_MANY_FIELDS;
     if (walk->others == FANFOLD_RESCUE) walk->rescue = parent;
-    if (code == FANFOLD_KEY_TOO_LONG) walk_fault(walk, code, at, "a way to it of at most 4,096 characters");
+    if (code == FANFOLD_KEY_TOO_LONG) walk_fault(walk, code, at, "at most 4,096 characters in this key and those around it");
     if (code == FANFOLD_TOO_MANY_FIELDS) walk_crowded(walk, at);
     return number;
 }
@@ -71,7 +71,7 @@ static uint32_t find_key(Walk *walk, Level *level, const uint8_t *at) {
     Token name = walk_decoded(walk, &level->key);
     Given *given = walk->depth == 1 && level->node ? walk_given(walk, &name) : NULL;
     if (given) {
-        if (given->object == level->number) walk_flaw(walk, FANFOLD_DUPLICATE_KEY, at, "each key once in an object");
+        if (given->object == level->number) walk_flaw(walk, FANFOLD_DUPLICATE_KEY, at, "each key only once in an object");
         given->object = level->number;
         walk->own = given;
         return OPAQUE;
@@ -89,7 +89,7 @@ static uint32_t find_key(Walk *walk, Level *level, const uint8_t *at) {
         is_new = walk->keys.keys.count > count;
     }
     /* The objects around a field from around the records may be in the record, too. */
-    if (!is_new && !walk->inside.is_envelope) walk_flaw(walk, FANFOLD_DUPLICATE_KEY, at, "each key once in an object");
+    if (!is_new && !walk->inside.is_envelope) walk_flaw(walk, FANFOLD_DUPLICATE_KEY, at, "each key only once in an object");
     return number;
 }
 
@@ -138,7 +138,7 @@ static const uint8_t *take_key(Walk *walk, Level *level, const uint8_t *p, uint3
     if (!walk->captured) walk->rescued = level->key;
     if (walk->depth == 1 && !walk->first_key.at && !walk->inside.at) walk->first_key = level->key;
     p = skip_blanks(p);
-    if (*p != ':') return walk_unexpected(walk, p, "':'");
+    if (*p != ':') return walk_unexpected(walk, p, "':' behind the key");
     return skip_blanks(p + 1);
 }
 
@@ -146,7 +146,7 @@ static const uint8_t *take_key(Walk *walk, Level *level, const uint8_t *p, uint3
 
 /* Opens the array or object at `p`; returns what follows the bracket, or NULL. */
 static const uint8_t *open_level(Walk *walk, const uint8_t *p, uint32_t number) {
-    if (walk->depth == MAX_DEPTH) return walk_stop(walk, FANFOLD_TOO_DEEP, p, "brackets of at most 128 levels");
+    if (walk->depth == MAX_DEPTH) return walk_stop(walk, FANFOLD_TOO_DEEP, p, "objects and arrays at most 128 levels deep");
     int is_object = *p == '{';
     if (walk->way) walk_exclude_value(walk, is_object ? IS_OBJECT : IS_ARRAY, p);
     uint32_t members = walk_enter(walk, number, is_object, p);
@@ -165,13 +165,15 @@ static const uint8_t *open_level(Walk *walk, const uint8_t *p, uint32_t number) 
     return skip_blanks(p + 1);
 }
 
-static void begin_element(Walk *walk, Level *level) {
+static void begin_element(Walk *walk, Level *level, const uint8_t *at) {
     level->number += level->begun;
     level->begun = 1;
     walk->way_is = level->way_is == WAY_OF_KEY ? WAY_ELEMENT : WAY_DEEPER;
     if (walk->mode != WALK_READ || !level->node || walk->values > MAX_VALUES) return;
     const Node *nodes = walk->shape->nodes.items, *array = &nodes[nodes[level->node].parent];
-    if (array->kind == FANFOLD_LIST) merged_element(walk->merged, array->scope);
+    if (array->kind != FANFOLD_LIST) return;
+    merged_element(walk->merged, array->scope);
+    if (walk->keeps_places) walk_place(walk, array->scope, 0, at);
 }
 
 /* Closes what ends at `p`, down to the depth `base`; returns where the next member begins, or what follows, and whether
@@ -189,10 +191,10 @@ static const uint8_t *close_levels(Walk *walk, const uint8_t *p, size_t base, in
             if (*done) return p;
         } else if (*p == ',') {
             const uint8_t *next = skip_blanks(p + 1);
-            if (*next == closing) return walk_stop(walk, FANFOLD_TRAILING_COMMA, p, "another member behind it");
+            if (*next == closing) return walk_stop(walk, FANFOLD_TRAILING_COMMA, p, "another value behind the comma, or no comma");
             return next;
         } else {
-            return walk_unexpected(walk, p, level->is_object ? "',' or '}'" : "',' or ']'");
+            return walk_unexpected(walk, p, level->is_object ? "',' or '}' behind a value" : "',' or ']' behind a value");
         }
     }
 }
@@ -230,7 +232,7 @@ const uint8_t *walk_members(Walk *walk, const uint8_t *p, uint32_t number) {
         int opens = *p == '{' || *p == '[', marks = walk->way ? walk->excluded->rules.items[walk->way].marks : 0;
         const uint8_t *at = p;
         if (marks & FANFOLD_SINGLE && *p != '[' && *p != 'n' && (*p != '"' || !walk_is_parsed(walk)))
-            number = walk_only(walk, number);
+            number = walk_only(walk, number, p);
         int is_around = walk->around && marks & FANFOLD_AROUND && !walk->captured;
         if (is_around && opens) walk_capture(walk, walk->way, p);
         uint32_t way = walk->way;
@@ -245,7 +247,7 @@ const uint8_t *walk_members(Walk *walk, const uint8_t *p, uint32_t number) {
         walk->way = level->way;
         number = level->node;
         if (!level->is_object)
-            begin_element(walk, level);
+            begin_element(walk, level, p);
         else if (!(p = take_key(walk, level, p, &number)))
             return NULL;
     }
@@ -277,8 +279,8 @@ const uint8_t *walk_value(Walk *walk, const uint8_t *p, const uint8_t *end, uint
     walk_begin(walk, end, record);
     if (!(p = walk_whole(walk, p))) return NULL;
     if (walk->explain && (behind = skip_blanks(p)) < end)
-        walk_stop(walk, FANFOLD_TRAILING_GARBAGE, behind, "the end of the record");
-    if (*begin != '{') walk_fault(walk, FANFOLD_NOT_AN_OBJECT, begin, "an object");
+        walk_stop(walk, FANFOLD_TRAILING_GARBAGE, behind, "the end of the record, which is whole before this");
+    if (*begin != '{') walk_fault(walk, FANFOLD_NOT_AN_OBJECT, begin, "an object as the record");
     walk_envelope(walk, begin);
     return p;
 }

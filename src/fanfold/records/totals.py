@@ -16,7 +16,7 @@ from fanfold.manifest import Manifest, TableOfRun
 from fanfold.native import Beside, Rows
 from fanfold.records import places, references, table
 from fanfold.records.places import Places, Source
-from fanfold.schema.columns import RECORD, name_in
+from fanfold.schema.columns import RECORD
 from fanfold.spec.model import Spec
 from fanfold.spec.paths import way_of, written
 from fanfold.spec.texts import CsvOutput
@@ -31,22 +31,21 @@ csv.field_size_limit(2**31 - 1)
 
 
 class Total(NamedTuple):
-    """A field whose sum is proved: its path, its column, and how many arrays it lies in."""
+    """A field whose sum is proved: its path, the place of its column, and how many arrays it lies in."""
 
     path: str
-    column: str
+    column: int
     depth: int
 
 
 def totalled(spec: Spec, table: TableSchema | TableOfRun) -> list[Total]:
     """Return the fields whose sums are proved in a table, in the order of the spec; fields of only nulls have none."""
-    known = {written(column.path): column for column in table.columns if column.source == RECORD}
+    known = {written(column.path): place for place, column in enumerate(table.columns) if column.source == RECORD}
     found = []
     for path in dict.fromkeys(spec.verify.totals):
-        column = known.get(path)
-        if column and types.is_exact(column.type):
+        if path in known and types.is_exact((column := table.columns[known[path]]).type):
             depth = sum(1 for array in table.explode if column.path[: len(array)] == array)
-            found.append(Total(path, column.name, depth))
+            found.append(Total(path, known[path], depth))
     return found
 
 
@@ -155,7 +154,7 @@ def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
             yield line.decode() + "\n"
 
 
-def _values(path: Path, columns: list[str], form: CsvOutput) -> Iterator[Sequence[str | None]]:
+def _values(path: Path, columns: list[int], form: CsvOutput) -> Iterator[Sequence[str | None]]:
     """Yield the values of some columns, row by row, by another reading than the one that wrote them."""
     if path.suffix == ".parquet":
         from fanfold.engine import output
@@ -164,9 +163,8 @@ def _values(path: Path, columns: list[str], form: CsvOutput) -> Iterator[Sequenc
         return
     with path.open(encoding="utf-8-sig" if form.bom else "utf-8", newline="") as file:
         lines = csv.reader(file, delimiter=form.delimiter)
-        names = next(lines, [])
-        chosen = [names.index(name_in(form, name)) for name in columns]
-        for line in lines:
-            # A line of nothing is a row of one column that is null.
-            # The text for null is not that of a number.
-            yield ["" if line[index] == form.null else line[index] for index in chosen] if line else [""] * len(chosen)
+        for line in itertools.islice(lines, 1, None):
+            # A line of nothing is a row of one column that is null; the text for null is not that of a number.
+            yield (
+                ["" if line[place] == form.null else line[place] for place in columns] if line else [""] * len(columns)
+            )

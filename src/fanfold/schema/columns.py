@@ -1,7 +1,7 @@
 """Pure: the columns that the fields of records become in a table, and their names."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from fanfold import types
@@ -20,8 +20,6 @@ FANFOLD = "fanfold"
 RESCUED_COLUMN = "_rescued"
 # The expression of a column that no record has.
 ABSENT = "NULL"
-# A column of a key without a character, where it must have a name: in SQL and in Parquet.
-NAMELESS = "_"
 LINEAGE = {"_source_file": "VARCHAR", "_source_record": "BIGINT", "_source_item": "VARCHAR"}
 SPECIAL = re.compile('["#\r\n]')
 # What a spreadsheet would run: not a number.
@@ -85,14 +83,9 @@ def lineage() -> list[Column]:
     return [Column(name, kind, FANFOLD, []) for name, kind in LINEAGE.items()]
 
 
-def name_in(form: CsvOutput, name: str) -> str:
-    """Return the name of a column as it is in the header."""
-    return "'" + name if form.escape_formulas and FORMULA.match(name) else name
-
-
 def header(names: Iterable[str], form: CsvOutput) -> bytes:
     """Return the line of a CSV that names its columns, in the form that the core gives values; with the mark if any."""
-    told = (name_in(form, name) for name in names)
+    told = ("'" + name if form.escape_formulas and FORMULA.match(name) else name for name in names)
     quoted = (
         '"' + name.replace('"', '""') + '"'
         if SPECIAL.search(name) or form.delimiter in name or name in {"", form.null}
@@ -102,16 +95,24 @@ def header(names: Iterable[str], form: CsvOutput) -> bytes:
     return (BOM * form.bom + form.delimiter.join(quoted) + "\n").encode()
 
 
-def sql_names(names: list[str]) -> list[str]:
+def with_names(names: Sequence[str]) -> list[str]:
+    """Return the names of columns where none may be empty, in SQL and in Parquet: `_`, or `__` where that is taken."""
+    nameless = "_"
+    while nameless in names:
+        nameless += "_"
+    return [name or nameless for name in names]
+
+
+def sql_names(names: Sequence[str]) -> list[str]:
     """Return the SQL names of columns: SQL ignores letter case, and allows no empty name."""
     seen: set[str] = set()
     called, mark = [], ESCAPE
     while any(name.startswith(mark) for name in names):
         mark += ESCAPE
-    for index, name in enumerate(names):
-        taken = (name or NAMELESS).lower() in seen
-        seen.add((name or NAMELESS).lower())
-        called.append(f"{mark}{index}" if taken else name or NAMELESS)
+    for index, name in enumerate(with_names(names)):
+        taken = name.lower() in seen
+        seen.add(name.lower())
+        called.append(f"{mark}{index}" if taken else name)
     return called
 
 
@@ -145,7 +146,7 @@ def check_apart(columns: list[Column], spec: Spec) -> None:
             letter case alone, but for tables of Parquet.
     """
     for same in _by_name(columns):
-        exact = len({column.name or NAMELESS for column in same}) < len(same)
+        exact = len({column.name for column in same}) < len(same)
         is_declared = all(column.source == RECORD and _is_declared(column, spec) for column in same)
         if len(same) > 1 and (exact or not is_declared or spec.output.format == "parquet"):
             both = " and ".join(repr(written((one.source, *(one.path or [one.name])))) for one in same[:2])
@@ -156,7 +157,7 @@ def check_apart(columns: list[Column], spec: Spec) -> None:
 def _by_name(columns: list[Column]) -> list[list[Column]]:
     same: dict[str, list[Column]] = {}
     for column in columns:
-        same.setdefault((column.name or NAMELESS).lower(), []).append(column)
+        same.setdefault(column.name.lower(), []).append(column)
     return list(same.values())
 
 

@@ -134,10 +134,9 @@ def misfits(nodes: list[Node], seen: Seen, spec: Spec) -> Iterator[Excluded]:
 
 
 def _others(way: Way, field: Seen, wanted: str, *, inside: bool = False) -> Iterator[Excluded]:
-    if others := tuple(kind for kind in WORDS if kind in field.kinds and kind != wanted):
-        found = " or ".join(WORDS[kind] for kind in others)
-        message = f"found {found} {'in' if inside else 'as'} {written(way)!r}, expected {WORDS[wanted]}"
-        yield Excluded(Form(way, others, inside=inside), "wrong_type", message)
+    for kind in [one for one in WORDS if one in field.kinds and one != wanted]:
+        message = f"found {WORDS[kind]} {'in' if inside else 'as'} {written(way)!r}, expected {WORDS[wanted]}"
+        yield Excluded(Form(way, (kind,), inside=inside), "wrong_type", message)
 
 
 def check_covers(fixed: RunSchema, seen: Seen) -> None:

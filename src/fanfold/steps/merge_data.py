@@ -18,7 +18,7 @@ from fanfold.layout import Group
 from fanfold.manifest import BadRecord
 from fanfold.native import Others, Table, Wrong
 from fanfold.records import places, references
-from fanfold.records.messages import key_text, reference_of
+from fanfold.records.messages import in_words, reference_of
 from fanfold.records.read import Door, Rules
 from fanfold.spec.model import Quarantine, Spec
 from fanfold.steps.leased import on_group
@@ -113,16 +113,10 @@ def check_match(door: Door, name: str, wrong: Wrong) -> None:
     Raises:
         DataError: it lacks one in a reference with `on_missing: fail`.
     """
-    if wrong.code == "no_match":
-        index, merge = reference_of(wrong, door.spec)
-        if merge.on_missing == "fail":
-            source = manifest.source_file(name, door.member)
-            msg = (
-                f"{source!r}{place_in(source, wrong.record_line)}: {', '.join(merge.record_keys)} "
-                f"{key_text(merge, wrong.found)} is not in {merge.reference!r}, expected a match "
-                f"(merge.{index}.on_missing: fail)"
-            )
-            raise DataError(msg)
+    if wrong.code == "no_match" and reference_of(wrong, door.spec).on_missing == "fail":
+        source = manifest.source_file(name, door.member)
+        msg = f"{source!r}{place_in(source, wrong.line)}: {in_words(wrong, door.spec, ())}"
+        raise DataError(msg)
 
 
 def _read(door: Door, file: Input, path: str, merged: IO[bytes], bad: IO[bytes]) -> Input:
