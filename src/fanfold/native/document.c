@@ -3,7 +3,7 @@
  * A fault that leaves no doubt where reading goes on is a bad record of its own; another makes the rest of the document
  * one, up to the next line that begins with `{`. Beside the way, arrays are passed element by element, so only other
  * values have to fit into max_record_bytes. */
-#include "reader.h"
+#include "begins.h"
 
 const char document_end_expected[] = "the end of the document around the records";
 static const char way_expected[] = "input.records_at to lead to the records";
@@ -24,21 +24,6 @@ static int give_up(fanfold_reader *reader, int code, const char *expected) {
     return is_next ? FANFOLD_FULL : search_says(reader, code, expected);
 }
 
-/* Records that begin alike are not documents. */
-static int has_key(const fanfold_reader *reader, uint64_t at, const Token *key) {
-    const Bytes *own = &reader->first_key;
-    return reader->file.first_key_of && is_same(key, &(Token){own->data, own->size, 0}) ? 0 : search_has_key(reader, at, key);
-}
-
-int document_begins(const fanfold_reader *reader, uint64_t at) {
-    const Input *input = &reader->input;
-    const Bytes *first = &reader->document_key;
-    if (!reader->file.depth || at == input->base || *input_byte(input, at - 1) != '\n') return 0;
-    int begins = has_key(reader, at, &reader->steps[0]);
-    if (begins || !reader->file.has_document_key) return begins;
-    return has_key(reader, at, &(Token){first->data, first->size, 0});
-}
-
 int document_breaks_off(fanfold_reader *reader) {
     reader_bad(reader, &(Bad){FANFOLD_TRUNCATED, reader->input.at, .expected = document_end_expected});
     reader->file.depth = reader->file.way_depth = 0;
@@ -54,8 +39,8 @@ int document_goes_on(fanfold_reader *reader, uint64_t at) {
     int follows = reader_following(reader, at, FRAME "\n");
     if (follows != '{') return follows < 0 ? -1 : 0;
     while (*p != '{') p++;
-    int is_next = document_begins(reader, input_offset(&reader->input, p));
-    int is_record = is_next ? -(is_next < 0) : search_has_first_key(reader, input_offset(&reader->input, p));
+    int is_next = begins_document(reader, input_offset(&reader->input, p));
+    int is_record = is_next ? -(is_next < 0) : begins_like_first(reader, input_offset(&reader->input, p));
     if (is_record <= 0) return is_record;
     while (is_blank(p[-1])) p--;
     Bad bad = {FANFOLD_TRAILING_GARBAGE, at, (uint64_t)(p - begin), .expected = "']' only behind the last record"};
@@ -105,7 +90,7 @@ static int whole_value(fanfold_reader *reader, int is_record) {
     Reading reading = reader_value(reader, start, is_record ? reader->mode : WALK_JUDGE);
     uint64_t size = reading.end - start;
     int follows = reading.outcome == VALUE_GOOD ? reader_following(reader, reading.end, BLANKS) : ',';
-    int begins = follows >= 0 && strchr("\n{", follows) ? document_begins(reader, start) : 0;
+    int begins = follows >= 0 && strchr("\n{", follows) ? begins_document(reader, start) : 0;
     int fault = reader->walk.fault.code, is_kept = !fault || fault == FANFOLD_NOT_AN_OBJECT;
     reader->walk.around = OPAQUE;
     if (reading.outcome != VALUE_GOOD || size > most || !is_kept || begins || follows < 0) reader->walk.envelope.size = kept;
@@ -201,7 +186,7 @@ static int is_stray_record(const fanfold_reader *reader) {
     Token key = {own->data, own->size, 0};
     if (!file->is_astray || file->first_key_of != 2 || is_same(&key, &reader->steps[0])) return 0;
     if (file->has_document_key && is_same(&key, &(Token){first->data, first->size, 0})) return 0;
-    return search_has_first_key(reader, reader->input.at);
+    return begins_like_first(reader, reader->input.at);
 }
 
 /* Keeps its text, which is a bad record. */

@@ -24,33 +24,8 @@
  * record or before what belongs to no array, is a bad record too; the records in it are read. So is a `]` of an array
  * in an object of a document, if only `,` and `]` are between it and a `{` with the key of the first good record.
  *
- * The next record may begin at a `{`, or at the `[` of an array of records, which is not the value of a key.
- *
- * A document begins at a `{` that begins a line and is followed by the first key of the first document, or the first
- * step of `records_at`, unless records begin alike. Where it stands for a record or a value without a comma or bracket
- * behind it, behind a record without a comma, or behind a bad record, the document before it has broken off.
- *
- * Where a record is bad, reading goes on behind it. It ends at the first of these places:
- *
- *   1. where its brackets are closed: in an array before the next `,` or `]`, outside before the next line break; or
- *      before the next record may begin, in an array only with the key that the first good record begins with, where
- *      there is one. Texts outside of brackets end with their line, or before a record with this key;
- *   2. if nothing but blanks stands before it in its line: before the next line that begins with the same blanks and
- *      `{`, or with `[` of an array of records (an array's comma there belongs to neither record), where its brackets
- *      do not close: there is such a line inside of a text, another bracket closes in place of the right one, they are
- *      more than 1,024 deep, the file ends, or they go on for long: eight times as far as the largest good record went,
- *      and at least 4 KiB. In an array, if something stands before it: the same, before a line that begins with a
- *      document, with `[` of an array of records or, inside of a text, with a record that begins as the first good one;
- *   3. if its brackets do not close (another closes in place of the right one, they are more than 1,024 deep, the file
- *      ends, or they go on for long), it has a fault within `max_record_bytes`, and something stands before it in its
- *      line: before the next `{` behind `,`, `}`, `]`, a blank or a `[` at the beginning of a line that begins a good
- *      record whose first key is that of the first good record (of the bad one itself, where there was none), if rule 2
- *      does not end it before. For long: eight times as far as the largest good record went and at least 32 KiB, then
- *      twice as far, up to `max_record_bytes`; less where the searches of the file have looked at eight times as many
- *      bytes as it has so far, and four times `max_record_bytes`;
- *   4. at the end of the file.
- *
- * What is bad about it is then found in its own text alone. A record of more than `max_record_bytes` is
+ * Where a record is bad, reading goes on behind it, at the first place where its brackets are closed, or the next record
+ * begins (see search.c). What is bad about it is then found in its own text alone. A record of more than `max_record_bytes` is
  * `record_too_large` whatever else it is. Each byte is looked at a bounded number of times.
  *
  * RECORDS OF CSV (RFC 4180, UTF-8, a byte order mark at the start is passed over)

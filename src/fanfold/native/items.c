@@ -1,5 +1,5 @@
 /* The items of a JSON file: records, and arrays of records. */
-#include "reader.h"
+#include "begins.h"
 
 /* Nothing is left: the file ends, inside of an array or document or not. */
 static int step_end(fanfold_reader *reader) {
@@ -49,16 +49,6 @@ static void keep_first_key(fanfold_reader *reader, int of) {
     reader->file.first_key_of = of;
 }
 
-int json_is_array(const fanfold_reader *reader, uint64_t at) {
-    const uint8_t *p = input_byte(&reader->input, at + 1), *end = input_stop(&reader->input);
-    int inside = reader_following(reader, at + 1, BLANKS);
-    if (inside < 0 || inside == '{' || inside == ']' || inside == FAR) return inside < 0 ? -1 : 1;
-    if (reader->file.first_key_of != 2) return 0;
-    for (const uint8_t *limit = p + MAX_FOLLOWING; p < end && p < limit && !memchr("{[]", *p, 3);) p++;
-    if (p == end) return reader->input.last ? 0 : -1;
-    return search_has_first_key(reader, input_offset(&reader->input, p));
-}
-
 /* Behind a record begins another one, or an array, without what should stand between them. */
 static int say_unexpected(fanfold_reader *reader, uint8_t c) {
     uint64_t start = reader->input.at, size = c == '[';
@@ -69,13 +59,6 @@ static int say_unexpected(fanfold_reader *reader, uint8_t c) {
     reader->file.lacks_comma = 0;
     reader->file.state = AT_ELEMENT;
     return FANFOLD_FULL;
-}
-
-/* Says whether the element at an offset begins another array or document, because nothing that belongs to an array
- * stands behind it; -1 where more must be known. */
-static int begins_anew(const fanfold_reader *reader, uint64_t start, int follows) {
-    if (follows < 0 || !strchr("\n{[", follows)) return 0;
-    return *input_byte(&reader->input, start) == '[' ? json_is_array(reader, start) : document_begins(reader, start);
 }
 
 /* Reads the record at the input's place. */
@@ -94,7 +77,7 @@ static int step_record(fanfold_reader *reader) {
         wanted = most + MAX_FOLLOWING;
     if (follows >= 0) fits = strchr(in_array ? "\n {[,]" : "\n {[", follows) != NULL;
     if (follows >= 0 && !fits && c == '{')
-        fits = search_is_sound(reader, reading.end, in_array, 1);
+        fits = is_sound_behind(reader, reading.end, in_array, 1);
     int begins = in_array && is_good ? begins_anew(reader, start, follows) : 0;
     if (fits < 0 || begins < 0) wanted = most + MAX_FOLLOWING;
     if (wanted || begins) shape_forget(&reader->shape);
@@ -138,7 +121,7 @@ static int step_records(fanfold_reader *reader, uint8_t c) {
 }
 
 static int step_item(fanfold_reader *reader, uint8_t c) {
-    int is_array = c != '[' ? 0 : reader->file.has_arrays ? 1 : json_is_array(reader, reader->input.at);
+    int is_array = c != '[' ? 0 : reader->file.has_arrays ? 1 : begins_array(reader, reader->input.at);
     if (is_array < 0) return FANFOLD_HUNGRY;
     return is_array ? json_begin_array(reader) : step_record(reader);
 }
@@ -170,10 +153,10 @@ static int step_element(fanfold_reader *reader, uint8_t c) {
 }
 
 static int step_behind_element(fanfold_reader *reader, uint8_t c) {
-    int is_document = c == '{' ? document_begins(reader, reader->input.at) : 0;
+    int is_document = c == '{' ? begins_document(reader, reader->input.at) : 0;
     if (is_document < 0) return FANFOLD_HUNGRY;
     if (is_document) return document_breaks_off(reader);
-    int is_array = c == '[' ? json_is_array(reader, reader->input.at) : 0;
+    int is_array = c == '[' ? begins_array(reader, reader->input.at) : 0;
     if (is_array < 0) return FANFOLD_HUNGRY;
     if (is_array || (c == '{' && reader->file.lacks_comma)) return say_unexpected(reader, c);
     if (!strchr(",]{", c)) {

@@ -82,7 +82,7 @@ typedef struct {
     int lacks_comma;         /* behind a record of an array: what lacks is not said yet */
     int has_document_key;    /* `document_key` is known */
     int is_astray;           /* between documents stood what belongs to none */
-    uint64_t sound[2];       /* what search_is_sound says before this offset is 1; for an element or not */
+    uint64_t sound[2];       /* what is_sound_behind says before this offset is 1; for an element or not */
     int first_key_of;        /* 1: of the bad record that is searched; 2: of the first good one; 0: not known */
     uint64_t largest;        /* of the good records */
     uint64_t spent;          /* bytes that searches have looked at */
@@ -170,35 +170,23 @@ int behind_value_step(fanfold_reader *, uint8_t c);
 int envelope_begin(fanfold_reader *);
 void envelope_end(fanfold_reader *);
 
-/* Says whether a line begins at an offset, and in it a document, as the first one of the file began; -1 where more must
- * be known. So the document before it is not whole. */
-int document_begins(const fanfold_reader *, uint64_t at);
+/* The document has broken off, and another begins. */
 int document_breaks_off(fanfold_reader *);
 /* Says whether another record follows the `]` at an offset, where a document can have none: then it did not end the
  * array, and is a bad record; -1 where more must be known. */
 int document_goes_on(fanfold_reader *, uint64_t at);
 extern const char document_end_expected[];
 
-/* Says whether the `[` at an offset begins an array of records: `{` or `]` is the first in it, or the first bracket
- * in it begins an object with the first key of a good record; -1 where more must be known. */
-int json_is_array(const fanfold_reader *, uint64_t at);
 /* A comma with nothing behind it is a bad record of its own. */
 void json_idle_comma(fanfold_reader *, const char *expected);
 int json_begin_array(fanfold_reader *);
 /* Goes on behind an array of records, or a value of the document around them. */
 int json_behind_value(fanfold_reader *);
 
-/* Says whether what stands at an offset does not belong to something that is open there: in the next 4,096 bytes,
- * outside of an array up to the line's end, no `}` closes what nothing there opens; in an array up to the end of the
- * `element`, or up to where all that is open around the records is closed; -1 where more must be known. */
-int search_is_sound(fanfold_reader *, uint64_t at, int in_array, int element);
 /* Begins the search for the end of a bad record, and what is said of it: 0, what its text says. */
 void search_begin(fanfold_reader *, uint64_t start, int may_key, State then);
 /* It ends with its line, or before the next record behind `at`, if one may begin in this line. */
 void search_line(fanfold_reader *, uint64_t at, int may_begin);
-/* Says whether an object begins at an offset whose first key is this one; -1 where more must be known. */
-int search_has_key(const fanfold_reader *, uint64_t at, const Token *key);
-int search_has_first_key(const fanfold_reader *, uint64_t at);
 int search_says(fanfold_reader *, int code, const char *expected);
 /* Goes on with it: FANFOLD_HUNGRY, or FANFOLD_END with `search.at` and `search.size`. */
 int search_end(fanfold_reader *);

@@ -1,12 +1,25 @@
-/* Where a bad record ends, and so where reading goes on: the rules are in fanfold.h. */
-#include "reader.h"
+/* Where a bad record ends, and so where reading goes on. It ends at the first of these places:
+ *
+ *   1. where its brackets are closed: in an array before the next `,` or `]`, outside before the next line break; or
+ *      before the next record may begin (begins.h). Texts outside of brackets end with their line, or before a record
+ *      that begins like the first good one;
+ *   2. if nothing but blanks stands before it in its line: before the next line that begins with the same blanks and
+ *      `{`, or with `[` of an array of records (an array's comma there belongs to neither record), where its brackets
+ *      do not close: there is such a line inside of a text, another bracket closes in place of the right one, they are
+ *      more than 1,024 deep, the file ends, or they go on for long: eight times as far as the largest good record went,
+ *      and at least 4 KiB. In an array, if something stands before it: the same, before a line that begins with a
+ *      document, with `[` of an array of records or, inside of a text, with a record that begins like the first good one;
+ *   3. if its brackets do not close (another closes in place of the right one, they are more than 1,024 deep, the file
+ *      ends, or they go on for long), it has a fault within `max_record_bytes`, and something stands before it in its
+ *      line: before the next `{` behind `,`, `}`, `]`, a blank or a `[` at the beginning of a line that begins a good
+ *      record like the first good one (like the bad one itself, where there was none) and may begin the next record, if
+ *      rule 2 does not end it before. For long: eight times as far as the largest good record went and at least 32 KiB,
+ *      then twice as far, up to `max_record_bytes`; less where the searches of the file have looked at eight times as
+ *      many bytes as it has so far, and four times `max_record_bytes`;
+ *   4. at the end of the file. */
+#include "begins.h"
 
 enum { FEW_BYTES = 512, LINE_LOOK_BYTES = 1 << 12, LOOK_BYTES = 1 << 15, LOOK_TIMES = 8, CREDIT = 8 };
-
-typedef struct {
-    int is_sound;
-    uint64_t end;
-} Look;
 
 static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
@@ -46,43 +59,6 @@ void search_line(fanfold_reader *reader, uint64_t at, int may_begin) {
     reader->search.alone = !may_begin;
 }
 
-/* Follows brackets from `at` on, up to MAX_FOLLOWING bytes, outside of an array to the line's end, and if it is only
- * about one `element`, to the end of that. It ends where something does not fit: what closes is not open around the
- * records, or what goes on is behind all of that. */
-static Look look(const fanfold_reader *reader, uint64_t at, int in_array, int element) {
-    const Input *input = &reader->input;
-    const uint8_t *p = input_byte(input, at);
-    size_t left = (size_t)(input_end(input) - at), size = 0, open = 0, around = in_array ? reader->file.depth + 1 : 0;
-    int in_text = 0;
-    for (; size < left && size < MAX_FOLLOWING && (in_array || p[size] != '\n'); size++) {
-        uint8_t c = p[size];
-        if (c == '"') in_text = !in_text;
-        if (in_text && c == '\\') size++;
-        if (in_text || !c || !strchr("{}[],", c)) continue;
-        if (c == '{' || c == '[') open++;
-        if (open || c == '{' || c == '[') {
-            open -= c == '}' || c == ']';
-            continue;
-        }
-        if (element && in_array && c != '}') break;
-        int is_first = around == reader->file.depth + 1;
-        int is_own = around && c == (is_first || !reader->around[around - 1].is_object ? ']' : '}');
-        int is_stray = !in_array && c == ']';
-        if (c == ',' ? !around && in_array && reader->file.depth : !is_own && !is_stray) return (Look){0, at + size};
-        around -= c != ',' && !is_stray;
-    }
-    int is_whole = size < left || size >= MAX_FOLLOWING || input->last;
-    return (Look){is_whole ? 1 : -1, at + size};
-}
-
-int search_is_sound(fanfold_reader *reader, uint64_t at, int in_array, int element) {
-    uint64_t *sound = &reader->file.sound[element];
-    if (at < *sound) return 1;
-    Look found = look(reader, at, in_array, element);
-    if (found.is_sound > 0) *sound = found.end;
-    return found.is_sound;
-}
-
 int search_says(fanfold_reader *reader, int code, const char *expected) {
     reader->search.code = code;
     reader->search.expected = expected;
@@ -116,59 +92,6 @@ static int found(fanfold_reader *reader, uint64_t end, int drop_comma) {
     return FANFOLD_END;
 }
 
-int search_has_key(const fanfold_reader *reader, uint64_t at, const Token *key) {
-    const uint8_t *p = input_byte(&reader->input, at);
-    const uint8_t *end = input_stop(&reader->input), *limit = p + 1 + MAX_FOLLOWING;
-    int unknown = reader->input.last ? 0 : -1;
-    if (p == end) return unknown;
-    if (*p != '{') return 0;
-    for (p++; p < end && p < limit && is_blank(*p);) p++;
-    if (p >= limit) return 0;
-    if (p == end) return unknown;
-    if (*p++ != '"') return 0;
-    for (size_t i = 0; i <= key->size; i++, p++) {
-        if (p == end) return unknown;
-        if (*p != (i < key->size ? key->at[i] : '"')) return 0;
-    }
-    for (limit = p + MAX_FOLLOWING; p < end && p < limit && is_blank(*p);) p++;
-    return p == end ? unknown : *p == ':';
-}
-
-int search_has_first_key(const fanfold_reader *reader, uint64_t at) {
-    const Bytes *key = &reader->first_key;
-    return search_has_key(reader, at, &(Token){key->data, key->size, 0});
-}
-
-/* Says whether the value of a key begins at `search->at`. */
-static int is_member(const fanfold_reader *reader) {
-    const Search *search = &reader->search;
-    const uint8_t *p = input_byte(&reader->input, search->at);
-    const uint8_t *first = p - least(search->at - search->start, MAX_INDENT);
-    while (p > first && is_blank(p[-1])) p--;
-    if (p == first || *--p != ':') return 0;
-    while (p > first && is_blank(p[-1])) p--;
-    return p > first && p[-1] == '"';
-}
-
-/* Says whether the next record, or an array of records, begins at `search->at`, where no bracket is open; -1 where more
- * must be known. In an array, and in it, the next one has the first key of a good one: else it may belong to what is
- * bad. */
-static int begins_next(fanfold_reader *reader, uint8_t c) {
-    const Search *search = &reader->search;
-    const Input *input = &reader->input;
-    if (search->alone || search->at == search->start || (c != '{' && c != '[') || is_member(reader)) return 0;
-    int is_array = c == '{' || (!search->in_array && reader->file.has_arrays) ? 1 : json_is_array(reader, search->at);
-    if (is_array <= 0) return is_array;
-    int is_sound = search_is_sound(reader, search->at, search->in_array, 0);
-    if (search->in_text && (c == '[' || reader->file.first_key_of != 2)) return 0;
-    int needs_key = reader->file.first_key_of == 2 && !search->to_line && (search->in_array || c == '[');
-    if (is_sound <= 0 || !needs_key) return is_sound;
-    const uint8_t *p = input_byte(input, search->at);
-    for (p += c == '['; p < input_stop(input) && is_blank(*p);) p++;
-    int has_key = search_has_first_key(reader, input_offset(input, p));
-    return has_key || c == '[' ? has_key : document_begins(reader, search->at);
-}
-
 /* Rule 1: follows texts and brackets over one byte; returns 1 where the record ends before it. */
 static int pass(Search *search, uint8_t c) {
     if (search->escaped) {
@@ -190,22 +113,11 @@ static int pass(Search *search, uint8_t c) {
     return 0;
 }
 
-/* Says whether an array of records begins at the `[` which begins a line: `{` is next to it, or begins the next line with
- * the first key of a good record; -1 where more must be known. */
-static int begins_array(const fanfold_reader *reader, uint64_t at) {
-    const Input *input = &reader->input;
-    const uint8_t *p = input_byte(input, at + 1);
-    int is_next = p < input_stop(input) && *p == '{';
-    while (p < input_stop(input) && (*p == '\r' || *p == '\n') && p < input_byte(input, at + MAX_INDENT)) p++;
-    if (is_next || (p < input_stop(input) && reader->file.first_key_of != 2)) return is_next;
-    return search_has_first_key(reader, input_offset(input, p));
-}
-
 /* Rule 2: 1 where the next record or document begins behind the line break at `search->at`, -1 where more must be
  * known. */
 static int next_line(const fanfold_reader *reader) {
     const Search *search = &reader->search;
-    int is_document = document_begins(reader, search->at + 1);
+    int is_document = begins_document(reader, search->at + 1);
     if (is_document) return is_document;
     const uint8_t *p = input_byte(&reader->input, search->at + 1);
     size_t left = (size_t)(input_end(&reader->input) - search->at - 1);
@@ -214,8 +126,8 @@ static int next_line(const fanfold_reader *reader) {
     if (i == left) return reader->input.last ? 0 : -1;
     if (i < indent) return 0;
     uint64_t at = input_offset(&reader->input, p + i);
-    if (p[i] == '[') return begins_array(reader, at);
-    return search->own_line ? p[i] == '{' : search->in_text && search->may_key ? search_has_first_key(reader, at) : 0;
+    if (p[i] == '[') return begins_array_line(reader, at);
+    return search->own_line ? p[i] == '{' : search->in_text && search->may_key ? begins_like_first(reader, at) : 0;
 }
 
 /* Reads what begins at `search->key_at` as a record: 1 where it is one; -1 where more must be known; else 0, and
@@ -223,7 +135,7 @@ static int next_line(const fanfold_reader *reader) {
 static int is_record(fanfold_reader *reader) {
     Search *search = &reader->search;
     uint64_t start = search->key_at, most = start + reader->options.max_record_bytes;
-    int known = search_has_first_key(reader, start);
+    int known = begins_like_first(reader, start);
     if (known <= 0) {
         search->key_at += known == 0;
         return known;
@@ -233,7 +145,7 @@ static int is_record(fanfold_reader *reader) {
     if (reading.end > most || reading.outcome == VALUE_BAD) return 0;
     int follows = reading.outcome == VALUE_GOOD ? reader_following(reader, reading.end, search->in_array ? BLANKS : LINE) : -1;
     int fits = follows >= 0 && strchr(search->in_array ? "\n {[,]" : "\n {[", follows) != NULL;
-    int is_sound = follows < 0 ? -1 : fits ? look(reader, start, search->in_array, 0).is_sound : 0;
+    int is_sound = follows < 0 ? -1 : fits ? is_sound_inside(reader, start, search->in_array) : 0;
     if (is_sound) search->key_at = start;
     if (reading.outcome == VALUE_INCOMPLETE)
         input_hungry(&reader->input, start, reader->options.max_record_bytes + 2 * PAD);
