@@ -96,7 +96,7 @@ def test_a_match_that_fails_names_the_member(make_feed: MakeFeed) -> None:
     """With on_missing: fail, the message says in which member the key stands."""
     merge = [{"reference": "customers.csv", "key": "customer_id", "into": "c", "on_missing": "fail"}]
     feed = feed_of(make_feed, {"x.zip": zipped([("k/a.json", b'{"customer_id": "4711"}')])}, merge=merge)
-    with pytest.raises(DataError, match=r"'x\.zip/k/a\.json' line 1: customer_id '4711' is not in"):
+    with pytest.raises(DataError, match=r"'x\.zip/k/a\.json' line 1: found '4711' in 'customer_id'"):
         feed.run()
 
 

@@ -7,6 +7,7 @@
 
 const char document_end_expected[] = "the end of the document around the records";
 static const char way_expected[] = "input.records_at to lead to the records";
+static const char stray_expected[] = "a document around this record";
 static const char array_expected[] = "an array of records at input.records_at";
 
 /* The rest of the document, from the input's place on, is bad: nothing, where the next one begins there. */
@@ -61,7 +62,7 @@ static int is_on_way(fanfold_reader *reader, Around *around, const Token *name) 
 
 static int open_container(fanfold_reader *reader, int is_object) {
     File *file = &reader->file;
-    if (file->depth == MAX_DEPTH) return give_up(reader, FANFOLD_TOO_DEEP, "brackets of at most 128 levels");
+    if (file->depth == MAX_DEPTH) return give_up(reader, FANFOLD_TOO_DEEP, "objects and arrays at most 128 levels deep");
     reader->around[file->depth++] =
         (Around){(uint8_t)is_object, (uint8_t)file->on_way, 0, file->way, is_object ? ++reader->serial : 0};
     file->way_depth += (size_t)file->on_way;
@@ -74,7 +75,7 @@ static int open_container(fanfold_reader *reader, int is_object) {
 static int close_container(fanfold_reader *reader) {
     const Around *around = &reader->around[--reader->file.depth];
     Bad bad = {FANFOLD_POINTER_NOT_FOUND, reader->input.at++, .expected = way_expected};
-    json_idle_comma(reader, "another member behind it");
+    json_idle_comma(reader, "another value behind the comma, or no comma");
     if (around->on_way && !around->found) reader_bad(reader, &bad);
     reader->file.way_depth -= around->on_way;
     return json_behind_value(reader);
@@ -147,7 +148,7 @@ static int take_key(fanfold_reader *reader, Around *around) {
     arena_empty(&reader->merged.texts);
     Token name = walk_decoded(&reader->walk, &key);
     if (keys_find(&reader->keys, around->number, name.at, name.size))
-        return give_up(reader, FANFOLD_DUPLICATE_KEY, "each key once in an object");
+        return give_up(reader, FANFOLD_DUPLICATE_KEY, "each key only once in an object");
     keys_add(&reader->keys, around->number, name.at, name.size);
     reader->file.way = excluded_find(&reader->excluded, around->way, &name);
     reader->file.on_way = is_on_way(reader, around, &name);
@@ -197,8 +198,8 @@ static int stray_record(fanfold_reader *reader) {
     shape_forget(&reader->shape);
     if (reading.outcome == VALUE_INCOMPLETE && input_end(input) - start <= most + PAD)
         return input_hungry(input, start, most + 2 * PAD);
-    if (reading.outcome != VALUE_GOOD) return give_up(reader, FANFOLD_SYNTAX, "a document around the records");
-    reader_bad(reader, &(Bad){FANFOLD_POINTER_NOT_FOUND, start, reading.end - start, .expected = way_expected});
+    if (reading.outcome != VALUE_GOOD) return give_up(reader, FANFOLD_SYNTAX, stray_expected);
+    reader_bad(reader, &(Bad){FANFOLD_POINTER_NOT_FOUND, start, reading.end - start, .expected = stray_expected});
     input->at = reading.end;
     return FANFOLD_FULL;
 }

@@ -147,7 +147,7 @@ static int step_element(fanfold_reader *reader, uint8_t c) {
     if (is_open < 0 && reader->file.comma && !reader->file.comma_line)
         reader->file.comma_line = input_line(&reader->input, reader->file.comma - 1);
     if (is_open) return is_open < 0 ? FANFOLD_HUNGRY : FANFOLD_FULL;
-    json_idle_comma(reader, "another record behind it");
+    json_idle_comma(reader, "another record behind the comma, or no comma");
     reader->input.at++;
     return json_behind_value(reader);
 }
