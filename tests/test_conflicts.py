@@ -392,6 +392,38 @@ def test_a_spec_that_contradicts_itself_is_an_error(
     assert all(repr(name) in str(caught.value) for name in names)
 
 
+@pytest.mark.parametrize("schema", ["infer", "declared"])
+@pytest.mark.parametrize(
+    ("keys", "names"),
+    [
+        ({"merge": MERGE}, ["record.customer_id", "customer.id"]),
+        (
+            {
+                "merge": [
+                    {**MERGE[0], "key": {"record": "a.b", "reference": "id"}},
+                    MERGE[0] | {"key": {"record": "a_b", "reference": "name"}, "into": "c"},
+                ]
+            },
+            ["record.a.b", "record.a_b"],
+        ),
+        (
+            {"merge": [MERGE[0] | {"key": {"record": "_source_file", "reference": "id"}}], "output": {"lineage": True}},
+            ["record._source_file", "fanfold._source_file"],
+        ),
+    ],
+)
+def test_a_key_is_never_lost_to_another_column_of_its_name(
+    make_feed: MakeFeed, keys: dict[str, Any], names: list[str], schema: str
+) -> None:
+    """If another column has the name of the key of a reference, it is an error that names both, and what to type."""
+    record = {"id": 1, "customer_id": 7, "a": {"b": 1}, "a_b": 2, "_source_file": "x"}
+    spec = FLAT | keys | ({"input": {"schema": "declared", "fields": {"id": "BIGINT"}}} if schema == "declared" else {})
+    feed = make_feed({"a.json": [record]}, customers="customer_id,id,name\n7,x,Ann\n", **spec)
+    with pytest.raises(DataError, match="expected different names") as caught:
+        feed.stage()
+    assert all(repr(name) in str(caught.value) for name in names)
+
+
 def test_sql_does_not_choose_between_letter_cases(make_feed: MakeFeed) -> None:
     """An expression that names a column of which there are two spellings is an error before any group starts."""
     keys = {"input": {"fields": {"id": "BIGINT", "ID": "BIGINT"}}, "denormalize": {"columns": [{"y": "id + 1"}]}}

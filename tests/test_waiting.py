@@ -96,7 +96,7 @@ def test_a_record_of_parquet_without_a_match_is_named_by_its_number(make_feed: M
     feed = make_feed(**ONE, merge=[merge])
     in_parquet(feed)
     feed.stage()
-    with pytest.raises(DataError, match=r"'a\.parquet' record 2: customer_id '9' is not in"):
+    with pytest.raises(DataError, match=r"'a\.parquet' record 2: found '9' in 'customer_id'"):
         feed.group(1)
     pl.DataFrame({"customer_id": ["1", "1"], "n": [1, 2]}).write_parquet(feed.data_dir / "customers.parquet")
     feed.write_spec(**ONE, merge=[{**merge, "reference": "customers.parquet"}])

@@ -1,8 +1,20 @@
 /* Where the next record, array or document may begin, seen from something that is bad, or that has broken off. */
 #include "begins.h"
 
-/* Follows brackets from `at` on; `end` becomes where that ends. */
-static int look(const fanfold_reader *reader, uint64_t at, int in_array, int element, uint64_t *end) {
+/* Where following brackets ended, and whether all closed that are open around the records. */
+typedef struct {
+    uint64_t end;
+    int is_closed;
+} Seen;
+
+/* Says whether what is behind a comma goes on with something that is open: behind arrays may be another array. */
+static int goes_on(const fanfold_reader *reader, const uint8_t *p, const uint8_t *limit) {
+    while (p < limit && is_blank(*p)) p++;
+    return reader->file.depth || (p < limit && *p == '"');
+}
+
+/* Follows brackets from `at` on. */
+static int look(const fanfold_reader *reader, uint64_t at, int in_array, int element, Seen *seen) {
     const Input *input = &reader->input;
     const uint8_t *p = input_byte(input, at);
     size_t left = (size_t)(input_end(input) - at), size = 0, open = 0, around = in_array ? reader->file.depth + 1 : 0;
@@ -21,25 +33,30 @@ static int look(const fanfold_reader *reader, uint64_t at, int in_array, int ele
         int is_first = around == reader->file.depth + 1;
         int is_own = around && c == (is_first || !reader->around[around - 1].is_object ? ']' : '}');
         int is_stray = !in_array && c == ']';
-        if (c == ',' ? !around && in_array && reader->file.depth : !is_own && !is_stray) return 0;
+        if (c == ',' ? !around && in_array && goes_on(reader, p + size + 1, p + (left < MAX_FOLLOWING ? left : MAX_FOLLOWING)) : !is_own && !is_stray) return 0;
         around -= c != ',' && !is_stray;
     }
-    *end = at + size;
+    seen->end = at + size;
+    seen->is_closed = !around;
     return size < left || size >= MAX_FOLLOWING || input->last ? 1 : -1;
 }
 
 int is_sound_behind(fanfold_reader *reader, uint64_t at, int in_array, int element) {
     uint64_t *sound = &reader->file.sound[element];
     if (at < *sound) return 1;
-    uint64_t end = 0;
-    int found = look(reader, at, in_array, element, &end);
-    if (found > 0) *sound = end;
+    Seen seen = {0};
+    int found = look(reader, at, in_array, element, &seen);
+    if (found > 0) *sound = seen.end;
     return found;
 }
 
 int is_sound_inside(const fanfold_reader *reader, uint64_t at, int in_array) {
-    uint64_t end = 0;
-    return look(reader, at, in_array, 0, &end);
+    const Input *input = &reader->input;
+    Seen seen = {0};
+    int found = look(reader, at, in_array, 0, &seen);
+    /* The file ends before all is closed: unless it begins a line, it may be of the record that breaks off there. */
+    int is_cut = in_array && !seen.is_closed && input->last && seen.end == input_end(input);
+    return found > 0 && is_cut ? *input_byte(input, at - 1) == '\n' : found;
 }
 
 int begins_with_key(const fanfold_reader *reader, uint64_t at, const Token *key) {
@@ -104,11 +121,10 @@ int begins_anew(const fanfold_reader *reader, uint64_t start, int follows) {
     return *input_byte(&reader->input, start) == '[' ? begins_array(reader, start) : begins_document(reader, start);
 }
 
-/* Says whether the value of a key begins at `search->at`. */
-static int is_member(const fanfold_reader *reader) {
-    const Search *search = &reader->search;
-    const uint8_t *p = input_byte(&reader->input, search->at);
-    const uint8_t *first = p - (search->at - search->start < MAX_INDENT ? search->at - search->start : MAX_INDENT);
+int is_member(const fanfold_reader *reader, uint64_t at) {
+    const uint8_t *p = input_byte(&reader->input, at);
+    uint64_t before = at - reader->search.start;
+    const uint8_t *first = p - (before < MAX_INDENT ? before : MAX_INDENT);
     while (p > first && is_blank(p[-1])) p--;
     if (p == first || *--p != ':') return 0;
     while (p > first && is_blank(p[-1])) p--;
@@ -118,11 +134,12 @@ static int is_member(const fanfold_reader *reader) {
 int begins_next(fanfold_reader *reader, uint8_t c) {
     const Search *search = &reader->search;
     const Input *input = &reader->input;
-    if (search->alone || search->at == search->start || (c != '{' && c != '[') || is_member(reader)) return 0;
+    if (search->alone || search->at == search->start || (c != '{' && c != '[') || is_member(reader, search->at)) return 0;
     int is_array = c == '{' || (!search->in_array && reader->file.has_arrays) ? 1 : begins_array(reader, search->at);
     if (is_array <= 0) return is_array;
-    int is_sound = is_sound_behind(reader, search->at, search->in_array, 0);
     if (search->in_text && (c == '[' || reader->file.first_key_of != 2)) return 0;
+    int is_sound = search->in_text ? is_sound_inside(reader, search->at, search->in_array)
+                                   : is_sound_behind(reader, search->at, search->in_array, search->to_line && search->in_array);
     int needs_key = reader->file.first_key_of == 2 && !search->to_line && (search->in_array || c == '[');
     if (is_sound <= 0 || !needs_key) return is_sound;
     const uint8_t *p = input_byte(input, search->at);

@@ -20,6 +20,8 @@ int begins_document(const fanfold_reader *, uint64_t at);
  * object like the first good record. Where it begins a line: `{` is next to it, or begins the next line like that. */
 int begins_array(const fanfold_reader *, uint64_t at);
 int begins_array_line(const fanfold_reader *, uint64_t at);
+/* What stands at an offset, in what is searched, is the value of a key: 1 or 0. */
+int is_member(const fanfold_reader *, uint64_t at);
 /* The element at an offset is another array or document: what `follows` it does not belong to an array. */
 int begins_anew(const fanfold_reader *, uint64_t at, int follows);
 /* The next record or array of records begins at `search.at`, with the byte `c`, where no bracket is open. In an array,
@@ -29,5 +31,6 @@ int begins_next(fanfold_reader *, uint8_t c);
  * up to the line's end, no `}` closes what nothing there opens; in an array up to the end of the `element`, or up to
  * where all that is open around the records is closed. */
 int is_sound_behind(fanfold_reader *, uint64_t at, int in_array, int element);
-/* The same of what may stand inside of something bad: nothing is remembered. */
+/* The same of what may stand inside of something bad: nothing is remembered, and where the file ends before an array
+ * is closed, only what begins a line is taken. */
 int is_sound_inside(const fanfold_reader *, uint64_t at, int in_array);

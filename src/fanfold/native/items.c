@@ -61,6 +61,24 @@ static int say_unexpected(fanfold_reader *reader, uint8_t c) {
     return FANFOLD_FULL;
 }
 
+/* Says whether a key follows the comma behind a record, which a brace has closed too early; -1 where more must be
+ * known. By its own first key the next record begins, which has lost its brace. */
+static int is_half(const fanfold_reader *reader, uint64_t end) {
+    const Input *input = &reader->input;
+    int follows = reader_following(reader, end, BLANKS ",");
+    if (follows != '"') return follows < 0 ? -1 : 0;
+    const uint8_t *begin = input_byte(input, end), *p = begin, *stop = input_stop(input);
+    while (*p != '"') p++;
+    if (!memchr(begin, ',', (size_t)(p - begin))) return 0;
+    const uint8_t *limit = p + MAX_FOLLOWING;
+    const Token *first = &reader->walk.first_key;
+    const uint8_t *key = ++p;
+    for (; p < stop && p < limit && *p != '"' && *p != '\n'; p++) p += *p == '\\';
+    if (p < stop && *p == '"' && is_same(first, &(Token){key, (size_t)(p - key), 0})) return 0;
+    for (p += *p == '"'; p < stop && p < limit && is_blank(*p);) p++;
+    return p >= stop && !input->last ? -1 : p < stop && *p == ':';
+}
+
 /* Reads the record at the input's place. */
 static int step_record(fanfold_reader *reader) {
     Input *input = &reader->input;
@@ -79,15 +97,18 @@ static int step_record(fanfold_reader *reader) {
     if (follows >= 0 && !fits && c == '{')
         fits = is_sound_behind(reader, reading.end, in_array, 1);
     int begins = in_array && is_good ? begins_anew(reader, start, follows) : 0;
-    if (fits < 0 || begins < 0) wanted = most + MAX_FOLLOWING;
+    int half = fits > 0 && c == '{' ? is_half(reader, reading.end) : 0;
+    if (fits < 0 || begins < 0 || half < 0) wanted = most + 2 * MAX_FOLLOWING;
     if (wanted || begins) shape_forget(&reader->shape);
     if (wanted) return input_hungry(input, start, wanted);
     if (begins) return c == '[' ? say_unexpected(reader, c) : document_breaks_off(reader);
-    if (!fits) {
+    if (!fits || half) {
         keep_first_key(reader, 1);
         shape_forget(&reader->shape);
         search_begin(reader, start, size <= most && (in_array || !is_good), in_array ? then : AT_ITEM);
-        if (is_good && !in_array) search_line(reader, reading.end, c != '{' && c != '"');
+        reader->search.broken = half;
+        if (is_good && !in_array && !(half && reader->search.own_line))
+            search_line(reader, reading.end, c != '{' && c != '"');
         return FANFOLD_FULL;
     }
     if (!reader->walk.own_code) {

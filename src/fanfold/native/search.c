@@ -135,7 +135,8 @@ static int next_line(const fanfold_reader *reader) {
 static int is_record(fanfold_reader *reader) {
     Search *search = &reader->search;
     uint64_t start = search->key_at, most = start + reader->options.max_record_bytes;
-    int known = begins_like_first(reader, start);
+    int begins_line = *input_byte(&reader->input, start - 1) == '\n';
+    int known = !begins_line && is_member(reader, start) ? 0 : begins_like_first(reader, start);
     if (known <= 0) {
         search->key_at += known == 0;
         return known;

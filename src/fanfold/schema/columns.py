@@ -124,7 +124,10 @@ def same_names(columns: list[Column], spec: Spec) -> list[Conflict]:
     """
     conflicts = []
     for same in _by_name(columns):
-        own = [column for column in same if column.source != RECORD or _is_declared(column, spec)]
+        # Without its key, a reference cannot be joined: no form excludes that.
+        own = [
+            column for column in same if column.source != RECORD or _is_declared(column, spec) or _is_key(column, spec)
+        ]
         check_apart(own, spec)
         if len(same) > max(1, len(own)):
             rivals = [named(tuple(one.path), spec) for one in same if one.source == RECORD]
@@ -150,8 +153,15 @@ def check_apart(columns: list[Column], spec: Spec) -> None:
         is_declared = all(column.source == RECORD and _is_declared(column, spec) for column in same)
         if len(same) > 1 and (exact or not is_declared or spec.output.format == "parquet"):
             both = " and ".join(repr(written((one.source, *(one.path or [one.name])))) for one in same[:2])
-            msg = f"{both} both become the column {same[1].name!r}, expected different names: choose another separator"
-            raise DataError(f"{msg} or into" if exact or not is_declared else f"{msg}, or output.format: csv")
+            advice = "choose another separator"
+            if same[-1].source not in {RECORD, FANFOLD}:
+                advice += " or into, or leave that column out (merge[].columns)"
+            elif same[-1].source == FANFOLD:
+                advice = "rename the field, or leave out output.lineage"
+            elif is_declared and not exact:
+                advice += ", or output.format: csv"
+            msg = f"{both} both become the column {same[1].name!r}, expected different names: {advice}"
+            raise DataError(msg)
 
 
 def _by_name(columns: list[Column]) -> list[list[Column]]:
@@ -159,6 +169,10 @@ def _by_name(columns: list[Column]) -> list[list[Column]]:
     for column in columns:
         same.setdefault(column.name.lower(), []).append(column)
     return list(same.values())
+
+
+def _is_key(column: Column, spec: Spec) -> bool:
+    return any(written(column.path) in merge.record_keys for merge in spec.merge)
 
 
 def _is_declared(column: Column, spec: Spec) -> bool:
