@@ -141,3 +141,11 @@ def test_the_place_of_a_comma_does_not_depend_on_windows() -> None:
     content = b'{"o":[\n{"id":1},\n\n]\n}\n'
     for at in range(len(content)):
         assert [one.line for one in read_json(content, at, records_at=AT).wrong] == [2]
+
+
+@pytest.mark.parametrize("content", ['{"id":"1"}\n{},"id":2\n', '[{"id":"1"},{},"id":2]', '[{},"id":2]', '{},\n"id":2'])
+def test_a_record_without_a_key_may_have_one_behind_it(content: str) -> None:
+    """An object without a key is closed too early if a key follows: it is bad."""
+    read = read_json(content.encode())
+    assert {"id": "1"} in read.values or "1" not in content
+    assert {} not in read.values

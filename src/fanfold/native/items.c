@@ -74,7 +74,7 @@ static int is_half(const fanfold_reader *reader, uint64_t end) {
     const Token *first = &reader->walk.first_key;
     const uint8_t *key = ++p;
     for (; p < stop && p < limit && *p != '"' && *p != '\n'; p++) p += *p == '\\';
-    if (p < stop && *p == '"' && is_same(first, &(Token){key, (size_t)(p - key), 0})) return 0;
+    if (p < stop && *p == '"' && first->at && is_same(first, &(Token){key, (size_t)(p - key), 0})) return 0;
     for (p += *p == '"'; p < stop && p < limit && is_blank(*p);) p++;
     return p >= stop && !input->last ? -1 : p < stop && *p == ':';
 }
