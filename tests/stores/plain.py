@@ -35,9 +35,10 @@ def ask(url: str, method: str = "GET", content: bytes | None = None) -> bytes:
         try:
             with urllib.request.urlopen(request, timeout=PATIENCE_SECONDS) as answer:
                 return bytes(answer.read())
-        except urllib.error.HTTPError as error:
-            # moto cannot list while it carries out a request whose sender has gone.
-            if error.code != HTTPStatus.INTERNAL_SERVER_ERROR or not left:
+        except OSError as error:
+            # A server may be short of connections; moto cannot list while it carries out what its sender has left.
+            is_refused = isinstance(error, urllib.error.HTTPError) and error.code != HTTPStatus.INTERNAL_SERVER_ERROR
+            if is_refused or not left:
                 raise
             time.sleep(PAUSE_SECONDS)
     raise AssertionError
